@@ -1,0 +1,43 @@
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+export RESTORE_DATA ?= data
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test test-ci test-full check lint type tables tables-check clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## .venv with the tested versions; does nothing when it is there
+
+# The CPU build of torch comes with the pin in constraints.txt; torchvision is excluded there.
+$(STAMP): constraints.txt pyproject.toml
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+train: setup  ## the default experiment (digits) to a table and a picture, minutes on 2 CPU cores
+	$(PYTHON) train.py
+
+test: setup  ## the tests not marked slow, under 3 minutes
+	$(PYTHON) -m pytest -m "not slow"
+
+test-ci: setup  ## one case of each slow protection
+	$(PYTHON) -m pytest -m "slow and ci"
+
+test-full: setup  ## all tests
+	$(PYTHON) -m pytest
+
+check: lint type  ## what must hold before a commit
+
+lint: setup
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+type: setup
+	$(PYTHON) -m mypy
+
+clean:  ## caches and build files; runs and the environment stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,53 @@
+"""python evaluate.py 'checkpoint=[A,B]' 'baseline=[telea]' 'benchmark=[X,Y]' [sampler=ddim ...]
+
+Measures checkpoints and baselines on benchmarks. All that a checkpoint needs is in the checkpoint;
+sampler= and guidance= replace its own.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from restore import cli
+
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # cli.run turns what escapes into one line
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir).resolve()
+    with cli.run_folder(folder, alone=job.mode == RunMode.RUN):
+        evaluate(cli.plain(cfg), folder)
+
+
+def evaluate(config: dict[str, Any], folder: Path) -> list[Any]:
+    """Every method on every benchmark: reports, and files in `folder`."""
+    from restore import build
+    from restore.evaluation import report, runner
+
+    build.check_evaluation(config)
+    paths = cli.listed(config["checkpoint"])
+    methods = [build.method(Path(path), config) for path in paths] + build.baselines(config)
+    pairs = []
+    for method in methods:
+        batch_size = min(config["batch_size"], method.batch_size or config["batch_size"])
+        for benchmark in build.benchmarks(config, batch_size, method.num_calls):
+            benchmark.check(method.facts, method.checkpoint)
+            pairs.append((method, benchmark))
+    trainer = build.tester(config)
+    cli.work_begins(folder, OmegaConf.to_yaml(OmegaConf.create(config)))
+    reports = [runner.evaluate(trainer, method, benchmark) for method, benchmark in pairs]
+    if trainer.is_global_zero:
+        report.write(folder, reports)
+        report.print_table(reports)
+    return reports
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,62 @@
+"""Checkpoints that say how they were made, in the run folder."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class Checkpoint(ModelCheckpoint):
+    """The file checkpoints/<name>.ckpt in the trainer's root folder, written after validation.
+
+    monitor: the metric whose best value is kept; None keeps the newest. Two instances are used,
+    because Lightning's save_last together with a monitor keeps an old `last`.
+    """
+
+    def __init__(
+        self, name: str, monitor: str | None = None, mode: Literal["min", "max"] = "min"
+    ) -> None:
+        super().__init__(
+            filename=name,
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            save_on_train_epoch_end=False,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+        self.name = name
+
+    @property
+    def state_key(self) -> str:
+        return f"Checkpoint.{self.name}"
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+        super().setup(trainer, pl_module, stage)
+
+    @property
+    def path(self) -> Path:
+        """The file, whether or not it has been written yet."""
+        assert self.dirpath is not None
+        return Path(self.dirpath) / f"{self.name}.ckpt"
+
+
+class ConfigInCheckpoint(Callback):
+    """Stores experiment, resolved config and the data's facts: a checkpoint alone is enough.
+
+    data.root is stored as null: it belongs to the machine, and is resolved anew where it is read.
+    """
+
+    def __init__(self, experiment: str, config: dict[str, Any], facts: dict[str, Any]) -> None:
+        self.experiment = experiment
+        self.config = {**config, "data": {**config["data"], "root": None}}
+        self.facts = facts
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["experiment"] = self.experiment
+        checkpoint["config"] = self.config
+        checkpoint["facts"] = self.facts

@@ -1,0 +1,46 @@
+"""The handwritten digits inside scikit-learn: 1797 grey images of 8x8 pixels, no download."""
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from restore.data.source import Item, Split
+from restore.stream import fold
+
+_RANGE: dict[Split, tuple[int, int]] = {
+    "train": (0, 1097),
+    "val": (1097, 1297),
+    "test": (1297, 1797),
+}
+
+
+class Digits:
+    """1097 training, 200 validation and 500 test digits, in one fixed shuffled order."""
+
+    channels = 1
+    num_classes = 10
+
+    def __init__(self, root: Path, split: Split) -> None:
+        self.start, self.stop = _RANGE[split]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, index: int) -> Item:
+        images, labels, order = self._data
+        number = int(order[self.start : self.stop][index])
+        return Item(images[number], int(labels[number]), f"digits_{number:04d}")
+
+    @cached_property
+    def _data(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Images uint8 [1797, 1, 8, 8], labels [1797] and the order of all splits [1797]."""
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        sixteenths = torch.from_numpy(digits.images).unsqueeze(1)
+        images = (sixteenths * 255 / 16).round().to(torch.uint8)
+        count = torch.arange(len(images))
+        order = fold(torch.zeros_like(count), count).argsort()
+        return images, torch.from_numpy(digits.target), order

@@ -1,0 +1,90 @@
+"""From a photo of any size to what a batch can hold: uint8 [C, H, W] in and out."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from restore.stream import Stream
+from restore.types import InputError
+
+
+class Framing(Protocol):
+    size: int | None  # side of the square result; None where sizes vary
+
+    def __call__(self, image: Tensor, seed: int) -> Tensor: ...
+
+
+class CenterSquare:
+    """The largest square in the middle, resized by area to `size` pixels."""
+
+    def __init__(self, size: int) -> None:
+        self.size = _checked(size)
+
+    def __call__(self, image: Tensor, seed: int) -> Tensor:
+        height, width = image.shape[-2:]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = image[:, top : top + side, left : left + side]
+        if side == self.size:
+            return square
+        return area_resize(square, self.size, self.size).round().to(torch.uint8)
+
+
+class RandomPatch:
+    """A square of unchanged pixels at a place drawn from the seed.
+
+    A photo smaller than the patch is continued by reflection at its lower and right border.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = _checked(size)
+
+    def __call__(self, image: Tensor, seed: int) -> Tensor:
+        height, width = image.shape[-2:]
+        place = Stream(torch.tensor([seed])).uniform(2)[0].double()
+        free = torch.tensor([max(height - self.size, 0), max(width - self.size, 0)])
+        top, left = (place * (free + 1)).long().tolist()
+        offset = torch.arange(self.size)
+        return image[:, _reflect(top + offset, height)][:, :, _reflect(left + offset, width)]
+
+
+class Whole:
+    """The photo as it is."""
+
+    size = None
+
+    def __call__(self, image: Tensor, seed: int) -> Tensor:
+        return image
+
+
+def area_resize(image: Tensor, height: int, width: int) -> Tensor:
+    """[..., H, W] of any type to float64 [..., height, width].
+
+    Every new pixel is the mean of the area it covers, fractions of old pixels included.
+    """
+    rows = _coverage(image.shape[-2], height)
+    columns = _coverage(image.shape[-1], width)
+    return rows @ image.double() @ columns.T
+
+
+def _coverage(old: int, new: int) -> Tensor:
+    """Share of each old pixel in each new one, float64 [new, old]; rows add up to 1."""
+    scale = old / new
+    low = torch.arange(new, dtype=torch.float64)[:, None] * scale
+    pixel = torch.arange(old, dtype=torch.float64)
+    overlap = torch.minimum(low + scale, pixel + 1) - torch.maximum(low, pixel)
+    return overlap.clamp_(min=0) / scale
+
+
+def _reflect(index: Tensor, length: int) -> Tensor:
+    """Indices >= 0 beyond the end of an axis, mirrored back into it without repeating the edge."""
+    period = max(2 * (length - 1), 1)
+    index = index % period
+    return torch.minimum(index, period - index)
+
+
+def _checked(size: int) -> int:
+    if size < 1:
+        raise InputError(f"framing size must be at least 1 pixel, got {size}")
+    return size

@@ -1,0 +1,66 @@
+"""The photos inside scikit-image and scikit-learn: real images without a download."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from restore.data.source import CHANNELS, Item, Mode, Split
+
+_NAMES: dict[Mode, dict[Split, tuple[str, ...]]] = {
+    "rgb": {
+        "train": (
+            "astronaut",
+            "china",
+            "hubble_deep_field",
+            "immunohistochemistry",
+            "retina",
+            "rocket",
+            "stereo_motorcycle",
+        ),
+        "val": ("coffee",),
+        "test": ("chelsea", "flower"),
+    },
+    "gray": {
+        "train": ("brick", "coins", "grass", "gravel", "page"),
+        "val": ("moon",),
+        "test": ("camera", "text"),
+    },
+}
+
+
+class Photos:
+    """Photos of 172 to 1411 pixels a side; no photo is in two splits."""
+
+    num_classes = None
+
+    def __init__(self, root: Path, split: Split, mode: Mode = "rgb") -> None:
+        self.channels = CHANNELS[mode]
+        self.names = _NAMES[mode][split]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Item:
+        return Item(self._images[index], None, self.names[index])
+
+    @cached_property
+    def _images(self) -> list[Tensor]:
+        return [_load(name) for name in self.names]
+
+
+def _load(name: str) -> Tensor:
+    """uint8 [C, H, W]."""
+    from skimage import data
+    from sklearn.datasets import load_sample_image
+
+    if name in ("china", "flower"):
+        array = load_sample_image(f"{name}.jpg")
+    elif name == "stereo_motorcycle":
+        array = data.stereo_motorcycle()[0]
+    else:
+        array = getattr(data, name)()
+    image = torch.from_numpy(np.array(array))
+    return image[None] if image.ndim == 2 else image.permute(2, 0, 1).contiguous()

@@ -1,0 +1,203 @@
+"""Holes to be filled. A shape is `(seeds [B], height, width) -> hole [B, 1, height, width]`."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from restore.degradation.contract import Degraded
+from restore.stream import Stream, fold
+from restore.types import InputError
+
+Shape = Callable[[Tensor, int, int], Tensor]
+_CHOICE = -2
+
+
+class Mask:
+    """The input is the target with 0 (middle grey) in the hole. Empty and full holes are legal."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+    def input_channels(self, image_channels: int) -> int:
+        return image_channels
+
+    def __call__(self, target: Tensor, seeds: Tensor) -> Degraded:
+        hole = self.shape(seeds, target.shape[-2], target.shape[-1]).to(target.dtype)
+        return Degraded(target=target, input=target.masked_fill(hole == 1, 0), hole=hole)
+
+
+class Box:
+    """One rectangle: a square of `size` pixels, or `fraction` of the height and of the width."""
+
+    def __init__(
+        self,
+        size: int | None = None,
+        fraction: float | None = None,
+        position: Literal["center", "random"] = "center",
+    ) -> None:
+        if (size is None) == (fraction is None):
+            raise InputError(f"a box takes either size or fraction, got {size=} and {fraction=}")
+        if size is not None and size < 0:
+            raise InputError(f"box size must be at least 0 pixels, got {size}")
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise InputError(f"box fraction must be in [0, 1], got {fraction}")
+        self.size, self.fraction, self.position = size, fraction, position
+
+    def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
+        place = torch.full((len(seeds), 2), 0.5, device=seeds.device)
+        if self.position == "random":
+            place = Stream(seeds).uniform(2)
+        rows = self._interval(place[:, 0], height)
+        columns = self._interval(place[:, 1], width)
+        return (rows[:, :, None] & columns[:, None, :])[:, None].float()
+
+    def _interval(self, place: Tensor, length: int) -> Tensor:
+        """Where the box is along an axis, bool [B, length], for places [B] in [0, 1)."""
+        side = self.size if self.size is not None else round((self.fraction or 0) * length)
+        if side > length:
+            raise InputError(f"a box of {side} pixels does not fit into an image of {length}")
+        start = (place.double() * (length - side + 1)).long()[:, None]
+        index = torch.arange(length, device=place.device)
+        return (index >= start) & (index < start + side)
+
+
+class Half:
+    """One half; of an odd length the smaller one. alternate: even seeds right, odd seeds bottom."""
+
+    def __init__(self, side: Literal["left", "right", "top", "bottom", "alternate"]) -> None:
+        self.side = side
+
+    def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
+        row = torch.arange(height, device=seeds.device)[:, None].expand(height, width)
+        column = torch.arange(width, device=seeds.device).expand(height, width)
+        halves = {
+            "left": column < width // 2,
+            "right": column >= width - width // 2,
+            "top": row < height // 2,
+            "bottom": row >= height - height // 2,
+        }
+        if self.side == "alternate":
+            odd = (seeds % 2 == 1)[:, None, None, None]
+            return torch.where(odd, halves["bottom"], halves["right"]).float()
+        return halves[self.side].float().expand(len(seeds), 1, height, width)
+
+
+class Lines:
+    """The last of every `period` rows or columns."""
+
+    def __init__(self, period: int = 2, axis: Literal["rows", "columns"] = "rows") -> None:
+        if period < 1:
+            raise InputError(f"line period must be at least 1, got {period}")
+        self.period, self.axis = period, axis
+
+    def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
+        length = height if self.axis == "rows" else width
+        line = torch.arange(length, device=seeds.device) % self.period == self.period - 1
+        line = line[:, None] if self.axis == "rows" else line[None, :]
+        return line.float().expand(len(seeds), 1, height, width)
+
+
+class Strokes:
+    """Free-form brush strokes, Algorithm 1 of Yu et al. 2019 (DeepFill v2).
+
+    A hole is 1 to `max_strokes` strokes, each a chain of 1 to `max_vertices` segments with one
+    brush width. Lengths and widths are uniform up to `max_length` and `max_width`, shares of the
+    shorter side of the image; directions are uniform up to `max_angle` degrees and mirrored at
+    every second vertex. Vertices are kept inside the image.
+    """
+
+    def __init__(
+        self,
+        max_strokes: int = 4,
+        max_vertices: int = 8,
+        max_length: float = 0.4,
+        max_width: float = 0.15,
+        max_angle: float = 360.0,
+    ) -> None:
+        if min(max_strokes, max_vertices) < 1:
+            raise InputError(
+                f"max_strokes and max_vertices must be at least 1, got {max_strokes} "
+                f"and {max_vertices}"
+            )
+        if min(max_length, max_width, max_angle) <= 0:
+            raise InputError(
+                f"max_length, max_width and max_angle must be above 0, got {max_length}, "
+                f"{max_width} and {max_angle}"
+            )
+        self.max_strokes, self.max_vertices = max_strokes, max_vertices
+        self.max_length, self.max_width = max_length, max_width
+        self.max_angle = math.radians(max_angle)
+
+    def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
+        stream = Stream(seeds)
+        num_strokes = stream.integers(1, self.max_strokes + 1)
+        drawn = torch.arange(self.max_strokes, device=seeds.device) < num_strokes[:, None]
+        num_vertices = stream.integers(1, self.max_vertices + 1, self.max_strokes)
+        radius = stream.uniform(self.max_strokes) * (self.max_width * min(height, width) / 2)
+        radius = radius.clamp(min=math.sqrt(0.5))  # a thinner brush may miss every pixel centre
+        points = self._points(stream, height, width)
+        hole = torch.zeros(len(seeds), height, width, dtype=torch.bool, device=seeds.device)
+        for vertex in range(self.max_vertices):
+            near = _distance(points[:, :, vertex], points[:, :, vertex + 1], height, width)
+            segment = (drawn & (vertex < num_vertices))[:, :, None, None]
+            hole |= (segment & (near <= radius[:, :, None, None])).any(dim=1)
+        return hole[:, None].float()
+
+    def _points(self, stream: Stream, height: int, width: int) -> Tensor:
+        """Vertices (row, column) of all strokes, [B, strokes, vertices + 1, 2]."""
+        shape = (self.max_strokes, self.max_vertices)
+        limit = torch.tensor([height - 1.0, width - 1.0], device=stream.seeds.device)
+        point = stream.uniform(self.max_strokes, 2) * limit
+        angle = stream.uniform(*shape, high=self.max_angle)
+        angle[:, :, ::2] = 2 * math.pi - angle[:, :, ::2]
+        length = stream.uniform(*shape, high=self.max_length * min(height, width))
+        step = torch.stack([length * angle.cos(), length * angle.sin()], dim=-1)
+        points = [point]
+        for vertex in range(self.max_vertices):
+            points.append(
+                (points[-1] + step[:, :, vertex]).clamp(min=torch.zeros_like(limit), max=limit)
+            )
+        return torch.stack(points, dim=2)
+
+
+class Mixture:
+    """Each sample takes one of the shapes, drawn by weight (equal weights where none are given)."""
+
+    def __init__(self, shapes: list[Shape], weights: list[float] | None = None) -> None:
+        weights = [1.0] * len(shapes) if weights is None else weights
+        if not shapes or len(weights) != len(shapes):
+            raise InputError(
+                f"a mixture takes as many weights as shapes, got {len(weights)} and {len(shapes)}"
+            )
+        if min(weights) < 0 or sum(weights) == 0:
+            raise InputError(f"mixture weights must be >= 0 and not all 0, got {weights}")
+        self.shapes = shapes
+        self.shares = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+
+    def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
+        bounds = self.shares.cumsum(0)[:-1].to(seeds.device)
+        choice = torch.bucketize(
+            Stream(fold(seeds, _CHOICE)).uniform().double(), bounds, right=True
+        )
+        hole = torch.empty(len(seeds), 1, height, width, device=seeds.device)
+        for number, shape in enumerate(self.shapes):
+            chosen = choice == number
+            if chosen.any():
+                hole[chosen] = shape(seeds[chosen], height, width)
+        return hole
+
+
+def _distance(start: Tensor, stop: Tensor, height: int, width: int) -> Tensor:
+    """From every pixel centre to the segments start - stop [B, S, 2], in pixels, [B, S, H, W]."""
+    row = torch.arange(height, device=start.device)[:, None]
+    column = torch.arange(width, device=start.device)[None, :]
+    start_row, start_column = start[..., 0, None, None], start[..., 1, None, None]
+    run = (stop - start)[..., None, None]
+    run_row, run_column = run[:, :, 0], run[:, :, 1]
+    down, right = row - start_row, column - start_column
+    squared = (run_row**2 + run_column**2).clamp(min=1e-12)
+    along = ((down * run_row + right * run_column) / squared).clamp(0, 1)
+    return ((down - along * run_row) ** 2 + (right - along * run_column) ** 2).sqrt()

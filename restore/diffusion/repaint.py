@@ -1,0 +1,128 @@
+"""RePaint: inpainting with an unconditional prior (Lugmayr et al. 2022).
+
+Algorithm 1, with its line 5 corrected: the known part at level s has deviation sigma_s, which the
+paper prints as (1 - alpha_bar_t). And the result is composited, which the paper leaves out.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from restore.diffusion.parameterization import Denoise
+from restore.diffusion.sampler import Callback, Step, batch_time
+from restore.diffusion.schedule import Schedule
+from restore.stream import Stream
+from restore.types import InputError
+
+
+def jump_levels(num_steps: int, jump_length: int, jump_count: int) -> list[int]:
+    """The levels visited, from num_steps down to 0; level k is times[num_steps - k].
+
+    From each of the levels 1, 1 + jump_length, ... <= num_steps - jump_length, jump_count - 1
+    jumps lead up by jump_length, at once: the j small steps of the paper have the same law.
+    """
+    jumps = dict.fromkeys(range(1, num_steps - jump_length + 1, jump_length), jump_count - 1)
+    levels = [num_steps]
+    while levels[-1] > 0:
+        level = levels[-1]
+        if jumps.get(level, 0) > 0:
+            jumps[level] -= 1
+            levels.append(level + jump_length)
+        else:
+            levels.append(level - 1)
+    return levels
+
+
+def repaint(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: Schedule,
+    times: Tensor,
+    generator: Stream,
+    callback: Callback | None = None,
+    *,
+    image: Tensor,
+    hole: Tensor,
+    jump_length: int,
+    jump_count: int,
+) -> Tensor:
+    """A sampler as in sampler.py, for image [B, C, H, W] and hole [B, 1, H, W] in {0, 1}.
+
+    Known pixels of the result are bit-equal to the image.
+    """
+    times = times.cpu().double()
+    num_steps = len(times) - 1
+    levels = jump_levels(num_steps, jump_length, jump_count)
+    total, number, fill = sum(b < a for a, b in pairwise(levels)), 0, hole > 0
+    for level, then in pairwise(levels):
+        t, s = times[num_steps - level], times[num_steps - then]
+        if then > level:
+            alpha_ts, sigma2_ts = schedule.transition(s, t)
+            x = alpha_ts * x + sigma2_ts.sqrt() * generator.normal(*x.shape[1:])
+            continue
+        number += 1
+        x0 = denoise(x, batch_time(t, x))
+        if callback is not None:
+            callback(Step(number, total, float(t), x, x0))
+        if then == 0:
+            return torch.where(fill, x0, image)
+        # The known and the unknown part are different pixels: one noise serves both.
+        z = generator.normal(*x.shape[1:])
+        alpha_s, sigma_s = schedule(s)
+        mean, small, _ = schedule.posterior(x, x0, t, s)
+        x = torch.where(fill, mean + small.sqrt() * z, alpha_s * image + sigma_s * z)
+    raise AssertionError("levels end in 0")
+
+
+@dataclass(frozen=True)
+class RePaint:
+    """`repaint` on num_steps uniform times; paper: 250, 10, 10, which is 2410 predictions."""
+
+    num_steps: int
+    jump_length: int
+    jump_count: int
+    inpaints: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 2:
+            raise InputError(f"repaint: num_steps must be at least 2, got {self.num_steps}")
+        if self.jump_count < 1:
+            raise InputError(f"repaint: jump_count must be at least 1, got {self.jump_count}")
+        if not 1 <= self.jump_length < self.num_steps:
+            raise InputError(
+                f"repaint: jump_length must be in 1 .. num_steps - 1 = {self.num_steps - 1}, "
+                f"got {self.jump_length}"
+            )
+
+    @property
+    def num_calls(self) -> int:
+        """How often denoise is called."""
+        levels = jump_levels(self.num_steps, self.jump_length, self.jump_count)
+        return sum(then < level for level, then in pairwise(levels))
+
+    def __call__(
+        self,
+        denoise: Denoise,
+        x: Tensor,
+        schedule: Schedule,
+        generator: Stream,
+        callback: Callback | None = None,
+        *,
+        image: Tensor,
+        hole: Tensor,
+    ) -> Tensor:
+        return repaint(
+            denoise,
+            x,
+            schedule,
+            schedule.times(self.num_steps),
+            generator,
+            callback,
+            image=image,
+            hole=hole,
+            jump_length=self.jump_length,
+            jump_count=self.jump_count,
+        )

@@ -1,0 +1,237 @@
+"""Samplers: pure functions (denoise, x, schedule, times, generator, callback) -> x0 [B, C, H, W].
+
+x [B, C, H, W] is noise at times[0] (`initial_noise`); times [N + 1] fall from there and end in 0;
+generator: the noise of each sample; callback: sees every step, or None. The last step, to t = 0,
+returns exactly what denoise predicts. Coefficients are float64 scalars on the CPU, which promote
+nothing and make no device wait.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from restore.diffusion.parameterization import Denoise, Denoiser, denoise_with_variance
+from restore.diffusion.schedule import Linear, Schedule
+from restore.stream import Stream
+from restore.types import InputError
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a callback sees."""
+
+    number: int  # 1 .. total
+    total: int
+    t: float
+    x: Tensor  # [B, C, H, W] at t
+    x0: Tensor  # [B, C, H, W], predicted from x
+
+
+Callback = Callable[[Step], None]
+
+
+def initial_noise(schedule: Schedule, t: Tensor, shape: Sequence[int], generator: Stream) -> Tensor:
+    """Noise [B, *shape] of variance alpha(t)^2 + sigma(t)^2 for a scalar t; shape [C, H, W]."""
+    return torch.hypot(*schedule(t.cpu().double())) * generator.normal(*shape)
+
+
+def _pairs(times: Tensor) -> list[tuple[Tensor, Tensor]]:
+    assert times[-1] == 0, "times must end in 0"
+    return list(pairwise(times.cpu().double()))
+
+
+def batch_time(t: Tensor, x: Tensor) -> Tensor:
+    """t [B] float32 for x [B, ...] from a scalar."""
+    return torch.full((len(x),), float(t), device=x.device)
+
+
+def _walk(
+    denoise: Denoise,
+    x: Tensor,
+    times: Tensor,
+    callback: Callback | None,
+    advance: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """One prediction per step; advance(x, x0, t, s) -> x at s > 0."""
+    pairs = _pairs(times)
+    for number, (t, s) in enumerate(pairs, start=1):
+        x0 = denoise(x, batch_time(t, x))
+        if callback is not None:
+            callback(Step(number, len(pairs), float(t), x, x0))
+        x = x0 if s == 0 else advance(x, x0, t, s)
+    return x
+
+
+def _ddim_step(
+    schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor, share: Tensor | float = 1.0
+) -> Tensor:
+    """Along the predicted eps, of which `share` of sigma_s is kept: Song et al. 2021, eq. 12."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    return alpha_s * x0 + (share * sigma_s / sigma_t) * (x - alpha_t * x0)
+
+
+def ddpm(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: Schedule,
+    times: Tensor,
+    generator: Stream,
+    callback: Callback | None = None,
+    *,
+    variance: Literal["small", "large", "learned"] = "small",
+) -> Tensor:
+    """Ancestral sampling: Ho et al. 2020, algorithm 2; learned: Nichol & Dhariwal 2021, eq. 15."""
+    fraction: Tensor | None = None
+
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        nonlocal fraction
+        if variance != "learned":
+            return denoise(x, t)
+        x0, fraction = denoise_with_variance(denoise, x, t)
+        return x0
+
+    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        mean, small, large = schedule.posterior(x, x0, t, s)
+        deviation = (small if variance == "small" else large).sqrt()
+        if fraction is not None:
+            log_small, log_large = schedule.log_variances(t, s)
+            deviation = ((log_small + fraction * (log_large - log_small)) / 2).exp()
+        return mean + deviation * generator.normal(*x.shape[1:])
+
+    return _walk(predict, x, times, callback, advance)
+
+
+def ddim(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: Schedule,
+    times: Tensor,
+    generator: Stream,
+    callback: Callback | None = None,
+    *,
+    eta: float = 0.0,
+) -> Tensor:
+    """Song et al. 2021, eq. 12 and 16; eta in [0, 1], where 1 is ddpm with variance small."""
+    if not 0 <= eta <= 1:
+        raise InputError(f"ddim: eta must be in [0, 1], got {eta}")
+
+    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        if eta == 0:
+            return _ddim_step(schedule, x, x0, t, s)
+        (_, sigma_t), (_, sigma_s) = schedule(t), schedule(s)
+        new = eta**2 * schedule.transition(t, s)[1] / sigma_t**2
+        drifted = _ddim_step(schedule, x, x0, t, s, share=(1 - new).sqrt())
+        return drifted + new.sqrt() * sigma_s * generator.normal(*x.shape[1:])
+
+    return _walk(denoise, x, times, callback, advance)
+
+
+def dpm_solver_pp_2m(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: Schedule,
+    times: Tensor,
+    generator: Stream,
+    callback: Callback | None = None,
+) -> Tensor:
+    """DPM-Solver++(2M): Lu et al. 2022, arXiv 2211.01095, algorithm 2; first order at the ends.
+
+    A DDIM step with x0 extrapolated in the half log-SNR.
+    """
+    previous: tuple[Tensor, Tensor] | None = None
+
+    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        nonlocal previous
+        width = schedule.log_snr(s) - schedule.log_snr(t)
+        extrapolated = x0
+        if previous is not None:
+            old_x0, old_width = previous
+            extrapolated = x0 + width / (2 * old_width) * (x0 - old_x0)
+        previous = x0, width
+        return _ddim_step(schedule, x, extrapolated, t, s)
+
+    return _walk(denoise, x, times, callback, advance)
+
+
+def heun(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: Schedule,
+    times: Tensor,
+    generator: Stream,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Karras et al. 2022, algorithm 1, in x / alpha and sigma / alpha; 2N - 1 predictions.
+
+    Written as a DDIM step and a correction, which does not cancel where alpha is small. Where
+    alpha(times[0]) = 0 the first step is DDIM's alone, one prediction less.
+    """
+
+    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+        euler = _ddim_step(schedule, x, x0, t, s)
+        if alpha_t == 0:
+            return euler
+        correction = denoise(euler, batch_time(s, x)) - x0
+        return euler + (sigma_t * alpha_s / (alpha_t * sigma_s) - 1) / 2 * alpha_s * correction
+
+    return _walk(denoise, x, times, callback, advance)
+
+
+def renoise(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: Schedule,
+    times: Tensor,
+    generator: Stream,
+    callback: Callback | None = None,
+) -> Tensor:
+    """x_s = alpha_s x0 + sigma_s z with fresh z: Song et al. 2023 (consistency), algorithm 1.
+
+    Quick, but spreads less than the data: denoise gives means, not consistent samples.
+    """
+
+    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        alpha_s, sigma_s = schedule(s)
+        return alpha_s * x0 + sigma_s * generator.normal(*x.shape[1:])
+
+    return _walk(denoise, x, times, callback, advance)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A sampler of this file, with its own arguments bound, on num_steps times of the schedule."""
+
+    method: Callable[..., Tensor]
+    num_steps: int
+    inpaints: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise InputError(f"sampler: num_steps must be at least 1, got {self.num_steps}")
+        # One step on one pixel: wrong arguments of the method show now, not after an epoch.
+        probe = Denoiser(lambda x, t: torch.cat([x, x], dim=1), "x0", Linear())
+        noise, stream = torch.zeros(1, 1, 1, 1), Stream(torch.zeros(1, dtype=torch.int64))
+        self.method(probe, noise, probe.schedule, torch.tensor([1.0, 0.0]), stream)
+
+    @property
+    def num_calls(self) -> int:
+        """How often denoise is called; heun from alpha(1) = 0: one time less."""
+        method = self.method.func if isinstance(self.method, partial) else self.method
+        return 2 * self.num_steps - 1 if method is heun else self.num_steps
+
+    def __call__(
+        self,
+        denoise: Denoise,
+        x: Tensor,
+        schedule: Schedule,
+        generator: Stream,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        times = schedule.times(self.num_steps)
+        return self.method(denoise, x, schedule, times, generator, callback)

@@ -1,0 +1,75 @@
+"""How sure a difference between two methods is: bootstrap over images (Efron & Tibshirani 1993)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore.types import InputError
+
+Values = NDArray[np.float64]
+_BLOCK = 1 << 20  # resampled values in memory at a time
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `num_images` images and the percentile interval around it."""
+
+    mean: float
+    low: float
+    high: float
+    num_images: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+def mean_interval(
+    values: Values, num_resamples: int = 10_000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The mean of per-image values [n] with its interval of coverage `level`; NaN are left out."""
+    if num_resamples < 1 or not 0 < level < 1:
+        raise InputError(
+            f"num_resamples={num_resamples}, level={level}: use 1 or more, and a level in (0, 1)"
+        )
+    values = np.asarray(values, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if len(values) < 2:
+        raise InputError(f"an interval needs 2 images or more with a value, got {len(values)}")
+    means = _resampled_means(values, num_resamples, seed)
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(values.mean()), float(low), float(high), len(values))
+
+
+def paired_difference(
+    method: Values,
+    reference: Values,
+    num_resamples: int = 10_000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The mean of method - reference [n], image by image in the same order, with its interval.
+
+    Images on which either is NaN are left out.
+    """
+    method, reference = np.asarray(method), np.asarray(reference)
+    if method.shape != reference.shape or method.ndim != 1:
+        raise InputError(
+            f"a paired comparison needs the same images in both, got {method.shape} and "
+            f"{reference.shape} values"
+        )
+    return mean_interval(method - reference, num_resamples, level, seed)
+
+
+def _resampled_means(values: Values, num_resamples: int, seed: int) -> Values:
+    """Means [num_resamples] of as many draws with replacement, of all of the values."""
+    generator = np.random.default_rng(seed)
+    means = np.empty(num_resamples)
+    block = max(1, _BLOCK // len(values))
+    for start in range(0, num_resamples, block):
+        rows = min(block, num_resamples - start)
+        draws = generator.integers(0, len(values), size=(rows, len(values)))
+        means[start : start + rows] = values[draws].mean(axis=1)
+    return means

@@ -1,0 +1,157 @@
+"""Distances between the distributions of restored images and of targets, in a feature space."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from restore.metric.base import check_prediction, check_unit, eight_bit
+from restore.metric.extractor import load_extractor
+from restore.types import InputError
+
+COMPARABLE = 2048  # images; below, FID depends more on their number than on their quality
+
+
+class Statistics(Protocol):
+    """What is kept of one set of images."""
+
+    @property
+    def count(self) -> int: ...
+
+    def add(self, features: Tensor) -> None:
+        """Takes in float64 features [B, D]."""
+
+    def merge(self, state: dict[str, Tensor]) -> None:
+        """Takes in another set's `state()`."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+
+class DistributionMetric(ABC):
+    """One number for a set of restored images and a set of targets; lower is better.
+
+    A plain object, so that the feature network is part of no checkpoint. `update` on every batch,
+    `merge` the `state()` of other processes, then `compute`. Images count as 8-bit values.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, kind: str, extractor: str | nn.Module) -> None:
+        self.extractor, self.features = load_extractor(extractor)
+        label = extractor if isinstance(extractor, str) else type(extractor).__name__.lower()
+        self.name = kind if label == "inception" else f"{kind}_{label}"
+        self._cache: Path | None = None
+        self._cached: dict[str, Tensor] | None = None
+        self.reset()
+
+    @property
+    @abstractmethod
+    def definition(self) -> str:
+        """The protocol with its version."""
+
+    @property
+    def num_images(self) -> int:
+        """Of the smaller set."""
+        return min(self.restored.count, self._target().count)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there are enough images to compare the number with that of another set size."""
+        return self.num_images >= COMPARABLE
+
+    @abstractmethod
+    def _empty(self) -> Statistics: ...
+
+    @abstractmethod
+    def _distance(self, restored: Statistics, target: Statistics) -> float: ...
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        self.restored = self._empty()
+        self.target = self._empty()
+        self._digest = torch.zeros((), dtype=torch.int64)
+
+    def use_cache(self, key: str) -> None:
+        """Keeps the targets' statistics across runs under `key`, a digest of what they are.
+
+        In $RESTORE_CACHE, else ~/.cache/restore. With them there, targets are no longer put through
+        the feature network, only hashed; `compute` refuses statistics of other images.
+        """
+        folder = Path(os.environ.get("RESTORE_CACHE") or Path.home() / ".cache" / "restore")
+        digest = hashlib.sha256(f"{self.definition} {key}".encode()).hexdigest()[:32]
+        self._cache = folder / "reference" / f"{digest}.safetensors"
+        self._cached = load_file(self._cache) if self._cache.is_file() else None
+
+    def update(self, restored: Tensor, target: Tensor) -> None:
+        """restored [B, C, H, W] or samples [B, N, C, H, W], target [B, C, H, W], in [0, 1].
+
+        Raises InputError on a wrong dtype, shape or range, and on NaN or infinity.
+        """
+        check_prediction(restored, 5 if restored.ndim == 5 else 4)
+        check_unit(target, "target", 4)
+        if restored.ndim == 5:
+            restored = restored.flatten(0, 1)
+        self.restored.add(self._extract(eight_bit(restored)))
+        target = eight_bit(target)
+        if self._cache is not None:
+            self._digest += _digest(target)
+        if self._cached is None:
+            self.target.add(self._extract(target))
+
+    @torch.no_grad()
+    def _extract(self, images: Tensor) -> Tensor:
+        features: Tensor = self.extractor.to(images.device)(images.float())
+        return features.double().cpu()
+
+    def state(self) -> dict[str, Tensor]:
+        """All that was taken in, as tensors, for `merge` in another process."""
+        parts = {"restored": self.restored.state(), "target": self.target.state()}
+        named = {f"{part}.{key}": value for part, s in parts.items() for key, value in s.items()}
+        return {**named, "digest": self._digest.clone()}
+
+    def merge(self, state: dict[str, Tensor]) -> None:
+        """Takes in the `state()` of the same metric on other images."""
+        self.restored.merge(_part(state, "restored"))
+        self.target.merge(_part(state, "target"))
+        self._digest += state["digest"]
+
+    def compute(self) -> float:
+        """The distance; raises InputError for less than 2 images on either side."""
+        target = self._target()
+        if self.num_images < 2:
+            raise InputError(f"metric {self.name} needs 2 images or more, got {self.num_images}")
+        if self._cached is not None and self._cached["digest"] != self._digest:
+            raise InputError(f"{self._cache} is of other target images: delete it and run again")
+        if self._cache is not None and self._cached is None:
+            self._cache.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._cache.with_suffix(f".{os.getpid()}")
+            save_file({**target.state(), "digest": self._digest}, partial)
+            partial.replace(self._cache)
+        return self._distance(self.restored, target)
+
+    def _target(self) -> Statistics:
+        if self._cached is None:
+            return self.target
+        cached = self._empty()
+        cached.merge({key: value for key, value in self._cached.items() if key != "digest"})
+        return cached
+
+
+def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    prefix = f"{name}."
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _digest(images: Tensor) -> Tensor:
+    """A sum of hashes of 8-bit images [B, C, H, W], int64 with wrap-around: order is no matter."""
+    total = torch.zeros((), dtype=torch.int64)
+    for image in (images * 255).round().to(torch.uint8).cpu():
+        content = f"{list(image.shape)}".encode() + image.numpy().tobytes()
+        value = int.from_bytes(hashlib.sha256(content).digest()[:8], "little", signed=True)
+        total += torch.tensor(value)
+    return total

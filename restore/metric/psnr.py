@@ -1,0 +1,119 @@
+"""Peak signal-to-noise ratio, 10 log10(1 / MSE) dB, per image: of all of it, or of its hole."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from restore.image import to_unit
+from restore.metric.base import Metric, eight_bit, hole_of
+from restore.types import Batch, InputError
+
+CAP = 100.0  # dB, of identical images, so that one of them cannot make a mean infinite
+
+
+def psnr_from_mse(mse: Tensor) -> Tensor:
+    """In dB for a peak of 1, at most CAP."""
+    return (-10 * mse.clamp(min=1e-30).log10()).clamp(max=CAP)
+
+
+def luma(image: Tensor) -> Tensor:
+    """Y [B, 1, H, W] in [16, 235] / 255 of RGB in [0, 1] (ITU-R BT.601, as rgb2ycbcr)."""
+    if image.shape[1] != 3:
+        raise InputError(f"psnr of Y needs RGB images, not {image.shape[1]} channels")
+    weights = image.new_tensor([65.481, 128.553, 24.966])[:, None, None]
+    return ((image * weights).sum(1, keepdim=True) + 16) / 255
+
+
+class PSNR(Metric):
+    """Squared error pooled over the pixels and channels of an image; identical images: 100 dB.
+
+    channels "rgb" takes the channels as they are (a grey image has one), "y" the BT.601 luma of
+    RGB. `border` pixels are left out on each side.
+    """
+
+    higher_is_better = True
+
+    def __init__(
+        self, channels: Literal["rgb", "y"] = "rgb", rounding: bool = True, border: int = 0
+    ) -> None:
+        if border < 0:
+            raise InputError(f"border={border}: it counts pixels, use 0 or more")
+        self.channels = channels
+        self.rounding = rounding
+        self.border = border
+        self.name = "psnr" if channels == "rgb" else "psnr_y"
+        levels = "uint8" if rounding else "float-clamped"
+        crop = f"border{border}/" if border else ""
+        self.definition = f"psnr/{channels}/{levels}/{crop}per-image/v1"
+
+    def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        if 2 * self.border >= min(target.shape[2:]):
+            raise InputError(f"border={self.border} leaves nothing of {list(target.shape[2:])} px")
+        restored, target = restored.double().clamp(0, 1), target.double()
+        if self.rounding:
+            restored, target = eight_bit(restored), eight_bit(target)
+        if self.channels == "y":
+            restored, target = luma(restored), luma(target)
+        inside = slice(self.border, -self.border or None)
+        error = (restored - target)[:, :, inside, inside]
+        return psnr_from_mse(error.square().mean(dim=(1, 2, 3)))
+
+
+class InputPSNR(Metric):
+    """PSNR of the degraded input as it is: float, neither clipped nor rounded."""
+
+    name = "input_psnr"
+    definition = "input_psnr/rgb/float/unclipped/per-image/v1"
+    higher_is_better = True
+
+    def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        degraded = to_unit(batch["input"].double())
+        if degraded.shape != target.shape:
+            raise InputError(
+                f"metric input_psnr: input {list(degraded.shape)} is no image like the "
+                f"target {list(target.shape)}; leave it out for this degradation"
+            )
+        return psnr_from_mse((degraded - target).square().mean(dim=(1, 2, 3)))
+
+
+class HolePSNR(Metric):
+    """PSNR of the hole's pixels alone, on 8-bit values; NaN where the hole is empty."""
+
+    name = "hole_psnr"
+    definition = "hole_psnr/rgb/uint8/per-image/v1"
+    higher_is_better = True
+
+    def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        hole = hole_of(batch, self.name)
+        return psnr_from_mse(_hole_mean((eight_bit(restored) - eight_bit(target)).square(), hole))
+
+
+class HoleL1(Metric):
+    """Mean absolute error of the hole's pixels, in units of [0, 1]; NaN where it is empty."""
+
+    name = "hole_l1"
+    definition = "hole_l1/rgb/uint8/per-image/v1"
+    higher_is_better = False
+
+    def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        hole = hole_of(batch, self.name)
+        return _hole_mean((eight_bit(restored) - eight_bit(target)).abs(), hole)
+
+
+class KnownError(Metric):
+    """Largest absolute error of a known pixel, raw: anything but 0 is a fault of the method."""
+
+    name = "known_error"
+    definition = "known_error/rgb/float/max/per-image/v1"
+    higher_is_better = False
+
+    def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        error = (restored - target).abs().double()
+        return torch.where(hole_of(batch, self.name), 0.0, error).amax(dim=(1, 2, 3))
+
+
+def _hole_mean(value: Tensor, hole: Tensor) -> Tensor:
+    """Mean [B] of value [B, C, H, W] over the hole [B, 1, H, W]; 0 / 0 = NaN for an empty hole."""
+    count = hole.sum(dim=(1, 2, 3)) * value.shape[1]
+    return torch.where(hole, value, 0.0).sum(dim=(1, 2, 3)) / count

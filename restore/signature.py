@@ -1,0 +1,159 @@
+"""Whether a config may be built: targets against an allow-list, keys and values against signatures.
+
+A config may come from a command line or from a downloaded checkpoint; nothing here builds anything.
+"""
+
+import difflib
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Union
+
+from restore.types import InputError
+
+ALLOWED = {
+    "lightning.pytorch.Trainer",
+    "lightning.pytorch.callbacks.EarlyStopping",
+    "lightning.pytorch.callbacks.LearningRateMonitor",
+    "lightning.pytorch.loggers.CSVLogger",
+    "lightning.pytorch.loggers.TensorBoardLogger",
+    "lightning.pytorch.loggers.WandbLogger",
+    "lightning.pytorch.profilers.SimpleProfiler",
+    "torch.optim.Adam",
+    "torch.optim.AdamW",
+    "torch.optim.SGD",
+    "torch.optim.lr_scheduler.ConstantLR",
+    "torch.optim.lr_scheduler.CosineAnnealingLR",
+    "torch.optim.lr_scheduler.MultiStepLR",
+    "torch.optim.lr_scheduler.OneCycleLR",
+    "torch.optim.lr_scheduler.StepLR",
+}
+_SPECIAL = {"_target_", "_partial_", "_recursive_"}
+
+
+def check(config: Any, path: str = "", given: set[str] | None = None) -> None:
+    """Raises InputError unless every node of the tree may be built. Builds nothing."""
+    for place, node in _nodes(config, path):
+        if isinstance(node, str) and "${" in node:
+            raise InputError(f"{place}={node}: interpolations are resolved before this point only")
+        if isinstance(node, Mapping) and "_target_" in node:
+            _check_call(node, place, (given or set()) if place == path else set())
+
+
+def _nodes(config: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every node of a tree of mappings and lists with its dotted path, the root first."""
+    yield path, config
+    children: Any = ()
+    if isinstance(config, Mapping):
+        children = config.items()
+    elif isinstance(config, list):
+        children = enumerate(config)
+    for key, value in children:
+        yield from _nodes(value, f"{path}.{key}" if path else str(key))
+
+
+def resolve(target: str, path: str = "") -> Callable[..., Any]:
+    """The class or function behind a dotted path of the allow-list, or InputError."""
+    refusal = InputError(f"{path}._target_={target}: only restore's own classes can be built here")
+    module, _, name = target.rpartition(".")
+    if target not in ALLOWED and not module.startswith("restore."):
+        raise refusal
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{path}._target_={target} does not exist ({error})") from None
+    home = getattr(found, "__module__", None) or ""
+    if target not in ALLOWED and home != module and not home.startswith("restore."):
+        raise refusal
+    if not callable(found):
+        raise refusal
+    return typing.cast(Callable[..., Any], found)
+
+
+def _check_call(node: Mapping[str, Any], path: str, given: set[str]) -> None:
+    target = resolve(str(node["_target_"]), path)
+    parameters = _parameters(target)
+    for key, value in node.items():
+        if key in _SPECIAL:
+            continue
+        if key not in parameters:
+            raise InputError(unknown(f"{path}.{key}".strip("."), key, parameters))
+        if not fits(value, parameters[key].annotation):
+            wanted = _spell(parameters[key].annotation)
+            raise InputError(f"{path}.{key}={value!r} has the wrong type: it takes {wanted}")
+    if node.get("_partial_"):
+        return
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in node and name not in given:
+            raise InputError(f"{path}.{name} is missing: {node['_target_']} needs it")
+
+
+def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Named parameters with their evaluated annotations, without self and without *args."""
+    signature = inspect.signature(target)
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = typing.get_type_hints(inspect.unwrap(function))
+    except (NameError, TypeError):
+        hints = {}
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {
+        name: parameter.replace(annotation=hints.get(name, Any))
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in named
+    }
+
+
+def unknown(path: str, key: str, known: typing.Iterable[str]) -> str:
+    """The message for a key that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(key, list(known), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(known))}"
+    return f"{path} is not a setting: {hint}"
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether a config value may stand where `annotation` is asked for.
+
+    A mapping with _target_ will become an object and fits every annotation but plain values.
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any or annotation is inspect.Parameter.empty:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(fits(value, one) for one in arguments)
+    if origin is Literal:
+        return value in arguments
+    if annotation in (None, type(None)):
+        return value is None
+    if annotation in (int, float):
+        number = (int, float) if annotation is float else (int,)
+        return isinstance(value, number) and not isinstance(value, bool)
+    if annotation in (bool, str):
+        return isinstance(value, annotation)
+    return _fits_container(value, origin or annotation, arguments)
+
+
+def _fits_container(value: Any, origin: Any, arguments: tuple[Any, ...]) -> bool:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True
+    is_class = inspect.isclass(origin)
+    if isinstance(value, Mapping):
+        inner = arguments[1] if len(arguments) == 2 else Any
+        return (
+            is_class and issubclass(origin, Mapping) and all(fits(v, inner) for v in value.values())
+        )
+    if isinstance(value, list):
+        if not (is_class and issubclass(origin, typing.Iterable) and origin is not str):
+            return False
+        inner = arguments or (Any,)
+        return all(any(fits(item, one) for one in inner if one is not ...) for item in value)
+    # A str may stand for a path, a timedelta and the like; a number or a bool for nothing else.
+    return isinstance(value, str) and is_class and not issubclass(origin, (Mapping, list, tuple))
+
+
+def _spell(annotation: Any) -> str:
+    if typing.get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(annotation)))
+    return inspect.formatannotation(annotation).replace("typing.", "")

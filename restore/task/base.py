@@ -1,0 +1,150 @@
+"""What every task shares: one meaning of an update, of clipping, of accumulation, of validation."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from restore.types import Batch, Facts, InputError
+
+OptimizerFactory = Callable[..., Optimizer]
+SchedulerFactory = Callable[..., LRScheduler]
+
+
+class NonFiniteError(RuntimeError):
+    """A loss term became NaN or infinite; the message names the term and the update."""
+
+
+class RestorationTask(LightningModule, ABC):
+    """A learning rule that ends in `restore`.
+
+    An update is one step of the restoring network. `updates` counts them, for every task alike:
+    learning-rate schedules, EMA, the x axis of logs and `max_updates` follow it, not Lightning's
+    global_step, which counts every optimizer.
+
+    optimizer: called with the parameters; scheduler: called with the optimizer, stepped once per
+    update. clip_norm: largest gradient norm of an update. accumulate: batches per update; a window
+    that is open at the end of an epoch goes on in the next one.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None = None,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        if accumulate < 1:
+            raise InputError(f"task.accumulate={accumulate} must be at least 1")
+        if clip_norm is not None and clip_norm <= 0:
+            raise InputError(
+                f"task.clip_norm={clip_norm} must be positive, or null for no clipping"
+            )
+        self.facts = facts
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.clip_norm = clip_norm
+        self.accumulate = accumulate
+        self.updates = 0
+        self.batches = 0
+
+    @property
+    @abstractmethod
+    def restorer(self) -> nn.Module:
+        """The module that restores: what EMA averages and what is exported."""
+
+    @abstractmethod
+    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
+        """Restored images [B, num_samples, C, H, W] in [-1, 1]; not clipped.
+
+        Uses input, hole, sigma, label and index of the batch, never target. A deterministic task
+        returns num_samples equal images.
+        """
+
+    @abstractmethod
+    def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
+        """Weighted loss terms, scalars, whose sum is minimised; epoch None means validation."""
+
+    @property
+    def num_calls(self) -> int:
+        """Network evaluations (NFE) that one restored image costs."""
+        return 1
+
+    def check(self) -> None:
+        """Raises InputError for settings that do not fit together or the data, before any work."""
+        try:
+            self.configure_optimizers()
+        except (TypeError, ValueError) as error:
+            raise InputError(f"task.optimizer or task.scheduler: {error}") from error
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.restorer.parameters())
+        if self.scheduler is None:
+            return optimizer
+        return [optimizer], [self.scheduler(optimizer)]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        terms = self.losses(batch, self.current_epoch)
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        self.batches += 1
+        if self.descend(terms, optimizer, self.restorer.parameters()):
+            self.step_schedule()
+        self.log_terms("train", terms)
+
+    def descend(
+        self,
+        terms: dict[str, Tensor],
+        optimizer: LightningOptimizer,
+        parameters: Iterable[nn.Parameter],
+    ) -> bool:
+        """Backward; at the end of a window also clips and steps, and returns True."""
+        for name, term in terms.items():
+            if not torch.isfinite(term):
+                raise NonFiniteError(f"loss term {name} is {term.item()} at update {self.updates}")
+        self.manual_backward(torch.stack(list(terms.values())).sum() / self.accumulate)
+        if self.batches % self.accumulate:
+            return False
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        return True
+
+    def step_schedule(self) -> None:
+        """Counts an update of the restorer and moves its learning rate."""
+        self.updates += 1
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, LRScheduler):
+            scheduler.step()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.log_terms("val", self.losses(batch, None), batch_size=len(batch["index"]))
+
+    def log_terms(self, stage: str, terms: dict[str, Tensor], batch_size: int = 1) -> None:
+        """Logs every term and, where there are several, their sum as `stage/loss`, by update."""
+        named = {f"{stage}/{name}": term.detach() for name, term in terms.items()}
+        named[f"{stage}/loss"] = torch.stack(list(named.values())).sum()
+        self.log_dict(
+            {**named, "step": float(self.updates)},
+            batch_size=batch_size,
+            on_step=stage == "train",
+            on_epoch=stage != "train",
+            sync_dist=stage != "train",
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["progress"] = {"updates": self.updates, "batches": self.batches}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.updates = checkpoint["progress"]["updates"]
+        self.batches = checkpoint["progress"]["batches"]

@@ -1,0 +1,35 @@
+"""The records that cross package borders, and the one error that users see."""
+
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class Batch(TypedDict):
+    """What a task trains on and restores. Built by the data module, never extended on the way."""
+
+    target: Tensor  # [B, C, H, W] in [-1, 1], the clean image
+    input: Tensor  # [B, K, H, W] all that a network may look at
+    index: Tensor  # [B] int64, position of the sample in its split
+    name: list[str]  # names of the samples, for reports
+    hole: NotRequired[Tensor]  # [B, 1, H, W] in {0, 1}, 1 = to be filled
+    sigma: NotRequired[Tensor]  # [B] noise level in units of the [-1, 1] range
+    label: NotRequired[Tensor]  # [B] int64 class
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the data knows and a network needs; passed in code, never typed into a config."""
+
+    image_channels: int  # of the target
+    input_channels: int  # of the degraded input, without the hole
+    image_size: int | None  # side of the square images; None where sizes vary
+    num_classes: int | None  # None where the source has no labels
+
+
+class InputError(ValueError):
+    """A configuration or an input that cannot be used: shown as one line, exit code 2.
+
+    The message names the offending value and the way out.
+    """

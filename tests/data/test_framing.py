@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from restore.data.framing import CenterSquare, RandomPatch, Whole, area_resize
+from restore.stream import Stream
+from restore.types import InputError
+
+
+def photo(height: int, width: int, channels: int = 3) -> torch.Tensor:
+    return (
+        Stream(torch.tensor([height * 1000 + width]))
+        .integers(0, 256, channels, height, width)[0]
+        .to(torch.uint8)
+    )
+
+
+def area_mean(image: np.ndarray, top: float, left: float, bottom: float, right: float) -> float:
+    """Mean over a rectangle, fractions of pixels included, pixel by pixel."""
+    total = 0.0
+    for row in range(int(top), int(np.ceil(bottom - 1e-9))):
+        for column in range(int(left), int(np.ceil(right - 1e-9))):
+            height = min(bottom, row + 1) - max(top, row)
+            width = min(right, column + 1) - max(left, column)
+            total += height * width * image[row, column]
+    return total / ((bottom - top) * (right - left))
+
+
+@pytest.mark.parametrize("old,new", [((7, 5), (3, 4)), ((6, 9), (4, 2)), ((3, 2), (5, 7))])
+def test_area_resize_against_a_loop(old: tuple[int, int], new: tuple[int, int]) -> None:
+    image = photo(*old, channels=1)
+    scale = (old[0] / new[0], old[1] / new[1])
+    expected = [
+        [
+            area_mean(image[0].numpy(), r * scale[0], c * scale[1], (r + 1) * scale[0],
+                      (c + 1) * scale[1])
+            for c in range(new[1])
+        ]
+        for r in range(new[0])
+    ]  # fmt: skip
+    np.testing.assert_allclose(area_resize(image, *new)[0].numpy(), expected, rtol=1e-9)
+
+
+def test_area_resize_by_a_whole_factor_is_the_block_mean() -> None:
+    image = photo(12, 20)
+    blocks = image.double().view(3, 3, 4, 5, 4).mean(dim=(2, 4))
+    assert torch.equal(area_resize(image, 3, 5), blocks)
+
+
+def test_center_square_keeps_the_middle_and_rounds() -> None:
+    image = photo(10, 16)
+    assert torch.equal(CenterSquare(10)(image, 0), image[:, :, 3:13])
+    half = CenterSquare(5)(image, 0)
+    assert half.dtype == torch.uint8
+    expected = image[:, :, 3:13].double().view(3, 5, 2, 5, 2).mean(dim=(2, 4))
+    assert (half.double() - expected).abs().max() <= 0.5
+
+
+def test_center_square_keeps_a_constant_at_any_size() -> None:
+    for side in (1, 7, 64, 200):
+        framed = CenterSquare(side)(torch.full((1, 61, 47), 201, dtype=torch.uint8), 0)
+        assert framed.shape == (1, side, side) and (framed == 201).all()
+
+
+def test_random_patch_is_a_window_of_the_photo() -> None:
+    image, size = photo(9, 12), 8
+    windows = {
+        tuple(image[:, top : top + size, left : left + size].flatten().tolist())
+        for top in range(2)
+        for left in range(5)
+    }
+    seen = {tuple(RandomPatch(size)(image, seed).flatten().tolist()) for seed in range(300)}
+    assert seen == windows
+
+
+def test_random_patch_depends_on_the_seed_alone() -> None:
+    frame, image = RandomPatch(4), photo(30, 30)
+    assert torch.equal(frame(image, 5), frame(image.clone(), 5))
+
+
+@pytest.mark.parametrize("height,width", [(5, 20), (3, 3), (1, 1), (1, 40), (2, 9)])
+def test_random_patch_reflects_a_small_photo(height: int, width: int) -> None:
+    image, size = photo(height, width), 16
+    mode = "reflect" if min(height, width) > 1 else "symmetric"
+    tall, wide = max(size - height, 0), max(size - width, 0)
+    padded = np.pad(image.numpy(), ((0, 0), (0, tall), (0, 0)), mode=mode)
+    padded = np.pad(padded, ((0, 0), (0, 0), (0, wide)), mode="reflect" if width > 1 else mode)
+    patch = RandomPatch(size)(image, 3)
+    lefts = range(padded.shape[2] - size + 1)
+    assert any(np.array_equal(padded[:, :, left : left + size], patch) for left in lefts)
+
+
+def test_whole_is_the_photo() -> None:
+    image = photo(3, 5)
+    assert Whole()(image, 1) is image and Whole().size is None
+
+
+@pytest.mark.parametrize("framing", [CenterSquare, RandomPatch])
+@pytest.mark.parametrize("size", [0, -3])
+def test_sizes_below_one_are_refused(framing: type, size: int) -> None:
+    with pytest.raises(InputError, match=f"{size}"):
+        framing(size)

@@ -1,0 +1,277 @@
+import io
+import json
+import pickle
+import tarfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from restore.data.image_file import ImageError
+from restore.data.source import Split
+from restore.data.webdataset import WebDataset, index_shard, shards
+from restore.types import InputError
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+def png(value: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.full((2, 3, 3), value, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_tar(path: Path, members: Mapping[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+
+
+def sample(number: int) -> dict[str, bytes]:
+    key = f"photo{number:03d}"
+    meta = json.dumps({"source": "here"}).encode()
+    return {f"{key}.png": png(number), f"{key}.cls": b"%d" % (number % 5), f"{key}.json": meta}
+
+
+def write_shards(root: Path) -> None:
+    """60 training samples in three shards, in falling order, and 7 test samples in one."""
+    for shard in range(3):
+        numbers = range(20 * shard + 19, 20 * shard - 1, -1)
+        members = {name: data for number in numbers for name, data in sample(number).items()}
+        write_tar(root / f"train-{shard}.tar", members)
+    members = {name: data for number in range(100, 107) for name, data in sample(number).items()}
+    write_tar(root / "test-0.tar", members)
+
+
+def dataset(root: Path, split: Split, **options: object) -> WebDataset:
+    named = {
+        "train": "train-{0..2}.tar",
+        "test": "test-0.tar",
+        "num_classes": 5,
+        "val_fraction": 0.2,
+    }
+    return WebDataset(root, split, **{**named, **options})  # type: ignore[arg-type]
+
+
+def numbers(source: WebDataset) -> list[int]:
+    return [int(source[index].image[0, 0, 0]) for index in range(len(source))]
+
+
+def test_every_sample_once_in_the_order_of_keys(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    train, val, test = (dataset(tmp_path, split) for split in SPLITS)
+    assert sorted(numbers(train) + numbers(val)) == list(range(60))
+    assert numbers(train) == sorted(numbers(train)) and 4 <= len(val) <= 24
+    assert numbers(test) == list(range(100, 107))
+    item = test[3]
+    assert item.name == "photo103" and item.label == 3 and item.image.shape == (3, 2, 3)
+
+
+def test_options(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    val = numbers(dataset(tmp_path, "val"))
+    assert numbers(dataset(tmp_path, "test", test=None)) == val
+    assert dataset(tmp_path, "val", num_classes=None)[0].label is None
+    assert dataset(tmp_path, "val", mode="gray")[0].image.shape == (1, 2, 3)
+    assert pickle.loads(pickle.dumps(dataset(tmp_path, "val")))[0].name
+
+
+def test_same_samples_as_webdataset(tmp_path: Path) -> None:
+    import webdataset
+
+    members = {"a/b.c.png": png(1), "a/b.cls": b"1", "x.JPEG": png(2), "dir.d/y.png": png(3)}
+    members |= {"multi.v1.png": png(4), "z.json": b"{}", "z.png": png(5)}
+    write_tar(tmp_path / "s.tar", members)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mine = {one.key: set(one.members) for one in index_shard(tmp_path / "s.tar")}
+        stream = webdataset.WebDataset(str(tmp_path / "s.tar"), shardshuffle=False)
+        theirs = {one["__key__"]: set(one) & {"png", "jpeg", "cls", "json"} for one in stream}
+    assert mine == {key: found for key, found in theirs.items() if found & {"png", "jpeg"}}
+    assert set(mine) == {"x", "dir.d/y", "z"}
+
+
+@pytest.mark.data
+def test_real_shards_against_webdataset(real_data: Path) -> None:
+    import webdataset
+
+    path = real_data / "flowers128" / "val-000001.tar"
+    stream = webdataset.WebDataset(str(path), shardshuffle=False)
+    theirs = {one["__key__"]: (one["jpg"], one["cls"]) for one in stream}
+    mine = {}
+    for one in index_shard(path):
+        packed = path.read_bytes()
+        cut = {ext: packed[at.offset : at.offset + at.size] for ext, at in one.members.items()}
+        mine[one.key] = (cut["jpg"], cut["cls"])
+    assert mine == theirs
+
+
+@pytest.mark.data
+def test_flowers(real_data: Path) -> None:
+    parts = {
+        split: WebDataset(
+            real_data,
+            split,
+            train="flowers128/train-{000000..000007}.tar",
+            test="flowers128/val-{000000..000001}.tar",
+            num_classes=5,
+        )
+        for split in SPLITS
+    }
+    keys = {split: {one.key for one in part._samples} for split, part in parts.items()}
+    assert len(parts["train"]) + len(parts["val"]) == 2934
+    assert len(parts["test"]) == len(keys["test"]) == 368
+    assert not keys["train"] & keys["val"] and not keys["train"] & keys["test"]
+    assert abs(len(keys["val"]) - 0.05 * 2934) < 40
+    item = parts["test"][0]
+    assert item.name == min(keys["test"]) and min(item.image.shape[1:]) == 128
+    assert item.label in range(5)
+
+
+@pytest.mark.parametrize("share", np.linspace(0.0, 0.999, 23).tolist())
+def test_truncated_shards_are_named(tmp_path: Path, share: float) -> None:
+    write_shards(tmp_path)
+    path = tmp_path / "train-1.tar"
+    with tarfile.open(path) as tar:
+        end = max(entry.offset_data + 512 for entry in tar)
+    path.write_bytes(path.read_bytes()[: int(share * (end + 1024))])
+    with pytest.raises(InputError, match=r"train-1\.tar is truncated"):
+        len(dataset(tmp_path, "train"))
+
+
+def test_cut_between_two_members_is_seen(tmp_path: Path) -> None:
+    """tarfile takes this for the end of the archive."""
+    write_shards(tmp_path)
+    path = tmp_path / "train-0.tar"
+    with tarfile.open(path) as tar:
+        cuts = [entry.offset for entry in tar]
+    whole = path.read_bytes()
+    for cut in cuts[1::7]:
+        path.write_bytes(whole[:cut])
+        with pytest.raises(InputError, match=r"train-0\.tar is truncated"):
+            index_shard(path)
+
+
+def test_damaged_header_is_seen(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    path = tmp_path / "train-0.tar"
+    with tarfile.open(path) as tar:
+        offset = tar.getmembers()[5].offset
+    damaged = bytearray(path.read_bytes())
+    damaged[offset + 3] ^= 255
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match=r"train-0\.tar is truncated or damaged"):
+        index_shard(path)
+
+
+@pytest.mark.timeout(20)
+def test_a_member_of_negative_size_is_refused(tmp_path: Path) -> None:
+    """tarfile would step back to the same header for ever."""
+    path = tmp_path / "s.tar"
+    good, bad = tarfile.TarInfo("a.cls"), tarfile.TarInfo("b.png")
+    bad.size = -512
+    path.write_bytes(good.tobuf() + bad.tobuf(tarfile.GNU_FORMAT) + bytes(10240))
+    with pytest.raises(InputError, match=r"s\.tar is truncated or damaged"):
+        index_shard(path)
+
+
+def test_photos_of_one_key_stay_in_one_split(tmp_path: Path) -> None:
+    for shard in range(2):
+        write_tar(tmp_path / f"train-{shard}.tar", {f"{n}.png": png(n) for n in range(30)})
+    options = {"train": "train-{0..1}.tar", "num_classes": None}
+    train, val = (numbers(dataset(tmp_path, split, **options)) for split in SPLITS[:2])
+    assert len(train) + len(val) == 60 and not set(train) & set(val)
+
+
+def test_damaged_photo_is_named(tmp_path: Path) -> None:
+    write_tar(tmp_path / "train-0.tar", {"a.png": png(1)[:40], "b.png": png(2)})
+    source = dataset(tmp_path, "train", train="train-0.tar", num_classes=None, val_fraction=1e-9)
+    with pytest.raises(ImageError, match=r"train-0\.tar: [ab]\.png"):
+        for split in SPLITS[:2]:
+            numbers(dataset(tmp_path, split, train="train-0.tar", num_classes=None))
+    assert len(source) == 1
+
+
+def test_evil_members_are_left_out_and_named(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (open, (str(marker), "w"))
+
+    evil = pickle.dumps(Evil())
+    members = {
+        f"a.{extension}": evil for extension in ("pyd", "pickle", "pkl", "pth", "npy", "cbor")
+    }
+    write_tar(tmp_path / "s.tar", {**members, "a.png": png(1), "a.cls": b"0", "lonely.json": b"{}"})
+    with tarfile.open(tmp_path / "s.tar", "a") as tar:
+        link = tarfile.TarInfo("b.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.warns(UserWarning, match=r"s\.tar.*pyd.*pth.*without an image") as caught:
+        found = index_shard(tmp_path / "s.tar")
+    assert ".png" in str(caught[0].message)
+    assert [(one.key, set(one.members)) for one in found] == [("a", {"png", "cls"})]
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "pipe:touch {0}/marker",
+        "{{pipe:touch {0}/marker,train-0.tar}}",
+        "http://host/a.tar",
+        "s3://b/c",
+    ],
+)
+def test_pipes_and_addresses_are_refused(tmp_path: Path, pattern: str) -> None:
+    write_shards(tmp_path)
+    with pytest.raises(InputError, match="only local paths"):
+        len(dataset(tmp_path, "train", train=pattern.format(tmp_path)))
+    assert not (tmp_path / "marker").exists()
+
+
+def test_missing_shard(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    with pytest.raises(InputError, match=r"train-3\.tar not found") as caught:
+        shards(tmp_path, "train-{0..4}.tar")
+    message = str(caught.value)
+    assert str(tmp_path) in message and "RESTORE_DATA" in message and "\n" not in message
+
+
+@pytest.mark.parametrize("label", [b"5", b"-1", b"rose", b"", None])
+def test_labels_are_checked(tmp_path: Path, label: bytes | None) -> None:
+    members = {"a.png": png(1)} | ({} if label is None else {"a.cls": label})
+    write_tar(tmp_path / "s.tar", members)
+    source = dataset(tmp_path, "val", train="s.tar")
+    with pytest.raises(InputError, match=r"s\.tar: a\.cls"):
+        source[0]
+
+
+def test_two_members_of_one_name(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s.tar", {"a.png": png(1), "b.png": png(1), "a.PNG": png(2)})
+    with pytest.raises(InputError, match=r"a\.png"):
+        index_shard(tmp_path / "s.tar")
+
+
+def test_compressed_archives_are_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("a.png"))
+    with pytest.raises(InputError, match=r"s\.tar"):
+        index_shard(tmp_path / "s.tar")
+
+
+def test_reads_at_random_are_exact_in_workers(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    source = dataset(tmp_path, "train")
+    loader = torch.utils.data.DataLoader(
+        source, num_workers=2, batch_size=4, collate_fn=lambda items: items
+    )
+    found = [int(item.image[0, 0, 0]) for items in loader for item in items]
+    assert found == numbers(source)

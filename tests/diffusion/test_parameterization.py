@@ -1,0 +1,115 @@
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from restore.diffusion.parameterization import Denoiser, denoise_with_variance
+from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
+from restore.loss.diffusion import Parameterization
+from restore.types import InputError
+
+KINDS = get_args(Parameterization)
+SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM()]
+CASES = [(k, s) for k in KINDS for s in SCHEDULES if (k, s) != ("eps", SCHEDULES[2])]
+
+
+def noised(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    x0 = torch.rand(len(t), 3, 4, 4, dtype=torch.float64) * 2 - 1
+    eps = torch.randn(len(t), 3, 4, 4, dtype=torch.float64)
+    alpha, sigma = (v.view(-1, 1, 1, 1) for v in schedule(t.double()))
+    return x0, eps, alpha * x0 + sigma * eps
+
+
+@pytest.mark.parametrize(("kind", "schedule"), CASES)
+@pytest.mark.parametrize("clip", [True, False])
+def test_the_perfect_network_gives_x0(
+    kind: Parameterization, schedule: Schedule, clip: bool
+) -> None:
+    t = torch.tensor([0.001, 0.3, 0.77, 0.98])
+    x0, eps, x = noised(schedule, t)
+    denoiser = Denoiser(lambda y, _: torch.zeros_like(y), kind, schedule, clip)
+    target = denoiser.target(x0, eps, t)
+    perfect = Denoiser(lambda y, _: target, kind, schedule, clip)
+    torch.testing.assert_close(perfect(x, t), x0, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_network_sees_unit_scale_and_plain_t(schedule: Schedule) -> None:
+    t = torch.tensor([0.2, 0.6, 1.0])
+    _, _, x = noised(schedule, t)
+    alpha, sigma = (v.view(-1, 1, 1, 1) for v in schedule(t.double()))
+
+    def network(y: Tensor, time: Tensor) -> Tensor:
+        torch.testing.assert_close(y, x / (alpha**2 + sigma**2).sqrt())
+        assert torch.equal(time, t) and time.dtype == torch.float32
+        return y
+
+    Denoiser(network, "x0", schedule)(x, t)
+
+
+def test_variance_preserving_input_is_untouched() -> None:
+    x, t = torch.randn(64, 1, 8, 8), torch.rand(64)
+    for schedule in SCHEDULES[:3]:
+        seen: list[Tensor] = []
+        Denoiser(lambda y, _, seen=seen: seen.append(y) or y, "x0", schedule)(x, t)
+        assert torch.equal(seen[0], x)
+
+
+def test_v_on_edm_is_the_preconditioning_of_karras() -> None:
+    """Table 1 with sigma_data = 1, and F = -v."""
+    t = torch.tensor([0.3, 0.9])
+    _, _, x = noised(EDM(), t)
+    output = torch.randn_like(x)
+    sigma = EDM()(t.double())[1].view(-1, 1, 1, 1)
+    expected = x / (1 + sigma**2) - sigma / (1 + sigma**2).sqrt() * output
+    denoiser = Denoiser(lambda y, _: output, "v", EDM(), clip=False)
+    torch.testing.assert_close(denoiser(x, t), expected)
+
+
+def test_targets() -> None:
+    t = torch.tensor([0.4])
+    x0, eps, _ = noised(Linear(), t)
+    alpha, sigma = Linear()(t.double())
+    expected = {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0}
+    for kind in KINDS:
+        denoiser = Denoiser(lambda y, _: y, kind, Linear())
+        torch.testing.assert_close(denoiser.target(x0, eps, t), expected[kind])
+
+
+def test_eps_needs_a_trace_of_the_image() -> None:
+    with pytest.raises(InputError, match=r"eps.*ZeroTerminalSNR.*use v or x0"):
+        Denoiser(lambda y, _: y, "eps", ZeroTerminalSNR(Linear()))
+
+
+def test_clip() -> None:
+    x, t = torch.tensor([-3.0, 0.5, 3.0]).view(1, 1, 1, 3), torch.ones(1)
+    clipped = Denoiser(lambda y, _: y, "x0", Linear())(x, t)
+    assert clipped.flatten().tolist() == [-1.0, 0.5, 1.0]
+    assert torch.equal(Denoiser(lambda y, _: y, "x0", Linear(), clip=False)(x, t), x)
+
+
+def test_autocast_output_comes_back_in_the_dtype_of_x() -> None:
+    x, t = torch.randn(2, 1, 4, 4), torch.rand(2)
+    assert Denoiser(lambda y, _: y.bfloat16(), "x0", Linear())(x, t).dtype == torch.float32
+
+
+def test_learned_variance_splits_the_channels() -> None:
+    x, t = torch.randn(2, 3, 4, 4), torch.full((2,), 0.5)
+    for raw, fraction in [(-1.0, 0.0), (0.0, 0.5), (1.0, 1.0), (-7.0, 0.0), (7.0, 1.0)]:
+
+        def network(y: Tensor, _: Tensor, raw: float = raw) -> Tensor:
+            return torch.cat([0.1 * y, torch.full_like(y, raw)], dim=1)
+
+        denoiser = Denoiser(network, "v", Linear())
+        x0, v = denoise_with_variance(denoiser, x, t)
+        assert torch.equal(x0, denoiser(x, t)) and x0.shape == x.shape
+        assert torch.equal(v, torch.full_like(x, fraction))
+
+
+def test_learned_variance_is_missed_by_name() -> None:
+    x, t = torch.randn(2, 3, 4, 4), torch.rand(2)
+    with pytest.raises(InputError, match="6 output channels, this has 3"):
+        Denoiser(lambda y, _: y, "v", Linear()).with_variance(x, t)
+    with pytest.raises(InputError, match="learned"):
+        denoise_with_variance(lambda x, _: x, x, t)

@@ -1,0 +1,246 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from restore.diffusion.schedule import EDM, Cosine, Discrete, Linear, Schedule, ZeroTerminalSNR
+from restore.types import InputError
+
+T = 1000
+SCHEDULES = {
+    "linear": Linear(),
+    "cosine": Cosine(),
+    "zero_terminal_snr": ZeroTerminalSNR(Linear()),
+    "edm": EDM(),
+}
+DISCRETE = ["linear", "cosine", "zero_terminal_snr"]
+
+
+def reference_betas(name: str) -> np.ndarray:
+    """Straight from the papers, in NumPy float64."""
+    linear = np.linspace(1e-4, 0.02, T)
+    if name == "linear":
+        return linear
+    if name == "cosine":
+
+        def f(k: int) -> float:
+            return math.cos((k / T + 0.008) / 1.008 * math.pi / 2) ** 2
+
+        return np.array([min(1 - f(k) / f(k - 1), 0.999) for k in range(1, T + 1)])
+    root = np.sqrt(np.cumprod(1 - linear))  # Lin et al. 2023, algorithm 1, line by line
+    first, last = root[0], root[-1]
+    root = (root - last) * first / (first - last)
+    bar = root**2
+    return 1 - np.concatenate([bar[:1], bar[1:] / bar[:-1]])
+
+
+@pytest.fixture(params=DISCRETE)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=list(SCHEDULES))
+def schedule(request: pytest.FixtureRequest) -> Schedule:
+    return SCHEDULES[request.param]
+
+
+def grid() -> torch.Tensor:
+    return torch.arange(T + 1, dtype=torch.float64) / T
+
+
+def discrete(name: str) -> Discrete:
+    schedule = SCHEDULES[name]
+    assert isinstance(schedule, Discrete)
+    return schedule
+
+
+def test_every_beta_and_alpha_bar_is_the_papers(name: str) -> None:
+    schedule, betas = discrete(name), reference_betas(name)
+    np.testing.assert_allclose(schedule.betas, betas, rtol=1e-10, atol=1e-13)
+    alpha_bar = np.concatenate([[1], np.cumprod(1 - betas)])
+    np.testing.assert_allclose(schedule.alpha_bar, alpha_bar, rtol=1e-9, atol=1e-30)
+    alpha, sigma = schedule(grid())
+    np.testing.assert_allclose(alpha, np.sqrt(alpha_bar), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(sigma, np.sqrt(1 - alpha_bar), rtol=1e-9)
+
+
+def test_posterior_of_every_level_is_that_of_ho_et_al(name: str) -> None:
+    schedule, betas = discrete(name), reference_betas(name)
+    bar = np.cumprod(1 - betas)
+    before = np.concatenate([[1], bar[:-1]])
+    t, s = grid()[1:], grid()[:-1]
+    ones, zeros = torch.ones(T, 1, 1, 1).double(), torch.zeros(T, 1, 1, 1).double()
+    of_x0, small, large = schedule.posterior(zeros, ones, t, s)
+    of_x = schedule.posterior(ones, zeros, t, s).mean
+    close = {"rtol": 1e-8, "atol": 1e-14}
+    np.testing.assert_allclose(of_x0.flatten(), np.sqrt(before) * betas / (1 - bar), **close)
+    expected = np.sqrt(1 - betas) * (1 - before) / (1 - bar)
+    np.testing.assert_allclose(of_x.flatten(), expected, **close)
+    np.testing.assert_allclose(small.flatten(), (1 - before) / (1 - bar) * betas, **close)
+    np.testing.assert_allclose(large.flatten(), betas, **close)
+
+
+def test_the_clipped_log_variance_is_that_of_nichol_and_dhariwal(name: str) -> None:
+    schedule, betas = discrete(name), reference_betas(name)
+    bar = np.cumprod(1 - betas)
+    variance = betas[1:] * (1 - bar[:-1]) / (1 - bar[1:])
+    log_small, log_large = schedule.log_variances(grid()[1:], grid()[:-1])
+    expected = np.log(np.append(variance[0], variance))
+    np.testing.assert_allclose(log_small, expected, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(log_large, np.log(betas), rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_betas_equal_those_of_diffusers(name: str) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    kind = {"linear": "linear", "cosine": "squaredcos_cap_v2"}[name]
+    theirs = diffusers.DDPMScheduler(beta_schedule=kind).betas
+    torch.testing.assert_close(discrete(name).betas.float(), theirs, rtol=1e-6, atol=1e-9)
+
+
+def test_ends_and_monotony(schedule: Schedule) -> None:
+    alpha, sigma = schedule(torch.linspace(0, 1, 20_001, dtype=torch.float64))
+    assert alpha[0] == 1 and sigma[0] == 0
+    assert (alpha.diff() <= 0).all() and (sigma.diff() >= 0).all()
+    assert ((sigma / alpha).diff() > 0).all()
+
+
+def test_levels_are_continuous(schedule: Schedule) -> None:
+    t = torch.linspace(0, 1, 20_001, dtype=torch.float64)
+    for values in schedule(t):
+        steps = (values.diff() / values.max()).abs()
+        assert steps.max() < 1e-2  # the square root of sigma at 0 is the steepest
+
+
+def test_variance_is_preserved_between_levels_too(name: str) -> None:
+    alpha, sigma = discrete(name)(torch.linspace(0, 1, 7_919, dtype=torch.float64))
+    torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha), rtol=1e-14, atol=0)
+
+
+def test_sigma_near_zero_does_not_cancel() -> None:
+    """1 - alpha is linear up to the first level, so that sigma^2 = d (2 - d) with d = t T d_1."""
+    t = torch.tensor([1e-15, 1e-12, 1e-9, 1e-6], dtype=torch.float64)
+    d = t * T * -math.expm1(math.log1p(-1e-4) / 2)
+    torch.testing.assert_close(Linear()(t)[1], (d * (2 - d)).sqrt(), rtol=1e-12, atol=0)
+
+
+def test_zero_terminal_snr_is_exactly_zero() -> None:
+    schedule = SCHEDULES["zero_terminal_snr"]
+    for dtype in (torch.float32, torch.float64):
+        t = torch.ones(3, dtype=dtype)
+        alpha, sigma = schedule(t)
+        assert (alpha == 0).all() and (sigma == 1).all()
+        assert (schedule.snr(t) == 0).all()
+        assert (schedule.log_snr(t) == -math.inf).all()
+    # The first level keeps its noise.
+    first = torch.tensor(1 / T, dtype=torch.float64)
+    torch.testing.assert_close(schedule(first), Linear()(first), rtol=1e-9, atol=0)
+
+
+def test_edm_times_are_the_steps_of_karras() -> None:
+    n, schedule = 18, EDM()
+    i = np.arange(n)
+    sigma = (80 ** (1 / 7) + i / (n - 1) * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    times = schedule.times(n)
+    assert times[0] == 1 and times[-1] == 0 and len(times) == n + 1
+    np.testing.assert_allclose(schedule(times)[1], np.append(sigma, 0), rtol=1e-12)
+
+
+def test_discrete_times_are_trailing_levels(name: str) -> None:
+    times = discrete(name).times(50)
+    np.testing.assert_allclose(times, np.arange(50, -1, -1) / 50, atol=1e-15)
+
+
+def test_shape_and_dtype(schedule: Schedule) -> None:
+    for t in (
+        torch.tensor(0.3),
+        torch.rand(4),
+        torch.rand(2, 3).double(),
+        torch.rand(5).bfloat16(),
+    ):
+        expected = torch.promote_types(t.dtype, torch.float32)
+        values = [*schedule(t), schedule.snr(t), schedule.log_snr(t)]
+        values += [*schedule.transition(t, t / 2), *schedule.log_variances(t, t / 2)]
+        assert all(v.shape == t.shape and v.dtype == expected for v in values)
+
+
+def test_snr_and_its_logarithm(schedule: Schedule) -> None:
+    t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    alpha, sigma = schedule(t)
+    torch.testing.assert_close(schedule.snr(t), alpha**2 / sigma**2)
+    torch.testing.assert_close(schedule.log_snr(t), schedule.snr(t).log())
+    assert schedule.snr(torch.zeros(1)) == math.inf
+
+
+def test_transitions_compose(schedule: Schedule) -> None:
+    t, s, r = (torch.tensor(v, dtype=torch.float64) for v in (0.9, 0.55, 0.2))
+    (a_ts, v_ts), (a_sr, v_sr) = schedule.transition(t, s), schedule.transition(s, r)
+    a_tr, v_tr = schedule.transition(t, r)
+    torch.testing.assert_close(a_ts * a_sr, a_tr)
+    torch.testing.assert_close(v_ts + a_ts**2 * v_sr, v_tr)
+    from_zero = schedule.transition(t, torch.zeros_like(t))
+    alpha, sigma = schedule(t)
+    torch.testing.assert_close(from_zero, (alpha, sigma**2))
+
+
+def test_posterior_is_bayes_rule(schedule: Schedule) -> None:
+    """Precisions add: prior N(alpha_s x0, sigma_s^2), likelihood N(alpha_ts x_s, sigma2_ts)."""
+    t, s = torch.tensor([0.9, 0.6]).double(), torch.tensor([0.7, 0.01]).double()
+    x, x0 = torch.randn(2, 2, 1, 3, 3, dtype=torch.float64)
+    alpha_s, sigma_s = schedule(s)
+    alpha_ts, sigma2_ts = schedule.transition(t, s)
+    variance = 1 / (1 / sigma_s**2 + alpha_ts**2 / sigma2_ts)
+    slopes = variance * alpha_s / sigma_s**2, variance * alpha_ts / sigma2_ts
+    mean = slopes[0].view(2, 1, 1, 1) * x0 + slopes[1].view(2, 1, 1, 1) * x
+    posterior = schedule.posterior(x, x0, t, s)
+    torch.testing.assert_close(posterior.mean, mean)
+    torch.testing.assert_close(posterior.small.flatten(), variance)
+    torch.testing.assert_close(posterior.large.flatten(), sigma2_ts)
+
+
+def test_posterior_at_the_ends(schedule: Schedule) -> None:
+    x, x0 = torch.randn(2, 1, 1, 4, 4)
+    last = schedule.posterior(x, x0, torch.tensor([0.02]), torch.zeros(1))
+    assert torch.equal(last.mean, x0) and last.small == 0
+    scalar = schedule.posterior(x, x0, torch.tensor(0.02).double(), torch.tensor(0.0).double())
+    assert torch.equal(scalar.mean, x0) and scalar.mean.dtype == torch.float32
+
+
+def test_posterior_from_pure_noise() -> None:
+    schedule, x, x0 = SCHEDULES["zero_terminal_snr"], *torch.randn(2, 1, 1, 4, 4)
+    t, s = torch.ones(1), torch.full((1,), 0.98)
+    alpha_s, sigma_s = schedule(s)
+    posterior = schedule.posterior(x, x0, t, s)
+    torch.testing.assert_close(posterior.mean, alpha_s * x0)  # x tells nothing
+    torch.testing.assert_close(posterior.small.flatten(), sigma_s**2)
+
+
+def test_neighbours_in_float32_do_not_cancel(name: str) -> None:
+    """sigma2_ts is 2 alpha_ts-weighted steps of 1 - alpha: proportional to t - s inside a level."""
+    schedule = discrete(name)
+    t = torch.tensor([0.0105, 0.4505, 0.9905])
+    s = torch.nextafter(t, torch.zeros(3))
+    near = schedule.transition(t, s)[1].double() / (t.double() - s.double())
+    wide = t.double() - 1e-5
+    slope = schedule.transition(t.double(), wide)[1] / (t.double() - wide)
+    torch.testing.assert_close(near, slope, rtol=0.1, atol=0)
+    assert schedule.transition(t, s)[1].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Linear(num_steps=1), "num_steps"),
+        (lambda: Linear(beta_start=0.0), "beta_start"),
+        (lambda: Linear(beta_end=1.5), "1.5"),
+        (lambda: Cosine(max_beta=1.0), "max_beta"),
+        (lambda: Cosine(offset=-1.0), "offset"),
+        (lambda: EDM(sigma_min=0.0), "sigma_min"),
+        (lambda: EDM(sigma_max=0.001), "sigma_max"),
+        (lambda: EDM(rho=0.0), "rho"),
+    ],
+)
+def test_bad_arguments_are_named(make: object, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        make()  # type: ignore[operator]

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from restore.evaluation.comparison import mean_interval, paired_difference
+from restore.types import InputError
+
+
+def test_covers_the_truth_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    trials, hits = 300, 0
+    for seed in range(trials):
+        sample = generator.normal(3.0, 2.0, size=60)
+        interval = mean_interval(sample, num_resamples=1000, seed=seed)
+        hits += interval.low <= 3.0 <= interval.high
+    # binomial(300, 0.95), four standard deviations either way, and the bootstrap's small bias
+    assert 0.88 < hits / trials < 1.0
+
+
+def test_width_is_that_of_a_normal_mean() -> None:
+    sample = np.random.default_rng(1).normal(0, 1, size=400)
+    interval = mean_interval(sample)
+    half = 1.96 * sample.std() / np.sqrt(400)
+    assert interval.high - interval.mean == pytest.approx(half, rel=0.05)
+    assert interval.mean - interval.low == pytest.approx(half, rel=0.05)
+    assert interval.mean == sample.mean() and interval.num_images == 400
+
+
+def test_pairing_removes_what_both_share() -> None:
+    generator = np.random.default_rng(2)
+    difficulty = generator.normal(30, 5, size=100)
+    better = difficulty + 0.2 + generator.normal(0, 0.3, size=100)
+    difference = paired_difference(better, difficulty)
+    assert difference.excludes_zero and 0 < difference.low < 0.2 < difference.high
+    swapped = paired_difference(difficulty, better)
+    assert swapped.excludes_zero and swapped.mean == -difference.mean
+    assert not paired_difference(difficulty, difficulty).excludes_zero
+
+
+def test_same_seed_same_interval_and_no_global_randomness() -> None:
+    values = np.random.default_rng(3).normal(size=50)
+    np.random.seed(0)
+    first = mean_interval(values)
+    np.random.seed(1)
+    assert mean_interval(values) == first
+    assert mean_interval(values, seed=1) != first
+
+
+def test_a_wider_level_gives_a_wider_interval() -> None:
+    values = np.random.default_rng(4).normal(size=50)
+    narrow, wide = mean_interval(values, level=0.5), mean_interval(values, level=0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_many_images_in_little_memory() -> None:
+    values = np.random.default_rng(5).normal(size=30_000)
+    interval = mean_interval(values, num_resamples=200)
+    assert interval.low < values.mean() < interval.high
+
+
+def test_undefined_images_are_left_out_in_pairs() -> None:
+    method, reference = np.array([1.0, np.nan, 3.0, 4.0]), np.array([0.0, 5.0, np.nan, 2.0])
+    difference = paired_difference(method, reference)
+    assert difference.num_images == 2 and difference.mean == 1.5
+
+
+def test_refuses_what_cannot_be_compared() -> None:
+    with pytest.raises(InputError, match="same images"):
+        paired_difference(np.zeros(3), np.zeros(4))
+    with pytest.raises(InputError, match="2 images or more"):
+        mean_interval(np.array([1.0, np.nan]))
+    for setting in ({"num_resamples": 0}, {"level": 1.0}, {"level": 0.0}):
+        with pytest.raises(InputError, match=next(iter(setting))):
+            mean_interval(np.arange(5.0), **setting)

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from restore.metric.bucket import hole_ratio, hole_side
+
+
+@pytest.mark.parametrize(
+    ("count", "label"),
+    [
+        (0, "<1"), (9, "<1"), (10, "1-10"), (100, "1-10"), (101, "10-20"), (200, "10-20"),
+        (201, "20-30"), (300, "20-30"), (301, "30-40"), (400, "30-40"), (500, "40-50"),
+        (501, "50-60"), (600, "50-60"), (601, ">60"), (1000, ">60"),
+    ],
+)  # fmt: skip
+def test_ratio_blocks_include_their_upper_ends(count: int, label: str) -> None:
+    hole = torch.zeros(2, 1, 1000)
+    hole[0, :, :count] = 1
+    assert hole_ratio(hole.view(2, 1, 20, 50)) == [label, "<1"]
+
+
+def test_sides() -> None:
+    hole = torch.zeros(7, 1, 5, 6)
+    hole[0, :, :, 3:] = 1
+    hole[1, :, 2:] = 1
+    hole[2, :, :, :1] = 1
+    hole[3, :, :2] = 1
+    hole[4, :, 1:3, 1:3] = 1
+    hole[5] = 1
+    assert hole_side(hole) == ["right", "bottom", "left", "top", "other", "other", "other"]
+
+
+def test_a_strip_inside_or_a_ragged_one_is_on_no_side() -> None:
+    hole = torch.zeros(2, 1, 5, 6)
+    hole[0, :, :, 2:4] = 1
+    hole[1, :, :, 3:] = 1
+    hole[1, :, 0, 3] = 0
+    assert hole_side(hole) == ["other", "other"]

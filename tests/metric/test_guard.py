@@ -1,0 +1,69 @@
+"""The guard on ranges: every metric refuses what would give a wrong number in silence."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from restore.metric.fid import FID
+from restore.metric.psnr import PSNR
+from restore.metric.ssim import SSIM
+from restore.types import Batch, InputError
+
+GOOD = torch.linspace(0, 1, 3 * 16 * 16).view(1, 3, 16, 16)
+MakeBatch = Callable[..., Batch]
+
+
+class Flatten(torch.nn.Flatten):
+    num_features = 3 * 16 * 16
+
+
+@pytest.mark.parametrize("metric", [PSNR(), SSIM()], ids=["psnr", "ssim"])
+@pytest.mark.parametrize(
+    ("target", "match"),
+    [
+        (GOOD * 2 - 1, r"spans \[-1, 1\]"),
+        (GOOD * 255, r"spans \[0, 255\]"),
+        ((GOOD * 255).to(torch.uint8), "uint8"),
+        (GOOD.masked_fill(GOOD > 0.9, torch.nan), "NaN"),
+        (GOOD[0], "shape"),
+        (GOOD[:0], "shape"),
+        (GOOD[:, :1], "does not fit"),
+        (GOOD[..., :-1], "does not fit"),
+    ],
+)
+def test_target_must_be_floats_in_unit_range(
+    metric: PSNR, target: torch.Tensor, match: str, make_batch: MakeBatch
+) -> None:
+    metric(GOOD, GOOD, make_batch(GOOD))
+    with pytest.raises(InputError, match=match):
+        metric(GOOD, target, make_batch(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("restored", "match"),
+    [
+        (GOOD * 255, "reaches 255"),
+        ((GOOD * 255).to(torch.uint8), "uint8"),
+        (GOOD.masked_fill(GOOD > 0.9, torch.inf), "infinity"),
+        (GOOD[None], "shape"),
+        (GOOD.expand(2, -1, -1, -1), "does not fit"),
+    ],
+)
+def test_prediction_must_be_finite_and_fit(
+    restored: torch.Tensor, match: str, make_batch: MakeBatch
+) -> None:
+    with pytest.raises(InputError, match=match):
+        PSNR()(restored, GOOD, make_batch(GOOD))
+
+
+def test_prediction_may_overshoot(make_batch: MakeBatch) -> None:
+    PSNR()(GOOD * 3 - 1, GOOD, make_batch(GOOD))
+
+
+def test_distributions_are_guarded_too() -> None:
+    fid = FID(Flatten())
+    with pytest.raises(InputError, match="spans"):
+        fid.update(GOOD, GOOD * 2 - 1)
+    with pytest.raises(InputError, match="reaches 255"):
+        fid.update(GOOD * 255, GOOD)

@@ -1,0 +1,77 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from restore.metric.ssim import MSSSIM, SSIM, ssim_terms
+from restore.types import Batch, InputError
+
+MakeBatch = Callable[..., Batch]
+
+
+def unit(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+
+
+def test_agrees_with_scikit_image_in_wangs_settings(pairs: list, make_batch: MakeBatch) -> None:
+    for worse, image in pairs:
+        expected = structural_similarity(
+            image,
+            worse,
+            channel_axis=-1,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+        value = SSIM()(unit(worse), unit(image), make_batch(unit(image)))
+        assert value.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_identical_images_have_one_whatever_the_batch(make_batch: MakeBatch) -> None:
+    target = torch.rand(3, 3, 16, 12)
+    assert SSIM()(target, target, make_batch(target)).tolist() == pytest.approx([1] * 3, abs=1e-12)
+    restored = torch.rand(3, 3, 16, 12)
+    together = SSIM()(restored, target, make_batch(target))
+    alone = [SSIM()(restored[i, None], target[i, None], make_batch(target[:1])) for i in range(3)]
+    assert together.tolist() == pytest.approx(torch.cat(alone).tolist(), abs=1e-12)
+
+
+def test_constant_images_follow_the_luminance_term(make_batch: MakeBatch) -> None:
+    low, high = torch.full((1, 1, 11, 11), 51 / 255), torch.full((1, 1, 11, 11), 204 / 255)
+    expected = (2 * 0.2 * 0.8 + 1e-4) / (0.2**2 + 0.8**2 + 1e-4)
+    assert SSIM()(low, high, make_batch(high)).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_refuses_images_below_its_window(make_batch: MakeBatch) -> None:
+    target = torch.rand(1, 3, 10, 64)
+    with pytest.raises(InputError, match="11 px"):
+        SSIM()(target, target, make_batch(target))
+
+
+def test_ms_ssim_is_the_weighted_product_over_scales(make_batch: MakeBatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = (torch.rand(1, 1, 176, 176, generator=generator) * 255).round() / 255
+    restored = ((target + 0.2 * torch.rand(1, 1, 176, 176)).clamp(0, 1) * 255).round() / 255
+    value = MSSSIM()(restored, target, make_batch(target)).item()
+    x, y = restored.double(), target.double()
+    expected = 1.0
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        similarity, structure = ssim_terms(x, y)
+        expected *= (similarity if scale == 4 else structure).item() ** weight
+        x, y = (v.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(-1, -2)) for v in (x, y))
+    assert value == pytest.approx(expected, abs=1e-9)
+
+
+def test_ms_ssim_names_its_minimum_and_works_there(make_batch: MakeBatch) -> None:
+    target = torch.rand(1, 1, 161, 161)
+    assert MSSSIM()(target, target, make_batch(target)).item() == pytest.approx(1)
+    with pytest.raises(InputError, match="161 px"):
+        MSSSIM()(target[:, :, 1:], target[:, :, 1:], make_batch(target))
+
+
+def test_ms_ssim_of_inverted_structure_is_a_number(make_batch: MakeBatch) -> None:
+    target = torch.rand(1, 1, 161, 161)
+    assert MSSSIM()(1 - target, target, make_batch(target)).item() == 0

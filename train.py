@@ -1,0 +1,78 @@
+"""python train.py experiment=NAME [group=choice] [key=value] [-m]
+
+Trains an experiment, evaluates its best checkpoint on its benchmarks and writes the record.
+`--cfg job` prints the config, `--help` the groups and their choices.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from restore import cli
+
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # cli.run turns what escapes into one line
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> None:
+    job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir).resolve()
+    with cli.run_folder(folder, alone=job.mode == RunMode.RUN):
+        experiment = str(job.runtime.choices["experiment"])
+        train(cli.plain(cfg), folder, experiment, list(job.overrides.task))
+
+
+def train(
+    config: dict[str, Any], folder: Path, experiment: str, overrides: list[str]
+) -> dict[str, Any]:
+    """Fits, evaluates the best checkpoint, writes and returns the record.
+
+    What can be known to fail is checked before the first update.
+    """
+    from lightning.pytorch import seed_everything
+
+    from restore import build
+    from restore.evaluation import record, report
+    from restore.evaluation.runner import evaluate
+
+    build.check_run(config)
+    seed_everything(config["seed"], workers=True, verbose=False)
+    data = build.build(config["data"], "data")
+    data.check("train", "val")
+    task = build.build(config["task"], "task", facts=data.facts)
+    task.check()
+    benchmarks = build.benchmarks(config, data.batch_size, task.num_calls)
+    for benchmark in benchmarks:
+        benchmark.check(data.facts, experiment)
+    callbacks = build.callbacks(config, data.facts, experiment)
+    trainer = build.trainer(config, folder, callbacks)
+    cli.work_begins(folder, OmegaConf.to_yaml(OmegaConf.create(config)))
+
+    trainer.fit(task, datamodule=data)
+
+    best = build.method(callbacks["best"].path, {})
+    tester = build.tester(config)
+    reports = [evaluate(tester, best, benchmark) for benchmark in benchmarks]
+    result = {
+        "experiment": experiment,
+        "overrides": overrides,
+        "seed": config["seed"],
+        "training": record.training(callbacks["throughput"], task),
+        "evaluation": [report.describe(one) for one in reports],
+        **record.provenance(task.device.type),
+    }
+    if trainer.is_global_zero:
+        report.write(folder, reports)
+        record.write_json(folder / "result.json", result)
+        report.print_table(reports)
+        print(f"next: python evaluate.py checkpoint={callbacks['best'].path} benchmark=...")
+    return result
+
+
+if __name__ == "__main__":
+    cli.run(main)
