@@ -5,12 +5,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from restore.stream import Stream
+from restore.stream import Stream, fold
 from restore.types import InputError
+
+_PLACE = -3  # keeps the stream of places apart from those of other uses of a seed
 
 
 class Framing(Protocol):
-    size: int | None  # side of the square result; None where sizes vary
+    @property
+    def size(self) -> int | None:
+        """Side of the square result; None where sizes vary."""
+        ...
 
     def __call__(self, image: Tensor, seed: int) -> Tensor: ...
 
@@ -42,7 +47,7 @@ class RandomPatch:
 
     def __call__(self, image: Tensor, seed: int) -> Tensor:
         height, width = image.shape[-2:]
-        place = Stream(torch.tensor([seed])).uniform(2)[0].double()
+        place = Stream(fold(torch.tensor([seed]), _PLACE)).uniform(2)[0].double()
         free = torch.tensor([max(height - self.size, 0), max(width - self.size, 0)])
         top, left = (place * (free + 1)).long().tolist()
         offset = torch.arange(self.size)

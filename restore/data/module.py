@@ -16,7 +16,7 @@ from restore.image import from_uint8
 from restore.stream import Stream, fold
 from restore.types import Batch, Facts, InputError
 
-_FRAMING, _FLIP = -3, -4
+_FLIP = -4
 _SPLITS: dict[str | None, tuple[Split, ...]] = {
     None: ("train", "val", "test"),
     "fit": ("train", "val"),
@@ -53,7 +53,7 @@ class Samples(Dataset[Raw]):
         index, seed = (key, key) if isinstance(key, int) else key
         item = self.source[index // self.repeat]
         seeds = torch.tensor([seed])
-        image = self.framing(item.image, int(fold(seeds, _FRAMING)))
+        image = self.framing(item.image, seed)
         if self.flip and Stream(fold(seeds, _FLIP)).integers(0, 2):
             image = image.flip(-1)
         return Raw(

@@ -28,8 +28,11 @@ class Source(Protocol):
     `len` and indexing read the files and raise InputError where they are missing or broken.
     """
 
-    channels: int
-    num_classes: int | None
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def num_classes(self) -> int | None: ...
 
     def __len__(self) -> int: ...
 

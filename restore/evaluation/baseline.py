@@ -54,13 +54,13 @@ class HoleFill(Baseline):
         hole = batch["hole"] > 0.5
         filled = torch.zeros_like(degraded)
         for i in range(len(degraded)):
-            if hole[i].any() and not hole[i].all():
+            if not hole[i].all():
                 filled[i] = self.fill(degraded[i], hole[i])
         return torch.where(hole, filled, degraded)
 
     @abstractmethod
     def fill(self, image: Tensor, hole: Tensor) -> Tensor:
-        """[C, H, W] for image [C, H, W] in [-1, 1] and a hole [1, H, W], bool, not empty or full."""
+        """[C, H, W] for image [C, H, W] in [-1, 1] and hole [1, H, W], bool, not full."""
 
 
 class MeanFill(HoleFill):

@@ -103,7 +103,8 @@ class Evaluation(LightningModule):
     def _check_once(self, indices: list[int]) -> None:
         """Every image exactly once, unless the trainer was told to stop early (debug=smoke)."""
         expected = len(self.benchmark.data.samples("test"))
-        whole = self.trainer.limit_test_batches == 1.0
+        limit = self.trainer.limit_test_batches  # 1 is one batch, 1.0 is all of them
+        whole = isinstance(limit, float) and limit == 1.0
         if len(set(indices)) != len(indices) or (whole and indices != list(range(expected))):
             raise RuntimeError(
                 f"{self.benchmark.name}: {len(indices)} results, {len(set(indices))} of them "

@@ -50,9 +50,8 @@ class PSNR(Metric):
     def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
         if 2 * self.border >= min(target.shape[2:]):
             raise InputError(f"border={self.border} leaves nothing of {list(target.shape[2:])} px")
-        restored, target = restored.double().clamp(0, 1), target.double()
-        if self.rounding:
-            restored, target = eight_bit(restored), eight_bit(target)
+        restored = eight_bit(restored) if self.rounding else restored.double().clamp(0, 1)
+        target = eight_bit(target) if self.rounding else target.double()
         if self.channels == "y":
             restored, target = luma(restored), luma(target)
         inside = slice(self.border, -self.border or None)

@@ -1,11 +1,9 @@
 import importlib
-import os
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -27,7 +25,7 @@ from restore.evaluation.baseline import (
     TotalVariation,
     Wavelet,
 )
-from restore.image import from_uint8, from_unit, to_unit
+from restore.image import from_uint8, to_unit
 from restore.metric.psnr import PSNR, HolePSNR, KnownError
 from restore.types import Batch, InputError
 
@@ -163,33 +161,6 @@ def test_median_beats_identity_on_salt_and_pepper() -> None:
     for size in (1, 4):
         with pytest.raises(InputError, match=f"size={size}"):
             Median(size)
-
-
-def test_grey_keeps_lightness_and_drops_colour() -> None:
-    from kornia.color import rgb_to_lab
-
-    target = torch.rand(1, 3, 6, 6)
-    lab = rgb_to_lab(target)
-    restored = to_unit(Grey()(make(from_unit(target), lab[:, :1] / 50 - 1)))
-    assert (restored.amax(dim=1) - restored.amin(dim=1)).max() < 2e-3
-    assert torch.allclose(rgb_to_lab(restored)[:, :1], lab[:, :1], atol=0.05)
-
-
-@pytest.mark.data
-@pytest.mark.skipif("RESTORE_DATA" not in os.environ, reason="RESTORE_DATA is not set")
-def test_grey_baseline_on_cbsd68_is_the_known_number() -> None:
-    from kornia.color import rgb_to_lab
-    from PIL import Image
-
-    values = []
-    for path in sorted(Path(os.environ["RESTORE_DATA"], "cbsd68").glob("*.png")):
-        pixels = np.ascontiguousarray(
-            np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1)
-        )
-        target = from_uint8(torch.from_numpy(pixels)[None])
-        batch = make(target, rgb_to_lab(to_unit(target))[:, :1] / 50 - 1)
-        values.append(psnr(Grey()(batch), batch))
-    assert torch.cat(values).mean().item() == pytest.approx(22.51, abs=6e-3)
 
 
 @pytest.mark.parametrize("method", FILLS, ids=lambda one: one.name)

@@ -49,7 +49,10 @@ def test_is_a_mean_of_images_not_of_pooled_errors(make_batch: MakeBatch) -> None
 def test_clamps_and_rounds_the_prediction_as_a_file_would(make_batch: MakeBatch) -> None:
     target = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
     overshoot = torch.tensor([-0.7, 1.4]).view(1, 1, 1, 2)
-    assert PSNR()(overshoot, target, make_batch(target)).item() == CAP
+    for metric in (PSNR(), PSNR(rounding=False)):
+        assert metric(overshoot, target, make_batch(target)).item() == CAP
+    between = torch.full((1, 1, 2, 2), 0.5)
+    assert PSNR(rounding=False)(between, between, make_batch(between)).item() == CAP
     below_half_a_level = target + torch.tensor([0.4, -0.4]).view(1, 1, 1, 2) / 255
     assert PSNR()(below_half_a_level, target, make_batch(target)).item() == CAP
     exact = PSNR(rounding=False)(below_half_a_level, target, make_batch(target)).item()
