@@ -29,7 +29,7 @@ test-ci: setup  ## one case of each slow protection
 test-full: setup  ## all tests
 	$(PYTHON) -m pytest
 
-check: lint type  ## what must hold before a commit
+check: lint type tables-check  ## what must hold before a commit
 
 lint: setup
 	$(PYTHON) -m ruff check .
@@ -37,6 +37,12 @@ lint: setup
 
 type: setup
 	$(PYTHON) -m mypy
+
+tables: setup  ## the tables of README.md and experiments/README.md from experiments/results.csv
+	$(PYTHON) -m restore.evaluation.table
+
+tables-check: setup  ## fails where a table is not what results.csv makes it
+	$(PYTHON) -m restore.evaluation.table --check
 
 clean:  ## caches and build files; runs and the environment stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

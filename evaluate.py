@@ -29,23 +29,27 @@ def main(cfg: DictConfig) -> None:
 def evaluate(config: dict[str, Any], folder: Path) -> list[Any]:
     """Every method on every benchmark: reports, and files in `folder`."""
     from restore import build
-    from restore.evaluation import report, runner
+    from restore.evaluation import report, results, runner
 
     build.check_evaluation(config)
     paths = cli.listed(config["checkpoint"])
     methods = [build.method(Path(path), config) for path in paths] + build.baselines(config)
+    methods += build.published(config)
     pairs = []
     for method in methods:
         batch_size = min(config["batch_size"], method.batch_size or config["batch_size"])
         for benchmark in build.benchmarks(config, batch_size, method.num_calls):
-            benchmark.check(method.facts, method.checkpoint)
+            benchmark.check_method(method)
             pairs.append((method, benchmark))
     trainer = build.tester(config)
-    cli.work_begins(folder, OmegaConf.to_yaml(OmegaConf.create(config)))
+    if trainer.is_global_zero:
+        cli.work_begins(folder, OmegaConf.to_yaml(OmegaConf.create(config)))
     reports = [runner.evaluate(trainer, method, benchmark) for method, benchmark in pairs]
     if trainer.is_global_zero:
         report.write(folder, reports)
         report.print_table(reports)
+        if config["record"]:
+            results.append(Path(__file__).with_name("experiments") / "results.csv", reports)
     return reports
 
 

@@ -45,16 +45,18 @@ def train(
     data = build.build(config["data"], "data")
     data.check("train", "val")
     task = build.build(config["task"], "task", facts=data.facts)
-    task.check()
+    task.check(data.to_batch(data.samples("val")[0, config["seed"]]))
     benchmarks = build.benchmarks(config, data.batch_size, task.num_calls)
     for benchmark in benchmarks:
         benchmark.check(data.facts, experiment)
     callbacks = build.callbacks(config, data.facts, experiment)
     trainer = build.trainer(config, folder, callbacks)
-    cli.work_begins(folder, OmegaConf.to_yaml(OmegaConf.create(config)))
+    if trainer.is_global_zero:
+        cli.work_begins(folder, OmegaConf.to_yaml(OmegaConf.create(config)))
 
     trainer.fit(task, datamodule=data)
 
+    validation = {k: float(v) for k, v in trainer.callback_metrics.items() if k[:4] == "val/"}
     best = build.method(callbacks["best"].path, {})
     tester = build.tester(config)
     reports = [evaluate(tester, best, benchmark) for benchmark in benchmarks]
@@ -63,6 +65,7 @@ def train(
         "overrides": overrides,
         "seed": config["seed"],
         "training": record.training(callbacks["throughput"], task),
+        "validation": validation,
         "evaluation": [report.describe(one) for one in reports],
         **record.provenance(task.device.type),
     }
@@ -70,8 +73,26 @@ def train(
         report.write(folder, reports)
         record.write_json(folder / "result.json", result)
         report.print_table(reports)
-        print(f"next: python evaluate.py checkpoint={callbacks['best'].path} benchmark=...")
+        print_end(
+            experiment, callbacks["best"].path, list(config.get("benchmark") or {}), validation
+        )
     return result
+
+
+def print_end(
+    experiment: str, checkpoint: Path, benchmarks: list[str], validation: dict[str, float]
+) -> None:
+    """The last validation where nothing else was measured, and a command that works next."""
+    if benchmarks:
+        print(
+            f"next: python evaluate.py 'checkpoint=[{checkpoint}]' baseline=mean_fill "
+            f"'benchmark=[{','.join(benchmarks)}]'"
+        )
+        return
+    for name, value in validation.items():
+        print(f"{name:<24} {value:.4f}")
+    print(f"checkpoint: {checkpoint}")
+    print(f"next: python train.py -m experiment={experiment} seed=1,2,3")
 
 
 if __name__ == "__main__":

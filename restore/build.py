@@ -28,7 +28,8 @@ Config = dict[str, Any]
 
 _SHARED = {"benchmark", "sampler", "guidance", "trainer"}
 TRAINING = _SHARED | {"data", "task", "callback", "logger", "seed", "max_updates"}
-EVALUATION = _SHARED | {"checkpoint", "baseline", "batch_size", "record"}
+EVALUATION = _SHARED | {"checkpoint", "baseline", "published", "batch_size", "record"}
+NEEDED = ("max_updates", "throughput", "best", "last")  # callbacks
 # Keys of Lightning's Trainer that mean something else, or nothing, here.
 REFUSED = {
     "max_steps": "it counts the steps of every optimizer: set max_updates",
@@ -45,6 +46,8 @@ def build(config: Config, path: str = "", **given: Any) -> Any:
             missing key, or a value that the constructor refuses. Nothing is built in that case
             but what the constructor itself had built.
     """
+    if "_target_" not in config:
+        raise InputError(f"{path}._target_ is missing: nothing says what {path} is")
     check(config, path, given=set(given))
     # The root is called here and not by instantiate, which would turn live arguments into configs.
     root = {**config, "_partial_": True}
@@ -62,8 +65,10 @@ def build(config: Config, path: str = "", **given: Any) -> Any:
 def check_evaluation(config: Config) -> None:
     """Raises InputError for an evaluation config that has unknown keys or nothing to do."""
     _check_keys(config, EVALUATION)
-    if not config["checkpoint"] and not config.get("baseline"):
-        raise InputError("nothing to evaluate: give checkpoint=PATH or baseline=NAME")
+    if not any(config.get(key) for key in ("checkpoint", "baseline", "published")):
+        raise InputError(
+            "nothing to evaluate: give checkpoint=PATH, baseline=NAME or published=NAME"
+        )
     if not config.get("benchmark"):
         raise InputError("nothing to evaluate on: give benchmark=NAME")
     size = config["batch_size"]
@@ -80,6 +85,17 @@ def _check_keys(config: Config, known: set[str]) -> None:
 def check_run(config: Config) -> None:
     """Raises InputError for a training config whose root or trainer section cannot be meant."""
     _check_keys(config, TRAINING)
+    for key in ("data", "task", "callback", "logger", "trainer", "seed", "max_updates"):
+        if config.get(key) is None:
+            raise InputError(f"{key} is missing: every training needs it")
+    for name in NEEDED:
+        if config["callback"].get(name) is None:
+            raise InputError(f"callback.{name} is missing: a run cannot end or report without it")
+    size = config["max_updates"]
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise InputError(f"max_updates={size!r} must be an integer of at least 1")
+    if config["trainer"].get("val_check_interval") == 0:
+        raise InputError("trainer.val_check_interval=0 must be a number of batches from 1 up")
     for key, reason in REFUSED.items():
         if key in config["trainer"]:
             raise InputError(f"trainer.{key} is refused: {reason}")
@@ -90,9 +106,7 @@ def check_run(config: Config) -> None:
 
 def trainer(config: Config, folder: Path, callbacks: dict[str, Any]) -> Trainer:
     """The trainer of a run, which writes below `folder`."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and adverts
-    warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", ".*LeafSpec")
+    _quieten()
     logger = build(config["logger"], "logger", save_dir=str(folder))
     given = {"callbacks": list(callbacks.values()), "logger": logger, "default_root_dir": folder}
     return _as_trainer(build(config["trainer"], "trainer", **given))
@@ -107,6 +121,7 @@ def callbacks(config: Config, facts: Facts, experiment: str) -> dict[str, Any]:
 
 def tester(config: Config) -> Trainer:
     """A trainer that only evaluates: same devices, full precision, no files, no callbacks."""
+    _quieten()
     keys = ("_target_", "accelerator", "devices", "num_nodes", "strategy", "limit_test_batches")
     node = {key: config["trainer"][key] for key in keys if key in config["trainer"]}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
@@ -122,7 +137,11 @@ def benchmarks(config: Config, batch_size: int, num_calls: int) -> list[Benchmar
         data = {**node["data"], "batch_size": min(node["data"]["batch_size"], batch_size)}
         made.append(
             build(
-                {**node, "data": data}, f"benchmark.{name}", name=name, protocol=fingerprint(node)
+                {**node, "data": data},
+                f"benchmark.{name}",
+                name=name,
+                protocol=fingerprint(node),
+                reference=fingerprint(node["data"], "degradation"),
             )
         )
     return made
@@ -140,6 +159,12 @@ def method(path: Path, config: Config) -> Method:
 def baselines(config: Config) -> list[Method]:
     named = (config.get("baseline") or {}).items()
     return [from_baseline(name, build(node, f"baseline.{name}")) for name, node in named]
+
+
+def published(config: Config) -> list[Method]:
+    """Networks of others with their released weights."""
+    named = (config.get("published") or {}).items()
+    return [build(node, f"published.{name}").method(name) for name, node in named]
 
 
 def read_checkpoint(path: Path) -> Config:
@@ -171,6 +196,12 @@ def task_from(content: Config, task: Config | None = None) -> RestorationTask:
     except RuntimeError as error:
         raise InputError(f"the checkpoint's weights do not fit its config: {error}") from error
     return made.eval()
+
+
+def _quieten() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and adverts
+    warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", ".*LeafSpec")
 
 
 def _as_trainer(made: Any) -> Trainer:

@@ -40,13 +40,18 @@ def one_line(error: BaseException) -> str | None:
     """What the user should read of a configuration error; None for a fault of the program."""
     types = sys.modules.get("restore.types")  # an InputError can only come from a loaded module
     if types is not None and isinstance(error, types.InputError):
-        return " ".join(str(error).split())
+        # One that was raised in a DataLoader's worker brings the worker's traceback along.
+        text = str(error).strip()
+        worker = text.startswith("Caught ") and "DataLoader worker" in text
+        return text.rpartition("InputError: ")[2] if worker else " ".join(text.split())
     home = type(error).__module__.split(".")[0]
     if (
         home in ("hydra", "omegaconf", "antlr4")
         and type(error).__name__ != "InstantiationException"
     ):
         return _hydra_line(error)
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        return "a group cannot be set to null: leave the override out, or use group=[] for none"
     return None
 
 
@@ -61,8 +66,28 @@ def _hydra_line(error: BaseException) -> str:
         near = difflib.get_close_matches(name, options, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{group}={name} does not exist: {hint}choose from {', '.join(options)}"
+    listed_one = re.search(r"Could not load '([^']+)/([^'/]+)'", text)
+    if listed_one:
+        group, name = listed_one.groups()
+        return f"{group}={name} does not exist: look into conf/{group}/ for what there is"
+    empty = re.match(r"Missing mandatory value: (\S+)", text)
+    if empty:
+        return f"{empty[1]} is not set: give {empty[1]}=VALUE"
+    setting = re.match(r"Could not override '([^']+)'", text)
+    if setting:
+        return _unknown_setting(setting[1], error.__cause__)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:3])
+
+
+def _unknown_setting(path: str, cause: BaseException | None) -> str:
+    """The message for an override of a key that is not there; OmegaConf's error knows its node."""
+    known = [str(key) for key in getattr(cause, "parent_node", None) or ()]
+    key = str(getattr(cause, "key", None) or path.rpartition(".")[2])
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(known))}"
+    known_or_help = hint if known else "python train.py --cfg job lists all settings"
+    return f"{path} is not a setting: {known_or_help}"
 
 
 @contextlib.contextmanager
@@ -99,7 +124,7 @@ def listed(value: Any) -> list[str]:
 def _remove_empty(folder: Path) -> None:
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
     for empty in (folder, *folder.parents):
-        if empty.is_relative_to(Path.cwd()) or empty == folder:
+        if empty == folder or Path.cwd() in empty.parents:
             with contextlib.suppress(OSError):  # not empty: somebody else's
                 empty.rmdir()
 
@@ -116,6 +141,20 @@ def main() -> NoReturn:
 
     parser = argparse.ArgumentParser(prog="restore", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=f"restore {__version__}")
-    parser.parse_args()
-    parser.print_help()
-    sys.exit(DONE)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    doctor = commands.add_parser("doctor", help="check this installation, its data and weights")
+    doctor.set_defaults(command=_doctor)
+    arguments = parser.parse_args()
+    if "command" not in arguments:
+        parser.print_help()
+        sys.exit(DONE)
+    try:
+        sys.exit(arguments.command())
+    except Exception as error:
+        sys.exit(explain(error))
+
+
+def _doctor() -> int:
+    from restore.evaluation import doctor
+
+    return doctor.show(doctor.diagnose())

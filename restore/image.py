@@ -24,3 +24,22 @@ def to_unit(image: Tensor) -> Tensor:
 def from_unit(image: Tensor) -> Tensor:
     """[0, 1] to [-1, 1]; neither clamped nor rounded."""
     return image * 2 - 1
+
+
+def lab_from_rgb(image: Tensor) -> Tensor:
+    """sRGB [B, 3, H, W] in [-1, 1] to CIE LAB (D65): L / 50 - 1, a / 110, b / 110, in [-1, 1]."""
+    from kornia.color import rgb_to_lab
+
+    with torch.autocast(image.device.type, enabled=False):  # kornia multiplies matrices
+        lab = rgb_to_lab(to_unit(image.float()))
+    return torch.cat([lab[:, :1] / 50 - 1, lab[:, 1:] / 110], dim=1)
+
+
+def rgb_from_lab(lab: Tensor) -> Tensor:
+    """The inverse of lab_from_rgb; colours that sRGB does not have are clipped to its cube."""
+    from kornia.color import lab_to_rgb
+
+    lab = lab.float()
+    with torch.autocast(lab.device.type, enabled=False):
+        rgb = lab_to_rgb(torch.cat([(lab[:, :1] + 1) * 50, lab[:, 1:] * 110], dim=1))
+    return from_unit(rgb)

@@ -30,6 +30,13 @@ ALLOWED = {
     "torch.optim.lr_scheduler.OneCycleLR",
     "torch.optim.lr_scheduler.StepLR",
 }
+# What a config may name: classes of these packages, and functions of those modules alone, because
+# others write files (a checkpoint's config may come from a stranger).
+PACKAGES = (
+    *("callback", "data", "degradation", "diffusion", "evaluation", "loss", "metric"),
+    *("network", "task"),
+)
+FUNCTIONS = ("restore.diffusion.", "restore.loss.", "restore.metric.bucket.")
 _SPECIAL = {"_target_", "_partial_", "_recursive_"}
 
 
@@ -38,6 +45,7 @@ def check(config: Any, path: str = "", given: set[str] | None = None) -> None:
     for place, node in _nodes(config, path):
         if isinstance(node, str) and "${" in node:
             raise InputError(f"{place}={node}: interpolations are resolved before this point only")
+    for place, node in _nodes(config, path):
         if isinstance(node, Mapping) and "_target_" in node:
             _check_call(node, place, (given or set()) if place == path else set())
 
@@ -56,25 +64,35 @@ def _nodes(config: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def resolve(target: str, path: str = "") -> Callable[..., Any]:
     """The class or function behind a dotted path of the allow-list, or InputError."""
-    refusal = InputError(f"{path}._target_={target}: only restore's own classes can be built here")
+    place = f"{path}._target_={target}".strip(".")
+    refusal = InputError(f"{place}: only restore's own classes can be built here")
     module, _, name = target.rpartition(".")
-    if target not in ALLOWED and not module.startswith("restore."):
+    allowed = target in ALLOWED
+    if not allowed and (not _is_own(module) or name.startswith("_")):
         raise refusal
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"{path}._target_={target} does not exist ({error})") from None
+        raise InputError(f"{place} does not exist ({error})") from None
+    if allowed:
+        return typing.cast(Callable[..., Any], found)
     home = getattr(found, "__module__", None) or ""
-    if target not in ALLOWED and home != module and not home.startswith("restore."):
-        raise refusal
-    if not callable(found):
+    is_function = inspect.isfunction(found) and target.startswith(FUNCTIONS)
+    if not _is_own(home) or not (inspect.isclass(found) or is_function):
         raise refusal
     return typing.cast(Callable[..., Any], found)
 
 
+def _is_own(module: str) -> bool:
+    return module.startswith(tuple(f"restore.{package}." for package in PACKAGES))
+
+
 def _check_call(node: Mapping[str, Any], path: str, given: set[str]) -> None:
     target = resolve(str(node["_target_"]), path)
-    parameters = _parameters(target)
+    try:
+        parameters = _parameters(target)
+    except ValueError as error:  # an exception class and the like
+        raise InputError(f"{path}._target_={node['_target_']} cannot be built: {error}") from None
     for key, value in node.items():
         if key in _SPECIAL:
             continue

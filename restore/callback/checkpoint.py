@@ -1,10 +1,13 @@
 """Checkpoints that say how they were made, in the run folder."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from restore.types import InputError
 
 
 class Checkpoint(ModelCheckpoint):
@@ -36,11 +39,22 @@ class Checkpoint(ModelCheckpoint):
         self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
         super().setup(trainer, pl_module, stage)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_monitor(f"callback.{self.name}", self.monitor, trainer.callback_metrics)
+        super().on_validation_end(trainer, pl_module)
+
     @property
     def path(self) -> Path:
         """The file, whether or not it has been written yet."""
         assert self.dirpath is not None
         return Path(self.dirpath) / f"{self.name}.ckpt"
+
+
+def check_monitor(setting: str, monitor: str | None, logged: Iterable[str]) -> None:
+    """Raises InputError for a monitor that nothing logs; only a validation can tell."""
+    names = sorted(name for name in logged if name.startswith("val/"))
+    if monitor is not None and monitor not in names:
+        raise InputError(f"{setting}.monitor={monitor} is not logged: choose from {names}")
 
 
 class ConfigInCheckpoint(Callback):

@@ -70,3 +70,7 @@ class Progress(RichProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return {"updates": int(pl_module.updates), **metrics}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        # Lightning's own counts up to max_epochs, which is -1 here.
+        return f"Epoch {current_epoch}".ljust(len(self.validation_description))

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from restore.callback.checkpoint import check_monitor
 from restore.image import to_uint8
 from restore.types import Batch, InputError
 
@@ -48,7 +49,7 @@ class Samples(Callback):
     """Writes samples/{first,last,best}.png: input | num_samples results | target, after validation.
 
     The same first num_images validation images every time, restored with the weights that were
-    validated. monitor, mode: what `best` means, as for the checkpoint.
+    validated. monitor: `best` is at its smallest value.
     """
 
     def __init__(
@@ -92,9 +93,10 @@ class Samples(Callback):
         picture = grid(panel(self.batch, restored.clamp(-1, 1)), scale=self.scale)
         folder = Path(trainer.default_root_dir) / "samples"
         names = ["last"] if (folder / "first.png").exists() else ["first", "last"]
-        value = trainer.callback_metrics.get(self.monitor)
-        if value is not None and (self.best is None or float(value) < self.best):
-            self.best = float(value)
+        check_monitor("callback.samples", self.monitor, trainer.callback_metrics)
+        value = float(trainer.callback_metrics[self.monitor])
+        if self.best is None or value < self.best:
+            self.best = value
             names.append("best")
         for name in names:
             save_png(picture, folder / f"{name}.png")

@@ -62,6 +62,6 @@ def _unit_hash(name: str) -> float:
 
 
 def check_fraction(val_fraction: float) -> float:
-    if not 0 < val_fraction < 1:
-        raise InputError(f"val_fraction must be between 0 and 1, got {val_fraction}")
+    if not 0 < val_fraction <= 1:
+        raise InputError(f"val_fraction must be above 0 and at most 1, got {val_fraction}")
     return val_fraction

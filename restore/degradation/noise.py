@@ -1,10 +1,13 @@
-"""Additive noise."""
+"""Gaussian noise, added or multiplied."""
 
 import math
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from restore.degradation.contract import Degraded
+from restore.image import from_uint8, from_unit, to_uint8, to_unit
 from restore.stream import Stream
 from restore.types import InputError
 
@@ -31,3 +34,47 @@ class Gaussian:
         sigma = stream.uniform(low=self.low, high=self.high) / 127.5
         degraded = target + sigma[:, None, None, None] * noise
         return Degraded(target=target, input=degraded.to(target.dtype), sigma=sigma)
+
+
+class KAIRNoise:
+    """The noise of the denoising tables, `sigma` in grey levels of 255 (KAIR, SwinIR, Restormer).
+
+    NumPy's legacy generator, seeded with 0 for every image, fills [H, W, C] in float64: equal for
+    all images of a size, whatever their seeds. The input is neither clipped nor quantised.
+    """
+
+    def __init__(self, sigma: float) -> None:
+        if not 0 <= sigma < math.inf:
+            raise InputError(f"noise sigma must be a level >= 0, got {sigma}")
+        self.sigma = sigma
+
+    def input_channels(self, image_channels: int) -> int:
+        return image_channels
+
+    def __call__(self, target: Tensor, seeds: Tensor) -> Degraded:
+        channels, height, width = target.shape[1:]
+        generator = np.random.RandomState(0)
+        noise = generator.normal(0, self.sigma / 127.5, (height, width, channels))
+        added = torch.from_numpy(noise).permute(2, 0, 1).to(target.device)
+        return Degraded(
+            target=target,
+            input=(target.double() + added).to(target.dtype),
+            sigma=target.new_full((len(target),), self.sigma / 127.5),
+        )
+
+
+class Speckle:
+    """Every value in [0, 1] times 1 + `std` n, n standard normal; clipped and rounded to 8 bits."""
+
+    def __init__(self, std: float) -> None:
+        if not 0 <= std < math.inf:
+            raise InputError(f"speckle std must be at least 0, got {std}")
+        self.std = std
+
+    def input_channels(self, image_channels: int) -> int:
+        return image_channels
+
+    def __call__(self, target: Tensor, seeds: Tensor) -> Degraded:
+        factor = 1 + self.std * Stream(seeds).normal(*target.shape[1:])
+        speckled = from_uint8(to_uint8(from_unit(to_unit(target) * factor)))
+        return Degraded(target=target, input=speckled.to(target.dtype))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore.image import from_uint8, from_unit, to_uint8, to_unit
+from restore.image import from_uint8, from_unit, rgb_from_lab, to_uint8, to_unit
 from restore.types import Batch, InputError
 
 Image = NDArray[Any]
@@ -227,13 +227,11 @@ class Grey(Baseline):
     name = "grey"
 
     def __call__(self, batch: Batch) -> Tensor:
-        from kornia.color import lab_to_rgb
-
         lightness = batch["input"]
         if lightness.shape[1] != 1 or batch["target"].shape[1] != 3:
             raise InputError("baseline=grey needs L as input and RGB as target: degradation=gray")
-        lab = torch.cat([(lightness + 1) * 50, torch.zeros_like(lightness).repeat(1, 2, 1, 1)], 1)
-        return from_unit(lab_to_rgb(lab))
+        ab = torch.zeros_like(lightness).repeat(1, 2, 1, 1)
+        return rgb_from_lab(torch.cat([lightness, ab], dim=1))
 
 
 def _positive(strength: float) -> float:

@@ -8,28 +8,35 @@ from typing import Any
 from torch import Tensor
 
 from restore.data.module import DataModule
+from restore.data.source import data_root
+from restore.evaluation.method import Method
+from restore.image import to_unit
 from restore.metric.base import Metric
-from restore.types import Facts, InputError
+from restore.metric.distribution import DistributionMetric
+from restore.types import Batch, Facts, InputError
 
 # What changes how fast a benchmark runs, or where its files lie, but not what it measures.
 _INCIDENTAL = {"root", "batch_size", "num_workers"}
 SLOW = 500  # network calls an image
+_PROBE = 32  # pixels of the side on which a method is tried out before work starts
 
 
 class Benchmark:
     """The test split of `data`, restored num_samples times an image and measured by `metric`.
 
     bucket: names a group for every hole [B, 1, H, W]; metrics are averaged over all images and over
-    each group. protocol: hash of the config, from `fingerprint`. slow_limit: photos instead of
-    data.limit for methods that cost more than SLOW network calls an image (see `affordable`).
+    each group. protocol, reference: hashes of the config, from `fingerprint`, of all of it and of
+    what makes its targets. slow_limit: photos instead of data.limit for methods that cost more than
+    SLOW network calls an image (see `affordable`).
     """
 
     def __init__(
         self,
         name: str,
         data: DataModule,
-        metric: dict[str, Metric],
+        metric: dict[str, Metric | DistributionMetric],
         protocol: str,
+        reference: str,
         num_samples: int = 1,
         bucket: Callable[[Tensor], list[str]] | None = None,
         slow_limit: int | None = None,
@@ -38,25 +45,73 @@ class Benchmark:
             raise InputError(f"benchmark {name}: num_samples={num_samples} must be at least 1")
         self.name = name
         self.data = data
-        self.metrics = list(metric.values())
-        self.protocol = protocol
+        self.metrics = _distinct(name, list(metric.values()))
+        definitions = sorted(one.definition for one in self.metrics)
+        self.protocol = _digest([protocol, definitions])
+        self.reference = _digest([reference, str(data_root(data.root).resolve())])
         self.num_samples = num_samples
         self.bucket = bucket
         self.slow_limit = slow_limit
 
+    @property
+    def image_metrics(self) -> list[Metric]:
+        return [metric for metric in self.metrics if isinstance(metric, Metric)]
+
+    @property
+    def distribution_metrics(self) -> list[DistributionMetric]:
+        return [metric for metric in self.metrics if isinstance(metric, DistributionMetric)]
+
     def check(self, facts: Facts | None = None, label: str = "") -> None:
-        """Raises InputError if files are missing or a method made for `facts` cannot serve."""
-        self.data.check("test")
+        """Raises InputError where files are missing, a metric does not fit the data, or `facts` of
+        a method's training do not."""
+        batch = self._first()
+        target = to_unit(batch["target"])
+        samples = target[:, None].repeat_interleave(self.num_samples, dim=1)
+        for metric in self.image_metrics:
+            metric(samples if metric.takes_samples else target, target, batch)
+        for distribution in self.distribution_metrics:
+            if self.data.num_test < 2:
+                raise InputError(
+                    f"benchmark {self.name}: metric {distribution.name} needs 2 images or more, "
+                    f"got {self.data.num_test}"
+                )
+            distribution.check(target)
+        if self.bucket is not None and "hole" not in batch:
+            raise InputError(f"benchmark {self.name}: bucket needs a degradation with holes")
         mine = self.data.facts
-        if facts is None:
-            return
-        for key in ("image_channels", "input_channels"):
+        for key in ("image_channels", "input_channels") if facts else ():
             ours, theirs = getattr(mine, key), getattr(facts, key)
             if ours != theirs:
                 raise InputError(
                     f"checkpoint {label} has {key}={theirs}, benchmark {self.name} has "
                     f"{ours}: choose a benchmark of the checkpoint's task"
                 )
+
+    def check_method(self, method: Method) -> None:
+        """`check`, and a cheap method is tried out on a corner of the first image."""
+        self.check(method.facts, method.checkpoint)
+        if method.kind != "model":
+            first: dict[str, Any] = {**self._first()}
+            corner = {
+                key: value[..., :_PROBE, :_PROBE] if key in ("target", "input", "hole") else value
+                for key, value in first.items()
+            }
+            method.restore(corner, 1)  # type: ignore[arg-type]
+
+    def _first(self) -> Batch:
+        return self.data.to_batch(self.data.samples("test")[0, self.data.seed * 2**32])
+
+
+def _distinct(
+    name: str, metrics: list[Metric | DistributionMetric]
+) -> list[Metric | DistributionMetric]:
+    columns = [metric.name for metric in metrics]
+    for column in columns:
+        if columns.count(column) > 1:
+            raise InputError(f"benchmark {name}: two of its metrics are named {column}")
+    if not metrics:
+        raise InputError(f"benchmark {name} has no metric: give it one, as metric/psnr")
+    return metrics
 
 
 def affordable(config: dict[str, Any], num_calls: int) -> dict[str, Any]:
@@ -67,13 +122,19 @@ def affordable(config: dict[str, Any], num_calls: int) -> dict[str, Any]:
     return {**config, "data": {**config["data"], "limit": limit}}
 
 
-def fingerprint(config: Mapping[str, Any]) -> str:
-    """Twelve hex digits that identify data, degradation, metrics and protocol of a benchmark."""
+def fingerprint(config: Mapping[str, Any], *without: str) -> str:
+    """Twelve hex digits that identify data, degradation, metrics and protocol of a benchmark.
+
+    Where its files lie, batch_size and num_workers do not count, nor the top-level keys `without`.
+    """
 
     def essential(node: Any) -> Any:
         if isinstance(node, Mapping):
             return {k: essential(v) for k, v in node.items() if k not in _INCIDENTAL}
         return [essential(v) for v in node] if isinstance(node, list) else node
 
-    text = json.dumps(essential(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return _digest(essential({k: v for k, v in config.items() if k not in without}))
+
+
+def _digest(node: Any) -> str:
+    return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:12]

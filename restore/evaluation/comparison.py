@@ -1,6 +1,8 @@
 """How sure a difference between two methods is: bootstrap over images (Efron & Tibshirani 1993)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,8 @@ from numpy.typing import NDArray
 from restore.types import InputError
 
 Values = NDArray[np.float64]
+Row = dict[str, Any]
+NOT_METRICS = ("index", "name", "bucket")  # of a row per image
 _BLOCK = 1 << 20  # resampled values in memory at a time
 
 
@@ -73,3 +77,35 @@ def _resampled_means(values: Values, num_resamples: int, seed: int) -> Values:
         draws = generator.integers(0, len(values), size=(rows, len(values)))
         means[start : start + rows] = values[draws].mean(axis=1)
     return means
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of method - reference over the images that both restored, for one metric."""
+
+    metric: str
+    method: str
+    reference: str
+    interval: Interval
+
+
+def differences(named: Sequence[tuple[str, list[Row]]]) -> list[Difference]:
+    """Every method against the first, for every metric that both have on 2 images or more.
+
+    named: methods with their rows per image on one benchmark. Images are paired by index and name.
+    """
+    if len(named) < 2:
+        return []
+    reference, rows = named[0]
+    paired = {(row["index"], row["name"]): row for row in rows}
+    found = []
+    for method, others in named[1:]:
+        shared = [row for row in others if (row["index"], row["name"]) in paired]
+        partners = [paired[row["index"], row["name"]] for row in shared]
+        for metric in [key for key in rows[0] if key not in NOT_METRICS and key in others[0]]:
+            ours = np.array([row[metric] for row in shared], dtype=np.float64)
+            theirs = np.array([row[metric] for row in partners], dtype=np.float64)
+            if np.count_nonzero(~np.isnan(ours - theirs)) >= 2:
+                interval = paired_difference(ours, theirs)
+                found.append(Difference(metric, method, reference, interval))
+    return found

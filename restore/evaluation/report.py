@@ -1,17 +1,20 @@
-"""What people and programs read of a report: a table, CSV files and a picture."""
+"""What people and programs read of reports: tables, CSV files, pictures, and the same in W&B."""
 
 import csv
+import math
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from restore.callback.samples import grid, save_png
+from restore.evaluation import plot
+from restore.evaluation.comparison import Difference, differences
 from restore.evaluation.runner import Report
 
-SMALL = 64  # pixels; smaller images are enlarged in pictures
+WIDTH = 100  # characters of a printed table
 
 
 def describe(report: Report) -> dict[str, Any]:
@@ -31,38 +34,138 @@ def describe(report: Report) -> dict[str, Any]:
     }
 
 
+def label(reports: list[Report]) -> list[tuple[str, Report]]:
+    """Every report with its method's name, numbered where several methods share one."""
+    methods = {id(report.method): report.method for report in reports}
+    shared = Counter(method.name for method in methods.values())
+    seen: Counter[str] = Counter()
+    names = {}
+    for key, method in methods.items():
+        seen[method.name] += 1
+        number = f"#{seen[method.name]}" if shared[method.name] > 1 else ""
+        names[key] = method.name + number
+    return [(names[id(report.method)], report) for report in reports]
+
+
+def by_benchmark(reports: list[Report]) -> dict[str, list[tuple[str, Report]]]:
+    """Benchmark -> its reports with their labels."""
+    groups: dict[str, list[tuple[str, Report]]] = {}
+    for name, report in label(reports):
+        groups.setdefault(report.benchmark.name, []).append((name, report))
+    return groups
+
+
 def write(folder: Path, reports: list[Report]) -> None:
-    """results.csv, per_image.csv and comparison.png into the run folder."""
-    if reports:
-        write_summary(folder / "results.csv", reports)
-        write_per_image(folder / "per_image.csv", reports)
-        write_pictures(folder, reports)
+    """results.csv, per_image.csv, differences.csv and pictures into the run folder; W&B if on."""
+    if not reports:
+        return
+    write_summary(folder / "results.csv", reports)
+    write_per_image(folder / "per_image.csv", reports)
+    write_differences(folder / "differences.csv", reports)
+    write_pictures(folder, reports)
+    run = getattr(sys.modules.get("wandb"), "run", None)
+    if run is not None:
+        log_to_wandb(run, reports)
 
 
 def print_table(reports: list[Report]) -> None:
-    """One table a benchmark: a row a method, a column a metric over all images."""
-    for name in dict.fromkeys(report.benchmark.name for report in reports):
-        mine = [report for report in reports if report.benchmark.name == name]
-        metrics = mine[0].benchmark.metrics
-        table = Table(
-            title=f"{name} (n={len(mine[0].rows)}, protocol {mine[0].benchmark.protocol})"
+    """A row a method, a column a metric over all images; in parts where it would be too wide."""
+    console = Console(width=WIDTH)
+    groups: dict[tuple[str, str, int], list[tuple[str, Report]]] = {}
+    for name, report in label(reports):
+        key = (report.benchmark.name, report.benchmark.protocol, len(report.rows))
+        groups.setdefault(key, []).append((name, report))
+    for (benchmark, protocol, num_images), named in groups.items():
+        parts = _parts(_columns(named), WIDTH)
+        for number, part in enumerate(parts, start=1):
+            suffix = f", part {number} of {len(parts)}" if len(parts) > 1 else ""
+            title = f"{benchmark} (n={num_images}, protocol {protocol}{suffix})"
+            console.print(title, highlight=False)  # a rich title wraps at the table's width
+            table = Table()
+            for k, (header, *_) in enumerate(part):
+                table.add_column(header, justify="right" if k else "left", no_wrap=True)
+            for row in zip(*[cells for _, *cells in part], strict=True):
+                table.add_row(*row)
+            console.print(table)
+    for benchmark, named in by_benchmark(reports).items():
+        if found := _differences(named):
+            title = f"{benchmark}, difference to {found[0].reference}: mean and 95 % interval"
+            console.print(f"{title}, * excludes 0", highlight=False)
+            console.print(_difference_table(found))
+
+
+def _columns(named: list[tuple[str, Report]]) -> list[list[str]]:
+    """Method, NFE and every metric with its arrow, each as a header and a cell a method."""
+    columns = [["method", *(name for name, _ in named)]]
+    columns.append(["NFE", *(str(report.method.num_calls) for _, report in named)])
+    for metric in named[0][1].benchmark.metrics:
+        values = [report.summary.get(metric.name, math.nan) for _, report in named]
+        arrow = "↑" if metric.higher_is_better else "↓"
+        columns.append([f"{metric.name} {arrow}", *(f"{value:.4f}" for value in values)])
+    return columns
+
+
+def _parts(columns: list[list[str]], width: int) -> list[list[list[str]]]:
+    """The metric columns in groups that fit, the first two columns before each."""
+    fixed, rest = columns[:2], columns[2:]
+    parts = [list(fixed)]
+    for column in rest:
+        if len(parts[-1]) > 2 and _width([*parts[-1], column]) > width:
+            parts.append(list(fixed))
+        parts[-1].append(column)
+    return parts
+
+
+def _width(columns: list[list[str]]) -> int:
+    """Of a rich table: a space on either side of a cell, and a line after it."""
+    return 1 + sum(3 + max(map(len, column)) for column in columns)
+
+
+def _differences(named: list[tuple[str, Report]]) -> list[Difference]:
+    return differences([(name, report.rows) for name, report in named])
+
+
+def _difference_table(found: list[Difference]) -> Table:
+    table = Table()
+    for header in ("metric", "method", "difference", "interval", "n"):
+        table.add_column(header, justify="left" if header in ("metric", "method") else "right")
+    for one in found:
+        interval = one.interval
+        table.add_row(
+            one.metric,
+            one.method,
+            f"{interval.mean:+.4f}" + ("*" if interval.excludes_zero else " "),
+            rf"\[{interval.low:+.4f}, {interval.high:+.4f}]",
+            str(interval.num_images),
         )
-        table.add_column("method")
-        table.add_column("NFE", justify="right")
-        for metric in metrics:
-            arrow = "↑" if metric.higher_is_better else "↓"
-            table.add_column(f"{metric.name} {arrow}", justify="right")
-        for report in mine:
-            values = [f"{report.summary[metric.name]:.4f}" for metric in metrics]
-            table.add_row(report.method.name, str(report.method.num_calls), *values)
-        Console(width=max(80, 24 + 16 * len(metrics))).print(table)
+    return table
+
+
+def write_differences(path: Path, reports: list[Report]) -> None:
+    """One line a benchmark, metric and method, against the first method; no file for one method."""
+    rows = [
+        {
+            "benchmark": benchmark,
+            "metric": one.metric,
+            "method": one.method,
+            "reference": one.reference,
+            "difference": one.interval.mean,
+            "low": one.interval.low,
+            "high": one.interval.high,
+            "n": one.interval.num_images,
+        }
+        for benchmark, named in by_benchmark(reports).items()
+        for one in _differences(named)
+    ]
+    if rows:
+        _write(path, rows)
 
 
 def write_per_image(path: Path, reports: list[Report]) -> None:
     """One line an image, method and benchmark, without timings: same run, same bytes."""
     rows = [
-        {"method": report.method.name, "benchmark": report.benchmark.name, **row}
-        for report in reports
+        {"method": name, "benchmark": report.benchmark.name, **row}
+        for name, report in label(reports)
         for row in report.rows
     ]
     _write(path, rows)
@@ -73,10 +176,11 @@ def write_summary(path: Path, reports: list[Report]) -> None:
     rows = [
         {
             **{k: v for k, v in describe(report).items() if not isinstance(v, dict)},
+            "method": name,
             "device": report.device,
             **report.summary,
         }
-        for report in reports
+        for name, report in label(reports)
     ]
     _write(path, rows)
 
@@ -90,24 +194,38 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_pictures(folder: Path, reports: list[Report]) -> None:
-    """comparison.png (comparison_<benchmark>.png for several): input | every method | target.
+    """comparison.png and, with buckets, buckets.png; comparison_<benchmark>.png for several."""
+    groups = by_benchmark(reports)
+    for benchmark, named in groups.items():
+        suffix = "" if len(groups) == 1 else f"_{benchmark}"
+        pictures = {"comparison": plot.comparison(named), "buckets": plot.bucket_plot(named)}
+        for kind, picture in pictures.items():
+            if picture is not None:
+                picture.save(folder / f"{kind}{suffix}.png")
 
-    A single method shows all its samples, several show their first one.
-    """
-    names = list(dict.fromkeys(report.benchmark.name for report in reports))
-    for name in names:
-        mine = [
-            r
-            for r in reports
-            if r.benchmark.name == name and len({p.shape for p in r.pictures}) == 1
+
+def log_to_wandb(run: Any, reports: list[Report]) -> None:
+    """Scalars `<benchmark>/<method>/<metric>`, and per benchmark a table and 8-bit pictures."""
+    import numpy as np
+    import wandb
+
+    for benchmark, named in by_benchmark(reports).items():
+        columns = _columns(named)
+        values = [
+            [name, report.method.num_calls]
+            + [report.summary.get(metric.name, math.nan) for metric in report.benchmark.metrics]
+            for name, report in named
         ]
-        if not mine:
-            continue
-        count = min(len(report.pictures) for report in mine)
-        columns = mine[0].pictures[:count]
-        if len(mine) > 1:
-            results = [report.pictures[:count, 1:2] for report in mine]
-            columns = torch.cat([columns[:, :1], *results, columns[:, -1:]], dim=1)
-        scale = max(1, SMALL // columns.shape[-1])
-        suffix = "" if len(names) == 1 else f"_{name}"
-        save_png(grid(columns, scale=scale), folder / f"comparison{suffix}.png")
+        logged: dict[str, Any] = {
+            f"{benchmark}/{name}/{metric}": value
+            for name, report in named
+            for metric, value in report.summary.items()
+        }
+        logged[f"{benchmark}/table"] = wandb.Table([column[0] for column in columns], values)
+        for kind, picture in (
+            ("comparison", plot.comparison(named)),
+            ("buckets", plot.bucket_plot(named)),
+        ):
+            if picture is not None:
+                logged[f"{benchmark}/{kind}"] = wandb.Image(np.asarray(picture))
+        run.log(logged)

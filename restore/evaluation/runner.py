@@ -1,9 +1,10 @@
 """Runs a method over a benchmark: every image exactly once, on any number of processes."""
 
+import atexit
 import math
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from restore.callback.samples import first, panel
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
 from restore.image import to_unit
+from restore.metric.distribution import COMPARABLE
 from restore.types import Batch, InputError
 
 Row = dict[str, Any]
@@ -22,7 +24,7 @@ NUM_PICTURES = 8
 
 @dataclass
 class Report:
-    """What one method did on one benchmark. rows: per image, by index; summary: metric -> mean."""
+    """What one method did on one benchmark. rows: per image, by index; summary: metric -> value."""
 
     method: Method
     benchmark: Benchmark
@@ -31,20 +33,22 @@ class Report:
     pictures: Tensor  # [K, N + 2, C, H, W] in [-1, 1]: input | samples | target, first images
     seconds_per_image: float
     device: str
+    notes: list[str] = field(default_factory=list)  # what a reader of the numbers must know
 
 
 class Evaluation(LightningModule):
-    """One pass of trainer.test over a benchmark's data; `report` is filled on every process."""
+    """One pass of trainer.test over a process's share of a benchmark's data."""
 
     def __init__(self, method: Method, benchmark: Benchmark) -> None:
         super().__init__()
+        # A process gets no image where there are fewer of them than processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.module = method.module  # a submodule, so that the trainer moves it
         self.method = method
         self.benchmark = benchmark
         self.rows: list[Row] = []
-        self.pictures: Tensor | None = None
+        self.pictures: list[Tensor] = []
         self.seconds = 0.0
-        self.report: Report | None = None
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         start = time.perf_counter()
@@ -54,15 +58,15 @@ class Evaluation(LightningModule):
         self.seconds += time.perf_counter() - start
         _check_restored(self.method.name, restored, batch, self.benchmark.num_samples)
         self.rows.extend(self._measure(batch, restored))
-        if batch_idx == 0:
-            few = first(batch, NUM_PICTURES)
-            self.pictures = panel(few, restored[:NUM_PICTURES].clamp(-1, 1)).cpu()
+        self._keep_pictures(batch, restored)
 
     def _measure(self, batch: Batch, restored: Tensor) -> list[Row]:
         target = to_unit(batch["target"])
         unit = to_unit(restored)
+        for distribution in self.benchmark.distribution_metrics:
+            distribution.update(unit, target)
         columns: dict[str, list[float]] = {}
-        for metric in self.benchmark.metrics:
+        for metric in self.benchmark.image_metrics:
             values = (
                 metric(unit, target, batch)
                 if metric.takes_samples
@@ -73,8 +77,6 @@ class Evaluation(LightningModule):
             columns[metric.name] = values.tolist()
         buckets = [""] * len(target)
         if self.benchmark.bucket is not None:
-            if "hole" not in batch:
-                raise InputError(f"benchmark {self.benchmark.name}: bucket needs a hole")
             buckets = self.benchmark.bucket(batch["hole"])
         return [
             {"index": int(batch["index"][i]), "name": batch["name"][i], "bucket": buckets[i]}
@@ -82,34 +84,13 @@ class Evaluation(LightningModule):
             for i in range(len(target))
         ]
 
-    def on_test_epoch_end(self) -> None:
-        parts: list[Any] = [(self.rows, self.seconds)]
-        if distributed.is_available() and distributed.is_initialized():
-            parts = [None] * distributed.get_world_size()
-            distributed.all_gather_object(parts, (self.rows, self.seconds))
-        rows = sorted((row for part, _ in parts for row in part), key=lambda row: row["index"])
-        self._check_once([row["index"] for row in rows])
-        assert self.pictures is not None or not self.trainer.is_global_zero
-        self.report = Report(
-            self.method,
-            self.benchmark,
-            rows,
-            summarise(rows),
-            self.pictures if self.pictures is not None else torch.empty(0),
-            sum(seconds for _, seconds in parts) / len(rows),
-            self.device.type,
-        )
-
-    def _check_once(self, indices: list[int]) -> None:
-        """Every image exactly once, unless the trainer was told to stop early (debug=smoke)."""
-        expected = len(self.benchmark.data.samples("test"))
-        limit = self.trainer.limit_test_batches  # 1 is one batch, 1.0 is all of them
-        whole = isinstance(limit, float) and limit == 1.0
-        if len(set(indices)) != len(indices) or (whole and indices != list(range(expected))):
-            raise RuntimeError(
-                f"{self.benchmark.name}: {len(indices)} results, {len(set(indices))} of them "
-                f"different, for {expected} images"
-            )
+    def _keep_pictures(self, batch: Batch, restored: Tensor) -> None:
+        """The first NUM_PICTURES images of this process that have the size of the very first."""
+        missing = NUM_PICTURES - len(self.pictures)
+        size = self.pictures[0].shape[-2:] if self.pictures else restored.shape[-2:]
+        if missing > 0 and restored.shape[-2:] == size:
+            few = panel(first(batch, missing), restored[:missing].clamp(-1, 1)).cpu()
+            self.pictures.extend(few)
 
 
 def summarise(rows: list[Row]) -> dict[str, float]:
@@ -143,8 +124,72 @@ def _check_restored(name: str, restored: Tensor, batch: Batch, num_samples: int)
 
 
 def evaluate(trainer: Trainer, method: Method, benchmark: Benchmark) -> Report:
-    """Runs `method` over the test split of `benchmark` on the devices of `trainer`."""
+    """Runs `method` over the test split of `benchmark` on the devices of `trainer`.
+
+    The report is the same on every process, but for the pictures, which are of its own images.
+    """
+    whole = _is_whole(trainer)
+    for metric in benchmark.distribution_metrics:
+        metric.reset()
+        if whole:
+            metric.use_cache(benchmark.reference)
     evaluation = Evaluation(method, benchmark)
     trainer.test(evaluation, datamodule=benchmark.data, verbose=False)
-    assert evaluation.report is not None
-    return evaluation.report
+    states = [metric.state() for metric in benchmark.distribution_metrics]
+    parts = _gather((evaluation.rows, evaluation.seconds, states), trainer.world_size)
+    rows = sorted((row for part in parts for row in part[0]), key=lambda row: int(row["index"]))
+    _check_once(benchmark, [row["index"] for row in rows], whole)
+    summary = summarise(rows)
+    notes = []
+    for k, metric in enumerate(benchmark.distribution_metrics):
+        metric.reset()
+        for part in parts:
+            metric.merge(part[2][k])
+        summary[metric.name] = metric.compute()
+        if not metric.comparable:
+            notes.append(f"{metric.name}: of less than {COMPARABLE} images, compare equal n only")
+    return Report(
+        method=method,
+        benchmark=benchmark,
+        rows=rows,
+        summary=summary,
+        pictures=torch.stack(evaluation.pictures) if evaluation.pictures else torch.empty(0),
+        seconds_per_image=sum(part[1] for part in parts) / len(rows),
+        device=trainer.strategy.root_device.type,
+        notes=notes,
+    )
+
+
+def _gather(own: Any, world_size: int) -> list[Any]:
+    """What every process gives, in the order of ranks.
+
+    Not in a hook of the module: Lightning calls none where a process has no image, and the others
+    would wait for it for ever.
+    """
+    parts = [own] * world_size
+    if world_size > 1:
+        atexit.register(_leave_group)
+        distributed.all_gather_object(parts, own)
+    return parts
+
+
+def _leave_group() -> None:
+    """An interpreter that exits with gloo's threads running aborts; Lightning minds NCCL alone."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _is_whole(trainer: Trainer) -> bool:
+    """Whether the trainer was not told to stop early (debug=smoke): 1 is one batch, 1.0 is all."""
+    limit = trainer.limit_test_batches
+    return isinstance(limit, float) and limit == 1.0
+
+
+def _check_once(benchmark: Benchmark, indices: list[int], whole: bool) -> None:
+    """Every image exactly once."""
+    expected = benchmark.data.num_test
+    if len(set(indices)) != len(indices) or (whole and indices != list(range(expected))):
+        raise RuntimeError(
+            f"{benchmark.name}: {len(indices)} results, {len(set(indices))} of them "
+            f"different, for {expected} images"
+        )

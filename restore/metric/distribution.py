@@ -87,6 +87,10 @@ class DistributionMetric(ABC):
         self._cache = folder / "reference" / f"{digest}.safetensors"
         self._cached = load_file(self._cache) if self._cache.is_file() else None
 
+    def check(self, target: Tensor) -> None:
+        """Raises InputError where the feature network does not take images like [B, C, H, W]."""
+        self._extract(target)
+
     def update(self, restored: Tensor, target: Tensor) -> None:
         """restored [B, C, H, W] or samples [B, N, C, H, W], target [B, C, H, W], in [0, 1].
 

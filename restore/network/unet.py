@@ -132,7 +132,7 @@ class UNet(nn.Module):
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        if min(width, num_blocks, head_size, *multipliers) < 1 or width % 2:
+        if not multipliers or min(width, num_blocks, head_size, *multipliers) < 1 or width % 2:
             raise InputError(
                 "task.network: width (even), multipliers, num_blocks and head_size must be "
                 f"positive, got {width}, {list(multipliers)}, {num_blocks} and {head_size}"

@@ -79,8 +79,11 @@ class RestorationTask(LightningModule, ABC):
         """Network evaluations (NFE) that one restored image costs."""
         return 1
 
-    def check(self) -> None:
-        """Raises InputError for settings that do not fit together or the data, before any work."""
+    def check(self, batch: Batch | None = None) -> None:
+        """Raises InputError for settings that do not fit together or the data, before any work.
+
+        batch: one that `restore` will have to serve.
+        """
         try:
             self.configure_optimizers()
         except (TypeError, ValueError) as error:

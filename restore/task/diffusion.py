@@ -76,14 +76,25 @@ class Diffusion(RestorationTask):
     def num_calls(self) -> int:
         return self.sampler.num_calls
 
-    def check(self) -> None:
-        super().check()
+    def check(self, batch: Batch | None = None) -> None:
+        super().check(batch)
         self.denoiser(None)
+        if batch is not None:
+            self._check_restores(batch)
         size = self.facts.image_size
         if size is not None and isinstance(self.network, UNet):
             self.network.check_size(size, size)
         if self.min_snr_gamma is not None and self.min_snr_gamma <= 0:
             raise InputError(f"task.min_snr_gamma={self.min_snr_gamma} must be positive, or null")
+
+    def _check_restores(self, batch: Batch) -> None:
+        if "hole" not in batch:
+            raise InputError("this prior fills holes: use a degradation with a mask")
+        if not (self.sampler.inpaints or self.guidance):
+            raise InputError(
+                "this sampler would ignore the known pixels: use sampler=repaint_fast, or "
+                "guidance=replacement with any sampler"
+            )
 
     def denoiser(self, label: Tensor | None) -> Denoiser:
         """The network as x_0 of (x_t, t), for labels [B] or none."""
@@ -133,13 +144,7 @@ class Diffusion(RestorationTask):
 
     def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
         """Holes filled by samples of the prior; known pixels bit-equal to the input's."""
-        if "hole" not in batch:
-            raise InputError("this prior fills holes: use a degradation with a mask")
-        if not (self.sampler.inpaints or self.guidance):
-            raise InputError(
-                "this sampler would ignore the known pixels: use sampler=repaint_fast, or "
-                "guidance=replacement with any sampler"
-            )
+        self._check_restores(batch)
         repeat = [
             batch[key].repeat_interleave(num_samples, 0) for key in ("input", "hole", "index")
         ]

@@ -1,0 +1,72 @@
+"""A table of text as Markdown and as LaTeX."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+NONE = "–"  # an empty cell
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    NONE: "--",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are read; `best` are the (row, column) to be set in bold."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    best: set[tuple[int, int]] = field(default_factory=set)
+
+    def cells(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
+        """Escaped rows, the best cells put into the format `bold`."""
+        return [
+            [
+                bold.format(escape(cell)) if (i, k) in self.best else escape(cell)
+                for k, cell in enumerate(row)
+            ]
+            for i, row in enumerate(self.rows)
+        ]
+
+
+def markdown(table: Table) -> str:
+    header = [markdown_text(name) for name in table.header]
+    rule = [":--", *["--:"] * (len(header) - 1)]
+    rows = [header, rule, *table.cells(markdown_text, "**{}**")]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([table.caption, "", *lines]) + "\n"
+
+
+def latex(table: Table) -> str:
+    r"""A table environment; needs no package."""
+    rows = table.cells(latex_text, r"\textbf{{{}}}")
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{latex_text(table.caption)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+        r"\hline",
+        " & ".join(map(latex_text, table.header)) + r" \\",
+        r"\hline",
+        *(" & ".join(row) + r" \\" for row in rows),
+        r"\hline",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_text(text: str) -> str:
+    return text.replace("|", r"\|").replace("<", "&lt;")
+
+
+def latex_text(text: str) -> str:
+    """Text with every character that LaTeX would act upon escaped."""
+    return "".join(_LATEX.get(character, character) for character in text)

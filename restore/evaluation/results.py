@@ -1,0 +1,143 @@
+"""experiments/results.csv: every recorded result, appended by programs and never typed."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from restore.evaluation import record
+from restore.evaluation.runner import Report
+from restore.metric.distribution import DistributionMetric
+from restore.metric.label import OriginalLabelShare
+from restore.types import InputError
+
+FIXED = (
+    "experiment",
+    "checkpoint",
+    "kind",
+    "benchmark",
+    "protocol",
+    "feature",
+    "n",
+    "seeds",
+    "nfe",
+    "parameters",
+    "seconds_per_image",
+    "device",
+    "commit",
+    "dirty",
+)
+# One row each: a later measurement of the same replaces the earlier one. Another sampler shows in
+# nfe and is a result of its own.
+_KEY = ("experiment", "checkpoint", "benchmark", "protocol", "nfe")
+# The order of the first metric columns; any other metric gets a column behind them when it comes.
+_METRICS = (
+    "psnr",
+    "ssim",
+    "input_psnr",
+    "hole_psnr",
+    "hole_l1",
+    "known_error",
+    "original_label_share",
+    "diversity",
+    "colorfulness",
+    "colorfulness_difference",
+    "fid_flowers",
+    "kid_flowers",
+    "lpips_vgg",
+    "fid",
+    "kid",
+)
+
+Row = dict[str, str]
+
+
+def append(path: Path, reports: Sequence[Report]) -> None:
+    """Adds a row a report to the file at <repository>/experiments/results.csv, under a lock.
+
+    The file is replaced as a whole, so that a reader or a crash never sees half of it. Columns are
+    added for new metrics and none is ever taken away.
+    """
+    new = [row_of(report, path.resolve().parent.parent) for report in reports]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        columns, rows = read(path)
+        rows = list({_key(row): row for row in rows + new}.values())
+        write(path, list(dict.fromkeys([*columns, *(name for row in new for name in row)])), rows)
+
+
+def read(path: Path) -> tuple[list[str], list[Row]]:
+    """Columns and rows; without a file, the columns that one starts with.
+
+    Raises InputError for another header or a row of another length: an edit or a merge gone wrong.
+    """
+    if not path.exists():
+        return [*FIXED, *_METRICS], []
+    with path.open(newline="") as file:
+        lines = list(csv.reader(file))
+    columns = lines[0] if lines else []
+    if tuple(columns[: len(FIXED)]) != FIXED or len(set(columns)) != len(columns):
+        raise InputError(f"{path}: its header must start with {','.join(FIXED)}: restore it")
+    for number, cells in enumerate(lines, start=1):
+        if len(cells) != len(columns):
+            raise InputError(
+                f"{path} row {number} has {len(cells)} cells, its header {len(columns)}: restore it"
+            )
+    return columns, [dict(zip(columns, cells, strict=True)) for cells in lines[1:]]
+
+
+def write(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Writes atomically; a row without a column has nothing in it."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, path)
+
+
+def row_of(report: Report, repository: Path) -> Row:
+    """The cells of a report; metrics with 8 significant digits, `nan` where none was defined."""
+    method, benchmark = report.method, report.benchmark
+    origin = record.provenance(report.device)
+    cells = {
+        "experiment": method.name,
+        "checkpoint": checkpoint_name(method.checkpoint, repository),
+        "kind": method.kind,
+        "benchmark": benchmark.name,
+        "protocol": benchmark.protocol,
+        "feature": ";".join(_features(benchmark.metrics)),
+        "n": len(report.rows),
+        "seeds": "" if method.seed is None else method.seed,
+        "nfe": method.num_calls,
+        "parameters": method.num_parameters,
+        "seconds_per_image": f"{report.seconds_per_image:.4g}",
+        **{key: origin[key] for key in ("device", "commit", "dirty")},
+        **{name: f"{value:.8g}" for name, value in report.summary.items()},
+    }
+    return {name: str(cell) for name, cell in cells.items()}
+
+
+def checkpoint_name(checkpoint: str, repository: Path) -> str:
+    """Relative to the repository; of a file elsewhere, its name and the start of its SHA-256."""
+    if not checkpoint:
+        return ""
+    path = Path(checkpoint).resolve()
+    if path.is_relative_to(repository):
+        return path.relative_to(repository).as_posix()
+    with path.open("rb") as file:
+        return f"{path.name}@{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+
+
+def _features(metrics: Sequence[object]) -> list[str]:
+    """The feature networks that the numbers depend on, each once."""
+    names = [m.features for m in metrics if isinstance(m, DistributionMetric)]
+    names += [m.classifier.definition for m in metrics if isinstance(m, OriginalLabelShare)]
+    return list(dict.fromkeys(names))
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in _KEY)

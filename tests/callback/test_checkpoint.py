@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+import torch
+from line import Line, fit
+
+from restore.callback.checkpoint import Checkpoint, ConfigInCheckpoint
+from restore.callback.ema import EMA
+from restore.callback.progress import MaxUpdates, Throughput
+from restore.types import InputError
+
+
+def updates(folder: Path, name: str) -> int:
+    content = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return int(content["progress"]["updates"])
+
+
+def test_best_is_kept_and_last_is_the_newest(tmp_path: Path) -> None:
+    task = Line(scores=(0.5, 0.2, 0.9))
+    kept = Checkpoint("best", monitor="val/score"), Checkpoint("last")
+    fit(tmp_path, task, EMA(), *kept, MaxUpdates(12))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+    ]
+    assert (updates(tmp_path, "best"), updates(tmp_path, "last")) == (8, 12)
+    assert kept[0].path == tmp_path / "checkpoints" / "best.ckpt"
+
+
+def test_unknown_monitor_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"callback.best.monitor=val/nothing is not logged"):
+        fit(tmp_path, Line(), Checkpoint("best", monitor="val/nothing"), MaxUpdates(4))
+
+
+@pytest.mark.parametrize(("accumulate", "count"), [(1, 6), (3, 5)])
+def test_exactly_max_updates_then_validation_and_checkpoint(
+    tmp_path: Path, accumulate: int, count: int
+) -> None:
+    task = Line(accumulate)
+    throughput = Throughput()
+    fit(tmp_path, task, MaxUpdates(count), throughput, Checkpoint("last"), every=7)
+    assert (task.updates, len(task.history)) == (count, accumulate * count)
+    assert throughput.images == accumulate * count and throughput.seconds > 0
+    assert torch.equal(task.validated[-1], task.history[-1])
+    assert updates(tmp_path, "last") == count
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_impossible_max_updates(count: int) -> None:
+    with pytest.raises(InputError, match=f"max_updates={count}"):
+        MaxUpdates(count)
+
+
+def test_config_travels_in_plain_types_and_without_the_root(tmp_path: Path) -> None:
+    config = {"data": {"root": "/of/this/machine", "batch_size": 1}, "task": {"widths": [1, 2]}}
+    facts = {"image_channels": 1}
+    fit(tmp_path, Line(), MaxUpdates(1), ConfigInCheckpoint("x", config, facts), Checkpoint("last"))
+    content = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content["config"] == {
+        "data": {"root": None, "batch_size": 1},
+        "task": {"widths": [1, 2]},
+    }
+    assert (content["experiment"], content["facts"]) == ("x", facts)
+    assert config["data"]["root"] == "/of/this/machine"

@@ -1,0 +1,182 @@
+import copy
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from restore.data.digits import Digits
+from restore.data.framing import CenterSquare
+from restore.data.module import DataModule
+from restore.degradation.mask import Half, Mask
+from restore.degradation.noise import Gaussian
+from restore.evaluation.baseline import Identity, Telea
+from restore.evaluation.benchmark import SLOW, Benchmark, affordable, fingerprint
+from restore.evaluation.method import Method, from_baseline
+from restore.metric.base import Metric
+from restore.metric.bucket import hole_side
+from restore.metric.colorfulness import Colorfulness
+from restore.metric.diversity import Diversity
+from restore.metric.fid import FID
+from restore.metric.psnr import PSNR, HolePSNR
+from restore.metric.ssim import SSIM
+from restore.types import Facts, InputError
+
+CONFIG: dict[str, Any] = {
+    "data": {
+        "root": None,
+        "batch_size": 4,
+        "num_workers": 0,
+        "seed": 0,
+        "source": {"folder": "photos", "root": None},
+        "degradation": {"sigma": 25.0},
+    },
+    "metric": {"psnr": {"border": 0}},
+    "num_samples": 1,
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    config = copy.deepcopy(CONFIG)
+    *parents, key = path.split(".")
+    node = config
+    for parent in parents:
+        node = node[parent]
+    node[key] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.root", "/elsewhere"),
+        ("data.batch_size", 1),
+        ("data.num_workers", 2),
+        ("data.source.root", "/elsewhere"),
+    ],
+)
+def test_fingerprint_is_blind_to_place_and_speed(path: str, value: Any) -> None:
+    assert fingerprint(changed(path, value)) == fingerprint(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.seed", 1),
+        ("data.limit", 5),
+        ("data.source.folder", "others"),
+        ("data.degradation.sigma", 15.0),
+        ("metric.psnr.border", 4),
+        ("metric.ssim", {}),
+        ("num_samples", 2),
+        ("bucket", {"_target_": "b"}),
+    ],
+)
+def test_fingerprint_sees_everything_else(path: str, value: Any) -> None:
+    assert fingerprint(changed(path, value)) != fingerprint(CONFIG)
+
+
+def make(
+    metric: dict[str, Any] | None = None, degradation: Any = None, limit: int = 4, **more: Any
+) -> Benchmark:
+    data = DataModule(
+        source=functools.partial(Digits),
+        degradation=degradation or Mask(Half("right")),
+        train_framing=CenterSquare(8),
+        eval_framing=CenterSquare(8),
+        batch_size=2,
+        limit=limit,
+        root=more.pop("root", None),
+    )
+    given = {"protocol": "p", "reference": "r", **more}
+    return Benchmark("digits", data, metric or {"psnr": PSNR()}, **given)
+
+
+class Renamed(PSNR):
+    def __init__(self) -> None:
+        super().__init__()
+        self.definition = self.definition.replace("v1", "v2")
+
+
+def test_protocol_follows_the_definitions_of_metrics() -> None:
+    assert make().protocol == make(root="/elsewhere").protocol
+    assert make({"psnr": Renamed()}).protocol != make().protocol
+    assert make(protocol="q").protocol != make().protocol
+
+
+def test_reference_follows_the_place_of_the_data(tmp_path: Path) -> None:
+    assert make(root=str(tmp_path)).reference != make().reference
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ({"ssim": SSIM()}, "needs 11 px"),
+        ({"colorfulness": Colorfulness()}, "RGB images"),
+        ({"diversity": Diversity()}, "draw 2 or more"),
+        ({"a": PSNR(), "b": PSNR()}, "two of its metrics"),
+    ],
+)
+def test_a_metric_that_does_not_fit_is_refused_before_work(
+    metric: dict[str, Metric], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        make(metric).check()
+
+
+def test_holes_are_asked_for_before_work() -> None:
+    noise = Gaussian(25.0)
+    with pytest.raises(InputError, match="needs a hole"):
+        make({"hole": HolePSNR()}, noise).check()
+    with pytest.raises(InputError, match="bucket needs"):
+        make(degradation=noise, bucket=hole_side).check()
+    make({"hole": HolePSNR()}, bucket=hole_side).check()
+
+
+class Flat(nn.Module):
+    num_features = 64
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)
+
+
+def test_fid_of_one_image_is_refused_before_work() -> None:
+    with pytest.raises(InputError, match="2 images or more, got 1"):
+        make({"fid": FID(Flat())}, limit=1).check()
+    make({"fid": FID(Flat())}, limit=2).check()
+
+
+def test_a_checkpoint_of_another_task_is_refused() -> None:
+    fitting = Facts(image_channels=1, input_channels=1, image_size=8, num_classes=None)
+    make().check(fitting, "a.ckpt")
+    for other in (Facts(3, 3, 64, None), Facts(1, 2, 8, None)):
+        with pytest.raises(InputError, match=r"a\.ckpt.*choose a benchmark"):
+            make().check(other, "a.ckpt")
+
+
+def test_a_baseline_that_cannot_serve_is_refused_before_work() -> None:
+    make().check_method(from_baseline("telea", Telea()))
+    make(degradation=Gaussian(25.0)).check_method(from_baseline("identity", Identity()))
+    with pytest.raises(InputError, match="needs a hole"):
+        make(degradation=Gaussian(25.0)).check_method(from_baseline("telea", Telea()))
+
+
+def test_a_checkpoint_is_not_run_before_work() -> None:
+    def restore(*_: Any) -> torch.Tensor:
+        raise AssertionError
+
+    make().check_method(Method("slow", "model", restore))
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(InputError, match="num_samples=0"):
+        make(num_samples=0)
+
+
+def test_fewer_photos_for_methods_of_many_calls() -> None:
+    config = {"slow_limit": 3, "data": {"limit": 500, "seed": 0}}
+    assert affordable(config, SLOW) is config
+    assert affordable(config, SLOW + 1)["data"] == {"limit": 3, "seed": 0}
+    assert affordable({"data": {}}, SLOW + 1) == {"data": {}}

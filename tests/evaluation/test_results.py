@@ -1,0 +1,159 @@
+import csv
+import hashlib
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from restore.evaluation import record, results
+from restore.metric.fid import FID
+from restore.metric.label import OriginalLabelShare
+from restore.types import InputError
+
+HEADER = (
+    "experiment,checkpoint,kind,benchmark,protocol,feature,n,seeds,nfe,parameters,"
+    "seconds_per_image,device,commit,dirty,psnr,ssim,input_psnr,hole_psnr,hole_l1,known_error,"
+    "original_label_share,diversity,colorfulness,colorfulness_difference,fid_flowers,kid_flowers,"
+    "lpips_vgg,fid,kid"
+)
+
+
+@pytest.fixture(autouse=True)
+def origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed = {"device": "a processor", "commit": "0123456789ab", "dirty": False}
+    monkeypatch.setattr(record, "provenance", lambda device: fixed)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "experiments" / "results.csv"
+
+
+def test_a_row_says_what_was_measured_and_by_whom(make_report: Any, path: Path) -> None:
+    report = make_report(
+        "mine", {"psnr": [20.0, 31.0]}, kind="model", module=nn.Linear(3, 2), seed=7, num_calls=50
+    )
+    results.append(path, [report])
+    assert path.read_text().splitlines()[0] == HEADER
+    _, [row] = results.read(path)
+    filled = {name: cell for name, cell in row.items() if cell}
+    assert filled == {
+        "experiment": "mine",
+        "kind": "model",
+        "benchmark": "bench",
+        "protocol": "0123456789ab",
+        "n": "2",
+        "seeds": "7",
+        "nfe": "50",
+        "parameters": "8",
+        "seconds_per_image": "0.25",
+        "device": "a processor",
+        "commit": "0123456789ab",
+        "dirty": "False",
+        "psnr": "25.5",
+    }
+
+
+def test_the_same_measurement_again_replaces_the_first(make_report: Any, path: Path) -> None:
+    results.append(path, [make_report("a"), make_report("b")])
+    results.append(path, [make_report("a", {"psnr": [1.0]})])
+    _, rows = results.read(path)
+    assert {row["experiment"]: row["psnr"] for row in rows} == {"a": "1", "b": "25"}
+    other = [make_report("a", protocol="f" * 12), make_report("a", benchmark="x")]
+    results.append(path, [*other, make_report("a", num_calls=9)])  # another sampler
+    assert len(results.read(path)[1]) == 5
+
+
+def test_new_metrics_get_columns_and_old_ones_stay(make_report: Any, path: Path) -> None:
+    results.append(path, [make_report("a", {"psnr": [1.0], "lpips_alex": [0.5]})])
+    buckets = make_report("b", {"psnr": [1.0, 3.0]}, buckets=["1-10", "10-20"])
+    results.append(path, [buckets])
+    columns, (a, b) = results.read(path)
+    added = ["lpips_alex", "psnr[1-10]", "psnr[10-20]"]
+    assert columns == [*HEADER.split(","), *added]
+    assert [a[name] for name in added] == ["0.5", "", ""]
+    assert [b[name] for name in added] == ["", "1", "3"]
+
+
+def test_undefined_is_not_the_same_as_not_measured(make_report: Any, path: Path) -> None:
+    results.append(path, [make_report("a", {"psnr": [float("nan")]})])
+    _, [row] = results.read(path)
+    assert row["psnr"] == "nan" and row["ssim"] == ""
+
+
+class Features(nn.Module):
+    num_features = 2
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :2]
+
+
+def test_feature_networks_are_named(make_report: Any, path: Path) -> None:
+    label, fid = OriginalLabelShare("mnist"), FID(Features())
+    report = make_report(metrics={"label": label, "fid": fid})
+    results.append(path, [report])
+    named = results.read(path)[1][0]["feature"].split(";")
+    assert named == [fid.features, label.classifier.definition]
+
+
+def test_no_path_of_a_machine_gets_into_the_file(make_report: Any, tmp_path: Path) -> None:
+    repository, elsewhere = tmp_path / "repository", tmp_path / "elsewhere" / "best.ckpt"
+    inside = repository / "outputs" / "run" / "best.ckpt"
+    for file in (inside, elsewhere):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"weights")
+    path = repository / "experiments" / "results.csv"
+    results.append(path, [make_report(checkpoint=str(file)) for file in (inside, elsewhere)])
+    digest = hashlib.sha256(b"weights").hexdigest()[:12]
+    names = [row["checkpoint"] for row in results.read(path)[1]]
+    assert names == ["outputs/run/best.ckpt", f"best.ckpt@{digest}"]
+    assert str(tmp_path) not in path.read_text()
+
+
+def test_four_processes_at_once_lose_no_row(make_report: Any, path: Path) -> None:
+    """Each adds rows and columns of its own."""
+
+    def work(worker: int) -> None:
+        for k in range(6):
+            results.append(path, [make_report(f"{worker}-{k}", {f"m{worker}{k}": [1.0]})])
+
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=work, args=(worker,)) for worker in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    columns, rows = results.read(path)
+    assert {row["experiment"] for row in rows} == {f"{w}-{k}" for w in range(4) for k in range(6)}
+    assert all(row[f"m{row['experiment'].replace('-', '')}"] == "1" for row in rows)
+    assert len(columns) == len(HEADER.split(",")) + 24
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace("protocol", "protocole", 1),
+        lambda text: text.replace("psnr,", "", 1),
+        lambda text: text.replace("psnr,ssim", "psnr,psnr", 1),
+        lambda text: "",
+        lambda text: f"{text}<<<<<<< HEAD\n",
+    ],
+)
+def test_a_damaged_file_is_refused_and_kept(damage: Any, make_report: Any, path: Path) -> None:
+    results.append(path, [make_report()])
+    path.write_text(damage(path.read_text()))
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"results\.csv"):
+        results.append(path, [make_report("other")])
+    assert path.read_bytes() == before
+
+
+def test_is_plain_csv(make_report: Any, path: Path) -> None:
+    results.append(path, [make_report('quoted, "name"')])
+    with path.open(newline="") as file:
+        assert next(csv.DictReader(file))["experiment"] == 'quoted, "name"'
+    assert b"\r" not in path.read_bytes()

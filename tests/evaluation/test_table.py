@@ -1,0 +1,208 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from restore.evaluation import record, results, table
+from restore.evaluation.leaderboard import lower_is_better, tables
+from restore.evaluation.markup import Table, latex, latex_text, markdown
+from restore.signature import resolve
+
+README = "# Project\n\n<!-- table:headline -->\nold\n<!-- /table -->\n\nEnd.\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path, make_report: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    origin = {"device": "a processor", "commit": "0123456789ab", "dirty": True}
+    monkeypatch.setattr(record, "provenance", lambda device: origin)
+    folder = tmp_path / "experiments"
+    sigma = {"benchmark": "cbsd68_sigma25"}
+    values = {"psnr": [30.0, 31.0], "hole_l1": [0.1, 0.3]}
+    results.append(
+        folder / "results.csv",
+        [
+            make_report("identity", {"psnr": [20.0, 21.0], "hole_l1": [0.5, 0.5]}, **sigma),
+            make_report("drunet_color", values, kind="published", **sigma),
+            make_report("mine", {"psnr": [10.0]}, protocol="ffff", **sigma, kind="model", seed=3),
+            make_report("mine", {"psnr": [1.0, 2.0]}, buckets=["<1", "1-10"], kind="model"),
+        ],
+    )
+    (folder / "published.csv").write_text(
+        "benchmark,n,method,metric,value,source\n"
+        "cbsd68_sigma25,2,drunet_color,psnr,31.69,A paper\n"
+        "cbsd68_sigma25,2,restormer,psnr,31.79,A paper\n"
+    )
+    (tmp_path / "README.md").write_text(README)
+    return tmp_path
+
+
+def test_a_table_a_protocol_with_best_arrows_and_source(root: Path) -> None:
+    whole, limited = tables(root)["cbsd68_sigma25"]
+    assert whole.caption == "cbsd68_sigma25: n = 2, protocol 0123456789ab"
+    assert limited.caption == "cbsd68_sigma25: n = 1, protocol ffff"
+    text = markdown(whole)
+    header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert "| psnr ↑ | hole_l1 ↓ |" in header
+    assert header.endswith("| psnr as published | source |")
+    assert lines[0].startswith("| identity | 20.50 | 0.5000 |") and lines[0].endswith("| – | – |")
+    assert lines[1].startswith("| drunet_color | **30.50** | **0.2000** |")
+    assert lines[1].endswith("| 31.69 | A paper |")
+    # what was not measured here stands in the labelled column alone
+    assert lines[2].startswith("| restormer | – | – |") and lines[2].endswith("| 31.79 | A paper |")
+    assert "31.69" not in markdown(limited)  # of another number of images
+
+
+def test_bucket_table_in_ascending_order(root: Path) -> None:
+    _, by_bucket = tables(root)["bench"]
+    assert by_bucket.header == ["method", "<1", "1-10"]
+    assert by_bucket.rows == [["mine", "1.000", "2.000"]]
+    assert by_bucket.caption.startswith("bench: psnr ↑ by bucket, n = 2")
+
+
+def test_headline_has_the_checkpoints_only(root: Path) -> None:
+    [headline] = tables(root)["headline"]
+    assert [row[:3] for row in headline.rows] == [
+        ["mine", "cbsd68_sigma25", "1"],
+        ["mine", "bench", "2"],
+    ]
+    assert headline.rows[0][headline.header.index("commit")] == "01234567 (dirty)"
+    assert headline.rows[0][headline.header.index("seeds")] == "3"
+
+
+def test_equal_values_have_no_best(make_report: Any, tmp_path: Path) -> None:
+    path = tmp_path / "experiments" / "results.csv"
+    results.append(path, [make_report("a", {"psnr": [20.001]}), make_report("b", {"psnr": [20.0]})])
+    [one] = tables(tmp_path)["bench"]
+    assert one.best == set()
+
+
+def test_records_show_cost_and_outcome(root: Path) -> None:
+    content = {
+        "training": {
+            "updates": 10,
+            "seconds": 61.5,
+            "images_per_second": 99.0,
+            "parameters": 2_500_000,
+        },
+        "device": "a processor",
+        "commit": "0123456789ab",
+        "dirty": False,
+        "evaluation": [
+            {"benchmark": "bench", "metrics": {"psnr": 25.0, "fid": None, "psnr[a]": 1}}
+        ],
+    }
+    path = root / "experiments" / "mine" / "result.json"
+    record.write_json(path.parent.mkdir() or path, content)
+    [one] = tables(root)["records"]
+    expected = ["mine", "10", "61.5", "99.0", "2.50 M", "a processor", "01234567"]
+    assert one.rows == [[*expected, "bench: psnr 25.00"]]
+    path.write_text(json.dumps({"training": None}))
+    assert table.main(["--check"], root) == 2
+
+
+def test_check_passes_after_writing_and_writing_is_idempotent(root: Path) -> None:
+    assert table.main(["--check"], root) == 1
+    assert table.main([], root) == 0
+    before = {path: path.read_bytes() for path in root.rglob("*.md")}
+    assert table.main(["--check"], root) == 0
+    assert table.main([], root) == 0
+    assert {path: path.read_bytes() for path in root.rglob("*.md")} == before
+    readme = (root / "README.md").read_text()
+    assert readme.startswith("# Project\n\n<!-- table:headline -->\n")
+    assert readme.endswith("<!-- /table -->\n\nEnd.\n") and "old" not in readme
+
+
+@pytest.mark.parametrize("name", ["README.md", "experiments/README.md"])
+def test_an_edited_number_is_caught(
+    name: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table.main([], root)
+    path = root / name
+    text = path.read_text()
+    assert "10.00" in text
+    path.write_text(text.replace("10.00", "10.01", 1))
+    assert table.main(["--check"], root) == 1
+    assert "10.01" in path.read_text()  # a check changes nothing
+    assert f"{name}:" in capsys.readouterr().err
+
+
+def test_a_new_result_is_caught_until_rendered(root: Path, make_report: Any) -> None:
+    table.main([], root)
+    results.append(root / "experiments" / "results.csv", [make_report("new")])
+    assert table.main(["--check"], root) == 1
+    table.main([], root)
+    assert "| new |" in (root / "experiments" / "README.md").read_text()
+
+
+def test_markers_are_optional_but_must_end(root: Path) -> None:
+    (root / "README.md").write_text("no marker, `<!-- table:headline -->` in passing\n")
+    assert table.main([], root) == 0
+    assert (root / "README.md").read_text().startswith("no marker")
+    (root / "README.md").write_text(README.replace("<!-- /table -->", ""))
+    assert table.main([], root) == 2
+    (root / "README.md").write_text(README.replace("headline", "nothing_measured"))
+    assert table.main([], root) == 0
+    assert "No results on record yet." in (root / "README.md").read_text()
+
+
+def test_an_empty_repository_renders(tmp_path: Path) -> None:
+    (tmp_path / "experiments").mkdir()
+    assert table.main([], tmp_path) == 0
+    assert table.main(["--check"], tmp_path) == 0
+
+
+def unescaped(text: str) -> list[str]:
+    """Characters that LaTeX would act upon, outside of its own commands."""
+    for known in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}"):
+        text = text.replace(known, "")
+    for character in "&%$#_{}":
+        text = text.replace(f"\\{character}", "")
+    return [character for character in text if character in "&%$#_{}~^\\"]
+
+
+def test_latex_escapes() -> None:
+    assert latex_text("a_b & 5 % {x} #1 $2 ~ ^") == (
+        r"a\_b \& 5 \% \{x\} \#1 \$2 \textasciitilde{} \textasciicircum{}"
+    )
+    assert latex_text(r"C:\x") == r"C:\textbackslash{}x"
+    assert latex_text("<1 ↑ –") == r"$<$1 $\uparrow$ --"
+    assert unescaped(latex_text("&%$#_{}~^\\" * 2)) == []
+
+
+def test_latex_table_has_as_many_cells_as_columns(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = latex(Table("A_b", ["method", "psnr ↑"], [["x_y", "1"], ["z", "2"]], {(1, 1)}))
+    assert made.splitlines() == [
+        r"\begin{table}",
+        r"\caption{A\_b}",
+        r"\begin{tabular}{lr}",
+        r"\hline",
+        r"method & psnr $\uparrow$ \\",
+        r"\hline",
+        r"x\_y & 1 \\",
+        r"z & \textbf{2} \\",
+        r"\hline",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    assert table.main(["--latex"], root) == 0
+    assert capsys.readouterr().out.count(r"\begin{table}") == 5
+    assert not (root / "experiments" / "README.md").exists()
+
+
+def test_markdown_cells_keep_to_their_columns() -> None:
+    text = markdown(Table("c", ["method", "a"], [["x|y", "<1"]]))
+    assert r"| x\|y | &lt;1 |" in text
+
+
+def test_arrows_are_those_of_the_metrics() -> None:
+    folder = Path(__file__).parents[2] / "conf" / "metric"
+    found: dict[str, Any] = {
+        path.stem: resolve(yaml.safe_load(path.read_text())["_target_"])
+        for path in folder.glob("*.yaml")
+    }
+    wrong = [n for n, c in found.items() if lower_is_better(n) == c.higher_is_better]
+    assert found and wrong == []

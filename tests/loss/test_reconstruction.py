@@ -1,0 +1,103 @@
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from restore.loss.reconstruction import ReconstructionLoss, total_variation
+from restore.types import InputError
+
+Distance = Literal["l1", "l2", "charbonnier"]
+DISTANCES: list[Distance] = ["l1", "l2", "charbonnier"]
+
+
+def pair() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    hole = torch.zeros(3, 1, 6, 5)
+    hole[0, :, :2], hole[1, :, 3:, 1:] = 1, 1  # the third is empty
+    return torch.randn(3, 3, 6, 5), torch.randn(3, 3, 6, 5), hole
+
+
+def pixelwise(distance: str, difference: np.ndarray) -> np.ndarray:
+    if distance == "l1":
+        return np.abs(difference)
+    return difference**2 if distance == "l2" else np.sqrt(difference**2 + 1e-6)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_weighted_means_of_both_parts(distance: Distance) -> None:
+    output, target, hole = pair()
+    loss = ReconstructionLoss(distance, hole_weight=6.0, known_weight=0.5)(output, target, hole)
+    error = pixelwise(distance, (output.double() - target.double()).numpy())
+    for sample in range(3):
+        inside = np.broadcast_to(hole[sample].numpy() == 1, error[sample].shape)
+        parts = [(6.0, error[sample][inside]), (0.5, error[sample][~inside])]
+        expected = sum(weight * part.mean() for weight, part in parts if part.size)
+        assert loss[sample].item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_plain_mean_without_a_hole(distance: Distance) -> None:
+    output, target, _ = pair()
+    error = pixelwise(distance, (output.double() - target.double()).numpy())
+    loss = ReconstructionLoss(distance, hole_weight=6.0)(output, target)
+    np.testing.assert_allclose(loss, error.mean(axis=(1, 2, 3)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_empty_and_full_holes_give_neither_nan_nor_gradient_nan(
+    distance: Distance, level: float
+) -> None:
+    output, target, _ = pair()
+    output.requires_grad_()
+    hole = torch.full((3, 1, 6, 5), level)
+    loss = ReconstructionLoss(distance, hole_weight=level, known_weight=1 - level)
+    loss(output, target, hole).sum().backward()
+    assert output.grad is not None and output.grad.isfinite().all()
+    other = ReconstructionLoss(distance, hole_weight=1 - level, known_weight=level)
+    assert torch.equal(other(output, target, hole), torch.zeros(3))
+
+
+def test_charbonnier_is_smooth_at_zero_and_tends_to_l1() -> None:
+    zero = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    loss = ReconstructionLoss("charbonnier")(zero, torch.zeros(1, 1, 2, 2))
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(1e-3)
+    assert zero.grad is not None and torch.equal(zero.grad, torch.zeros(1, 1, 2, 2))
+    far = ReconstructionLoss("charbonnier")(torch.ones(1, 1, 2, 2), -torch.ones(1, 1, 2, 2))
+    assert far.item() == pytest.approx(2, abs=1e-6)
+
+
+def test_bf16_outputs_are_compared_in_float32() -> None:
+    output, target, hole = pair()
+    half = output.bfloat16()
+    loss = ReconstructionLoss()(half, target, hole)
+    assert torch.equal(loss, ReconstructionLoss()(half.float(), target, hole))
+
+
+def test_refuses_bad_weights() -> None:
+    with pytest.raises(InputError, match="hole_weight=-1"):
+        ReconstructionLoss(hole_weight=-1.0)
+    with pytest.raises(InputError, match="not 0 for both"):
+        ReconstructionLoss(hole_weight=0.0, known_weight=0.0)
+    with pytest.raises(InputError, match="distance=l3"):
+        ReconstructionLoss("l3")  # type: ignore[arg-type]
+
+
+def test_total_variation_of_a_ramp_is_its_slopes() -> None:
+    rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(9.0), indexing="ij")
+    image = torch.stack([torch.zeros(6, 9), 2 * rows - 3 * columns])[:, None]
+    torch.testing.assert_close(total_variation(image), torch.tensor([0.0, 5.0]))
+
+
+def test_total_variation_by_definition() -> None:
+    image = torch.randn(2, 3, 5, 4)
+    x = image.double().numpy()
+    expected = np.abs(np.diff(x, axis=2)).mean((1, 2, 3)) + np.abs(np.diff(x)).mean((1, 2, 3))
+    np.testing.assert_allclose(total_variation(image), expected, rtol=1e-6)
+
+
+def test_total_variation_of_one_pixel_is_zero() -> None:
+    assert total_variation(torch.ones(2, 3, 1, 1)).tolist() == [0, 0]
+    assert total_variation(torch.tensor([[[[0.0, 1.0, 3.0]]]])).item() == 1.5

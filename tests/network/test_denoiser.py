@@ -1,0 +1,118 @@
+import pytest
+import torch
+
+from restore.network.denoiser import Denoiser
+from restore.network.dncnn import DnCNN
+from restore.network.drunet import DRUNet
+from restore.network.ffdnet import FFDNet
+from restore.types import InputError
+
+TINY = {
+    "dncnn": lambda: DnCNN(3, width=4, depth=3),
+    "ffdnet": lambda: FFDNet(3, width=4, depth=3),
+    "drunet": lambda: DRUNet(3, width=2, num_blocks=1),
+}
+
+
+def on_meta(network: type[Denoiser], *arguments: int) -> Denoiser:
+    with torch.device("meta"):
+        return network(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "count"),
+    [
+        (DnCNN, (1, 64, 17), 555_137),
+        (DnCNN, (1, 64, 20), 665_921),
+        (DnCNN, (3, 64, 20), 668_227),
+        (FFDNet, (1, 64, 15), 485_316),
+        (FFDNet, (3, 96, 12), 852_108),
+        (DRUNet, (3, 64, 4), 32_640_960),
+        (DRUNet, (1, 64, 4), 32_638_656),
+    ],
+)
+def test_published_sizes(network: type[Denoiser], arguments: tuple[int, ...], count: int) -> None:
+    assert sum(p.numel() for p in on_meta(network, *arguments).parameters()) == count
+
+
+def test_plain_layout_numbers_convolutions_by_two() -> None:
+    shapes = {k: tuple(v.shape) for k, v in on_meta(DnCNN, 1, 64, 17).state_dict().items()}
+    assert set(shapes) == {f"model.{2 * i}.{p}" for i in range(17) for p in ("weight", "bias")}
+    assert shapes["model.0.weight"] == (64, 1, 3, 3)
+    assert shapes["model.32.weight"] == (1, 64, 3, 3)
+
+
+def test_ffdnet_layout() -> None:
+    shapes = {k: tuple(v.shape) for k, v in on_meta(FFDNet, 3, 96, 12).state_dict().items()}
+    assert set(shapes) == {f"model.{2 * i}.{p}" for i in range(12) for p in ("weight", "bias")}
+    # four sub-images of three channels and the noise map
+    assert shapes["model.0.weight"] == (96, 13, 3, 3)
+    assert shapes["model.22.bias"] == (12,)
+
+
+def test_drunet_layout() -> None:
+    shapes = {k: tuple(v.shape) for k, v in on_meta(DRUNet, 3, 64, 4).state_dict().items()}
+    assert not any("bias" in key for key in shapes)
+    assert len(shapes) == 7 * 4 * 2 + 6 + 2  # blocks of two, six changes of scale, head and tail
+    expected = {
+        "m_head.weight": (64, 4, 3, 3),
+        "m_down1.0.res.0.weight": (64, 64, 3, 3),
+        "m_down1.3.res.2.weight": (64, 64, 3, 3),
+        "m_down1.4.weight": (128, 64, 2, 2),
+        "m_down3.4.weight": (512, 256, 2, 2),
+        "m_body.3.res.2.weight": (512, 512, 3, 3),
+        "m_up3.0.weight": (512, 256, 2, 2),
+        "m_up1.0.weight": (128, 64, 2, 2),
+        "m_up1.4.res.0.weight": (64, 64, 3, 3),
+        "m_tail.weight": (3, 64, 3, 3),
+    }
+    assert {key: shapes[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_zero_weights_give_the_residual_form(name: str) -> None:
+    network = TINY[name]()
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    image, sigma = torch.rand(2, 3, 16, 24), torch.rand(2)
+    expected = image if name == "dncnn" else torch.zeros_like(image)  # the noise, or the image
+    assert torch.equal(network(image, sigma), expected)
+
+
+@pytest.mark.parametrize("name", ["ffdnet", "drunet"])
+def test_each_sample_is_told_its_own_level(name: str) -> None:
+    torch.manual_seed(0)
+    network, image = TINY[name](), torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        both = network(image.expand(2, -1, -1, -1), torch.tensor([0.1, 0.5]))
+        alone = network(image, torch.tensor([0.5]))
+    assert not torch.allclose(both[0], both[1])
+    torch.testing.assert_close(both[1:], alone)
+
+
+def test_drunet_scales_with_image_and_level() -> None:
+    """Without biases and with ReLU the network is homogeneous of degree one."""
+    torch.manual_seed(0)
+    network, image, sigma = TINY["drunet"](), torch.rand(1, 3, 16, 16), torch.tensor([0.2])
+    with torch.no_grad():
+        torch.testing.assert_close(network(3 * image, 3 * sigma), 3 * network(image, sigma))
+
+
+def test_ffdnet_with_an_identity_network_returns_the_image() -> None:
+    """Sub-images go back to where they came from."""
+    network = FFDNet(1, width=5, depth=2)
+    first, last = network.model[0], network.model[2]
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        first.weight[range(5), range(5), 1, 1] = 1
+        last.weight[range(4), range(4), 1, 1] = 1
+    image = torch.rand(2, 1, 6, 8)
+    assert torch.equal(network(image, torch.zeros(2)), image)
+
+
+def test_refuses_what_no_release_has() -> None:
+    with pytest.raises(InputError, match="image_channels=2"):
+        DnCNN(2)
+    with pytest.raises(InputError, match="depth=1"):
+        FFDNet(3, depth=1)

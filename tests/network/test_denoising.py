@@ -1,0 +1,127 @@
+import pytest
+import torch
+from torch import nn
+
+from restore.network.bias_free import BiasFreeUNet
+from restore.network.denoising import DenoisingUNet
+from restore.types import InputError
+
+
+def on_meta(image_size: int | None) -> DenoisingUNet:
+    with torch.device("meta"):
+        return DenoisingUNet(3, image_size)
+
+
+def test_seven_encoders_a_bottleneck_and_six_up_blocks() -> None:
+    network, seen = on_meta(256), []
+    bottleneck, *inner = network.trunk.decoders
+    up = [*inner, network.last]
+    assert len(network.trunk.encoders) == 7 and len(up) == 6
+    assert isinstance(bottleneck[0], nn.ConvTranspose2d)
+    for level in [*network.trunk.encoders, bottleneck, *up, network.head]:
+        level.register_forward_hook(lambda _, __, output: seen.append(output.shape[-2]))
+    network(torch.zeros(1, 3, 256, 256, device="meta"))
+    assert seen == [128, 64, 32, 16, 8, 4, 2, 4, 8, 16, 32, 64, 128, 256, 256]
+
+
+@pytest.mark.parametrize(("image_size", "num_levels"), [(64, 5), (28, 3), (4, 1), (None, 7)])
+def test_levels_are_capped_at_two_pixels(image_size: int | None, num_levels: int) -> None:
+    network = on_meta(image_size)
+    assert len(network.trunk.encoders) == num_levels
+    assert network.factor == 2**num_levels
+
+
+def test_last_layer_sees_the_input() -> None:
+    network = DenoisingUNet(1, 8, widths=[4, 4])
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    nn.init.constant_(network.head.weight[:, :1, 1, 1], 1.0)
+    image = torch.rand(1, 1, 8, 8)
+    torch.testing.assert_close(network(image), torch.tanh(image))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 8), (9, 30)])
+def test_unet_takes_any_size_and_no_level(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    network = DenoisingUNet(3, 8, widths=[4, 8])
+    image = torch.rand(2, 3, height, width) * 2 - 1
+    clean = network(image)
+    assert clean.shape == image.shape and clean.abs().max() <= 1
+    assert torch.equal(clean, network(image, torch.tensor([0.1, 0.5])))
+    torch.testing.assert_close(clean[:1], network(image[:1]))
+
+
+@pytest.mark.parametrize("network", [DenoisingUNet(1, 8, [4, 8]), BiasFreeUNet(1, 8, [4, 8], 1)])
+def test_every_parameter_learns(network: nn.Module) -> None:
+    network(torch.randn(2, 1, 8, 8), torch.ones(2)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_bias_free_size_by_hand() -> None:
+    network = BiasFreeUNet(3)
+    block = 2 * 9  # two 3x3 convolutions
+    blocks = block * (4 * 64**2 + 4 * 96**2 + 2 * 128**2)
+    changes = 2 * 4 * (64 * 96 + 96 * 128)
+    expected = blocks + changes + 9 * 64 * (12 + 1) + 9 * 64 * 12
+    assert sum(p.numel() for p in network.parameters()) == expected == 1_710_144
+    assert not any("bias" in name for name, _ in network.named_parameters())
+    assert not list(network.buffers())
+
+
+def tiny(**settings: bool) -> BiasFreeUNet:
+    torch.manual_seed(0)
+    return BiasFreeUNet(3, widths=[4, 6, 8], num_blocks=1, **settings)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.25, 8.0])
+def test_output_scales_with_image_and_level(factor: float) -> None:
+    network, image, sigma = tiny(), torch.randn(2, 3, 19, 24), torch.tensor([0.1, 0.4])
+    with torch.no_grad():  # powers of two: exact in floating point
+        assert torch.equal(network(factor * image, factor * sigma), factor * network(image, sigma))
+
+
+def test_scales_with_the_image_alone_only_without_the_map() -> None:
+    image, sigma = torch.randn(1, 3, 16, 16), torch.tensor([0.4])
+    with torch.no_grad():
+        blind, told = tiny(noise_map=False), tiny()
+        assert torch.equal(blind(2 * image), 2 * blind(image))
+        assert not torch.allclose(told(2 * image, sigma), 2 * told(image, sigma))
+
+
+def test_no_weights_is_the_identity() -> None:
+    network, image = tiny(), torch.randn(1, 3, 11, 8)
+    nn.init.zeros_(network.conv_out.weight)
+    assert torch.equal(network(image, torch.ones(1)), image)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 30), (16, 8)])
+def test_bias_free_takes_any_size_and_each_sample_its_own_level(height: int, width: int) -> None:
+    network, image = tiny(), torch.randn(1, 3, height, width)
+    with torch.no_grad():
+        both = network(image.expand(2, -1, -1, -1), torch.tensor([0.1, 0.9]))
+        alone = network(image, torch.tensor([0.9]))
+    assert both.shape == (2, 3, height, width) and not torch.allclose(both[0], both[1])
+    torch.testing.assert_close(both[1:], alone)
+
+
+def test_channels_last_is_kept_and_changes_nothing() -> None:
+    network, image, sigma = tiny(), torch.randn(2, 3, 16, 16), torch.tensor([0.1, 0.5])
+    with torch.no_grad():
+        expected = network(image, sigma)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        clean = network(image.to(memory_format=torch.channels_last), sigma)
+    assert clean.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(clean, expected)
+
+
+def test_bias_free_levels_are_capped() -> None:
+    assert len(BiasFreeUNet(1, 64).down) == 3
+    network = BiasFreeUNet(1, 4)
+    assert len(network.down) == 2 and network.factor == 4
+
+
+def test_refuses_a_missing_level_and_no_blocks() -> None:
+    with pytest.raises(InputError, match="noise_map=false"):
+        tiny()(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(InputError, match="num_blocks=0"):
+        BiasFreeUNet(3, num_blocks=0)

@@ -1,0 +1,118 @@
+"""One meaning of an update for every task: accumulation, clipping, finite losses, schedules."""
+
+import copy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from restore.task.base import NonFiniteError, RestorationTask
+from restore.types import Batch, Facts, InputError
+
+
+class Linear(RestorationTask):
+    """Least squares on batches of `target`; poison makes the loss NaN at that update."""
+
+    def __init__(self, lr: float = 0.1, poison: int | None = None, **settings: Any) -> None:
+        super().__init__(Facts(1, 1, 1, None), partial(torch.optim.SGD, lr=lr), **settings)
+        torch.manual_seed(0)
+        self.network = nn.Linear(3, 1)
+        self.poison = poison
+
+    @property
+    def restorer(self) -> nn.Module:
+        return self.network
+
+    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
+        raise NotImplementedError
+
+    def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
+        error = (self.network(batch["target"]) - 5).square().mean()
+        return {"square": error * (torch.nan if self.updates == self.poison else 1.0)}
+
+
+def fit(folder: Path, task: RestorationTask, batch_size: int, num_batches: int) -> Trainer:
+    generator = torch.Generator().manual_seed(2)
+    samples = [
+        {"target": target, "index": i}
+        for i, target in enumerate(torch.randn(16, 3, generator=generator))
+    ]
+    trainer = Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        max_epochs=1,
+        limit_train_batches=num_batches,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(task, DataLoader(samples, batch_size=batch_size))
+    return trainer
+
+
+def weights(task: Linear) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in task.parameters()])
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
+    small, large = Linear(accumulate=4), Linear()
+    fit(tmp_path, small, 2, 8)
+    fit(tmp_path, large, 8, 2)
+    assert small.updates == large.updates == 2
+    assert (weights(small) - weights(large)).abs().max() <= 1e-6
+
+
+def test_open_window_is_no_update(tmp_path: Path) -> None:
+    task = Linear(accumulate=3)
+    fit(tmp_path, task, 1, 5)
+    assert (task.updates, task.batches) == (1, 5)
+
+
+def test_clip_norm_bounds_the_step(tmp_path: Path) -> None:
+    task = Linear(lr=1.0, clip_norm=0.01)
+    before = weights(task)
+    fit(tmp_path, task, 8, 1)
+    assert (weights(task) - before).norm().item() == pytest.approx(0.01, rel=1e-4)
+    free = Linear(lr=1.0)
+    fit(tmp_path, free, 8, 1)
+    assert (weights(free) - before).norm() > 1
+
+
+def test_scheduler_steps_once_an_update(tmp_path: Path) -> None:
+    schedule = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+    task = Linear(lr=0.8, accumulate=2, scheduler=schedule)
+    fit(tmp_path, task, 1, 6)
+    optimizer: Any = task.optimizers()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.8 * 0.5**3)
+
+
+def test_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match="loss term square is nan at update 2"):
+        fit(tmp_path, Linear(poison=2), 1, 5)
+
+
+def test_progress_travels_in_checkpoints(tmp_path: Path) -> None:
+    task, other = Linear(accumulate=3), Linear(accumulate=3)
+    fit(tmp_path, task, 1, 5)
+    content: dict[str, Any] = {}
+    task.on_save_checkpoint(content)
+    other.on_load_checkpoint(copy.deepcopy(content))
+    assert (other.updates, other.batches) == (1, 5)
+
+
+@pytest.mark.parametrize("setting", [{"accumulate": 0}, {"clip_norm": 0.0}, {"clip_norm": -1.0}])
+def test_impossible_settings(setting: dict[str, Any]) -> None:
+    (name,) = setting
+    with pytest.raises(InputError, match=f"task.{name}={setting[name]}"):
+        Linear(**setting)
+
+
+def test_check_names_what_an_optimizer_refuses() -> None:
+    with pytest.raises(InputError, match="Invalid learning rate: -1"):
+        Linear(lr=-1.0).check()

@@ -1,0 +1,129 @@
+"""Every file of conf/ composes, names what exists, and fits its signature."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from entry import ROOT
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from restore import build
+from restore.signature import check
+from restore.types import Facts
+
+CONF = ROOT / "conf"
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def composed(root: str, *overrides: str) -> dict[str, Any]:
+    """The config as train.py and evaluate.py get it, but for Hydra's own node."""
+    config = compose(root, list(overrides), return_hydra_config=True)
+    node = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(node, dict)
+    node.pop("hydra")
+    resolved = OmegaConf.to_container(OmegaConf.create(node), resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+@pytest.mark.parametrize("debug", [None, *choices("debug")])
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_experiment_composes_and_fits(experiment: str, debug: str | None) -> None:
+    overlay = [] if debug is None else [f"debug={debug}"]
+    config = composed("train", f"experiment={experiment}", *overlay)
+    build.check_run(config)
+    given: dict[str, set[str]] = {
+        "data": set(),
+        "task": {"facts"},
+        "trainer": {"callbacks", "logger", "default_root_dir"},
+        "logger": {"save_dir"},
+    }
+    for section, names in given.items():
+        check(config[section], section, names)
+    for name, node in config["callback"].items():
+        check(node, f"callback.{name}")
+    for name, node in (config.get("benchmark") or {}).items():
+        check(node, f"benchmark.{name}", {"name", "protocol", "reference"})
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_experiment_builds_and_gets_its_optimizers(experiment: str) -> None:
+    config = composed("train", f"experiment={experiment}")
+    data = build.build(config["data"], "data")
+    task = build.build(config["task"], "task", facts=data.facts)
+    task.check()
+    assert build.callbacks(config, data.facts, experiment)
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_experiment_asks_a_question(experiment: str) -> None:
+    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    first = next(line for line in lines if line.startswith("# ") and "@package" not in line)
+    assert "?" in first
+
+
+def targets(node: Any) -> Iterator[dict[str, Any]]:
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    if isinstance(node, dict) and "_target_" in node:
+        yield node
+    for child in children:
+        yield from targets(child)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CONF.rglob("*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}"
+)
+def test_leaf_names_what_exists(path: Path) -> None:
+    """Alone, without interpolations; a file with a defaults list is checked when composed."""
+
+    def is_open(value: Any) -> bool:
+        return isinstance(value, str) and ("${" in value or value == "???")
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, list):
+            return [plain(value) for value in node]
+        if not isinstance(node, dict):
+            return node
+        kept = {k: plain(v) for k, v in node.items() if not is_open(v)}
+        return {**kept, "_partial_": True} if "_target_" in kept else kept
+
+    leaf = yaml.safe_load(path.read_text())
+    if isinstance(leaf, dict) and "defaults" not in leaf:
+        for node in targets(plain(leaf)):
+            check(node)
+
+
+@pytest.mark.parametrize("baseline", choices("baseline"))
+def test_baseline_composes_and_fits(baseline: str) -> None:
+    config = composed("evaluate", f"baseline={baseline}")
+    check(config["baseline"][baseline])
+
+
+@pytest.mark.parametrize("benchmark", choices("benchmark"))
+def test_benchmark_composes_and_fits(benchmark: str) -> None:
+    node = composed("evaluate", f"benchmark={benchmark}", "+seed=0")["benchmark"][benchmark]
+    check(node, benchmark, {"name", "protocol", "reference"})
+    assert isinstance(build.build(node["data"], "data").facts, Facts)
+
+
+@pytest.mark.parametrize("group", ["trainer", "logger", "optimizer", "scheduler", "sampler"])
+def test_every_choice_fits_the_default_experiment(group: str) -> None:
+    given = {"trainer": {"callbacks", "logger", "default_root_dir"}, "logger": {"save_dir"}}
+    for choice in choices(group):
+        config = composed("train", f"{group}={choice}")
+        section = group if group in given else "task"
+        check(config[section], section, given.get(group, {"facts"}))

@@ -1,0 +1,91 @@
+"""evaluate.py from its command line to its files."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+BENCHMARKS = sorted(path.stem for path in Path(__file__).parents[1].glob("conf/benchmark/*.yaml"))
+SMALL = ("baseline=mean_fill", "benchmark=digits_half", "benchmark.digits_half.data.limit=6")
+
+
+def test_a_baseline_on_embedded_data(command: Any, tmp_path: Path) -> None:
+    ended = command(*SMALL, "hydra.run.dir=run", script="evaluate")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[0] == str(tmp_path / "run")
+    assert "mean_fill" in ended.out and ended.err == ""
+    rows = list(csv.DictReader((tmp_path / "run" / "per_image.csv").open()))
+    assert [int(row["index"]) for row in rows] == list(range(6))
+    assert (tmp_path / "run" / "comparison.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["baseline=identity", "benchmark=nope"], "benchmark=nope does not exist"),
+        (["baseline=nope", "benchmark=digits_half"], "baseline=nope does not exist"),
+        (["baseline=identity"], "benchmark=NAME"),
+        (["benchmark=digits_half"], "checkpoint=PATH"),
+        ([*SMALL, "batch_size=0"], "batch_size=0"),
+        ([*SMALL, "checkpoint=nowhere.ckpt"], "nowhere.ckpt does not exist"),
+        (["baseline=grey", "benchmark=digits_half"], "grey"),
+        (["baseline=identity", "benchmark=cbsd68_sigma25"], "RESTORE_DATA"),
+        ([*SMALL, "+metric@benchmark.digits_half.metric.fid=fid"], "RESTORE_WEIGHTS"),
+        ([*SMALL, "+metric@benchmark.digits_half.metric.psnr=psnr_y"], "psnr of Y needs RGB"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    command: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    for variable in ("RESTORE_DATA", "RESTORE_WEIGHTS"):
+        monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    ended = command(*arguments, script="evaluate")
+    assert ended.code == 2 and message in ended.err
+    assert ended.err.startswith("error: ") and ended.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_foreign_checkpoint_is_refused(command: Any, tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    ended = command("checkpoint=other.ckpt", "benchmark=digits_half", script="evaluate")
+    assert ended.code == 2 and "not written by restore" in ended.err
+
+
+@pytest.mark.data
+@pytest.mark.skipif("RESTORE_DATA" not in os.environ, reason="RESTORE_DATA is not set")
+@pytest.mark.parametrize("name", [n for n in BENCHMARKS if n != "folder"])
+def test_every_benchmark_builds_and_has_its_data(name: str) -> None:
+    from hydra import compose, initialize_config_dir
+
+    from restore import build, cli
+
+    folder = str(Path(__file__).parents[1] / "conf")
+    shipped = build.Path(folder).parent / "restore" / "metric" / "weights"
+    if "flowers" in name and not (shipped / "flowers.safetensors").is_file():
+        pytest.skip("the flowers classifier is not trained")
+    with initialize_config_dir(folder, version_base="1.3"):
+        config = cli.plain(compose("evaluate", [f"benchmark={name}"]))
+    (benchmark,) = build.benchmarks(config, 128, 1)
+    benchmark.check()
+    counts = {"cbsd68": 68, "bsd68": 68, "set12": 12, "flowers": 368, "mnist": 500}
+    expected = next((n for prefix, n in counts.items() if name.startswith(prefix)), None)
+    assert expected in (None, benchmark.data.num_test)
+
+
+@pytest.mark.data
+@pytest.mark.skipif("RESTORE_DATA" not in os.environ, reason="RESTORE_DATA is not set")
+def test_the_published_protocol_on_three_photos(command: Any, tmp_path: Path) -> None:
+    limit = "benchmark.cbsd68_sigma25.data.limit=3"
+    arguments = ("baseline=identity", "benchmark=cbsd68_sigma25", limit, "hydra.run.dir=run")
+    assert command(*arguments, script="evaluate").code == 0
+    (row,) = csv.DictReader((tmp_path / "run" / "results.csv").open())
+    # White noise of 25 grey levels is 20.17 dB; rounding and clamping take a part of it away.
+    assert float(row["input_psnr"]) == pytest.approx(20.17, abs=0.03)
+    assert float(row["psnr"]) > float(row["input_psnr"]) + 0.1

@@ -1,0 +1,86 @@
+"""Imports inside restore/ point down one list, and only build.py knows Hydra."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from entry import ROOT
+
+LAYERS = (
+    {"cli", "app", "predict"},
+    {"build", "signature"},
+    {"evaluation"},
+    {"task"},
+    {"callback"},
+    {"data"},
+    {"degradation"},
+    {"diffusion"},
+    {"loss", "metric", "network"},
+    {"types", "stream", "image"},
+)
+MODULES = sorted((ROOT / "restore").rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names that a module imports anywhere, `from a import b` as a.b."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(package: str) -> int:
+    return next(i for i, packages in enumerate(LAYERS) if package in packages)
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(ROOT / "restore").with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_point_down(path: Path) -> None:
+    package = package_of(path)
+    if package == "__init__":
+        return
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] == "restore" and parts[1] not in (package, "__version__"):
+            assert layer(parts[1]) >= layer(package), f"{path} imports {name}"
+        if package not in ("build", "cli", "app", "predict"):
+            assert parts[0] not in ("hydra", "omegaconf"), f"{path} imports {name}"
+
+
+def test_no_circle_between_modules() -> None:
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
+    edges = {
+        name: {
+            module
+            for target in imported(path)
+            for module in (target, target.rpartition(".")[0])
+            if module in names and module != name
+        }
+        for name, path in names.items()
+    }
+    while edges:  # takes away what depends on nothing that is left
+        free = {name for name, targets in edges.items() if not targets & edges.keys()}
+        assert free, f"a circle among {sorted(edges)}"
+        edges = {name: targets for name, targets in edges.items() if name not in free}
+
+
+def test_no_file_is_unpickled_without_protection() -> None:
+    for path in [*MODULES, ROOT / "train.py", ROOT / "evaluate.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "weights_only":
+                assert isinstance(node.value, ast.Constant) and node.value.value is True, path
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                assert "weights_only" in {keyword.arg for keyword in node.keywords}, path
+
+
+def test_command_line_starts_without_torch() -> None:
+    code = "import sys, restore.cli; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,0 +1,94 @@
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+
+from restore.signature import check, fits, resolve
+from restore.types import InputError
+
+HALF = "restore.degradation.mask.Half"
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "expected"),
+    [
+        (1, int, True),
+        (True, int, False),
+        (1.0, int, False),
+        (1, float, True),
+        ("1", float, False),
+        (True, bool, True),
+        (1, bool, False),
+        (None, int | None, True),
+        (None, int, False),
+        ("a", Literal["a", "b"], True),
+        ("c", Literal["a", "b"], False),
+        ([1, 2], list[int], True),
+        ([1, "x"], list[int], False),
+        (3, list[int], False),
+        ("ab", list[str], False),
+        ({"a": 1}, dict[str, int], True),
+        ({"a": "x"}, dict[str, int], False),
+        ({"_target_": "x"}, Callable[..., int], True),
+        ({"_target_": "x"}, int, False),
+        (3, Callable[..., int], False),
+        (object(), Any, True),
+    ],
+)
+def test_value_fits_annotation(value: object, annotation: object, expected: bool) -> None:
+    assert fits(value, annotation) is expected
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "torch.load",
+        "subprocess.Popen",
+        "restore",
+        "restore.build.read_checkpoint",
+        "restore.cli.run",
+        "restore.build.torch.load",
+        "restore.network.unet.math.exp",
+        "restore.network.unet.partial",
+        "restore.network.unet.nn",
+        "restore.network.unet._zero",
+        "restore.evaluation.record.write_json",
+        "restore.callback.samples.save_png",
+        "restore.metric.classifier.save_classifier",
+        "restore.data.source.data_root.__globals__",
+        "",
+    ],
+)
+def test_target_outside_the_list_is_refused(target: str) -> None:
+    with pytest.raises(InputError, match="_target_="):
+        resolve(target, "task")
+
+
+def test_own_classes_and_allowed_ones_are_found() -> None:
+    import torch
+
+    from restore.degradation.mask import Half
+    from restore.diffusion.sampler import ddim
+
+    assert resolve(HALF) is Half
+    assert resolve("restore.diffusion.sampler.ddim") is ddim
+    assert resolve("torch.optim.AdamW") is torch.optim.AdamW
+
+
+@pytest.mark.parametrize(
+    ("node", "says"),
+    [
+        ({"_target_": HALF, "sid": "left"}, "data.shape.sid is not a setting: did you mean side"),
+        ({"_target_": HALF, "side": 3}, "data.shape.side=3 has the wrong type: it takes one of"),
+        ({"_target_": HALF, "_args_": ["left"]}, "data.shape._args_ is not a setting"),
+        ({"_target_": "restore.degradation.mask.Mask"}, "data.shape.shape is missing"),
+        ({"a": ["${oc.env:HOME}"]}, "interpolations"),
+        ({"a": [{"b": {"_target_": "os.system"}}]}, r"data.shape.a.0.b._target_=os.system"),
+        ({"_target_": "restore.task.base.NonFiniteError"}, "cannot be built"),
+    ],
+)
+def test_node_is_refused_with_its_place(node: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        check(node, "data.shape")
