@@ -14,12 +14,20 @@ _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, s
 
 
 def _blur(image: Tensor) -> Tensor:
-    """The Gaussian window where it fits entirely: [B, C, H, W] to [B, C, H - 10, W - 10]."""
-    offsets = torch.arange(_WINDOW, dtype=image.dtype, device=image.device) - _WINDOW // 2
-    window = torch.exp(-offsets.square() / (2 * _SIGMA**2))
-    window = (window / window.sum()).expand(image.shape[1], 1, 1, -1)
-    rows = F.conv2d(image, window, groups=image.shape[1])
-    return F.conv2d(rows, window.transpose(2, 3), groups=image.shape[1])
+    """The Gaussian window where it fits entirely: [B, C, H, W] to [B, C, H - 10, W - 10].
+
+    As products with banded matrices, several times faster than a convolution in float64.
+    """
+    height, width = image.shape[2:]
+    return _band(height, image) @ image @ _band(width, image).T
+
+
+def _band(length: int, like: Tensor) -> Tensor:
+    """[length - 10, length]: the window in row i begins at column i."""
+    offsets = torch.arange(length, dtype=like.dtype, device=like.device) - _WINDOW // 2
+    distance = offsets[None, :] - offsets[: length - _WINDOW + 1, None] - _WINDOW // 2
+    window = torch.exp(-distance.square() / (2 * _SIGMA**2)) * (distance.abs() <= _WINDOW // 2)
+    return window / window.sum(dim=1, keepdim=True)
 
 
 def ssim_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,9 +38,11 @@ def ssim_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     if min(x.shape[2:]) < _WINDOW:
         raise InputError(f"ssim of {list(x.shape[2:])} px: its window needs {_WINDOW} px or more")
     x, y = x.double().contiguous(), y.double().contiguous()
-    mean_x, mean_y = _blur(x), _blur(y)
-    variances = _blur(x * x) - mean_x**2 + _blur(y * y) - mean_y**2
-    covariance = _blur(x * y) - mean_x * mean_y
+    mean_x, mean_y, square, product = _blur(
+        torch.stack([x, y, x * x + y * y, x * y]).flatten(0, 1)
+    ).view(4, *x.shape[:2], x.shape[2] - _WINDOW + 1, x.shape[3] - _WINDOW + 1)
+    variances = square - mean_x**2 - mean_y**2
+    covariance = product - mean_x * mean_y
     structure = (2 * covariance + _C2) / (variances + _C2)
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
     return (luminance * structure).mean(dim=(2, 3)), structure.mean(dim=(2, 3))

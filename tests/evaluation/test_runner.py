@@ -125,10 +125,15 @@ def test_two_processes_write_the_bytes_of_one(
     for num_images, batch_size in CASES:
         name = f"{num_images}_{batch_size}"
         assert (double / f"{name}.csv").read_bytes() == (single / f"{name}.csv").read_bytes()
-        summary = json.loads((single / f"{name}.json").read_text())
-        assert json.loads((double / f"{name}.json").read_text()) == pytest.approx(
-            summary, rel=1e-9, abs=1e-9
-        )
+        one, two = (json.loads((f / f"{name}.json").read_text()) for f in (single, double))
+        # The features are added in another order, and the matrix root of FID makes of a rounding
+        # error eps up to sqrt(eps) where there are fewer images than features.
+        sums = {key for key in one if key.startswith(("fid", "kid"))}
+        assert {key: two[key] for key in two.keys() - sums} == {
+            key: one[key] for key in one.keys() - sums
+        }
+        for key in sums:
+            assert two[key] == pytest.approx(one[key], rel=1e-6, abs=1e-9)
 
 
 def test_summary_holds_means_buckets_and_distributions() -> None:
