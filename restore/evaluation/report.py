@@ -87,6 +87,8 @@ def print_table(reports: list[Report]) -> None:
             for row in zip(*[cells for _, *cells in part], strict=True):
                 table.add_row(*row)
             console.print(table)
+        for note in named[0][1].notes:
+            console.print(note, highlight=False)
     for benchmark, named in by_benchmark(reports).items():
         if found := _differences(named):
             title = f"{benchmark}, difference to {found[0].reference}: mean and 95 % interval"

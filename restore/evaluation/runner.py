@@ -1,6 +1,5 @@
 """Runs a method over a benchmark: every image exactly once, on any number of processes."""
 
-import atexit
 import math
 import statistics
 import time
@@ -168,15 +167,8 @@ def _gather(own: Any, world_size: int) -> list[Any]:
     """
     parts = [own] * world_size
     if world_size > 1:
-        atexit.register(_leave_group)
         distributed.all_gather_object(parts, own)
     return parts
-
-
-def _leave_group() -> None:
-    """An interpreter that exits with gloo's threads running aborts; Lightning minds NCCL alone."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def _is_whole(trainer: Trainer) -> bool:

@@ -18,7 +18,7 @@ from restore.degradation.mask import Half, Mask
 from restore.evaluation.baseline import MeanFill
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method, from_baseline
-from restore.evaluation.report import write_per_image
+from restore.evaluation.report import print_table, write_per_image
 from restore.evaluation.runner import NUM_PICTURES, evaluate
 from restore.image import to_unit
 from restore.metric.base import Metric
@@ -136,7 +136,9 @@ def test_two_processes_write_the_bytes_of_one(
             assert two[key] == pytest.approx(one[key], rel=1e-6, abs=1e-9)
 
 
-def test_summary_holds_means_buckets_and_distributions() -> None:
+def test_summary_holds_means_buckets_and_distributions(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     benchmark = make(6, 4)
     method = from_baseline("mean_fill", MeanFill())
     report = evaluate(make_trainer(), method, benchmark)
@@ -151,6 +153,8 @@ def test_summary_holds_means_buckets_and_distributions() -> None:
         alone.update(to_unit(method.restore(batch, 1)), to_unit(batch["target"]))
     assert report.summary["fid_flat"] == pytest.approx(alone.compute(), rel=1e-9)
     assert len(report.notes) == 2 and all("2048" in note for note in report.notes)
+    print_table([report])
+    assert all(note in capsys.readouterr().out for note in report.notes[:1])
 
 
 def test_a_second_run_takes_the_targets_from_the_cache(cache: Path) -> None:
