@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from entry import ROOT, Command, Ended
 
+if "RESTORE_DATA" in os.environ:  # tests change the working directory
+    os.environ["RESTORE_DATA"] = str((ROOT / os.environ["RESTORE_DATA"]).resolve())
+
 
 @pytest.fixture
 def command(

@@ -192,7 +192,7 @@ def test_folder_without_images(tmp_path: Path, folder: str) -> None:
     assert str(tmp_path) in str(caught.value) and "RESTORE_DATA" in str(caught.value)
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0])
+@pytest.mark.parametrize("fraction", [0.0, 1.5, -1.0])
 def test_val_fraction_is_checked(fraction: float) -> None:
     with pytest.raises(InputError, match="val_fraction"):
         Folder(NOWHERE, "train", val_fraction=fraction)
