@@ -103,8 +103,10 @@ def test_diverged_training_says_where(command: Command, tmp_path: Path) -> None:
 def child(
     arguments: list[str], folder: Path, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
+    given = {argument.partition("=")[0] for argument in arguments}
+    tiny = [setting for setting in TINY if setting.partition("=")[0] not in given]
     return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments, *TINY],
+        [sys.executable, str(ROOT / "train.py"), *arguments, *tiny],
         cwd=folder,
         env=environment,
         capture_output=True,
