@@ -45,7 +45,7 @@ def train(
     data = build.build(config["data"], "data")
     data.check("train", "val")
     task = build.build(config["task"], "task", facts=data.facts)
-    task.check(data.to_batch(data.samples("val")[0, config["seed"]]))
+    task.check(data.first("val"))
     benchmarks = build.benchmarks(config, data.batch_size, task.num_calls)
     for benchmark in benchmarks:
         benchmark.check(data.facts, experiment)

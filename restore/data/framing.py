@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from restore.network.size import mirrored
 from restore.stream import Stream, fold
 from restore.types import InputError
 
@@ -51,7 +52,7 @@ class RandomPatch:
         free = torch.tensor([max(height - self.size, 0), max(width - self.size, 0)])
         top, left = (place * (free + 1)).long().tolist()
         offset = torch.arange(self.size)
-        return image[:, _reflect(top + offset, height)][:, :, _reflect(left + offset, width)]
+        return image[:, mirrored(top + offset, height)][:, :, mirrored(left + offset, width)]
 
 
 class Whole:
@@ -80,13 +81,6 @@ def _coverage(old: int, new: int) -> Tensor:
     pixel = torch.arange(old, dtype=torch.float64)
     overlap = torch.minimum(low + scale, pixel + 1) - torch.maximum(low, pixel)
     return overlap.clamp_(min=0) / scale
-
-
-def _reflect(index: Tensor, length: int) -> Tensor:
-    """Indices >= 0 beyond the end of an axis, mirrored back into it without repeating the edge."""
-    period = max(2 * (length - 1), 1)
-    index = index % period
-    return torch.minimum(index, period - index)
 
 
 def _checked(size: int) -> int:

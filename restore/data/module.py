@@ -142,7 +142,11 @@ class DataModule(LightningDataModule):
             samples = self.samples(split)
             if split == "train":
                 self._check_batch(len(samples))
-            self.to_batch(samples[0, self.seed])
+            self.first(split)
+
+    def first(self, split: Split) -> Batch:
+        """The first sample of a split, as validation and test see it."""
+        return self.to_batch(self.samples(split)[0, self.seed * 2**32])
 
     def train_dataloader(self) -> DataLoader[Raw]:
         samples = self.samples("train")

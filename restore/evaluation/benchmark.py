@@ -13,7 +13,7 @@ from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import Metric
 from restore.metric.distribution import DistributionMetric
-from restore.types import Batch, Facts, InputError
+from restore.types import Facts, InputError
 
 # What changes how fast a benchmark runs, or where its files lie, but not what it measures.
 _INCIDENTAL = {"root", "batch_size", "num_workers"}
@@ -64,7 +64,7 @@ class Benchmark:
     def check(self, facts: Facts | None = None, label: str = "") -> None:
         """Raises InputError where files are missing, a metric does not fit the data, or `facts` of
         a method's training do not."""
-        batch = self._first()
+        batch = self.data.first("test")
         target = to_unit(batch["target"])
         samples = target[:, None].repeat_interleave(self.num_samples, dim=1)
         for metric in self.image_metrics:
@@ -91,15 +91,12 @@ class Benchmark:
         """`check`, and a cheap method is tried out on a corner of the first image."""
         self.check(method.facts, method.checkpoint)
         if method.kind != "model":
-            first: dict[str, Any] = {**self._first()}
+            first: dict[str, Any] = {**self.data.first("test")}
             corner = {
                 key: value[..., :_PROBE, :_PROBE] if key in ("target", "input", "hole") else value
                 for key, value in first.items()
             }
             method.restore(corner, 1)  # type: ignore[arg-type]
-
-    def _first(self) -> Batch:
-        return self.data.to_batch(self.data.samples("test")[0, self.data.seed * 2**32])
 
 
 def _distinct(

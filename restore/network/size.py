@@ -15,9 +15,15 @@ def pad_to_multiple(image: Tensor, factor: int) -> Tensor:
         length = image.shape[dim]
         if length % factor:
             place = torch.arange(-(-length // factor) * factor, device=image.device)
-            place = place % max(2 * length - 2, 1)
-            image = image.index_select(dim, torch.minimum(place, 2 * length - 2 - place).abs())
+            image = image.index_select(dim, mirrored(place, length))
     return image
+
+
+def mirrored(index: Tensor, length: int) -> Tensor:
+    """Indices >= 0 beyond the end of an axis, mirrored back into it without repeating the edge."""
+    period = max(2 * (length - 1), 1)
+    index = index % period
+    return torch.minimum(index, period - index)
 
 
 def cap_levels(num_levels: int, image_size: int | None, smallest: int = 1) -> int:

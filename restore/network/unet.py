@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restore.network.norm import normalize
 from restore.types import InputError
 
 
@@ -18,10 +19,6 @@ def sinusoidal_embedding(t: Tensor, width: int) -> Tensor:
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=t.device) / half)
     angles = 1000 * t.float()[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(32, channels), channels)
 
 
 def _zero(conv: nn.Conv2d) -> None:
@@ -35,10 +32,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, embedding: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = _norm(in_channels)
+        self.norm1 = normalize("group", in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.embed = nn.Linear(embedding, 2 * out_channels)
-        self.norm2 = _norm(out_channels)
+        self.norm2 = normalize("group", out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         same = in_channels == out_channels
@@ -59,7 +56,7 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, head_size: int) -> None:
         super().__init__()
         self.num_heads = max(channels // head_size, 1)
-        self.norm = _norm(channels)
+        self.norm = normalize("group", channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
         _zero(self.out)
@@ -154,7 +151,7 @@ class UNet(nn.Module):
             [level(bottom, bottom, attends=True), level(bottom, bottom, attends=False)]
         )
         self.up = _up(widths, attends, num_blocks, level, skips)
-        self.norm_out = _norm(width * multipliers[0])
+        self.norm_out = normalize("group", width * multipliers[0])
         self.conv_out = nn.Conv2d(width * multipliers[0], out_channels, 3, padding=1)
         _zero(self.conv_out)
 
