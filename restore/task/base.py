@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -29,8 +29,9 @@ class RestorationTask(LightningModule, ABC):
     global_step, which counts every optimizer.
 
     optimizer: called with the parameters; scheduler: called with the optimizer, stepped once per
-    update. clip_norm: largest gradient norm of an update. accumulate: batches per update; a window
-    that is open at the end of an epoch goes on in the next one.
+    update, or per epoch (scheduler_interval). clip_norm: largest gradient norm of an update.
+    accumulate: batches per update; a window that is open at the end of an epoch goes on in the
+    next one.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RestorationTask(LightningModule, ABC):
         scheduler: SchedulerFactory | None = None,
         clip_norm: float | None = None,
         accumulate: int = 1,
+        scheduler_interval: Literal["update", "epoch"] = "update",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -54,6 +56,7 @@ class RestorationTask(LightningModule, ABC):
         self.scheduler = scheduler
         self.clip_norm = clip_norm
         self.accumulate = accumulate
+        self.scheduler_interval = scheduler_interval
         self.updates = 0
         self.batches = 0
 
@@ -124,19 +127,31 @@ class RestorationTask(LightningModule, ABC):
         return True
 
     def step_schedule(self) -> None:
-        """Counts an update of the restorer and moves its learning rate."""
+        """Counts an update of the restorer and moves the learning rates."""
         self.updates += 1
-        scheduler = self.lr_schedulers()
-        if isinstance(scheduler, LRScheduler):
-            scheduler.step()
+        if self.scheduler_interval == "update":
+            self._step_schedulers()
+
+    def on_train_epoch_end(self) -> None:
+        if self.scheduler_interval == "epoch":
+            self._step_schedulers()
+
+    def _step_schedulers(self) -> None:
+        schedulers = self.lr_schedulers()
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            if isinstance(scheduler, LRScheduler):
+                scheduler.step()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.log_terms("val", self.losses(batch, None), batch_size=len(batch["index"]))
 
-    def log_terms(self, stage: str, terms: dict[str, Tensor], batch_size: int = 1) -> None:
-        """Logs every term and, where there are several, their sum as `stage/loss`, by update."""
+    def log_terms(
+        self, stage: str, terms: dict[str, Tensor], batch_size: int = 1, total: bool = True
+    ) -> None:
+        """Logs every term and, with total, their sum as `stage/loss`, by update."""
         named = {f"{stage}/{name}": term.detach() for name, term in terms.items()}
-        named[f"{stage}/loss"] = torch.stack(list(named.values())).sum()
+        if total:
+            named[f"{stage}/loss"] = torch.stack(list(named.values())).sum()
         self.log_dict(
             {**named, "step": float(self.updates)},
             batch_size=batch_size,

@@ -1,0 +1,16 @@
+"""How weights lie in memory."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+
+class ChannelsLast(Callback):
+    """Keeps the task's convolution weights channels last, and with them what they compute.
+
+    Faster for networks without GroupNorm, whose kernels convert back and forth.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        pl_module.to(memory_format=torch.channels_last)

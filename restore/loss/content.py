@@ -1,0 +1,103 @@
+"""What a restored image is compared by: weighted terms, one number [B] each."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from restore.loss.perceptual import VGGFeatures, feature_distance, style_distance
+from restore.loss.reconstruction import ReconstructionLoss, total_variation
+from restore.types import InputError
+
+
+class ContentLoss(Protocol):
+    def __call__(
+        self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Weighted terms [B] by name, for the stages [B, C, H, W] of a generator, last one last.
+
+        hole [B, 1, H, W]: pixels outside it are known, and those of the result are replaced.
+        """
+        ...
+
+
+class Pixels:
+    """ReconstructionLoss of every stage, weighted alike: `l1` or the like of the last, and
+    `coarse_l1` of one before. Stages are compared as they are, not composited."""
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        distance: Literal["l1", "l2", "charbonnier"] = "l1",
+        hole_weight: float = 1.0,
+        known_weight: float = 1.0,
+    ) -> None:
+        self.weight = _positive("pixels.weight", weight)
+        self.loss = ReconstructionLoss(distance, hole_weight, known_weight)
+
+    def __call__(
+        self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
+    ) -> dict[str, Tensor]:
+        name: str = self.loss.distance
+        terms = {name: self.weight * self.loss(stages[-1], target, hole)}
+        for stage in stages[:-1]:
+            terms[f"coarse_{name}"] = self.weight * self.loss(stage, target, hole)
+        return terms
+
+
+class Perceptual:
+    """VGG feature distance of the result, composited, and that of its Gram matrices (style).
+
+    A weight of 0 leaves a term out; features are computed once for both.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        style_weight: float = 0.0,
+        network: Literal["vgg16", "vgg19"] = "vgg16",
+        layers: Sequence[str] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+    ) -> None:
+        if min(weight, style_weight) < 0 or weight + style_weight == 0:
+            raise InputError(
+                f"task.loss.perceptual: weight={weight} and style_weight={style_weight} must be 0 "
+                "or more, and not 0 both"
+            )
+        self.weight, self.style_weight = weight, style_weight
+        self.features = VGGFeatures(network, layers)
+
+    def __call__(
+        self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
+    ) -> dict[str, Tensor]:
+        output = self.features(composited(stages[-1], target, hole))
+        wanted = [features.detach() for features in self.features(target)]
+        terms: dict[str, Tensor] = {}
+        if self.weight:
+            terms["perceptual"] = self.weight * feature_distance(output, wanted)
+        if self.style_weight:
+            terms["style"] = self.style_weight * style_distance(output, wanted)
+        return terms
+
+
+class TotalVariation:
+    """Roughness of the result, composited."""
+
+    def __init__(self, weight: float = 0.1) -> None:
+        self.weight = _positive("total_variation.weight", weight)
+
+    def __call__(
+        self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
+    ) -> dict[str, Tensor]:
+        return {
+            "total_variation": self.weight * total_variation(composited(stages[-1], target, hole))
+        }
+
+
+def composited(output: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:
+    return output if hole is None else output * hole + target * (1 - hole)
+
+
+def _positive(name: str, weight: float) -> float:
+    if weight <= 0:
+        raise InputError(f"task.loss.{name}={weight} must be positive; null leaves the loss out")
+    return weight

@@ -1,0 +1,146 @@
+"""The learning rule of the three GANs, and of their regression twins."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from restore.loss.content import ContentLoss
+from restore.stream import Stream, fold
+from restore.task.adversary import Adversary
+from restore.task.base import OptimizerFactory, RestorationTask, SchedulerFactory
+from restore.types import Batch, Facts, InputError
+
+_ADVERSARY = -14  # keeps its random streams apart from those of other tasks
+
+
+class AdversarialTask(RestorationTask):
+    """Content losses and, unless `adversary` is None, a discriminator that is trained beside.
+
+    loss: content losses by name; None switches one off. They alone are validated (`val/loss`),
+    because the verdict of a moving discriminator ranks no checkpoints. Parameters of the
+    discriminator stay out of `restorer`, EMA and clip norm of the generator; clip_norm and
+    accumulate mean the same for both. judged_channels: of the image and of its condition. The
+    other arguments are those of RestorationTask.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        network: nn.Module,
+        optimizer: OptimizerFactory,
+        loss: Mapping[str, ContentLoss | None],
+        adversary: Callable[..., Adversary] | None,
+        judged_channels: tuple[int, int],
+        scheduler: SchedulerFactory | None,
+        seed: int,
+        clip_norm: float | None,
+        accumulate: int,
+        scheduler_interval: Literal["update", "epoch"],
+    ) -> None:
+        super().__init__(facts, optimizer, scheduler, clip_norm, accumulate, scheduler_interval)
+        self.network = network
+        self.content = {name: term for name, term in loss.items() if term is not None}
+        if not self.content:
+            raise InputError("task.loss is empty: choose one, as loss=l1")
+        self.seed = seed
+        self.adversary: Adversary | None = None
+        if adversary is not None:
+            self.adversary = adversary(
+                image_channels=judged_channels[0],
+                condition_channels=judged_channels[1],
+                image_size=facts.image_size,
+            )
+
+    @property
+    def restorer(self) -> nn.Module:
+        return self.network
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the generator says, stage by stage; the last is the result."""
+
+    @abstractmethod
+    def truth(self, batch: Batch) -> Tensor:
+        """What every stage should have been, and what the discriminator takes for real."""
+
+    @abstractmethod
+    def condition(self, batch: Batch) -> Tensor:
+        """What the discriminator sees beside the image, [B, condition_channels, H, W]."""
+
+    def judged(self, stages: tuple[Tensor, ...], batch: Batch) -> Tensor:
+        """What the discriminator takes for fake."""
+        return stages[-1]
+
+    def check(self, batch: Batch | None = None) -> None:
+        super().check(batch)
+        if batch is not None:
+            training = self.training
+            with torch.no_grad():
+                self.eval().restore(batch)
+            self.train(training)
+
+    def configure_optimizers(self) -> Any:
+        players = [(self.optimizer(self.network.parameters()), self.scheduler)]
+        if self.adversary is not None:
+            players.append((self.adversary.optimizer(), self.adversary.make_scheduler))
+        schedulers = [make(optimizer) for optimizer, make in players if make is not None]
+        return [optimizer for optimizer, _ in players], schedulers
+
+    def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
+        return self.content_terms(self.predict(batch), batch)
+
+    def content_terms(self, stages: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
+        target, hole = self.truth(batch), batch.get("hole")
+        terms: dict[str, Tensor] = {}
+        for loss in self.content.values():
+            for name, value in loss(stages, target, hole).items():
+                terms[name] = terms.get(name, 0) + value.mean()
+        return terms
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        if self.adversary is None:
+            super().training_step(batch, batch_idx)
+            return
+        window = self.batches // self.accumulate
+        generator_turn, discriminator_turn = self.adversary.turns(window)
+        self.batches += 1
+        with torch.set_grad_enabled(generator_turn):
+            stages = self.predict(batch)
+            fake = self.judged(stages, batch)
+        generator, discriminator = self._players()
+        # Both are judged at the weights of before either step: `fake` is not made anew.
+        stepped = False
+        if generator_turn:
+            terms = self.content_terms(stages, batch)
+            terms |= self.adversary.generator_terms(
+                fake, self.truth(batch), self.condition(batch), *self._luck(batch, 0)
+            )
+            stepped = self.descend(terms, generator, self.network.parameters())
+            self.log_terms("train", terms)
+        if discriminator_turn:
+            terms = self.adversary.discriminator_terms(
+                fake,
+                self.truth(batch),
+                self.condition(batch),
+                batch.get("hole"),
+                *self._luck(batch, 1),
+                turn=window // self.adversary.every,
+            )
+            self.descend(terms, discriminator, self.adversary.parameters())
+            self.log_terms("train", terms, total=False)
+        if stepped:
+            self.step_schedule()
+
+    def _players(self) -> tuple[LightningOptimizer, LightningOptimizer]:
+        players = self.optimizers()
+        assert isinstance(players, list)
+        return players[0], players[1]
+
+    def _luck(self, batch: Batch, player: int) -> tuple[Stream, int]:
+        # Keyed by updates and not batches: accumulated batches are one large batch here, too.
+        seeds = fold(batch["index"], self.seed, _ADVERSARY, player, self.updates)
+        return Stream(seeds), self.updates

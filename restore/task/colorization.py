@@ -1,0 +1,85 @@
+"""Colorization: lightness to colour."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from restore.image import lab_from_rgb
+from restore.loss.content import Pixels
+from restore.network.colorization import recombine
+from restore.task.adversarial import AdversarialTask
+from restore.task.adversary import Adversary
+from restore.task.base import OptimizerFactory, SchedulerFactory
+from restore.types import Batch, Facts, InputError
+
+
+class Colorizer(AdversarialTask):
+    """A generator of L to ab (Isola et al. 2017); the discriminator sees L and ab.
+
+    Losses compare ab. size: longest side at which colour is predicted, which the full-size L then
+    sharpens; None predicts at the size of the input.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        network: Callable[..., nn.Module],
+        optimizer: OptimizerFactory,
+        loss: Mapping[str, Pixels | None],
+        adversary: Callable[..., Adversary] | None = None,
+        scheduler: SchedulerFactory | None = None,
+        size: int | None = None,
+        seed: int = 0,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        scheduler_interval: Literal["update", "epoch"] = "update",
+    ) -> None:
+        if (facts.input_channels, facts.image_channels) != (1, 3):
+            raise InputError(
+                "task=colorization needs RGB images and their lightness: use degradation=gray "
+                "with data.source.mode=rgb"
+            )
+        if size is not None and size < 1:
+            raise InputError(f"task.size={size} must be at least 1, or null for the input's size")
+        for name, term in loss.items():
+            if not isinstance(term, Pixels | None):
+                raise InputError(
+                    f"task.loss.{name}: colorization compares ab, which has no VGG features and "
+                    "no total variation worth the name; use loss=l1 or another loss of pixels"
+                )
+        super().__init__(
+            facts,
+            network(image_size=facts.image_size),
+            optimizer,
+            loss,
+            adversary,
+            judged_channels=(2, 1),
+            scheduler=scheduler,
+            seed=seed,
+            clip_norm=clip_norm,
+            accumulate=accumulate,
+            scheduler_interval=scheduler_interval,
+        )
+        self.size = size
+
+    def predict(self, batch: Batch) -> tuple[Tensor, ...]:
+        return (self.network(batch["input"]),)
+
+    def truth(self, batch: Batch) -> Tensor:
+        return lab_from_rgb(batch["target"])[:, 1:]
+
+    def condition(self, batch: Batch) -> Tensor:
+        return batch["input"]
+
+    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
+        """RGB with the lightness of the input, all num_samples of an image equal."""
+        lightness = batch["input"]
+        longest = max(lightness.shape[-2:])
+        seen = lightness
+        if self.size is not None and longest > self.size:
+            small = [max(1, round(side * self.size / longest)) for side in lightness.shape[-2:]]
+            seen = F.interpolate(lightness, small, mode="bilinear", antialias=True)
+        rgb = recombine(lightness, self.network(seen).float())
+        return rgb.unsqueeze(1).repeat_interleave(num_samples, 1)
