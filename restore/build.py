@@ -96,6 +96,11 @@ def check_run(config: Config) -> None:
         raise InputError(f"max_updates={size!r} must be an integer of at least 1")
     if config["trainer"].get("val_check_interval") == 0:
         raise InputError("trainer.val_check_interval=0 must be a number of batches from 1 up")
+    if config["task"].get("adversary") is not None and config["trainer"].get("strategy") == "ddp":
+        raise InputError(
+            "trainer.strategy=ddp stops at a task with an adversary, whose players step apart: use "
+            "trainer=ddp or trainer.strategy=ddp_find_unused_parameters_true"
+        )
     for key, reason in REFUSED.items():
         if key in config["trainer"]:
             raise InputError(f"trainer.{key} is refused: {reason}")

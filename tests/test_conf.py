@@ -1,15 +1,17 @@
 """Every file of conf/ composes, names what exists, and fits its signature."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from entry import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from torch import nn
 
 from restore import build
 from restore.signature import check
@@ -61,7 +63,14 @@ def test_experiment_composes_and_fits(experiment: str, debug: str | None) -> Non
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
-def test_experiment_builds_and_gets_its_optimizers(experiment: str) -> None:
+def test_experiment_builds_and_gets_its_optimizers(
+    experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unloaded(network: Callable[[], nn.Module]) -> nn.Module:
+        with torch.device("meta"):
+            return network()
+
+    monkeypatch.setattr("restore.loss.perceptual.load_published", unloaded)
     config = composed("train", f"experiment={experiment}")
     data = build.build(config["data"], "data")
     task = build.build(config["task"], "task", facts=data.facts)
@@ -127,3 +136,11 @@ def test_every_choice_fits_the_default_experiment(group: str) -> None:
         config = composed("train", f"{group}={choice}")
         section = group if group in given else "task"
         check(config[section], section, given.get(group, {"facts"}))
+
+
+@pytest.mark.parametrize("group", ["loss", "adversary", "degradation"])
+def test_every_choice_fits_a_restoration_task(group: str) -> None:
+    for choice in choices(group):
+        config = composed("train", "experiment=inpaint_photos", f"{group}={choice}")
+        check(config["task"], "task", {"facts"})
+        check(config["data"], "data")

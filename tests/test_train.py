@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,13 @@ def test_diverged_training_says_where(command: Command, tmp_path: Path) -> None:
 
 
 def child(
-    arguments: list[str], folder: Path, environment: dict[str, str]
+    arguments: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    tiny: Sequence[str] = TINY,
 ) -> subprocess.CompletedProcess[str]:
     given = {argument.partition("=")[0] for argument in arguments}
-    tiny = [setting for setting in TINY if setting.partition("=")[0] not in given]
+    tiny = [setting for setting in tiny if setting.partition("=")[0] not in given]
     return subprocess.run(
         [sys.executable, str(ROOT / "train.py"), *arguments, *tiny],
         cwd=folder,

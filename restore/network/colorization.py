@@ -17,7 +17,7 @@ class ColorizationUNet(nn.Module):
     """Lightness [B, 1, H, W] to ab [B, 2, H, W], both in [-1, 1], scaled as in restore.image.
 
     One encoder for each of `widths`, one decoder fewer, and a last layer that doubles (Isola et
-    al. 2017). image_size: side of the training patches; keeps only as many levels as bring them
+    al. 2017). Starts near grey. image_size: side of the training patches; keeps only as many levels as bring them
     down to one pixel, 8 at 256 px. Any size: mirrored to multiples of 2^levels.
     """
 
@@ -32,6 +32,9 @@ class ColorizationUNet(nn.Module):
         self.factor = 2**num_levels
         self.trunk = SkipUNet(1, widths[:num_levels], norm)
         self.head = nn.ConvTranspose2d(self.trunk.out_channels, 2, 4, stride=2, padding=1)
+        assert self.head.bias is not None
+        nn.init.normal_(self.head.weight, std=1e-3)  # PyTorch's weights would saturate the tanh
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, lightness: Tensor) -> Tensor:
         height, width = lightness.shape[-2:]

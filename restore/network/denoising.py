@@ -16,7 +16,8 @@ class DenoisingUNet(nn.Module):
     Stride-2 encoders (7: 256 px to 2), a transposed bottleneck (2 to 4), up blocks with skips
     (6: 4 to 256) and a tanh layer on the input and the last of them. image_size: side of the
     training patches; keeps only as many levels as bring them down to two pixels. Any size:
-    mirrored to multiples of 2^levels. Blind: whatever sigma is, it is not looked at.
+    mirrored to multiples of 2^levels. Starts near the tanh of its input.
+    Blind: whatever sigma is, it is not looked at.
     """
 
     def __init__(
@@ -32,6 +33,9 @@ class DenoisingUNet(nn.Module):
         self.trunk = SkipUNet(image_channels, widths[:num_levels], norm)
         self.last = UpBlock(self.trunk.out_channels, widths[0], norm)
         self.head = nn.Conv2d(image_channels + widths[0], image_channels, 3, padding=1)
+        nn.init.normal_(self.head.weight, std=1e-3)
+        with torch.no_grad():  # the image comes first in its input
+            self.head.weight += nn.init.dirac_(torch.empty_like(self.head.weight))
 
     def forward(self, image: Tensor, sigma: Tensor | None = None) -> Tensor:
         height, width = image.shape[-2:]

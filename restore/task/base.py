@@ -11,14 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from restore.types import Batch, Facts, InputError
+from restore.types import Batch, Facts, InputError, NonFiniteError
 
 OptimizerFactory = Callable[..., Optimizer]
 SchedulerFactory = Callable[..., LRScheduler]
-
-
-class NonFiniteError(RuntimeError):
-    """A loss term became NaN or infinite; the message names the term and the update."""
 
 
 class RestorationTask(LightningModule, ABC):
@@ -120,11 +116,30 @@ class RestorationTask(LightningModule, ABC):
         self.manual_backward(torch.stack(list(terms.values())).sum() / self.accumulate)
         if self.batches % self.accumulate:
             return False
+        parameters = list(parameters)
+        norm = self._finite_norm(parameters)
         if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+            nn.utils.clip_grads_with_norm_(parameters, self.clip_norm, norm)
         optimizer.step()
         optimizer.zero_grad()
         return True
+
+    def _finite_norm(self, parameters: list[nn.Parameter]) -> Tensor:
+        """The norm of all gradients; NonFiniteError, naming the first culprit, if it is none.
+
+        With fp16 an infinite one is normal: the scaler leaves such a step out.
+        """
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if torch.isfinite(norm) or getattr(self.trainer.precision_plugin, "scaler", None):
+            return norm
+        own = {id(p) for p in parameters}
+        named = ((name, p.grad) for name, p in self.named_parameters() if id(p) in own)
+        bad = (name for name, grad in named if grad is not None and not grad.isfinite().all())
+        name = next(bad, "all parameters together")
+        raise NonFiniteError(f"gradient of {name} is not finite at update {self.updates}")
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Keeps the gradients of an open window, which Lightning would clear before validation."""
 
     def step_schedule(self) -> None:
         """Counts an update of the restorer and moves the learning rates."""

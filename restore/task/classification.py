@@ -1,6 +1,7 @@
 """The recipe of the frozen classifiers that judge labels and give features to FID and KID."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,8 +25,9 @@ class Classification(RestorationTask):
         label_smoothing: float = 0.1,
         clip_norm: float | None = None,
         accumulate: int = 1,
+        scheduler_interval: Literal["update", "epoch"] = "update",
     ) -> None:
-        super().__init__(facts, optimizer, scheduler, clip_norm, accumulate)
+        super().__init__(facts, optimizer, scheduler, clip_norm, accumulate, scheduler_interval)
         if facts.num_classes is None:
             raise InputError("task=classification needs labels, and the data has none")
         if not 0 <= label_smoothing < 1:

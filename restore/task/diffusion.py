@@ -49,8 +49,9 @@ class Diffusion(RestorationTask):
         seed: int = 0,
         clip_norm: float | None = None,
         accumulate: int = 1,
+        scheduler_interval: Literal["update", "epoch"] = "update",
     ) -> None:
-        super().__init__(facts, optimizer, scheduler, clip_norm, accumulate)
+        super().__init__(facts, optimizer, scheduler, clip_norm, accumulate, scheduler_interval)
         if class_conditional and facts.num_classes is None:
             raise InputError("task.class_conditional=true needs labels, and the data has none")
         self.network = network(

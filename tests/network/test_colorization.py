@@ -85,3 +85,9 @@ def test_lightness_stays_full_size_under_small_colour(interpolation: str) -> Non
 def test_refuses_images_that_cannot_be_halved() -> None:
     with pytest.raises(InputError, match="1 px"):
         ColorizationUNet(1)
+
+
+def test_starts_near_grey() -> None:
+    torch.manual_seed(0)
+    ab = ColorizationUNet(32, (8, 8, 8))(torch.rand(1, 1, 32, 32) * 2 - 1)
+    assert ab.abs().mean() < 0.05

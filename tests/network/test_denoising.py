@@ -125,3 +125,10 @@ def test_refuses_a_missing_level_and_no_blocks() -> None:
         tiny()(torch.zeros(1, 3, 8, 8))
     with pytest.raises(InputError, match="num_blocks=0"):
         BiasFreeUNet(3, num_blocks=0)
+
+
+def test_starts_near_the_tanh_of_its_input() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    started = DenoisingUNet(3, 32, (8, 8, 8))(image)
+    assert (started - image.tanh()).abs().mean() < 0.1

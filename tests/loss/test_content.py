@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch import Tensor
+
+from restore.loss import content
+from restore.loss.content import Perceptual, Pixels, TotalVariation, composited
+from restore.types import InputError
+
+GENERATOR = torch.Generator().manual_seed(0)
+COARSE, REFINED, TARGET = (torch.rand(3, 2, 3, 8, 8, generator=GENERATOR) * 2 - 1).unbind()
+HOLE = torch.zeros(2, 1, 8, 8)
+HOLE[0, :, :3] = 1
+
+
+def test_pixels_compare_every_stage() -> None:
+    loss = Pixels(weight=2.0, distance="l2", hole_weight=6.0, known_weight=0.5)
+    terms = loss([COARSE, REFINED], TARGET, HOLE)
+    assert list(terms) == ["l2", "coarse_l2"]
+    for stage, name in ((REFINED, "l2"), (COARSE, "coarse_l2")):
+        error = (stage - TARGET).square()
+        first = 6 * error[0, :, :3].mean() + 0.5 * error[0, :, 3:].mean()
+        torch.testing.assert_close(terms[name], 2 * torch.stack([first, 0.5 * error[1].mean()]))
+
+
+def test_roughness_counts_inside_the_hole_alone() -> None:
+    loss = TotalVariation(weight=0.5)
+    flat = torch.zeros(1, 3, 8, 8)
+    rough = flat.clone()
+    rough[..., 5:, :] = torch.rand(3, 3, 8, generator=torch.Generator().manual_seed(1))
+    hole = HOLE[:1]
+    assert loss([rough], flat, hole)["total_variation"].item() == 0
+    assert loss([rough], flat, 1 - hole)["total_variation"].item() > 0
+    assert loss([rough], flat, None)["total_variation"].item() > 0
+
+
+def test_composite_takes_no_gradient_outside_the_hole() -> None:
+    output = REFINED.clone().requires_grad_()
+    composited(output, TARGET, HOLE).sum().backward()
+    assert torch.equal(output.grad, HOLE.expand_as(output))
+
+
+@pytest.fixture
+def features(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Stands for VGG, whose weights are not at hand: the image and its double; counts its calls."""
+    calls: list[int] = []
+
+    class Doubling:
+        def __init__(self, network: str, layers: list[str]) -> None:
+            self.name = network
+
+        def __call__(self, image: Tensor) -> list[Tensor]:
+            calls.append(len(image))
+            return [image, 2 * image]
+
+    monkeypatch.setattr(content, "VGGFeatures", Doubling)
+    return calls
+
+
+def test_perceptual_and_style_share_their_features(features: list[int]) -> None:
+    loss = Perceptual(weight=3.0, style_weight=5.0)
+    output = REFINED.clone().requires_grad_()
+    terms = loss([COARSE, output], TARGET, HOLE)
+    assert len(features) == 2  # of the composite and of the target
+    difference = ((REFINED - TARGET) * HOLE).abs().flatten(1).mean(1)
+    torch.testing.assert_close(terms["perceptual"].detach(), 3 * 1.5 * difference)
+    assert terms["style"][0] > 0 and terms["style"][1] == 0
+    assert list(Perceptual(weight=1.0)([output], TARGET, None)) == ["perceptual"]
+    assert list(Perceptual(weight=0.0, style_weight=1.0)([output], TARGET, None)) == ["style"]
+
+
+def test_weights_that_mean_nothing(features: list[int]) -> None:
+    for make in (lambda: Pixels(0.0), lambda: TotalVariation(-1.0), lambda: Perceptual(0.0, 0.0)):
+        with pytest.raises(InputError, match="weight"):
+            make()

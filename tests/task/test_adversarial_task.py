@@ -1,0 +1,282 @@
+"""The alternating rule against what it should do to the weights, and every setting of it."""
+
+import copy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from players import SIZE, adversary, batches, denoiser, fit, weights
+from torch import Tensor
+from torch.nn import functional as F
+
+from restore.loss.content import Pixels
+from restore.network.patch_discriminator import PatchDiscriminator
+from restore.stream import Stream
+from restore.task.adversary import Adversary
+from restore.task.base import NonFiniteError
+from restore.types import InputError
+
+
+def test_one_update_is_a_step_of_each_player(tmp_path: Path) -> None:
+    """By hand: both gradients at the first weights, then both steps."""
+    task = denoiser(adversary=adversary(weight=0.3))
+    twin = copy.deepcopy(task)
+    fit(tmp_path, task, 4, 1)
+    batch = next(iter(batches(4)))
+    generator, judge = twin.network, twin.adversary.network  # type: ignore[union-attr]
+    fake = generator(batch["input"])
+
+    def logits(image: Tensor) -> Tensor:
+        verdict: Tensor = judge(torch.cat([image, batch["input"]], dim=1))[0]
+        return verdict
+
+    fooled = F.binary_cross_entropy_with_logits(logits(fake), torch.ones(4, 1, 3, 3))
+    loss = (fake - batch["target"]).abs().mean() + 0.3 * fooled
+    own = torch.autograd.grad(loss, list(generator.parameters()))
+    real, false = logits(batch["target"]), logits(fake.detach())
+    verdict = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
+    verdict = verdict + F.binary_cross_entropy_with_logits(false, torch.zeros_like(false))
+    other = torch.autograd.grad(verdict / 2, list(judge.parameters()))
+    for players, gradients in ((generator, own), (judge, other)):
+        for parameter, gradient in zip(players.parameters(), gradients, strict=True):
+            parameter.data -= 0.1 * gradient
+    assert (weights(task.network) - weights(generator)).abs().max() <= 1e-6
+    assert (weights(task.adversary) - weights(judge)).abs().max() <= 1e-6
+
+
+def test_without_adversary_it_is_regression(tmp_path: Path) -> None:
+    task, silent = denoiser(adversary=None), denoiser(adversary=adversary(weight=0.0))
+    silent.network.load_state_dict(task.network.state_dict())
+    fit(tmp_path, task, 4, 3)
+    fit(tmp_path, silent, 4, 3)
+    assert task.adversary is None
+    assert not any(name.startswith("adversary") for name in task.state_dict())
+    assert torch.equal(weights(task.network), weights(silent.network))
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(("every", "steps"), [(1, 1), (2, 1), (1, 2)])
+def test_updates_are_those_of_the_generator(
+    tmp_path: Path, accumulate: int, every: int, steps: int
+) -> None:
+    second = adversary(discriminator_every=every, discriminator_steps=steps)
+    task = denoiser(adversary=second, accumulate=accumulate)
+    moved = {"generator": 0, "discriminator": 0}
+    before = [weights(task.network), weights(task.adversary)]
+
+    def count(*_: Any) -> None:
+        after = [weights(task.network), weights(task.adversary)]
+        for i, name in enumerate(moved):
+            moved[name] += not torch.equal(before[i], after[i])
+            before[i] = after[i]
+
+    task.on_train_batch_end = count  # type: ignore[method-assign]
+    fit(tmp_path, task, 1, 4 * steps * accumulate)
+    assert task.updates == moved["generator"] == 4
+    assert moved["discriminator"] == 4 * steps // every
+
+
+@pytest.mark.parametrize("setting", [{}, {"input_noise": 0.2, "input_noise_updates": 9}])
+def test_accumulated_batches_are_one_large_batch(tmp_path: Path, setting: dict[str, Any]) -> None:
+    small = denoiser(adversary=adversary(r1_gamma=0.1, r1_every=2, **setting), accumulate=2)
+    large = denoiser(adversary=adversary(r1_gamma=0.1, r1_every=2, **setting))
+    fit(tmp_path, small, 4, 4)
+    fit(tmp_path, large, 8, 2)
+    assert (weights(small) - weights(large)).abs().max() <= 1e-6
+
+
+def test_clip_norm_bounds_each_player(tmp_path: Path) -> None:
+    clipped, free = (denoiser(1.0, adversary=adversary(1.0), clip_norm=c) for c in (0.01, None))
+    for task, bounded in ((clipped, True), (free, False)):
+        before = [weights(player) for player in (task.network, task.adversary)]
+        fit(tmp_path, task, 4, 1)
+        for old, player in zip(before, (task.network, task.adversary), strict=True):
+            step = (weights(player) - old).norm().item()
+            assert step == pytest.approx(0.01, rel=1e-3) if bounded else step > 0.02
+
+
+@pytest.mark.parametrize(("interval", "decays"), [("update", 4), ("epoch", 2)])
+def test_both_schedules_follow_the_interval(tmp_path: Path, interval: str, decays: int) -> None:
+    schedule = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+    second = adversary(scheduler=schedule, discriminator_every=2)
+    task = denoiser(adversary=second, scheduler=schedule, scheduler_interval=interval)
+    fit(tmp_path, task, 4, 2, max_epochs=2)
+    optimizers: Any = task.optimizers()
+    for optimizer in optimizers:
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**decays)
+
+
+def test_neither_player_gets_the_other_s_gradient() -> None:
+    task = denoiser()
+    second: Any = task.adversary
+    batch = next(iter(batches(2)))
+    fake, real, seen = task.predict(batch)[0], batch["target"], batch["input"]
+    stream = Stream(batch["index"])
+    terms = second.generator_terms(fake, real, seen, stream, 0)
+    terms["adversarial"].backward()
+    assert all(p.grad is None and p.requires_grad for p in second.parameters())
+    assert all(p.grad is not None for p in task.network.parameters())
+    task.network.zero_grad()
+    second.discriminator_terms(fake, real, seen, None, stream, 0, 0)["discriminator"].backward()
+    assert all(p.grad is None for p in task.network.parameters())
+    assert all(p.grad is not None for p in second.parameters())
+
+
+class Constant(PatchDiscriminator):
+    """Says the same logit of every patch, and keeps what it was shown."""
+
+    logit = 0.7
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        self.shown = x
+        return torch.full((len(x), 1, 4, 4), self.logit), [x]
+
+
+def constant(**settings: Any) -> Any:
+    optimizer = partial(torch.optim.SGD, lr=0.1)
+    network = partial(Constant, widths=(4,), strides=(2,))
+    return Adversary(1, 1, SIZE, network, optimizer, **settings)
+
+
+IMAGE = torch.zeros(64, 1, SIZE, SIZE)
+
+
+def judged(made: Any, hole: Tensor | None = None, updates: int = 0, turn: int = 0) -> Any:
+    stream = Stream(torch.arange(64))
+    return made.discriminator_terms(IMAGE + 1, IMAGE, IMAGE, hole, stream, updates, turn)
+
+
+def test_labels_are_smoothed_on_one_side_or_both() -> None:
+    expected = [
+        ({}, 1.0, 0.0),
+        ({"real_label": 0.9}, 0.9, 0.0),
+        ({"real_label": 0.9, "fake_label": 0.2}, 0.9, 0.2),
+    ]
+    for settings, real, fake in expected:
+        loss = judged(constant(loss="least_squares", **settings))["discriminator"]
+        assert loss.item() == pytest.approx(((0.7 - real) ** 2 + (0.7 - fake) ** 2) / 2)
+
+
+def test_jitter_draws_labels_between_its_bounds() -> None:
+    """E (0.7 - u)^2 for u ~ U(0.5, 1) is (0.3^3 + 0.2^3) / (3 * 0.5)."""
+    loss = judged(constant(loss="least_squares", real_label=[0.5, 1.0]))["discriminator"]
+    expected = ((0.3**3 + 0.2**3) / 1.5 + 0.7**2) / 2
+    assert loss.item() == pytest.approx(expected, rel=0.02)
+    fixed = constant(loss="least_squares", real_label=[0.5, 0.5])
+    assert judged(fixed)["discriminator"].item() == pytest.approx((0.2**2 + 0.7**2) / 2)
+
+
+def test_noise_on_what_is_judged_decays() -> None:
+    made = constant(input_noise=0.5, input_noise_updates=100)
+    for updates, level in ((0, 0.5), (50, 0.25), (100, 0.0), (200, 0.0)):
+        judged(made, updates=updates)
+        image, condition = made.network.shown.chunk(2, dim=1)
+        assert (image - 1).std().item() == pytest.approx(level, rel=0.05)
+        assert torch.equal(condition, IMAGE)
+
+
+def test_known_patches_of_fakes_count_as_real() -> None:
+    hole = torch.zeros(64, 1, SIZE, SIZE)
+    hole[:, :, : SIZE // 2] = 1
+    terms = judged(constant(loss="least_squares", known_as_real=True), hole)
+    expected = (0.3**2 + (0.3**2 + 0.7**2) / 2) / 2
+    assert terms["discriminator"].item() == pytest.approx(expected)
+
+
+def test_unconditional_adversary_sees_the_image_alone() -> None:
+    made = constant(conditional=False)
+    judged(made)
+    assert made.network.shown.shape[1] == 1
+
+
+def test_r1_is_lazy_and_keeps_its_strength() -> None:
+    """Of a linear judge the gradient is the same everywhere."""
+    made: Any = adversary(r1_gamma=2.0, r1_every=4)(
+        image_channels=1, condition_channels=1, image_size=SIZE
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = [judged(made, turn=turn) for turn in range(5)]
+    assert [("r1" in one) for one in terms] == [True, False, False, False, True]
+    assert terms[0]["r1"].dtype == torch.float32
+    image = IMAGE.clone().requires_grad_()
+    logits = made.network(torch.cat([image, IMAGE], dim=1))[0]
+    (gradient,) = torch.autograd.grad(logits.sum(), image)
+    expected = 2.0 * 4 * gradient.square().sum() / len(IMAGE) / 2
+    torch.testing.assert_close(terms[0]["r1"], expected)
+
+
+def test_feature_matching_is_zero_for_equal_images() -> None:
+    made = constant(feature_matching=10.0)
+    stream = Stream(torch.arange(64))
+    same = made.generator_terms(IMAGE, IMAGE, IMAGE, stream, 0)
+    other = made.generator_terms(IMAGE + 1, IMAGE, IMAGE, stream, 0)
+    assert same["feature_matching"].item() == 0
+    assert other["feature_matching"].item() == pytest.approx(10 * 0.5)  # half the channels differ
+
+
+@pytest.mark.parametrize("culprit", ["l1", "discriminator", "adversarial"])
+def test_a_term_that_is_not_finite_is_named_with_its_update(tmp_path: Path, culprit: str) -> None:
+    task = denoiser()
+
+    class Poison(Pixels):
+        def __call__(self, *args: Any) -> dict[str, Tensor]:
+            terms = super().__call__(*args)
+            return {"l1": terms["l1"] * (torch.nan if task.updates == 2 else 1)}
+
+    if culprit == "l1":
+        task.content["pixels"] = Poison()
+    else:
+        second: Any = task.adversary
+        method = "generator_terms" if culprit == "adversarial" else "discriminator_terms"
+        honest = getattr(second, method)
+
+        def poisoned(*args: Any, **named: Any) -> dict[str, Tensor]:
+            terms: dict[str, Tensor] = honest(*args, **named)
+            return {**terms, culprit: terms[culprit] * (torch.nan if task.updates == 2 else 1)}
+
+        setattr(second, method, poisoned)
+    with pytest.raises(NonFiniteError, match=f"loss term {culprit} is nan at update 2"):
+        fit(tmp_path, task, 4, 4)
+
+
+def test_bf16_keeps_losses_and_weights_in_float32(tmp_path: Path) -> None:
+    task = denoiser(adversary=adversary(r1_gamma=1.0, feature_matching=1.0))
+    fit(tmp_path, task, 4, 3, precision="bf16-mixed")
+    assert {p.dtype for p in task.parameters()} == {torch.float32}
+    assert torch.isfinite(weights(task)).all()
+
+
+def test_validation_knows_content_losses_alone() -> None:
+    batch = next(iter(batches(4)))
+    assert list(denoiser().losses(batch, None)) == ["l1"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"discriminator_every": 2, "discriminator_steps": 2}, "exclude each other"),
+        ({"discriminator_every": 0}, "discriminator_every=0"),
+        ({"weight": -1.0}, "weight=-1.0"),
+        ({"r1_gamma": -0.1}, "r1_gamma=-0.1"),
+        ({"r1_every": 0}, "r1_every=0"),
+        ({"real_label": 1.1}, "real_label=1.1"),
+        ({"fake_label": [0.5, 0.1]}, "fake_label="),
+        ({"input_noise_updates": 0}, "input_noise_updates=0"),
+    ],
+)
+def test_impossible_settings(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        denoiser(adversary=adversary(**setting))
+
+
+def test_patches_too_small_for_the_discriminator() -> None:
+    network = partial(PatchDiscriminator, widths=(4,) * 4, strides=(2,) * 4)
+    with pytest.raises(InputError, match="patches of 8 px are too small"):
+        denoiser(adversary=partial(adversary(), network=network))
+
+
+def test_no_loss_at_all() -> None:
+    with pytest.raises(InputError, match="loss=l1"):
+        denoiser(loss={"pixels": None})

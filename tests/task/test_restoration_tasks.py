@@ -1,0 +1,162 @@
+"""What is peculiar to the three tasks: inputs, what is judged, what is restored."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from players import Generator, adversary, trainer, weights
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from restore.degradation.gray import Gray
+from restore.degradation.mask import Box, Half, Mask
+from restore.degradation.noise import Gaussian
+from restore.image import lab_from_rgb, rgb_from_lab
+from restore.loss.content import Pixels, TotalVariation
+from restore.network.bias_free import BiasFreeUNet
+from restore.network.colorization import ColorizationUNet
+from restore.network.inpainting import InpaintingGenerator
+from restore.task.colorization import Colorizer
+from restore.task.denoising import Denoiser
+from restore.task.inpainting import InpaintingGAN
+from restore.types import Batch, Facts, InputError
+
+SGD = partial(torch.optim.SGD, lr=0.1)
+RGB = Facts(image_channels=3, input_channels=3, image_size=16, num_classes=None)
+LIGHTNESS = Facts(image_channels=3, input_channels=1, image_size=16, num_classes=None)
+LOSS = {"pixels": Pixels()}
+
+
+def batch(degradation: Any, size: int = 16) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    target = rgb_from_lab(torch.rand(2, 3, size, size, generator=generator) * 0.6 - 0.3)
+    index = torch.arange(2)
+    return cast(Batch, {**degradation(target, index), "index": index, "name": ["a", "b"]})
+
+
+def inpainting(**settings: Any) -> InpaintingGAN:
+    return InpaintingGAN(RGB, partial(InpaintingGenerator, width=4), SGD, LOSS, **settings)
+
+
+def colorizer(facts: Facts = LIGHTNESS, **settings: Any) -> Colorizer:
+    network = partial(ColorizationUNet, widths=(4, 4, 4, 4))
+    return Colorizer(facts, network, SGD, **{"loss": LOSS, **settings})
+
+
+def denoiser(network: Any = Generator, **settings: Any) -> Denoiser:
+    return Denoiser(RGB, network, SGD, LOSS, **settings)
+
+
+def test_known_pixels_stay_bit_for_bit() -> None:
+    given = batch(Mask(Box(size=7)))
+    restored = inpainting().restore(given, num_samples=3)
+    assert restored.shape == (2, 3, 3, 16, 16)
+    known = (given["hole"] == 0).expand_as(given["target"])
+    for sample in range(3):
+        assert torch.equal(restored[:, sample][known], given["target"][known])
+    assert not torch.equal(restored[:, 0][~known], given["input"][~known])
+
+
+def test_inpainting_compares_both_stages_and_judges_the_composite() -> None:
+    task, given = inpainting(adversary=adversary()), batch(Mask(Half("right")))
+    coarse, refined = task.predict(given)
+    terms = task.losses(given, 0)
+    assert list(terms) == ["l1", "coarse_l1"]
+    halves = (refined - given["target"]).abs().mean(dim=(0, 1, 2))
+    torch.testing.assert_close(terms["l1"], halves[:8].mean() + halves[8:].mean())
+    judged = task.judged((coarse, refined), given)
+    assert torch.equal(judged[..., :8], given["target"][..., :8])
+    assert torch.equal(judged[..., 8:], refined[..., 8:])
+    assert torch.equal(task.condition(given), given["hole"])
+
+
+@pytest.mark.parametrize("size", [16, 21])
+def test_colorizer_keeps_the_lightness(size: int) -> None:
+    given = batch(Gray(), size)
+    restored = colorizer().restore(given, num_samples=2)
+    assert restored.shape == (2, 2, 3, size, size)
+    # Of colours inside the cube of sRGB: elsewhere clipping moves the lightness.
+    inside = (restored[:, 0].abs() < 1).all(dim=1)
+    assert inside.float().mean() > 0.5
+    lightness = lab_from_rgb(restored[:, 0])[:, 0]
+    assert (lightness - given["input"][:, 0])[inside].abs().max() < 1e-3
+
+
+def test_colorizer_is_taught_ab() -> None:
+    task, given = colorizer(adversary=adversary()), batch(Gray())
+    whole = torch.cat([task.condition(given), task.truth(given)], dim=1)
+    torch.testing.assert_close(rgb_from_lab(whole), given["target"], atol=1e-4, rtol=0)
+    terms = task.losses(given, 0)
+    torch.testing.assert_close(
+        terms["l1"], (task.predict(given)[0] - task.truth(given)).abs().mean()
+    )
+
+
+class Tint(nn.Module):
+    """Paints everything one colour, and keeps the size it saw."""
+
+    def forward(self, lightness: Tensor) -> Tensor:
+        self.size = lightness.shape[-2:]
+        return torch.full((len(lightness), 2, *self.size), 0.1)
+
+
+@pytest.mark.parametrize(("size", "seen"), [(None, 40), (40, 40), (10, 10), (100, 40)])
+def test_colour_is_predicted_small_and_recombined_with_full_lightness(
+    size: int | None, seen: int
+) -> None:
+    task, given = colorizer(size=size), batch(Gray(), 40)
+    tint = Tint()
+    task.network = tint
+    restored = task.restore(given)[:, 0]
+    assert tint.size == (seen, seen)
+    expected = torch.cat([given["input"], torch.full((2, 2, 40, 40), 0.1)], dim=1)
+    torch.testing.assert_close(restored, rgb_from_lab(expected))
+
+
+def test_denoiser_gives_its_network_the_noise_level() -> None:
+    task, given = denoiser(partial(BiasFreeUNet, widths=(4,))), batch(Gaussian([5.0, 55.0]))
+    assert isinstance(task.network, BiasFreeUNet)
+    expected = task.network(given["input"], given["sigma"])
+    assert torch.equal(task.restore(given)[:, 0], expected)
+    assert torch.equal(task.condition(given), given["input"])
+
+
+def test_check_restores_one_sample_before_work_starts() -> None:
+    unnamed = batch(Gaussian(25.0))
+    del unnamed["sigma"]
+    with pytest.raises(InputError, match="noise_map=false"):
+        denoiser(partial(BiasFreeUNet, widths=(4,))).check(unnamed)
+    with pytest.raises(InputError, match="use a degradation with a mask"):
+        inpainting().check(batch(Gaussian(25.0)))
+    task = denoiser().train()
+    task.check(batch(Gaussian(25.0)))
+    assert task.training
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: colorizer(RGB), "degradation=gray"),
+        (lambda: colorizer(size=0), "task.size=0"),
+        (lambda: colorizer(loss={"smooth": TotalVariation()}), "task.loss.smooth"),
+        (lambda: Denoiser(LIGHTNESS, Generator, SGD, LOSS), "leaves 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "degradation"),
+    [(inpainting, Mask(Half("right"))), (colorizer, Gray()), (denoiser, Gaussian(25.0))],
+)
+def test_both_players_of_every_task_learn(tmp_path: Path, make: Any, degradation: Any) -> None:
+    task = make(adversary=adversary())
+    before = [weights(task.network), weights(task.adversary)]
+    loader: DataLoader[Any] = DataLoader([batch(degradation)], batch_size=None)  # type: ignore[list-item]
+    trainer(tmp_path).fit(task, loader)
+    assert not torch.equal(weights(task.network), before[0])
+    assert not torch.equal(weights(task.adversary), before[1])

@@ -1,0 +1,109 @@
+"""The restoration experiments through their command line: smoke, two processes, what is learned."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from entry import Command
+from test_train import child
+
+PHOTOS = ("inpaint_photos", "colorize_photos", "denoise_photos")
+FILES = ("inpaint_flowers", "colorize_flowers", "denoise_bsds", "denoise_bsds_psnr")
+BENCHMARK = {
+    "inpaint_photos": "photos_masks",
+    "colorize_photos": "photos_gray",
+    "denoise_photos": "photos_sigma25",
+}
+SMALL = {
+    "inpaint_photos": ["task.network.width=4"],
+    "colorize_photos": ["task.network.widths=[8,8,8]"],
+    "denoise_photos": ["task.network.widths=[8,8,8]"],
+}
+PLAIN = ("+trainer.enable_progress_bar=false", "~callback.progress")
+
+
+def smoke(command: Command, folder: Path, experiment: str, *settings: str) -> dict[str, Any]:
+    arguments = (f"experiment={experiment}", "debug=smoke", f"hydra.run.dir={folder}", *settings)
+    ended = command(*arguments, *PLAIN)
+    assert ended.code == 0, ended.err
+    for name in ("best.ckpt", "last.ckpt"):
+        assert (folder / "checkpoints" / name).stat().st_size > 0
+    assert (folder / "samples" / "last.png").stat().st_size > 0
+    assert "train/loss" in (folder / "metrics.csv").read_text()
+    record: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    assert record["training"]["updates"] == 2
+    return record
+
+
+@pytest.mark.parametrize("experiment", PHOTOS)
+def test_smoke_of_a_gan(command: Command, tmp_path: Path, experiment: str) -> None:
+    record = smoke(command, tmp_path / "run", experiment, *SMALL[experiment])
+    (measured,) = record["evaluation"]
+    assert measured["benchmark"] == BENCHMARK[experiment]
+    assert measured["metrics"]["psnr"] > 0
+    logged = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/adversarial", "train/discriminator", "train/l1", "val/l1"} <= set(logged)
+
+
+@pytest.mark.parametrize("experiment", PHOTOS)
+def test_smoke_of_its_regression(command: Command, tmp_path: Path, experiment: str) -> None:
+    smoke(command, tmp_path / "run", f"{experiment}_regression", *SMALL[experiment])
+    logged = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert not any("adversarial" in name or "discriminator" in name for name in logged)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("experiment", [*FILES, *(f"{name}_regression" for name in FILES[:3])])
+def test_smoke_on_files(command: Command, tmp_path: Path, experiment: str) -> None:
+    smoke(command, tmp_path / "run", experiment)
+
+
+def test_adversary_null_on_the_command_line_is_regression(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    smoke(command, folder, "denoise_photos", "adversary=null", *SMALL["denoise_photos"])
+    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert not any(name.startswith("adversary") for name in state)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    state: dict[str, torch.Tensor] = content["state_dict"]
+    return state
+
+
+# Adam turns rounding errors of tiny gradients into whole steps; plain descent does not.
+DESCENT = [
+    setting
+    for player in ("task.optimizer", "task.adversary.optimizer")
+    for setting in (f"{player}._target_=torch.optim.SGD", f"~{player}.betas", f"{player}.lr=0.01")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", [pytest.param(PHOTOS[0], marks=pytest.mark.ci), *PHOTOS[1:]])
+def test_two_processes_are_one_with_twice_the_batch(
+    command: Command, tmp_path: Path, environment: dict[str, str], experiment: str
+) -> None:
+    shared = [f"experiment={experiment}", "max_updates=3", *DESCENT, *SMALL[experiment]]
+    shared += [f"~benchmark.{BENCHMARK[experiment]}", "trainer.precision=32-true", *PLAIN]
+    shared += ["trainer.limit_val_batches=1"]
+    ended = command(*shared, "data.batch_size=8", f"hydra.run.dir={tmp_path / 'one'}")
+    assert ended.code == 0, ended.err
+    two = [*shared, "trainer=ddp_cpu", "data.batch_size=4", f"hydra.run.dir={tmp_path / 'two'}"]
+    both = child(two, tmp_path, environment, tiny=())
+    assert both.returncode == 0, both.stderr
+    one, two_weights = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert any(name.startswith("adversary") for name in one)
+    for name, value in one.items():
+        assert (value - two_weights[name]).abs().max() <= 1e-5, name
+
+
+def test_plain_ddp_is_refused_for_two_players(command: Command, tmp_path: Path) -> None:
+    settings = ("experiment=denoise_photos", "trainer=ddp_cpu", "trainer.strategy=ddp")
+    ended = command(*settings, f"hydra.run.dir={tmp_path / 'run'}")
+    assert ended.code == 2
+    assert "ddp_find_unused_parameters_true" in ended.err
+    assert not (tmp_path / "run").exists()
