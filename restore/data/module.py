@@ -1,22 +1,25 @@
 """The one LightningDataModule: a source, framed in the loader, degraded on the device."""
 
+import hashlib
+import signal
 from collections.abc import Callable
-from typing import Literal, TypedDict, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
+from restore.data.augmentation import Augmentation
 from restore.data.framing import Framing
 from restore.data.order import EvalOrder, TrainOrder
+from restore.data.samples import Raw, Samples, collate
 from restore.data.source import Source, Split, data_root
-from restore.degradation.contract import Degradation
+from restore.degradation.composition import Curriculum
+from restore.degradation.contract import Degradation, Degraded
 from restore.image import from_uint8
-from restore.stream import Stream, fold
 from restore.types import Batch, Facts, InputError
 
-_FLIP = -4
 _SPLITS: dict[str | None, tuple[Split, ...]] = {
     None: ("train", "val", "test"),
     "fit": ("train", "val"),
@@ -26,53 +29,15 @@ _SPLITS: dict[str | None, tuple[Split, ...]] = {
 }
 
 
-class Raw(TypedDict):
-    """A batch as the loader hands it over, or one sample of it without the first axis."""
-
-    image: Tensor  # [B, C, H, W] uint8
-    label: Tensor | None  # [B] int64
-    index: Tensor  # [B] int64
-    seed: Tensor  # [B] int64
-    name: list[str]
-
-
-class Samples(Dataset[Raw]):
-    """A split as batches of one, by (index, seed); sample i is photo i // repeat."""
-
-    def __init__(
-        self, source: Source, framing: Framing, num_photos: int, repeat: int, flip: bool
-    ) -> None:
-        self.source, self.framing = source, framing
-        self.num_photos, self.repeat, self.flip = num_photos, repeat, flip
-
-    def __len__(self) -> int:
-        return self.num_photos * self.repeat
-
-    def __getitem__(self, key: tuple[int, int] | int) -> Raw:
-        # Lightning's overfit_batches puts plain indices in the place of our order.
-        index, seed = (key, key) if isinstance(key, int) else key
-        item = self.source[index // self.repeat]
-        seeds = torch.tensor([seed])
-        image = self.framing(item.image, seed)
-        if self.flip and Stream(fold(seeds, _FLIP)).integers(0, 2):
-            image = image.flip(-1)
-        return Raw(
-            image=image[None],
-            label=None if item.label is None else torch.tensor([item.label]),
-            index=torch.tensor([index]),
-            seed=seeds,
-            name=[item.name],
-        )
-
-
 class DataModule(LightningDataModule):
     """Batches of any source under any degradation.
 
     Training seeds are fold(seed, epoch, index); those of validation and test depend on seed and
     index alone, so that their corruptions are frozen for ever. Per process: `batch_size` and
     `num_workers`. `limit` keeps the first photos of validation and test. Every photo gives
-    `repeat` samples there and `train_repeat` samples per epoch of training. The trainer must run
-    with use_distributed_sampler=False.
+    `repeat` samples there and `train_repeat` samples per epoch of training, where alone `flip`,
+    `rotate` and `brightness` act (see Augmentation). The trainer must run with
+    use_distributed_sampler=False.
     """
 
     def __init__(
@@ -89,6 +54,8 @@ class DataModule(LightningDataModule):
         repeat: int = 1,
         train_repeat: int = 1,
         flip: bool = False,
+        rotate: bool = False,
+        brightness: float = 0.0,
     ) -> None:
         super().__init__()
         _check_least(1, batch_size=batch_size, repeat=repeat, train_repeat=train_repeat)
@@ -96,12 +63,16 @@ class DataModule(LightningDataModule):
         _check_least(0, num_workers=num_workers, seed=seed)
         if seed >= 2**31:
             raise InputError(f"data.seed must be below 2^31, got {seed}")
+        if rotate and train_framing.size is None:
+            raise InputError("data.rotate=true needs square images: set a data.train_framing.size")
         self.source, self.degradation = source, degradation
         self.train_framing, self.eval_framing = train_framing, eval_framing
         self.batch_size, self.num_workers = batch_size, num_workers
         self.root, self.seed, self.limit = root, seed, limit
-        self.repeat, self.train_repeat, self.flip = repeat, train_repeat, flip
+        self.repeat, self.train_repeat = repeat, train_repeat
+        self.augmentation = Augmentation(flip, rotate, brightness)
         self._sources: dict[Split, Source] = {}
+        self._epoch = self._start = 0
 
     @property
     def facts(self) -> Facts:
@@ -127,10 +98,11 @@ class DataModule(LightningDataModule):
         if num_photos == 0:
             raise InputError(f"the {split} split of the data is empty")
         if split == "train":
-            return Samples(source, self.train_framing, num_photos, self.train_repeat, self.flip)
+            frame, augment = self.train_framing, self.augmentation
+            return Samples(source, frame, num_photos, self.train_repeat, augment)
         if self.limit is not None:
             num_photos = min(num_photos, self.limit)
-        return Samples(source, self.eval_framing, num_photos, self.repeat, flip=False)
+        return Samples(source, self.eval_framing, num_photos, self.repeat)
 
     def setup(self, stage: str | None = None) -> None:
         for split in _SPLITS[stage]:
@@ -152,8 +124,27 @@ class DataModule(LightningDataModule):
         samples = self.samples("train")
         rank, world = self._process()
         self._check_batch(len(samples) // world)
-        order = TrainOrder(len(samples), self.seed, rank=rank, world=world)
+        order = TrainOrder(
+            len(samples), self.seed, rank=rank, world=world, epoch=self._epoch, start=self._start
+        )
         return self._loader(samples, order, drop_last=True)
+
+    def go_to(self, epoch: int, start: int) -> None:
+        """Lets training begin in that epoch, behind the first `start` samples of each process."""
+        self._epoch, self._start = epoch, start
+
+    def fingerprint(self) -> dict[str, int | str]:
+        """Photos per split, and a digest of names and pixels of 16 spread over the training split.
+
+        Differs, with near certainty, where a run would not see the same data again.
+        """
+        train = self.samples("train")
+        digest = hashlib.sha256()
+        for k in range(16):
+            item = train.source[k * train.num_photos // 16]
+            digest.update(item.name.encode() + item.image.contiguous().numpy().tobytes())
+        val = self.samples("val")
+        return {"train": train.num_photos, "val": val.num_photos, "digest": digest.hexdigest()}
 
     def val_dataloader(self) -> DataLoader[Raw]:
         return self._eval_loader("val")
@@ -161,16 +152,25 @@ class DataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Raw]:
         return self._eval_loader("test")
 
-    def to_batch(self, raw: Raw) -> Batch:
-        """Scale to [-1, 1] and degrade, on the device of `raw`."""
-        degraded = self.degradation(from_uint8(raw["image"]), raw["seed"])
+    def to_batch(self, raw: Raw, updates: int | None = None) -> Batch:
+        """Scale to [-1, 1] and degrade, on the device of `raw`.
+
+        updates: of training so far, where a curriculum stands; None means its end.
+        """
+        degrade: Callable[[Tensor, Tensor], Degraded] = self.degradation
+        if updates is not None and isinstance(self.degradation, Curriculum):
+            degrade = self.degradation.at(updates)
+        degraded = degrade(from_uint8(raw["image"]), raw["seed"])
         batch = cast(Batch, {**degraded, "index": raw["index"], "name": raw["name"]})
         if raw["label"] is not None:
             batch["label"] = raw["label"]
         return batch
 
     def on_after_batch_transfer(self, batch: Raw, dataloader_idx: int) -> Batch:
-        return self.to_batch(batch)
+        trainer = self.trainer
+        if trainer is None or not trainer.training or not isinstance(self.degradation, Curriculum):
+            return self.to_batch(batch)
+        return self.to_batch(batch, cast(Any, trainer.lightning_module).updates)
 
     def _eval_loader(self, split: Literal["val", "test"]) -> DataLoader[Raw]:
         samples = self.samples(split)
@@ -186,9 +186,10 @@ class DataModule(LightningDataModule):
             batch_size=self.batch_size,
             sampler=order,
             num_workers=self.num_workers,
-            collate_fn=_collate,
+            collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
+            worker_init_fn=_leave_signals_to_the_trainer,
             persistent_workers=self.num_workers > 0,
             # Without one of its own the loader draws from the global generator at every epoch.
             generator=torch.Generator(),
@@ -208,21 +209,11 @@ class DataModule(LightningDataModule):
             )
 
 
-def _collate(samples: list[Raw]) -> Raw:
-    sizes = sorted({tuple(sample["image"].shape[-2:]) for sample in samples})
-    if len(sizes) > 1:
-        raise InputError(
-            f"images of different sizes in one batch ({sizes[0]} and {sizes[-1]}): "
-            "set data.batch_size=1 or a framing of fixed size"
-        )
-    labels = [sample["label"] for sample in samples if sample["label"] is not None]
-    return Raw(
-        image=torch.cat([sample["image"] for sample in samples]),
-        label=torch.cat(labels) if labels else None,
-        index=torch.cat([sample["index"] for sample in samples]),
-        seed=torch.cat([sample["seed"] for sample in samples]),
-        name=[name for sample in samples for name in sample["name"]],
-    )
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """A scheduler signals all processes of a group, and a training without its workers can save
+    nothing. Workers end when the trainer does."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _check_least(least: int, **settings: int) -> None:

@@ -16,7 +16,8 @@ class TrainOrder(Sampler[tuple[int, int]]):
 
     The order is f(seed, epoch) and a sample's seed is fold(seed, epoch, index), whatever the
     number of processes. All processes get equally many: the tail of the order is left out.
-    `start` samples of this process are left out of epoch `epoch` alone, to go on within it.
+    `start` samples of this process are left out of epoch `epoch` alone, to go on within it; the
+    length is that of a whole epoch, by which Lightning finds its end.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class TrainOrder(Sampler[tuple[int, int]]):
             self.epoch, self.start = epoch, 0
 
     def __len__(self) -> int:
-        return max(self.length // self.world - self.start, 0)
+        return self.length // self.world
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         index = torch.arange(self.length)

@@ -7,12 +7,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from restore.degradation.choice import Choice
 from restore.degradation.contract import Degraded
 from restore.stream import Stream, fold
 from restore.types import InputError
 
 Shape = Callable[[Tensor, int, int], Tensor]
+THINNEST = math.sqrt(0.5)  # pixels; a brush of a smaller radius may miss every pixel centre
 _CHOICE = -2
+_PAINTED = 2**22  # pixels of all segments that are painted at once
 
 
 class Mask:
@@ -137,51 +140,30 @@ class Strokes:
         drawn = torch.arange(self.max_strokes, device=seeds.device) < num_strokes[:, None]
         num_vertices = stream.integers(1, self.max_vertices + 1, self.max_strokes)
         radius = stream.uniform(self.max_strokes) * (self.max_width * min(height, width) / 2)
-        radius = radius.clamp(min=math.sqrt(0.5))  # a thinner brush may miss every pixel centre
         points = self._points(stream, height, width)
-        hole = torch.zeros(len(seeds), height, width, dtype=torch.bool, device=seeds.device)
-        for vertex in range(self.max_vertices):
-            near = _distance(points[:, :, vertex], points[:, :, vertex + 1], height, width)
-            segment = (drawn & (vertex < num_vertices))[:, :, None, None]
-            hole |= (segment & (near <= radius[:, :, None, None])).any(dim=1)
-        return hole[:, None].float()
+        vertex = torch.arange(self.max_vertices, device=seeds.device)
+        used = drawn[:, :, None] & (vertex < num_vertices[:, :, None])
+        brush = torch.where(used, radius.clamp(min=THINNEST)[:, :, None], -1.0)
+        return paint(points, brush, height, width)
 
     def _points(self, stream: Stream, height: int, width: int) -> Tensor:
         """Vertices (row, column) of all strokes, [B, strokes, vertices + 1, 2]."""
         shape = (self.max_strokes, self.max_vertices)
-        limit = torch.tensor([height - 1.0, width - 1.0], device=stream.seeds.device)
-        point = stream.uniform(self.max_strokes, 2) * limit
+        start = stream.uniform(self.max_strokes, 2)
         angle = stream.uniform(*shape, high=self.max_angle)
         angle[:, :, ::2] = 2 * math.pi - angle[:, :, ::2]
         length = stream.uniform(*shape, high=self.max_length * min(height, width))
-        step = torch.stack([length * angle.cos(), length * angle.sin()], dim=-1)
-        points = [point]
-        for vertex in range(self.max_vertices):
-            points.append(
-                (points[-1] + step[:, :, vertex]).clamp(min=torch.zeros_like(limit), max=limit)
-            )
-        return torch.stack(points, dim=2)
+        return trace(start, angle, length, height, width)
 
 
 class Mixture:
     """Each sample takes one of the shapes, drawn by weight (equal weights where none are given)."""
 
     def __init__(self, shapes: list[Shape], weights: list[float] | None = None) -> None:
-        weights = [1.0] * len(shapes) if weights is None else weights
-        if not shapes or len(weights) != len(shapes):
-            raise InputError(
-                f"a mixture takes as many weights as shapes, got {len(weights)} and {len(shapes)}"
-            )
-        if min(weights) < 0 or sum(weights) == 0:
-            raise InputError(f"mixture weights must be >= 0 and not all 0, got {weights}")
-        self.shapes = shapes
-        self.shares = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+        self.shapes, self.choice = shapes, Choice(len(shapes), weights)
 
     def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
-        bounds = self.shares.cumsum(0)[:-1].to(seeds.device)
-        choice = torch.bucketize(
-            Stream(fold(seeds, _CHOICE)).uniform().double(), bounds, right=True
-        )
+        choice = self.choice(fold(seeds, _CHOICE))
         hole = torch.empty(len(seeds), 1, height, width, device=seeds.device)
         for number, shape in enumerate(self.shapes):
             chosen = choice == number
@@ -190,13 +172,45 @@ class Mixture:
         return hole
 
 
+def trace(start: Tensor, angle: Tensor, length: Tensor, height: int, width: int) -> Tensor:
+    """Vertices (row, column) [B, S, V + 1, 2] of chains of V steps, kept inside the image.
+
+    start: [B, S, 2] in [0, 1), shares of the image; angle, length: [B, S, V], radians and pixels.
+    """
+    limit = torch.tensor([height - 1.0, width - 1.0], device=start.device)
+    step = torch.stack([length * angle.cos(), length * angle.sin()], dim=-1)
+    points = [start * limit]
+    for vertex in range(angle.shape[2]):
+        points.append(
+            (points[-1] + step[:, :, vertex]).clamp(min=torch.zeros_like(limit), max=limit)
+        )
+    return torch.stack(points, dim=2)
+
+
+def paint(points: Tensor, radius: Tensor, height: int, width: int) -> Tensor:
+    """Hole [B, 1, H, W] of all pixels within `radius` of the segments of chains.
+
+    points: vertices [B, S, V + 1, 2]; radius: pixels [B, S, V], negative where nothing is painted.
+    """
+    sample, stroke, vertex = (radius >= 0).nonzero(as_tuple=True)
+    start, stop = points[sample, stroke, vertex], points[sample, stroke, vertex + 1]
+    reach = radius[sample, stroke, vertex][:, None, None]
+    hits = torch.zeros(len(points), height, width, dtype=torch.int32, device=points.device)
+    at_once = max(1, _PAINTED // (height * width))
+    for first in range(0, len(sample), at_once):
+        some = slice(first, first + at_once)
+        near = _distance(start[some], stop[some], height, width) <= reach[some]
+        hits.index_add_(0, sample[some], near.int())
+    return (hits > 0)[:, None].float()
+
+
 def _distance(start: Tensor, stop: Tensor, height: int, width: int) -> Tensor:
-    """From every pixel centre to the segments start - stop [B, S, 2], in pixels, [B, S, H, W]."""
+    """From every pixel centre to the segments start - stop [N, 2], in pixels, [N, H, W]."""
     row = torch.arange(height, device=start.device)[:, None]
     column = torch.arange(width, device=start.device)[None, :]
-    start_row, start_column = start[..., 0, None, None], start[..., 1, None, None]
+    start_row, start_column = start[:, 0, None, None], start[:, 1, None, None]
     run = (stop - start)[..., None, None]
-    run_row, run_column = run[:, :, 0], run[:, :, 1]
+    run_row, run_column = run[:, 0], run[:, 1]
     down, right = row - start_row, column - start_column
     squared = (run_row**2 + run_column**2).clamp(min=1e-12)
     along = ((down * run_row + right * run_column) / squared).clamp(0, 1)

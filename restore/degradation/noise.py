@@ -16,14 +16,15 @@ class Gaussian:
     """White Gaussian noise of standard deviation `sigma` in grey levels of 255.
 
     A list [low, high] draws each sample's sigma uniformly between the two. The input is neither
-    clipped nor quantised.
+    clipped nor quantised. blind: the batch does not state the level.
     """
 
-    def __init__(self, sigma: float | list[float]) -> None:
+    def __init__(self, sigma: float | list[float], blind: bool = False) -> None:
         bounds = list(sigma) if isinstance(sigma, (list, tuple)) else [sigma, sigma]
         if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] < math.inf:
             raise InputError(f"noise sigma must be a level >= 0 or [low, high], got {sigma}")
         self.low, self.high = bounds
+        self.blind = blind
 
     def input_channels(self, image_channels: int) -> int:
         return image_channels
@@ -33,7 +34,8 @@ class Gaussian:
         noise = stream.normal(*target.shape[1:])
         sigma = stream.uniform(low=self.low, high=self.high) / 127.5
         degraded = target + sigma[:, None, None, None] * noise
-        return Degraded(target=target, input=degraded.to(target.dtype), sigma=sigma)
+        made = Degraded(target=target, input=degraded.to(target.dtype))
+        return made if self.blind else Degraded(**made, sigma=sigma)
 
 
 class KAIRNoise:

@@ -15,8 +15,9 @@ from restore.metric.base import Metric
 from restore.metric.distribution import DistributionMetric
 from restore.types import Facts, InputError
 
-# What changes how fast a benchmark runs, or where its files lie, but not what it measures.
-_INCIDENTAL = {"root", "batch_size", "num_workers"}
+# What changes how fast a benchmark runs, where its files lie or how a training on its data goes,
+# but not what it measures.
+_INCIDENTAL = {"root", "batch_size", "num_workers", "rotate", "brightness"}
 SLOW = 500  # network calls an image
 _PROBE = 32  # pixels of the side on which a method is tried out before work starts
 
@@ -122,7 +123,8 @@ def affordable(config: dict[str, Any], num_calls: int) -> dict[str, Any]:
 def fingerprint(config: Mapping[str, Any], *without: str) -> str:
     """Twelve hex digits that identify data, degradation, metrics and protocol of a benchmark.
 
-    Where its files lie, batch_size and num_workers do not count, nor the top-level keys `without`.
+    Where its files lie, batch_size, num_workers, rotate and brightness do not count, nor the
+    top-level keys `without`.
     """
 
     def essential(node: Any) -> Any:

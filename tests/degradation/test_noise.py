@@ -63,3 +63,9 @@ def test_levels_are_checked(sigma: float | list[float]) -> None:
 
 def test_input_channels() -> None:
     assert Gaussian(25.0).input_channels(3) == 3
+
+
+def test_blind_noise_is_the_same_noise_without_its_level() -> None:
+    blind = Gaussian([5.0, 50.0], blind=True)(TARGET, SEEDS)
+    assert set(blind) == {"target", "input"}
+    assert torch.equal(blind["input"], Gaussian([5.0, 50.0])(TARGET, SEEDS)["input"])

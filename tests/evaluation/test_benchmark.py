@@ -55,9 +55,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.batch_size", 1),
         ("data.num_workers", 2),
         ("data.source.root", "/elsewhere"),
+        ("data.rotate", True),
+        ("data.brightness", 0.2),
     ],
 )
-def test_fingerprint_is_blind_to_place_and_speed(path: str, value: Any) -> None:
+def test_fingerprint_is_blind_to_place_speed_and_augmentation(path: str, value: Any) -> None:
     assert fingerprint(changed(path, value)) == fingerprint(CONFIG)
 
 

@@ -1,0 +1,36 @@
+"""Other photos out of the same photo, in training."""
+
+import torch
+from torch import Tensor
+
+from restore.stream import Stream, fold
+from restore.types import InputError
+
+_FLIP, _ROTATE, _BRIGHTNESS = -4, -5, -6
+
+
+class Augmentation:
+    """flip: mirrored left to right, or not; rotate: none to three quarter turns.
+
+    Both together are the 8 symmetries of the square, equally likely. brightness: values in [0, 1]
+    times a factor uniform in [1 - brightness, 1 + brightness], clipped and rounded to 8 bits.
+    """
+
+    def __init__(self, flip: bool, rotate: bool, brightness: float) -> None:
+        if not 0 <= brightness <= 1:
+            raise InputError(f"data.brightness must be in [0, 1], got {brightness}")
+        self.flip, self.rotate, self.brightness = flip, rotate, brightness
+
+    def __call__(self, image: Tensor, seed: int) -> Tensor:
+        """uint8 [C, H, W] in and out."""
+        seeds = torch.tensor([seed])
+        if self.flip and Stream(fold(seeds, _FLIP)).integers(0, 2):
+            image = image.flip(-1)
+        if self.rotate:
+            turns = int(Stream(fold(seeds, _ROTATE)).integers(0, 4))
+            image = image.rot90(turns, (-2, -1))
+        if self.brightness > 0:
+            low, high = 1 - self.brightness, 1 + self.brightness
+            factor = Stream(fold(seeds, _BRIGHTNESS)).uniform(low=low, high=high)
+            image = (image * factor).clamp(max=255).round().to(torch.uint8)
+        return image

@@ -1,0 +1,72 @@
+"""A split as the loader reads it: framed and, in training, augmented; nothing is degraded yet."""
+
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from restore.data.augmentation import Augmentation
+from restore.data.framing import Framing
+from restore.data.source import Source
+from restore.types import InputError
+
+
+class Raw(TypedDict):
+    """A batch as the loader hands it over, or one sample of it without the first axis."""
+
+    image: Tensor  # [B, C, H, W] uint8
+    label: Tensor | None  # [B] int64
+    index: Tensor  # [B] int64
+    seed: Tensor  # [B] int64
+    name: list[str]
+
+
+class Samples(Dataset[Raw]):
+    """A split as batches of one, by (index, seed); sample i is photo i // repeat."""
+
+    def __init__(
+        self,
+        source: Source,
+        framing: Framing,
+        num_photos: int,
+        repeat: int,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.source, self.framing, self.augmentation = source, framing, augmentation
+        self.num_photos, self.repeat = num_photos, repeat
+
+    def __len__(self) -> int:
+        return self.num_photos * self.repeat
+
+    def __getitem__(self, key: tuple[int, int] | int) -> Raw:
+        # Lightning's overfit_batches puts plain indices in the place of our order.
+        index, seed = (key, key) if isinstance(key, int) else key
+        item = self.source[index // self.repeat]
+        image = self.framing(item.image, seed)
+        if self.augmentation is not None:
+            image = self.augmentation(image, seed)
+        return Raw(
+            image=image[None],
+            label=None if item.label is None else torch.tensor([item.label]),
+            index=torch.tensor([index]),
+            seed=torch.tensor([seed]),
+            name=[item.name],
+        )
+
+
+def collate(samples: list[Raw]) -> Raw:
+    sizes = sorted({tuple(sample["image"].shape[-2:]) for sample in samples})
+    if len(sizes) > 1:
+        raise InputError(
+            f"images of different sizes in one batch ({sizes[0]} and {sizes[-1]}): "
+            "set data.batch_size=1 or a framing of fixed size"
+        )
+    labels = [sample["label"] for sample in samples if sample["label"] is not None]
+    return Raw(
+        image=torch.cat([sample["image"] for sample in samples]),
+        label=torch.cat(labels) if labels else None,
+        index=torch.cat([sample["index"] for sample in samples]),
+        seed=torch.cat([sample["seed"] for sample in samples]),
+        name=[name for sample in samples for name in sample["name"]],
+    )

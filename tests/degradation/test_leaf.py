@@ -1,0 +1,56 @@
+"""Every degradation of conf/ in its place: composed, built and put to work."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from entry import ROOT
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from restore import build
+from restore.degradation.composition import Curriculum
+from restore.degradation.contract import Degradation
+
+LEAVES = sorted(path.stem for path in (ROOT / "conf/degradation").glob("*.yaml"))
+BLIND = {"noise_blind", "noise_mixture", "poisson", "jpeg", "salt_pepper", "speckle"}
+KNOWN = {"noise", "noise_range", "kair_noise"}
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    node = OmegaConf.to_container(compose("train", list(overrides)).data.degradation, resolve=True)
+    assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items()}
+
+
+def built(*overrides: str) -> Degradation:
+    made: Degradation = build.build(composed(*overrides), "data.degradation")
+    return made
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf != "files"])
+def test_leaf_degrades(leaf: str) -> None:
+    target = torch.linspace(-1, 1, 4 * 3 * 32 * 32).view(4, 3, 32, 32)
+    degradation = built(f"degradation={leaf}")
+    degraded = degradation(target, torch.arange(4))
+    assert degraded["input"].shape == (4, degradation.input_channels(3), 32, 32)
+    assert degraded["input"].dtype == torch.float32 and degraded["target"] is target
+    fields = {"sigma"} if leaf in KNOWN else set() if leaf in BLIND | {"gray"} else {"hole"}
+    assert set(degraded) == {"target", "input"} | fields
+    assert degraded["input"].shape != target.shape or not degraded["input"].equal(target)
+
+
+def test_the_ends_of_the_mask_curriculum_are_leaves() -> None:
+    chosen = composed("degradation=mask_curriculum", "degradation@data.degradation.start=box")
+    assert chosen["start"] == composed("degradation=box")
+    assert chosen["stop"] == composed("degradation=strokes_thick")
+    assert isinstance(built("degradation=mask_curriculum"), Curriculum)
