@@ -33,3 +33,7 @@ class InputError(ValueError):
 
     The message names the offending value and the way out.
     """
+
+
+class NonFiniteError(RuntimeError):
+    """A loss term, gradient or weight became NaN or infinite; the message names it and the update."""
