@@ -28,10 +28,11 @@ def main(cfg: DictConfig) -> None:
 
 def evaluate(config: dict[str, Any], folder: Path) -> list[Any]:
     """Every method on every benchmark: reports, and files in `folder`."""
-    from restore import build
+    from restore import build, rules
+    from restore.callback import tracking
     from restore.evaluation import report, results, runner
 
-    build.check_evaluation(config)
+    rules.check_evaluation(config)
     paths = cli.listed(config["checkpoint"])
     methods = [build.method(Path(path), config) for path in paths] + build.baselines(config)
     methods += build.published(config)
@@ -41,12 +42,17 @@ def evaluate(config: dict[str, Any], folder: Path) -> list[Any]:
         for benchmark in build.benchmarks(config, batch_size, method.num_calls):
             benchmark.check_method(method)
             pairs.append((method, benchmark))
-    trainer = build.tester(config)
+    trainer, tracker = build.tester(config), build.tracker(config, folder)
     if trainer.is_global_zero:
         cli.work_begins(folder, OmegaConf.to_yaml(OmegaConf.create(config)))
-    reports = [runner.evaluate(trainer, method, benchmark) for method, benchmark in pairs]
+        if tracker is not None:
+            tracker.begin("evaluate", "evaluate", config, config["benchmark"])
+    with tracking.finished([tracker]):
+        reports = [runner.evaluate(trainer, method, benchmark) for method, benchmark in pairs]
+        if trainer.is_global_zero:
+            report.write(folder, reports)
+            report.track([tracker], reports, {})
     if trainer.is_global_zero:
-        report.write(folder, reports)
         report.print_table(reports)
         if config["record"]:
             results.append(Path(__file__).with_name("experiments") / "results.csv", reports)

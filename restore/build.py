@@ -4,38 +4,31 @@ The whole tree is checked before the first object is built, wherever the config 
 """
 
 import dataclasses
-import functools
 import logging
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
 
 from restore.callback.checkpoint import ConfigInCheckpoint
+from restore.callback.preemption import EndOnSignal
+from restore.callback.tracking import WandB
 from restore.evaluation.benchmark import Benchmark, affordable, fingerprint
 from restore.evaluation.method import Method, from_baseline, from_task
-from restore.signature import check, unknown
+from restore.signature import check
 from restore.task.base import RestorationTask
 from restore.types import Facts, InputError
 
 Config = dict[str, Any]
-
-_SHARED = {"benchmark", "sampler", "guidance", "trainer"}
-TRAINING = _SHARED | {"data", "task", "callback", "logger", "seed", "max_updates"}
-EVALUATION = _SHARED | {"checkpoint", "baseline", "published", "batch_size", "record"}
-NEEDED = ("max_updates", "throughput", "best", "last")  # callbacks
-# Keys of Lightning's Trainer that mean something else, or nothing, here.
-REFUSED = {
-    "max_steps": "it counts the steps of every optimizer: set max_updates",
-    "gradient_clip_val": "set task.clip_norm, which has one meaning for all tasks",
-    "accumulate_grad_batches": "set task.accumulate, which has one meaning for all tasks",
-}
 
 
 def build(config: Config, path: str = "", **given: Any) -> Any:
@@ -46,14 +39,15 @@ def build(config: Config, path: str = "", **given: Any) -> Any:
             missing key, or a value that the constructor refuses. Nothing is built in that case
             but what the constructor itself had built.
     """
-    if "_target_" not in config:
+    if not isinstance(config, Mapping) or "_target_" not in config:
         raise InputError(f"{path}._target_ is missing: nothing says what {path} is")
+    if config.get("_partial_"):
+        raise InputError(f"{path}._partial_=true is refused: {path} itself is needed")
     check(config, path, given=set(given))
     # The root is called here and not by instantiate, which would turn live arguments into configs.
     root = {**config, "_partial_": True}
     try:
-        made = instantiate(root, _convert_="all")
-        return functools.partial(made, **given) if config.get("_partial_") else made(**given)
+        return instantiate(root, _convert_="all")(**given)
     except InstantiationException as error:
         raise InputError(_reason(error, path)) from error
     except InputError:
@@ -62,76 +56,61 @@ def build(config: Config, path: str = "", **given: Any) -> Any:
         raise InputError(f"{path}: {error}") from error
 
 
-def check_evaluation(config: Config) -> None:
-    """Raises InputError for an evaluation config that has unknown keys or nothing to do."""
-    _check_keys(config, EVALUATION)
-    if not any(config.get(key) for key in ("checkpoint", "baseline", "published")):
-        raise InputError(
-            "nothing to evaluate: give checkpoint=PATH, baseline=NAME or published=NAME"
-        )
-    if not config.get("benchmark"):
-        raise InputError("nothing to evaluate on: give benchmark=NAME")
-    size = config["batch_size"]
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise InputError(f"batch_size={size!r} must be an integer of at least 1")
-
-
-def _check_keys(config: Config, known: set[str]) -> None:
-    for key in config:
-        if key not in known:
-            raise InputError(unknown(key, key, known))
-
-
-def check_run(config: Config) -> None:
-    """Raises InputError for a training config whose root or trainer section cannot be meant."""
-    _check_keys(config, TRAINING)
-    for key in ("data", "task", "callback", "logger", "trainer", "seed", "max_updates"):
-        if config.get(key) is None:
-            raise InputError(f"{key} is missing: every training needs it")
-    for name in NEEDED:
-        if config["callback"].get(name) is None:
-            raise InputError(f"callback.{name} is missing: a run cannot end or report without it")
-    size = config["max_updates"]
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise InputError(f"max_updates={size!r} must be an integer of at least 1")
-    if config["trainer"].get("val_check_interval") == 0:
-        raise InputError("trainer.val_check_interval=0 must be a number of batches from 1 up")
-    if config["task"].get("adversary") is not None and config["trainer"].get("strategy") == "ddp":
-        raise InputError(
-            "trainer.strategy=ddp stops at a task with an adversary, whose players step apart: use "
-            "trainer=ddp or trainer.strategy=ddp_find_unused_parameters_true"
-        )
-    for key, reason in REFUSED.items():
-        if key in config["trainer"]:
-            raise InputError(f"trainer.{key} is refused: {reason}")
-    seed = config["seed"]
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
-        raise InputError(f"seed={seed!r} must be an integer in [0, 2^31)")
-
-
 def trainer(config: Config, folder: Path, callbacks: dict[str, Any]) -> Trainer:
     """The trainer of a run, which writes below `folder`."""
     _quieten()
-    logger = build(config["logger"], "logger", save_dir=str(folder))
-    given = {"callbacks": list(callbacks.values()), "logger": logger, "default_root_dir": folder}
-    return _as_trainer(build(config["trainer"], "trainer", **given))
+    made = loggers(config, folder)
+    called = [*callbacks.values(), *(one for one in made if isinstance(one, Callback))]
+    given = {"callbacks": called, "logger": made, "default_root_dir": folder}
+    return _as_trainer(build(config["trainer"], "trainer", **given, plugins=_cluster()))
+
+
+def loggers(config: Config, folder: Path) -> list[Any]:
+    """The configured logger, behind the one of the metrics.csv that every run has."""
+    made = build(config["logger"], "logger", save_dir=str(folder))
+    if isinstance(made, CSVLogger):
+        return [made]
+    return [CSVLogger(str(folder), name="", version="", flush_logs_every_n_steps=20), made]
+
+
+def tracker(config: Config, folder: Path) -> WandB | None:
+    """The logger of an evaluation, whose files need none."""
+    if not config.get("logger"):
+        return None
+    made = build(config["logger"], "logger", save_dir=str(folder))
+    if not isinstance(made, WandB):
+        raise InputError(
+            f"logger={type(made).__name__}: an evaluation writes its files without one, and takes "
+            "logger=wandb only"
+        )
+    return made
 
 
 def callbacks(config: Config, facts: Facts, experiment: str) -> dict[str, Any]:
     """The configured callbacks by name, and the one that stores the config in checkpoints."""
-    nodes = {name: node for name, node in config["callback"].items() if node is not None}
-    named = {name: build(node, f"callback.{name}") for name, node in nodes.items()}
+    named = {
+        name: build(node, f"callback.{name}")
+        for name, node in config["callback"].items()
+        if not is_off(node)
+    }
     return {**named, "config": ConfigInCheckpoint(experiment, config, dataclasses.asdict(facts))}
 
 
+def is_off(node: Any) -> bool:
+    """Whether a callback is null, or its class is."""
+    return node is None or (isinstance(node, Mapping) and node.get("_target_", "") is None)
+
+
 def tester(config: Config) -> Trainer:
-    """A trainer that only evaluates: same devices, full precision, no files, no callbacks."""
+    """A trainer that only evaluates: same devices, full precision, no files."""
     _quieten()
     keys = ("_target_", "accelerator", "devices", "num_nodes", "strategy", "limit_test_batches")
     node = {key: config["trainer"][key] for key in keys if key in config["trainer"]}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
     own = {"use_distributed_sampler": False, "precision": "32-true", "logger": False}
-    return _as_trainer(build({**node, **quiet, **own, "enable_checkpointing": False}, "trainer"))
+    node = {**node, **quiet, **own, "enable_checkpointing": False}
+    given = {"callbacks": [EndOnSignal()], "plugins": _cluster()}
+    return _as_trainer(build(node, "trainer", **given))
 
 
 def benchmarks(config: Config, batch_size: int, num_calls: int) -> list[Benchmark]:
@@ -203,10 +182,18 @@ def task_from(content: Config, task: Config | None = None) -> RestorationTask:
     return made.eval()
 
 
+def _cluster() -> list[SLURMEnvironment]:
+    """Under SLURM submitit queues a preempted job again, so that Lightning must not."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+
+
 def _quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and adverts
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*LeafSpec")
+    # restore.callback.position goes on within an epoch, and in the folder of the run.
+    warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
 
 
 def _as_trainer(made: Any) -> Trainer:

@@ -6,24 +6,37 @@ Importing this module must stay instant: `train.py --help` goes through it.
 import argparse
 import contextlib
 import difflib
+import errno
+import os
 import re
 import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
 
 def run(main: Callable[[], Any]) -> NoReturn:
     """Calls main and exits: 0 done, 1 failed (traceback), 2 bad configuration or input."""
+    sys.argv[1:] = map(without_null, sys.argv[1:])
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         sys.exit(explain(error))
     sys.exit(DONE)
+
+
+def without_null(argument: str) -> str:
+    """`group=null` as Hydra spells it, `~group`: the task without its adversary, for one."""
+    group, _, value = argument.partition("=")
+    is_group = value == "null" and (Path(__file__).parents[1] / "conf" / group).is_dir()
+    return f"~{group}" if is_group else argument
 
 
 def explain(error: Exception) -> int:
@@ -44,19 +57,25 @@ def one_line(error: BaseException) -> str | None:
         text = str(error).strip()
         worker = text.startswith("Caught ") and "DataLoader worker" in text
         return text.rpartition("InputError: ")[2] if worker else " ".join(text.split())
+    unusable = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+    if isinstance(error, OSError) and error.errno in unusable and error.filename is not None:
+        return f"{error.filename} cannot be made or opened: {error.strerror}"
     home = type(error).__module__.split(".")[0]
     if (
         home in ("hydra", "omegaconf", "antlr4")
         and type(error).__name__ != "InstantiationException"
     ):
         return _hydra_line(error)
-    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
-        return "a group cannot be set to null: leave the override out, or use group=[] for none"
     return None
 
 
 def _hydra_line(error: BaseException) -> str:
     text = str(error)
+    unread = getattr(error, "override", None)
+    if isinstance(unread, str):
+        return (
+            f"{unread} cannot be read: {text.splitlines()[0]}; quotes protect brackets and commas"
+        )
     missing = re.search(
         r"Could not find '([^']+)'(?:.*?Available options in '[^']+':\n(.*))?", text, re.S
     )
@@ -72,7 +91,8 @@ def _hydra_line(error: BaseException) -> str:
         return f"{group}={name} does not exist: look into conf/{group}/ for what there is"
     empty = re.match(r"Missing mandatory value: (\S+)", text)
     if empty:
-        return f"{empty[1]} is not set: give {empty[1]}=VALUE"
+        key = getattr(error, "full_key", None) or empty[1]
+        return f"{key} is not set: give {key}=VALUE"
     setting = re.match(r"Could not override '([^']+)'", text)
     if setting:
         return _unknown_setting(setting[1], error.__cause__)
@@ -101,7 +121,7 @@ def run_folder(folder: Path, alone: bool = True) -> Iterator[None]:
         yield
     except Exception as error:
         if not (folder / "config.yaml").exists():
-            _remove_empty(folder)
+            remove_empty(folder)
         if alone:
             sys.exit(explain(error))
         raise
@@ -116,12 +136,47 @@ def plain(cfg: Any) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
+class ResumeRequest(NamedTuple):
+    """What `train.py resume.path=FOLDER key=value` asks for."""
+
+    folder: Path
+    allow_inexact: bool
+    settings: dict[str, Any]  # by dotted key
+
+
+def resume_request(arguments: list[str]) -> ResumeRequest | None:
+    """None where a new run is asked for. The stored config is the base, so that Hydra composes
+    nothing: its groups and flags have no meaning here."""
+    if not any(argument.startswith("resume.path=") for argument in arguments):
+        return None
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from restore.types import InputError
+
+    settings: dict[str, Any] = {}
+    for one in OverridesParser.create().parse_overrides(
+        [argument for argument in arguments if not argument.startswith("-")]
+    ):
+        if one.is_delete() or one.is_sweep_override() or one.package is not None:
+            raise InputError(f"{one.input_line}: a resumed run takes plain key=value only")
+        settings[one.key_or_group] = one.value()
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    if flags or "experiment" in settings:
+        named = flags[0] if flags else "experiment="
+        raise InputError(f"{named} has no meaning with resume.path, which knows its own run")
+    allow = settings.pop("resume.allow_inexact", False)
+    if not isinstance(allow, bool):
+        raise InputError(f"resume.allow_inexact={allow} must be true or false")
+    return ResumeRequest(Path(str(settings.pop("resume.path"))), allow, settings)
+
+
 def listed(value: Any) -> list[str]:
     """A plain list of names or paths; one may stand without brackets."""
     return [value] if isinstance(value, str) else [str(item) for item in value or []]
 
 
-def _remove_empty(folder: Path) -> None:
+def remove_empty(folder: Path) -> None:
+    """Takes away a folder in which Hydra alone has written, and its empty parents in here."""
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
     for empty in (folder, *folder.parents):
         if empty == folder or Path.cwd() in empty.parents:
@@ -131,7 +186,12 @@ def _remove_empty(folder: Path) -> None:
 
 def work_begins(folder: Path, config: str) -> None:
     """Says where the run writes, as its first line, and keeps its resolved config there."""
-    (folder / "config.yaml").write_text(config)
+    try:
+        (folder / "config.yaml").write_text(config)
+    except OSError as error:
+        from restore.types import InputError
+
+        raise InputError(f"run folder {folder} cannot be written: {error.strerror}") from error
     print(folder, flush=True)
 
 
@@ -143,13 +203,17 @@ def main() -> NoReturn:
     parser.add_argument("--version", action="version", version=f"restore {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     doctor = commands.add_parser("doctor", help="check this installation, its data and weights")
-    doctor.set_defaults(command=_doctor)
+    doctor.set_defaults(command=lambda given: _doctor())
+    sweep = commands.add_parser("sweep", help="rank the jobs of a sweep, or continue it")
+    sweep.add_argument("folder", metavar="DIR", type=Path, help="what train.py -m printed first")
+    sweep.add_argument("--resume", action="store_true", help="run the jobs that are not done")
+    sweep.set_defaults(command=_sweep)
     arguments = parser.parse_args()
     if "command" not in arguments:
         parser.print_help()
         sys.exit(DONE)
     try:
-        sys.exit(arguments.command())
+        sys.exit(arguments.command(arguments))
     except Exception as error:
         sys.exit(explain(error))
 
@@ -158,3 +222,9 @@ def _doctor() -> int:
     from restore.evaluation import doctor
 
     return doctor.show(doctor.diagnose())
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from restore.sweep import ranking
+
+    return ranking.resume(arguments.folder) if arguments.resume else ranking.show(arguments.folder)

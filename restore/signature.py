@@ -6,6 +6,7 @@ A config may come from a command line or from a downloaded checkpoint; nothing h
 import difflib
 import importlib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,6 @@ ALLOWED = {
     "lightning.pytorch.callbacks.LearningRateMonitor",
     "lightning.pytorch.loggers.CSVLogger",
     "lightning.pytorch.loggers.TensorBoardLogger",
-    "lightning.pytorch.loggers.WandbLogger",
     "lightning.pytorch.profilers.SimpleProfiler",
     "torch.optim.Adam",
     "torch.optim.AdamW",
@@ -37,7 +37,7 @@ PACKAGES = (
     *("network", "task"),
 )
 FUNCTIONS = ("restore.diffusion.", "restore.loss.", "restore.metric.bucket.")
-_SPECIAL = {"_target_", "_partial_", "_recursive_"}
+_SPECIAL = {"_target_", "_partial_"}
 
 
 def check(config: Any, path: str = "", given: set[str] | None = None) -> None:
@@ -45,6 +45,8 @@ def check(config: Any, path: str = "", given: set[str] | None = None) -> None:
     for place, node in _nodes(config, path):
         if isinstance(node, str) and "${" in node:
             raise InputError(f"{place}={node}: interpolations are resolved before this point only")
+        if isinstance(node, float) and not math.isfinite(node):
+            raise InputError(f"{place}={node} must be a finite number")
     for place, node in _nodes(config, path):
         if isinstance(node, Mapping) and "_target_" in node:
             _check_call(node, place, (given or set()) if place == path else set())
@@ -93,13 +95,17 @@ def _check_call(node: Mapping[str, Any], path: str, given: set[str]) -> None:
         parameters = _parameters(target)
     except ValueError as error:  # an exception class and the like
         raise InputError(f"{path}._target_={node['_target_']} cannot be built: {error}") from None
+    if not isinstance(node.get("_partial_", False), bool):
+        raise InputError(f"{path}._partial_={node['_partial_']!r} must be true or false")
     for key, value in node.items():
         if key in _SPECIAL:
             continue
+        if key in given:
+            raise InputError(f"{path}.{key} is not a setting: the program gives it")
         if key not in parameters:
             raise InputError(unknown(f"{path}.{key}".strip("."), key, parameters))
         if not fits(value, parameters[key].annotation):
-            wanted = _spell(parameters[key].annotation)
+            wanted = spell(parameters[key].annotation)
             raise InputError(f"{path}.{key}={value!r} has the wrong type: it takes {wanted}")
     if node.get("_partial_"):
         return
@@ -171,7 +177,7 @@ def _fits_container(value: Any, origin: Any, arguments: tuple[Any, ...]) -> bool
     return isinstance(value, str) and is_class and not issubclass(origin, (Mapping, list, tuple))
 
 
-def _spell(annotation: Any) -> str:
+def spell(annotation: Any) -> str:
     if typing.get_origin(annotation) is Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(annotation)))
     return inspect.formatannotation(annotation).replace("typing.", "")

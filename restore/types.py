@@ -36,4 +36,4 @@ class InputError(ValueError):
 
 
 class NonFiniteError(RuntimeError):
-    """A loss term, gradient or weight became NaN or infinite; the message names it and the update."""
+    """A loss term, a gradient or a weight is not finite; the message names it and the update."""

@@ -21,7 +21,7 @@ TRAIN = [
     ("benchmark=nope", "benchmark=nope does not exist"),
     ("benchmark=[digits_half,nope]", "benchmark=nope does not exist"),
     ("debug=nope", "debug=nope does not exist"),
-    ("sampler=null", "cannot be set to null"),
+    ("sampler=null", "Interpolation key 'sampler' not found"),
     ("max_update=3", "max_update is not a setting: did you mean max_updates"),
     ("+max_update=3", "max_update is not a setting: did you mean max_updates"),
     ("++max_update=3", "max_update is not a setting: did you mean max_updates"),

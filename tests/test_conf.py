@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from restore import build
+from restore.rules import check_run
 from restore.signature import check
 from restore.types import Facts
 
@@ -47,7 +48,7 @@ def composed(root: str, *overrides: str) -> dict[str, Any]:
 def test_experiment_composes_and_fits(experiment: str, debug: str | None) -> None:
     overlay = [] if debug is None else [f"debug={debug}"]
     config = composed("train", f"experiment={experiment}", *overlay)
-    build.check_run(config)
+    check_run(config)
     given: dict[str, set[str]] = {
         "data": set(),
         "task": {"facts"},
@@ -57,7 +58,9 @@ def test_experiment_composes_and_fits(experiment: str, debug: str | None) -> Non
     for section, names in given.items():
         check(config[section], section, names)
     for name, node in config["callback"].items():
-        check(node, f"callback.{name}")
+        if not build.is_off(node):
+            assert "_target_" in node, name
+            check(node, f"callback.{name}")
     for name, node in (config.get("benchmark") or {}).items():
         check(node, f"benchmark.{name}", {"name", "protocol", "reference"})
 

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_warn
 
+from restore.callback.durable import SUFFIX, DurableIO
 from restore.types import InputError
 
 
@@ -15,6 +17,8 @@ class Checkpoint(ModelCheckpoint):
 
     monitor: the metric whose best value is kept; None keeps the newest. Two instances are used,
     because Lightning's save_last together with a monitor keeps an old `last`.
+
+    A disk that refuses costs a warning, and the run if it still refuses at the end.
     """
 
     def __init__(
@@ -30,6 +34,7 @@ class Checkpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.name = name
+        self.refused: OSError | None = None  # the last write
 
     @property
     def state_key(self) -> str:
@@ -38,6 +43,31 @@ class Checkpoint(ModelCheckpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
         super().setup(trainer, pl_module, stage)
+        if not isinstance(trainer.strategy.checkpoint_io, DurableIO):
+            trainer.strategy.checkpoint_io = DurableIO()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self.best_model_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        score, path = state_dict["score"], str(self.path)
+        self.best_model_score = self.current_score = score
+        if score is not None:
+            self.best_model_path = self.kth_best_model_path = path
+            self.best_k_models, self.kth_value = {path: score}, score
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        writer = trainer.strategy.checkpoint_io
+        assert isinstance(writer, DurableIO)
+        self.refused = trainer.strategy.broadcast(writer.error)
+        if self.refused is not None:
+            rank_zero_warn(f"{self.path} was not written: {self.refused}; training goes on")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        if self.refused is not None:
+            raise OSError(f"{self.path} is not the newest that it should be: {self.refused}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_monitor(f"callback.{self.name}", self.monitor, trainer.callback_metrics)
@@ -47,7 +77,7 @@ class Checkpoint(ModelCheckpoint):
     def path(self) -> Path:
         """The file, whether or not it has been written yet."""
         assert self.dirpath is not None
-        return Path(self.dirpath) / f"{self.name}.ckpt"
+        return Path(self.dirpath) / f"{self.name}{SUFFIX}"
 
 
 def check_monitor(setting: str, monitor: str | None, logged: Iterable[str]) -> None:

@@ -81,8 +81,8 @@ class EMA(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
-        self.updates = checkpoint["ema"]["updates"]
-        self.average = checkpoint["ema"]["weights"]
+        stored = checkpoint.get("ema", {"updates": 0, "weights": {}})
+        self.updates, self.average = stored["updates"], stored["weights"]
 
 
 def _restorer(pl_module: Any) -> torch.nn.Module:

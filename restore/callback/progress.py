@@ -17,6 +17,10 @@ class MaxUpdates(Callback):
             raise InputError(f"max_updates={max_updates} must be at least 1")
         self.max_updates = max_updates
 
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if pl_module.updates >= self.max_updates:  # resumed where nothing but the end was missing
+            trainer.should_stop = True
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -37,6 +41,12 @@ class Throughput(Callback):
         self.seconds = 0.0
         self._window = (0, 0.0)
         self._started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self.images, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.images, self.seconds = state_dict["images"], state_dict["seconds"]
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int

@@ -1,7 +1,9 @@
 """The one LightningDataModule: a source, framed in the loader, degraded on the device."""
 
 import hashlib
+import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -211,9 +213,17 @@ class DataModule(LightningDataModule):
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
     """A scheduler signals all processes of a group, and a training without its workers can save
-    nothing. Workers end when the trainer does."""
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+    nothing. Of SIGTERM only the trainer's own counts, which waits for its workers to end."""
+    trainer = os.getppid()
+
+    def obey() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer:
+            pass
+        os._exit(0)
+
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=obey, daemon=True).start()
 
 
 def _check_least(least: int, **settings: int) -> None:

@@ -13,6 +13,7 @@ from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import Metric
 from restore.metric.distribution import DistributionMetric
+from restore.task.base import RestorationTask
 from restore.types import Facts, InputError
 
 # What changes how fast a benchmark runs, where its files lie or how a training on its data goes,
@@ -88,9 +89,21 @@ class Benchmark:
                     f"{ours}: choose a benchmark of the checkpoint's task"
                 )
 
+    def check_task(self, task: RestorationTask, label: str) -> None:
+        """`check`, for what is or was trained."""
+        if not task.restores:
+            raise InputError(
+                f"{label}: a classifier restores nothing that benchmark {self.name} could measure; "
+                "choose another checkpoint, or no benchmark"
+            )
+        self.check(task.facts, label)
+
     def check_method(self, method: Method) -> None:
         """`check`, and a cheap method is tried out on a corner of the first image."""
-        self.check(method.facts, method.checkpoint)
+        if isinstance(method.module, RestorationTask):
+            self.check_task(method.module, method.checkpoint)
+        else:
+            self.check(method.facts, method.checkpoint)
         if method.kind != "model":
             first: dict[str, Any] = {**self.data.first("test")}
             corner = {

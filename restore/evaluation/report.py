@@ -2,17 +2,20 @@
 
 import csv
 import math
-import sys
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from restore.callback.samples import grid
+from restore.callback.tracking import WandB
 from restore.evaluation import plot
 from restore.evaluation.comparison import Difference, differences
 from restore.evaluation.runner import Report
+from restore.image import to_uint8
 
 WIDTH = 100  # characters of a printed table
 
@@ -56,16 +59,21 @@ def by_benchmark(reports: list[Report]) -> dict[str, list[tuple[str, Report]]]:
 
 
 def write(folder: Path, reports: list[Report]) -> None:
-    """results.csv, per_image.csv, differences.csv and pictures into the run folder; W&B if on."""
+    """results.csv, per_image.csv, differences.csv and pictures into the run folder."""
     if not reports:
         return
     write_summary(folder / "results.csv", reports)
     write_per_image(folder / "per_image.csv", reports)
     write_differences(folder / "differences.csv", reports)
     write_pictures(folder, reports)
-    run = getattr(sys.modules.get("wandb"), "run", None)
-    if run is not None:
-        log_to_wandb(run, reports)
+
+
+def track(loggers: Iterable[Any], reports: list[Report], files: Mapping[str, Path]) -> None:
+    """Reports, and files by kind as artifacts, in every W&B run among `loggers`."""
+    for logger in loggers:
+        if isinstance(logger, WandB):
+            logger.attempt(log_to_wandb, logger.send, reports)
+            logger.attempt(logger.keep, files)
 
 
 def print_table(reports: list[Report]) -> None:
@@ -206,8 +214,9 @@ def write_pictures(folder: Path, reports: list[Report]) -> None:
                 picture.save(folder / f"{kind}{suffix}.png")
 
 
-def log_to_wandb(run: Any, reports: list[Report]) -> None:
-    """Scalars `<benchmark>/<method>/<metric>`, and per benchmark a table and 8-bit pictures."""
+def log_to_wandb(send: Callable[[dict[str, Any]], None], reports: list[Report]) -> None:
+    """Scalars `<benchmark>/<method>/<metric>`; per benchmark the table of methods, the table of
+    images and 8-bit pictures."""
     import numpy as np
     import wandb
 
@@ -224,10 +233,18 @@ def log_to_wandb(run: Any, reports: list[Report]) -> None:
             for metric, value in report.summary.items()
         }
         logged[f"{benchmark}/table"] = wandb.Table([column[0] for column in columns], values)
+        rows = [{"method": name, **row} for name, report in named for row in report.rows]
+        cells = [list(row.values()) for row in rows]
+        logged[f"{benchmark}/per_image"] = wandb.Table(list(rows[0]), cells)
+        for name, report in named:
+            panels = [to_uint8(grid(panel[None])).permute(1, 2, 0) for panel in report.pictures]
+            logged[f"{benchmark}/{name}/images"] = [
+                wandb.Image(p.squeeze(-1).numpy()) for p in panels
+            ]
         for kind, picture in (
             ("comparison", plot.comparison(named)),
             ("buckets", plot.bucket_plot(named)),
         ):
             if picture is not None:
                 logged[f"{benchmark}/{kind}"] = wandb.Image(np.asarray(picture))
-        run.log(logged)
+        send(logged)

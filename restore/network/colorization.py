@@ -17,8 +17,9 @@ class ColorizationUNet(nn.Module):
     """Lightness [B, 1, H, W] to ab [B, 2, H, W], both in [-1, 1], scaled as in restore.image.
 
     One encoder for each of `widths`, one decoder fewer, and a last layer that doubles (Isola et
-    al. 2017). Starts near grey. image_size: side of the training patches; keeps only as many levels as bring them
-    down to one pixel, 8 at 256 px. Any size: mirrored to multiples of 2^levels.
+    al. 2017). Starts near grey. image_size: side of the training patches; keeps only as many
+    levels as bring them down to one pixel, 8 at 256 px. Any size: mirrored to multiples of
+    2^levels.
     """
 
     def __init__(

@@ -1,8 +1,9 @@
 """What every task shares: one meaning of an update, of clipping, of accumulation, of validation."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -29,6 +30,8 @@ class RestorationTask(LightningModule, ABC):
     accumulate: batches per update; a window that is open at the end of an epoch goes on in the
     next one.
     """
+
+    restores: ClassVar[bool] = True  # whether a benchmark can measure what it does
 
     def __init__(
         self,
@@ -84,8 +87,12 @@ class RestorationTask(LightningModule, ABC):
         batch: one that `restore` will have to serve.
         """
         try:
-            self.configure_optimizers()
-        except (TypeError, ValueError) as error:
+            made = self.configure_optimizers()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a schedule that moves before its optimizer
+                for scheduler in made[1] if isinstance(made, tuple) else ():
+                    scheduler.step()
+        except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
             raise InputError(f"task.optimizer or task.scheduler: {error}") from error
 
     def configure_optimizers(self) -> Any:

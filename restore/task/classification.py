@@ -1,7 +1,7 @@
 """The recipe of the frozen classifiers that judge labels and give features to FID and KID."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +15,8 @@ class Classification(RestorationTask):
 
     label_smoothing: Szegedy et al. 2016.
     """
+
+    restores: ClassVar[bool] = False
 
     def __init__(
         self,

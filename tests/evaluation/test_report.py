@@ -1,7 +1,5 @@
 import csv
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -162,7 +160,7 @@ class TestWandb:
         found: dict[str, Any] = {}
         kwargs = {"values": {"hole_psnr": [1.0, 3.0]}, "buckets": ["1-10", "10-20"]}
         reports = [make_report("a", **kwargs), make_report("b", **kwargs)]
-        report.log_to_wandb(SimpleNamespace(log=found.update), reports)
+        report.log_to_wandb(found.update, reports)
         return found
 
     def test_scalars_and_table(self, logged: dict[str, Any]) -> None:
@@ -175,16 +173,10 @@ class TestWandb:
             image = logged[f"bench/{kind}"].image
             assert image.mode == "RGB" and np.asarray(image).dtype == np.uint8
 
-    def test_only_with_an_active_run(
-        self, make_report: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        found: dict[str, Any] = {}
-        monkeypatch.setattr("wandb.run", None)
-        report.write(tmp_path, [make_report()])
-        assert found == {}
-        monkeypatch.setattr("wandb.run", SimpleNamespace(log=found.update))
-        report.write(tmp_path, [make_report()])
-        assert "bench/mine/psnr" in found
-        monkeypatch.delitem(sys.modules, "wandb")
-        report.write(tmp_path, [make_report()])
-        assert "wandb" not in sys.modules
+    def test_every_image_has_a_row_and_the_first_have_panels(self, logged: dict[str, Any]) -> None:
+        table = logged["bench/per_image"]
+        assert table.columns[:3] == ["method", "index", "name"]
+        assert [row[:2] for row in table.data] == [["a", 0], ["a", 1], ["b", 0], ["b", 1]]
+        for name in "ab":
+            for image in logged[f"bench/{name}/images"]:
+                assert np.asarray(image.image).dtype == np.uint8

@@ -1,0 +1,170 @@
+"""Checkpoint files that are whole or not there, whatever kills the process while it writes.
+
+A file is a torch archive whose zip comment states its updates and the SHA-256 of all before it: no
+second file that could be stale, and every reader of torch archives still opens it.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+SUFFIX = ".ckpt"
+TEMPORARY = ".ckpt.tmp"
+_SEAL = re.compile(rb"restore updates=(\d+) batches=(\d+) sha256=([0-9a-f]{64})\Z")
+_LONGEST_SEAL = 160
+_BLOCK = 2**20
+
+
+class Seal(NamedTuple):
+    """What a file says about itself, unchecked."""
+
+    updates: int
+    batches: int
+    digest: str
+    length: int  # of the comment
+
+
+class DurableIO(TorchCheckpointIO):
+    """Lightning's way to write checkpoints, through `write`.
+
+    A refused write leaves the old file and is kept in `error` instead of being raised: the other
+    processes are already on their way to the barrier that follows.
+    """
+
+    def __init__(self) -> None:
+        self.error: OSError | None = None
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        try:
+            write(checkpoint, Path(path))
+            self.error = None
+        except OSError as error:
+            self.error = error
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    """Writes, flushes to the disk, reads back, and only then takes the name `path`.
+
+    content["progress"] holds `updates` and `batches`. On OSError the old file stands and nothing
+    else is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name.removesuffix(SUFFIX) + TEMPORARY)
+    try:
+        with open(temporary, "wb") as file:
+            _write_sealed(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if not is_whole(temporary):
+            raise OSError(f"{temporary} does not read back as it was written")
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _write_sealed(content: dict[str, Any], file: io.BufferedWriter) -> None:
+    hashing = _Hashing(file)
+    try:
+        torch.save(content, cast(BinaryIO, hashing))
+    except RuntimeError as error:  # torch's archive writer hides why
+        raise hashing.error or error from None
+    progress = content["progress"]
+    stated = f"restore updates={progress['updates']} batches={progress['batches']} sha256="
+    hashing.digest.update(stated.encode())
+    seal = stated.encode() + hashing.digest.hexdigest().encode()
+    file.seek(-2, os.SEEK_END)  # the length of the comment ends a zip archive
+    file.write(struct.pack("<H", len(seal)) + seal)
+
+
+class _Hashing:
+    """Hashes what is meant to be written, not what a disk made of it."""
+
+    def __init__(self, file: io.BufferedWriter) -> None:
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def seal(path: Path) -> Seal | None:
+    """The seal at the end of a file; None where there is none."""
+    with open(path, "rb") as file:
+        file.seek(max(path.stat().st_size - _LONGEST_SEAL, 0))
+        end = file.read()
+    start = end.rfind(b"restore updates=")
+    found = _SEAL.match(end[start:]) if start >= 0 else None
+    if found is None:
+        return None
+    return Seal(int(found[1]), int(found[2]), found[3].decode(), len(end) - start)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every byte of the file is as it was meant to be written."""
+    stated = seal(path)
+    if stated is None:
+        return False
+    body = path.stat().st_size - stated.length - 2
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in _blocks(file, body):
+            digest.update(block)
+        length, comment = file.read(2), file.read()
+    digest.update(b"\0\0" + comment[:-64])
+    return length == struct.pack("<H", stated.length) and digest.hexdigest() == stated.digest
+
+
+def _blocks(file: io.BufferedReader, size: int) -> Iterator[bytes]:
+    while size > 0:
+        block = file.read(min(_BLOCK, size))
+        if not block:
+            return
+        size -= len(block)
+        yield block
+
+
+def newest_valid(folder: Path) -> tuple[Path | None, list[Path]]:
+    """The whole checkpoint of most updates in `folder`, and the damaged ones that were passed over.
+
+    Between equals, the one that was written last.
+    """
+    found = [(seal(path), path) for path in folder.glob(f"*{SUFFIX}")]
+    damaged = [path for stated, path in found if stated is None]
+    sealed = [(stated, path) for stated, path in found if stated is not None]
+    sealed.sort(key=lambda one: (*one[0][:2], one[1].stat().st_mtime_ns), reverse=True)
+    for _, path in sealed:
+        if is_whole(path):
+            return path, damaged
+        damaged.append(path)
+    return None, damaged

@@ -1,0 +1,160 @@
+"""Where a run stands, beyond weights and optimizers: what a checkpoint must hold to go on exactly.
+
+Order and corruptions of the samples are functions of counters, so that counters are enough. They
+are written into Lightning's own form when a checkpoint is loaded: as it saves them they depend on
+the hook that saved, and lead back to the first sample of the epoch.
+"""
+
+import random
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+
+Position = dict[str, Any]
+
+
+def capture(trainer: Any, pl_module: LightningModule, validation_due: bool) -> Position:
+    """The position between two batches: epoch, batches, random states, an open window's gradients.
+
+    Called by every process; only what rank 0 returns is complete.
+    """
+    loop = trainer.fit_loop
+    batches = loop.epoch_loop.batch_progress
+    epoch, batch = loop.epoch_progress.current.processed, batches.current.completed
+    ends = batch > 0 and batch >= trainer.num_training_batches
+    return {
+        "epoch": epoch + ends,
+        "epoch_end_due": ends,
+        "batch": 0 if ends else batch,
+        "batches": batches.total.completed,
+        "batch_size": getattr(trainer.datamodule, "batch_size", 1),
+        "world_size": trainer.world_size,
+        "validation_due": validation_due,
+        "random": gathered(trainer, random_state(trainer)),
+        "gradients": {
+            name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None
+        },
+        "rows": sum(save_rows(logger) for logger in trainer.loggers),
+    }
+
+
+def go_to(position: Position, trainer: Any, loops: dict[str, Any]) -> None:
+    """Makes Lightning's loops and the data module start behind the position's last batch.
+
+    With another batch size or number of processes at the next border of a batch behind it.
+    """
+    data = trainer.datamodule
+    size = getattr(data, "batch_size", 1)
+    seen = position["batch"] * position["batch_size"] * position["world_size"]
+    batch = -(-seen // (size * trainer.world_size))
+    if hasattr(data, "go_to"):
+        data.go_to(position["epoch"], batch * size)
+    epoch, begun = position["epoch"], position["epoch"] + (batch > 0)
+    loops["epoch_progress"] = _progress(epoch, epoch)
+    for part in loops["epoch_progress"].values():
+        part["ready"] = part["started"] = begun
+    loops["epoch_loop.batch_progress"] = _progress(position["batches"], batch)
+    loops["epoch_loop.val_loop.batch_progress"] = _progress(0, 0)
+    for name in ("epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"):
+        loops[name]["is_last_batch"] = False
+
+
+def _progress(total: int, current: int) -> dict[str, Any]:
+    names = ("ready", "started", "processed", "completed")
+    return {"total": dict.fromkeys(names, total), "current": dict.fromkeys(names, current)}
+
+
+def take_up(position: Position, trainer: Trainer, pl_module: LightningModule) -> None:
+    """Right before the first batch: gradients, random states and Lightning's count of steps."""
+    for name, parameter in pl_module.named_parameters():
+        if name in position["gradients"]:
+            parameter.grad = position["gradients"][name].to(parameter.device, copy=True)
+    states = position["random"]
+    if trainer.global_rank < len(states):
+        set_random_state(states[trainer.global_rank], trainer)
+    trainer.fit_loop.epoch_loop._batches_that_stepped = position["batches"]
+
+
+def retune(trainer: Trainer, pl_module: LightningModule) -> None:
+    """Puts the configured settings of optimizers and schedulers in the place of the loaded ones.
+
+    Moments are kept; a schedule goes on where it would be after as many steps.
+    """
+    made: Any = pl_module.configure_optimizers()
+    optimizers, schedulers = made if isinstance(made, tuple) else ([made], [])
+    loaded = [one.scheduler for one in trainer.lr_scheduler_configs]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of schedulers that step before their optimizers
+        for scheduler, old in zip(schedulers, loaded, strict=True):
+            for _ in range(old.last_epoch):
+                scheduler.step()
+            old.load_state_dict(scheduler.state_dict())
+    for optimizer, own in zip(optimizers, trainer.optimizers, strict=True):
+        for fresh, group in zip(optimizer.param_groups, own.param_groups, strict=True):
+            group.update({key: value for key, value in fresh.items() if key != "params"})
+
+
+def random_state(trainer: Trainer) -> dict[str, Any]:
+    """Of this process, in types that a checkpoint may hold."""
+    kind, keys, place, has_gauss, gauss = np.random.get_state()
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy": [str(kind), torch.from_numpy(np.int64(keys)), place, has_gauss, gauss],
+        "python": random.getstate(),
+    }
+    if trainer.strategy.root_device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(trainer.strategy.root_device)
+    return state
+
+
+def set_random_state(state: dict[str, Any], trainer: Trainer) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))
+    random.setstate(state["python"])
+    if "cuda" in state and trainer.strategy.root_device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"].cpu(), trainer.strategy.root_device)
+
+
+def gathered(trainer: Trainer, state: dict[str, Any]) -> list[dict[str, Any]]:
+    """The states of all processes, by rank."""
+    if trainer.world_size == 1:
+        return [state]
+    states: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(states, state)
+    return states
+
+
+def save_rows(logger: Any) -> int:
+    """Rows of metrics.csv once all that was logged is written; 0 for other loggers."""
+    logger.save()
+    path = rows_file(logger)
+    return max(len(path.read_text().splitlines()) - 1, 0) if path and path.exists() else 0
+
+
+def rows_file(logger: Any) -> Path | None:
+    return Path(logger.log_dir) / "metrics.csv" if isinstance(logger, CSVLogger) else None
+
+
+def keep_rows(loggers: Iterable[Any], count: int) -> None:
+    """Lets CSV loggers append behind the first `count` rows; Lightning's would start anew."""
+    for logger in loggers:
+        path = rows_file(logger)
+        if path is None or not path.exists():
+            continue
+        lines = path.read_text().splitlines(keepends=True)[: count + 1]
+        writer = logger.experiment  # removes the file
+        path.write_text("".join(lines))
+        writer.metrics_keys = lines[0].strip().split(",") if lines else []
+
+
+def non_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
+    """The first name whose tensor holds NaN or an infinity."""
+    return next((name for name, one in tensors if not torch.isfinite(one).all()), None)

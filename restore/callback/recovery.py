@@ -1,0 +1,168 @@
+"""Checkpoints to go on from after a kill or a preemption, apart from the best ones."""
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+
+from restore.callback import position, preemption
+from restore.callback.durable import SUFFIX, TEMPORARY, DurableIO
+from restore.callback.ema import EMA
+from restore.types import InputError, NonFiniteError
+
+KEPT = 2
+
+
+class Recovery(Callback):
+    """checkpoints/recovery-<updates>.ckpt, the newest two; and what makes a resumed run exact.
+
+    Written right before the batch that follows an update, when `every_minutes` or, where given,
+    `every_n_updates` have passed, and when SIGTERM or SIGUSR1 asks the run to stop: then every
+    process ends behind the same batch, with exit code 143. A disk that refuses costs one warning.
+    Every checkpoint of the run, of whatever callback, gets the run's position.
+
+    Raises NonFiniteError in the place of a checkpoint with weights that are not finite.
+    """
+
+    def __init__(self, every_minutes: float = 10.0, every_n_updates: int | None = None) -> None:
+        if every_minutes <= 0 or (every_n_updates is not None and every_n_updates < 1):
+            raise InputError(
+                "callback.recovery: every_minutes must be positive and every_n_updates at least "
+                f"1, or null, got {every_minutes} and {every_n_updates}"
+            )
+        self.every_minutes, self.every_n_updates = every_minutes, every_n_updates
+        self.history: list[dict[str, Any]] = []  # one entry for every time the run was resumed
+        self.retunes = False  # whether optimizer settings differ from the checkpoint's
+        self._fingerprint: dict[str, Any] = {}
+        self._loaded: position.Position | None = None
+        self._validating = False
+        self._warned = False
+        self._written = 0.0  # time
+        self._updates: int | None = None  # at the start of the batch before
+        self._shared_batches = 0  # of a validation, in every process
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if not isinstance(trainer.strategy.checkpoint_io, DurableIO):
+            trainer.strategy.checkpoint_io = DurableIO()
+        if trainer.is_global_zero and stage == "fit":
+            for stale in self.folder(trainer).glob(f"*{TEMPORARY}"):
+                stale.unlink(missing_ok=True)
+
+    def folder(self, trainer: Trainer) -> Path:
+        return Path(trainer.default_root_dir) / "checkpoints"
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        if hasattr(trainer.datamodule, "fingerprint"):
+            self._fingerprint = trainer.datamodule.fingerprint()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        broken = position.non_finite(pl_module.named_parameters())
+        if broken is not None:
+            raise NonFiniteError(f"weights {broken} are not finite at update {pl_module.updates}")
+        checkpoint["position"] = position.capture(trainer, pl_module, self._validating)
+        checkpoint["fingerprint"] = self._fingerprint
+        checkpoint["resumed"] = self.history
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        self._loaded = checkpoint["position"]
+        position.go_to(checkpoint["position"], trainer, checkpoint["loops"]["fit_loop"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._signals = preemption.Signals(trainer, patient=True)
+        self._written = time.monotonic()
+        if self._loaded is None:
+            return
+        if self.retunes:
+            position.retune(trainer, pl_module)
+        # Where a run was killed after its training, the last validation is its result.
+        if self._loaded["validation_due"] or trainer.should_stop:
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
+        if self._loaded["epoch_end_due"]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of schedulers: the optimizer stepped elsewhere
+                pl_module.on_train_epoch_end()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._loaded is not None:
+            position.take_up(self._loaded, trainer, pl_module)
+            self._loaded = None
+        updated = self._updates is not None and pl_module.updates != self._updates
+        self._updates = int(pl_module.updates)
+        late = time.monotonic() - self._written >= 60 * self.every_minutes
+        stop, late_at_rank_0 = preemption.largest(
+            trainer, self._signals.received, late and trainer.is_global_zero
+        )
+        due = self.every_n_updates is not None and pl_module.updates % self.every_n_updates == 0
+        if stop or (updated and (late_at_rank_0 or due)):
+            self.save(trainer, pl_module)
+        if stop:
+            raise preemption.Preempted(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking:
+            return
+        self._validating = True
+        own = sum(int(count) for count in trainer.num_val_batches)
+        self._shared_batches = -preemption.largest(trainer, -own)[0]
+
+    def on_validation_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not self._validating or batch_idx >= self._shared_batches:
+            return
+        if any(preemption.largest(trainer, self._signals.received)):
+            for callback in trainer.callbacks:
+                if isinstance(callback, EMA):
+                    callback.take_back(pl_module)
+            self.save(trainer, pl_module)
+            raise preemption.Preempted(trainer)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._validating = False
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        if isinstance(exception, preemption.Preempted):
+            preemption.wait_for_children(trainer)
+
+    def save(self, trainer: Trainer, pl_module: Any) -> None:
+        """Writes recovery-<updates>.ckpt, then removes what it replaces."""
+        folder, updates = self.folder(trainer), int(pl_module.updates)
+        trainer.save_checkpoint(folder / f"recovery-{updates}{SUFFIX}")
+        self._written = time.monotonic()
+        writer = trainer.strategy.checkpoint_io
+        assert isinstance(writer, DurableIO)
+        error = writer.error
+        if error is None:
+            if trainer.is_global_zero:
+                remove_old(folder, updates)
+        elif not self._warned:
+            self._warned = True
+            rank_zero_warn(f"no recovery checkpoint at update {updates}: {error}; training goes on")
+
+
+def remove_old(folder: Path, updates: int) -> None:
+    """Keeps the newest recovery checkpoints up to `updates`.
+
+    Those of more updates were damaged, or the run would have gone on from them.
+    """
+    found = {int(path.stem.partition("-")[2]): path for path in folder.glob(f"recovery-*{SUFFIX}")}
+    newest = sorted(count for count in found if count <= updates)[-KEPT:]
+    for count in found.keys() - set(newest):
+        found[count].unlink(missing_ok=True)

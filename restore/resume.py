@@ -1,0 +1,195 @@
+"""Going on with a run from its newest whole checkpoint, in its own folder, exactly or not."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from lightning.pytorch import Trainer
+
+from restore import build
+from restore.callback.durable import newest_valid
+from restore.callback.position import keep_rows
+from restore.callback.recovery import Recovery
+from restore.data.module import DataModule
+from restore.task.base import RestorationTask
+from restore.types import InputError
+
+# Settings that cannot change a weight: all below a name that ends in a dot.
+FREE = (
+    *("max_updates", "callback.", "logger.", "benchmark.", "sampler.", "guidance.", "resume."),
+    *("task.sampler.", "task.guidance.", "data.num_workers", "data.root"),
+    *(
+        f"trainer.{name}"
+        for name in (
+            *("max_time", "log_every_n_steps", "enable_progress_bar", "enable_model_summary"),
+            *("val_check_interval", "num_sanity_val_steps", "limit_test_batches", "profiler."),
+        )
+    ),
+)
+NOT_FREE = ("callback.ema.",)
+TUNING = ("optimizer", "scheduler")
+PLAIN = ("max_updates", "seed")  # the settings that have no dot in their name
+
+
+@dataclass
+class Resumed:
+    """A run to go on with, and what a config that is not its own would change."""
+
+    folder: Path
+    checkpoint: Path
+    content: dict[str, Any]
+    config: dict[str, Any]
+    overrides: list[str]
+    allow_inexact: bool
+    damaged: list[Path]
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def experiment(self) -> str:
+        return str(self.content["experiment"])
+
+    def check(
+        self, task: RestorationTask, data: DataModule, trainer: Trainer, recovery: Recovery
+    ) -> None:
+        """Raises InputError, naming every difference, unless the run goes on exactly or may not."""
+        content = self.content
+        self.differences = differences(content["config"], self.config)
+        recorded, now = content["fingerprint"], data.fingerprint()
+        for name in recorded:
+            if recorded[name] != now[name]:
+                self.differences.append(f"the data's {name}: {recorded[name]} -> {now[name]}")
+        world = content["position"]["world_size"]
+        if world != trainer.world_size:
+            self.differences.append(f"processes: {world} -> {trainer.world_size}")
+        if self.config["trainer"].get("overfit_batches"):
+            self.differences.append("trainer.overfit_batches: such a run starts its epoch anew")
+        if self.differences and not self.allow_inexact:
+            raise InputError(
+                f"{self.folder} cannot be resumed exactly: {'; '.join(self.differences)}. Take "
+                "these back, or go on all the same with resume.allow_inexact=true"
+            )
+        try:
+            task.load_state_dict(content["state_dict"])
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"the weights of {self.checkpoint} do not fit: {reason}") from error
+        recovery.retunes = any(
+            word in one.partition(":")[0] for one in self.differences for word in TUNING
+        )
+        updates = int(content["progress"]["updates"])
+        recovery.history = [
+            *content["resumed"],
+            {"updates": updates, "from": self.checkpoint.name, "differences": self.differences},
+        ]
+
+    def begin(self, trainer: Trainer) -> None:
+        """Says what is resumed, and takes back what was logged after the checkpoint."""
+        if not trainer.is_global_zero:
+            return
+        for path in self.damaged:
+            print(f"skipped: {path} is damaged")
+        updates = self.content["progress"]["updates"]
+        print(f"resumed: {self.checkpoint.name}, update {updates}", flush=True)
+        for one in self.differences:
+            print(f"inexact: {one}", flush=True)
+        keep_rows(trainer.loggers, int(self.content["position"]["rows"]))
+
+
+def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resumed:
+    """The run in `folder` with its own config, in which `settings` by dotted key are replaced.
+
+    Raises:
+        InputError: no run, no whole checkpoint, or nothing left to do.
+    """
+    folder = folder.expanduser().resolve()
+    if not (folder / "checkpoints").is_dir():
+        raise InputError(f"resume.path={folder} is no run folder: it has no folder checkpoints")
+    path, damaged = newest_valid(folder / "checkpoints")
+    if path is None:
+        named = f" ({', '.join(one.name for one in damaged)} damaged)" if damaged else ""
+        raise InputError(f"resume.path={folder} has no whole checkpoint{named}: start a new run")
+    content = build.read_checkpoint(path)
+    if "position" not in content:
+        raise InputError(f"{path} does not say where its run stood: callback.recovery was missing")
+    config = replaced(content["config"], settings)
+    updates, wanted = content["progress"]["updates"], config["max_updates"]
+    if recorded_updates(folder) >= wanted or updates > wanted:
+        raise InputError(
+            f"{folder} has ended after {updates} updates: give a larger max_updates to go on"
+        )
+    overrides = [*first_overrides(folder), *(f"{key}={one}" for key, one in settings.items())]
+    return Resumed(folder, path, content, config, overrides, allow_inexact, damaged)
+
+
+def replaced(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a stored config with other settings; what follows max_updates goes along."""
+    config: dict[str, Any] = _copy(stored)
+    for key, value in settings.items():
+        *parents, name = key.split(".")
+        if not parents and name not in PLAIN:
+            raise InputError(f"{key}={value}: a resumed run keeps its groups, set single keys")
+        node: Any = config
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise InputError(f"{key} is not a setting of this run")
+        node[name] = value
+    if "max_updates" in settings:
+        _follow(config, stored["max_updates"], settings["max_updates"], follows=False)
+        config["callback"]["max_updates"]["max_updates"] = settings["max_updates"]
+    return config
+
+
+def _copy(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _copy(value) for key, value in node.items()}
+    return [_copy(value) for value in node] if isinstance(node, list) else node
+
+
+def _follow(node: Any, old: int, new: int, follows: bool) -> None:
+    """Schedules that were as long as the run stay so: stored configs hold no interpolations."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if follows and type(value) is int and value == old:
+            node[key] = new
+        _follow(value, old, new, follows or key == "scheduler")
+
+
+def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """What could change a weight, as `key: stored -> now`."""
+    was, now = dict(_leaves(stored)), dict(_leaves(config))
+    return [
+        f"{key}: {was.get(key)} -> {now.get(key)}"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key) and not _is_free(key)
+    ]
+
+
+def _is_free(key: str) -> bool:
+    def below(names: tuple[str, ...]) -> bool:
+        return any(
+            key == one.rstrip(".") or (one[-1] == "." and key.startswith(one)) for one in names
+        )
+
+    return below(FREE) and not below(NOT_FREE)
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping) and node:
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node
+
+
+def recorded_updates(folder: Path) -> int:
+    """Updates in the record that ends a run; -1 where there is none."""
+    path = folder / "result.json"
+    return int(json.loads(path.read_text())["training"]["updates"]) if path.exists() else -1
+
+
+def first_overrides(folder: Path) -> list[str]:
+    path = folder / ".hydra" / "overrides.yaml"
+    return [str(one) for one in yaml.safe_load(path.read_text())] if path.exists() else []

@@ -1,0 +1,92 @@
+"""What the settings of a run must say together, before anything is built."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from restore.signature import unknown
+from restore.types import InputError
+
+Config = dict[str, Any]
+
+_SHARED = {"benchmark", "sampler", "guidance", "trainer", "logger"}
+TRAINING = _SHARED | {"data", "task", "callback", "seed", "max_updates", "resume"}
+EVALUATION = _SHARED | {"checkpoint", "baseline", "published", "batch_size", "record"}
+RESUME = ("path", "allow_inexact")
+NEEDED = ("max_updates", "throughput", "best", "last", "recovery")  # callbacks
+# Keys of Lightning's Trainer that mean something else, or nothing, here.
+REFUSED = {
+    "max_steps": "it counts the steps of every optimizer: set max_updates",
+    "gradient_clip_val": "set task.clip_norm, which has one meaning for all tasks",
+    "accumulate_grad_batches": "set task.accumulate, which has one meaning for all tasks",
+    "fast_dev_run": "a run without checkpoints cannot end: take debug=smoke",
+    "enable_checkpointing": "a run without checkpoints cannot end",
+}
+
+
+def check_evaluation(config: Config) -> None:
+    """Raises InputError for an evaluation config that has unknown keys or nothing to do."""
+    _check_keys(config, EVALUATION)
+    if not any(config.get(key) for key in ("checkpoint", "baseline", "published")):
+        raise InputError(
+            "nothing to evaluate: give checkpoint=PATH, baseline=NAME or published=NAME"
+        )
+    if not config.get("benchmark"):
+        raise InputError("nothing to evaluate on: give benchmark=NAME")
+    _check_benchmarks(config)
+    size = config["batch_size"]
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise InputError(f"batch_size={size!r} must be an integer of at least 1")
+
+
+def check_run(config: Config) -> None:
+    """Raises InputError for a training config whose root or trainer section cannot be meant."""
+    _check_keys(config, TRAINING)
+    for key in ("data", "task", "callback", "logger", "trainer", "seed", "max_updates"):
+        if config.get(key) is None:
+            raise InputError(f"{key} is missing: every training needs it")
+    for name in NEEDED:
+        if config["callback"].get(name) is None:
+            raise InputError(f"callback.{name} is missing: a run cannot end or report without it")
+    for key in config.get("resume") or {}:
+        if key not in RESUME:
+            raise InputError(unknown(f"resume.{key}", key, RESUME))
+    size = config["max_updates"]
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise InputError(f"max_updates={size!r} must be an integer of at least 1")
+    seed = config["seed"]
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
+        raise InputError(f"seed={seed!r} must be an integer in [0, 2^31)")
+    _check_trainer(config["trainer"], config["task"])
+    _check_benchmarks(config)
+
+
+def _check_keys(config: Config, known: set[str]) -> None:
+    for key in config:
+        if key not in known:
+            raise InputError(unknown(key, key, known))
+
+
+def _check_trainer(trainer: Config, task: Config) -> None:
+    for key, reason in REFUSED.items():
+        if key in trainer:
+            raise InputError(f"trainer.{key} is refused: {reason}")
+    for key in ("val_check_interval", "limit_train_batches", "limit_val_batches"):
+        value = trainer.get(key)
+        if isinstance(value, int | float) and value <= 0:
+            raise InputError(
+                f"trainer.{key}={value} must be a number of batches from 1 up, or a part above 0: "
+                "a run trains, and its best checkpoint is what validation found"
+            )
+    if "_target_" in trainer and trainer.get("use_distributed_sampler") is not False:
+        raise InputError("trainer.use_distributed_sampler must be false: the data module shards")
+    if task.get("adversary") is not None and trainer.get("strategy") == "ddp":
+        raise InputError(
+            "trainer.strategy=ddp stops at a task with an adversary, whose players step apart: use "
+            "trainer=ddp or trainer.strategy=ddp_find_unused_parameters_true"
+        )
+
+
+def _check_benchmarks(config: Config) -> None:
+    for name, node in (config.get("benchmark") or {}).items():
+        if not isinstance(node, Mapping) or not isinstance(node.get("data"), Mapping):
+            raise InputError(f"benchmark.{name} has no data: choose one as benchmark=NAME")

@@ -1,0 +1,89 @@
+"""python -m restore.sweep.job FOLDER: one job of a sweep, started from its one resolved config.
+
+Lightning starts the other ranks by the same command line, so that all have the same config.
+"""
+
+import importlib
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from restore.sweep import journal, process
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job needs to know."""
+
+    number: int
+    config: dict[str, Any]
+    hash: str
+    experiment: str
+    overrides: list[str]
+    study: dict[str, Any] | None = None  # arguments of restore.sweep.pruning.Pruning
+
+    def write(self, folder: Path) -> None:
+        """Whole or not at all: several tasks of a cluster may write the same job."""
+        path = _path(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(asdict(self)))
+        os.replace(temporary, path)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Job":
+        job = cls(**json.loads(_path(folder).read_text()))
+        assert journal.hash_of(job.config) == job.hash
+        return job
+
+
+def _path(folder: Path) -> Path:
+    return folder / ".hydra" / "job.json"
+
+
+def command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "restore.sweep.job", str(folder)]
+
+
+def main() -> None:
+    process.die_with_parent()
+    from restore import cli
+
+    folder = Path(sys.argv[1])
+    job = Job.read(folder)
+    rank = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_PROCID", "0")
+    print(f"job {job.number} rank {rank} config {job.hash}", flush=True)
+    cli.run(lambda: _train(job, folder))
+
+
+def _train(job: Job, folder: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[2]))  # where train.py lies
+    train = importlib.import_module("train").train
+    extra: dict[str, Any] = {}
+    if job.study is not None:
+        from restore.sweep.pruning import Pruning
+
+        extra["pruning"] = Pruning(**job.study)
+    train(job.config, folder, job.experiment, job.overrides, extra, _interrupted(job, folder))
+
+
+def _interrupted(job: Job, folder: Path) -> Any:
+    """An earlier attempt at this job, to go on with; None where it left no whole checkpoint."""
+    from restore import resume
+    from restore.types import InputError
+
+    try:
+        earlier = resume.load(folder, {}, allow_inexact=False)
+    except InputError:
+        return None
+    if resume.differences(earlier.content["config"], job.config):
+        return None
+    earlier.config = job.config
+    return earlier
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The sweep's memory: journal.jsonl, a line for every job that ended, and sweep.json."""
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+DONE, FAILED, REFUSED, KILLED, PRUNED = "done", "failed", "refused", "killed", "pruned"
+BAD = (FAILED, REFUSED, KILLED)
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a job ended."""
+
+    job: int
+    folder: str  # below the sweep's
+    overrides: list[str]
+    hash: str
+    status: str
+    objective: float | None
+    seconds: float
+    error: str | None = None
+
+
+def hash_of(config: dict[str, Any]) -> str:
+    """Of a resolved config: equal for equal work."""
+    text = json.dumps(config, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def append(sweep: Path, line: Line) -> None:
+    """One write, which jobs that end at the same moment cannot mix, on disk when this returns."""
+    finite = line.objective is None or math.isfinite(line.objective)
+    record = asdict(line) | {"objective": line.objective if finite else None}
+    path = sweep / "journal.jsonl"
+    # A line that a crash has cut must not swallow this one.
+    torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+    data = ("\n" if torn else "") + json.dumps(record) + "\n"
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(file, data.encode())
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def read(sweep: Path) -> list[Line]:
+    """The newest line of every job, by job number."""
+    path = sweep / "journal.jsonl"
+    newest: dict[int, Line] = {}
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            line = Line(**json.loads(text))
+        except (json.JSONDecodeError, TypeError):  # cut by a crash
+            continue
+        newest[line.job] = line
+    return [newest[job] for job in sorted(newest)]
+
+
+def done(sweep: Path, digest: str) -> Line | None:
+    """The job that has done the work of this config before."""
+    for line in read(sweep):
+        if line.hash == digest and line.status == DONE:
+            return line
+    return None

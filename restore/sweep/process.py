@@ -1,0 +1,118 @@
+"""A job's processes: a group of their own that starts clean, and of which nothing is left."""
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+GRACE = 30.0  # seconds that a job has for saving after SIGTERM
+PRUNED = 3  # exit code of a job
+PARENT = "RESTORE_PARENT"
+SWEEP = "RESTORE_SWEEP"
+# What a launcher of distributed processes says to its own children. MASTER_PORT among them: without
+# it Lightning takes a port that is free at that moment.
+_LEAKS = re.compile(
+    r"(LOCAL_|NODE_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)$|ROLE_NAME$|MASTER_|TORCHELASTIC_|PL_"
+    r"|RESTORE_(SWEEP|PARENT)$"
+)
+
+
+def environment() -> dict[str, str]:
+    """Of this process, without what would make a child believe that it is a rank of something."""
+    kept = {name: value for name, value in os.environ.items() if not _LEAKS.match(name)}
+    if kept.get("SLURM_NTASKS") == "1":
+        # One task on one node: Lightning starts the other ranks itself, as it does anywhere else.
+        del kept["SLURM_NTASKS"]
+    return kept
+
+
+def run(command: list[str], log: Path, env: dict[str, str]) -> tuple[int, int | None]:
+    """Runs a command with its output in `log`: (exit code, signal that told us to stop, if any).
+
+    SIGTERM and SIGINT go on to all of its group, which is killed GRACE seconds later, or at a
+    second signal. Whatever is left of the group when the command ends is killed.
+    """
+    with log.open("wb") as file:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**env, PARENT: str(os.getpid())},
+            start_new_session=True,
+        )
+    try:
+        with _forwarding(child) as told:
+            return _wait(child, told), told[0][0] if told else None
+    finally:
+        if child.poll() is None:  # something was raised here, by a launcher's signal handler
+            _signal_group(child, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE)
+        _signal_group(child, signal.SIGKILL)
+        child.wait()
+
+
+def _wait(child: subprocess.Popen[bytes], told: list[tuple[int, float]]) -> int:
+    # A launcher's worker dies with the sweep, and takes its job along.
+    watched = os.environ.get(SWEEP) == str(os.getppid())
+    while True:
+        try:
+            return child.wait(0.5)
+        except subprocess.TimeoutExpired:
+            if watched and os.environ[SWEEP] != str(os.getppid()):
+                _signal_group(child, signal.SIGKILL)
+                os._exit(1)
+            if told and time.monotonic() > told[0][1] + GRACE:
+                _signal_group(child, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[tuple[int, float]]]:
+    """Passes signals on to the child's group; gives the list of (signal, time)."""
+    told: list[tuple[int, float]] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        _signal_group(child, signal.SIGKILL if told else number)
+        told.append((number, time.monotonic()))
+
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers there
+        yield told
+        return
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
+
+
+def die_with_parent() -> None:
+    """Called by a job, and by every rank that it starts: ends this process when its parent does."""
+    parent = int(os.environ.get(PARENT, os.getppid()))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:
+        os._exit(1)
+    os.environ[PARENT] = str(os.getpid())
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

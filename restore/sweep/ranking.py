@@ -1,0 +1,157 @@
+"""restore sweep DIR: what a sweep has found, as lines, a table and a picture; or its next part."""
+
+import csv
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from restore.sweep import journal
+from restore.sweep.journal import Line
+
+_FOLDER = "hydra.sweep.dir="
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The file sweep.json: how the sweep was started and what its jobs are ranked by."""
+
+    argv: list[str]
+    cwd: str
+    objective: str
+    direction: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "Sweep":
+        path = folder / "sweep.json"
+        if not path.is_file():
+            from restore.types import InputError
+
+            raise InputError(
+                f"{folder} holds no sweep.json: give the folder that `train.py -m` printed first"
+            )
+        return cls(**json.loads(path.read_text()))
+
+    def settle(self, folder: Path) -> None:
+        """Writes the file; refuses a folder that holds another sweep."""
+        path = folder / "sweep.json"
+        if not path.exists():
+            path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+            return
+        if Sweep.read(folder).arguments() != self.arguments():
+            from restore.types import InputError
+
+            raise InputError(
+                f"{_FOLDER}{folder} holds a sweep by another command line: "
+                "give another folder, or `restore sweep DIR --resume` to continue that one"
+            )
+
+    def arguments(self) -> list[str]:
+        return [one for one in self.argv[1:] if not one.startswith(_FOLDER)]
+
+
+def ranked(lines: Sequence[Line], direction: str) -> list[Line]:
+    """Best first; what has no objective last, by job number."""
+    sign = -1 if direction == "maximize" else 1
+    return sorted(
+        lines,
+        key=lambda one: (
+            one.objective is None,
+            sign * one.objective if one.objective is not None else one.job,
+        ),
+    )
+
+
+def swept(lines: Sequence[Line]) -> dict[str, list[str]]:
+    """The overrides that are not the same for all, by key: a value a line, "" where not given."""
+    given = [dict(_pair(one) for one in line.overrides) for line in lines]
+    keys = list(dict.fromkeys(key for one in given for key in one))
+    columns = {key: [one.get(key, "") for one in given] for key in keys}
+    return {key: values for key, values in columns.items() if len(set(values)) > 1}
+
+
+def _pair(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return key, value
+
+
+def sentence(line: Line) -> str:
+    """A job's one line on the terminal."""
+    result = "" if line.objective is None else f"{line.objective:.6g}  "
+    error = "" if line.error is None else f"  {line.error}"
+    settings = " ".join(line.overrides)
+    return f"job {line.job}: {line.status}  {result}{line.seconds:.0f} s  {settings}{error}"
+
+
+def finish(folder: Path) -> int:
+    """The last lines of a sweep and its exit code: 1 if any job failed, 2 if all were refused."""
+    sweep, lines = Sweep.read(folder), journal.read(folder)
+    statuses = Counter(line.status for line in lines)
+    counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    print(f"{len(lines)} jobs: {counts}")
+    best = ranked(lines, sweep.direction)[0] if lines else None
+    if best is not None and best.objective is not None:
+        print(f"best by {sweep.objective}: {sentence(best)}")
+    print(f"next: restore sweep {folder}")
+    bad = [line for line in lines if line.status in journal.BAD]
+    for line in bad:
+        log = folder / line.folder / "train.log"
+        place = f" ({log})" if log.exists() else ""
+        print(f"{line.status}: job {line.job}: {line.error}{place}")
+    if bad and len(bad) == statuses[journal.REFUSED] == len(lines):
+        return 2
+    return 1 if bad else 0
+
+
+def show(folder: Path) -> int:
+    """Prints the ranking; writes sweep.csv, and sweep.png where jobs have an objective."""
+    from restore.sweep import plot
+
+    sweep = Sweep.read(folder)
+    lines = ranked(journal.read(folder), sweep.direction)
+    columns = swept(lines)
+    head = ["rank", "job", "status", sweep.objective, "seconds", *columns, "error"]
+    rows = [
+        [
+            str(rank) if line.objective is not None else "",
+            str(line.job),
+            line.status,
+            "" if line.objective is None else f"{line.objective:.6g}",
+            f"{line.seconds:.1f}",
+            *(values[rank - 1] for values in columns.values()),
+            line.error or "",
+        ]
+        for rank, line in enumerate(lines, start=1)
+    ]
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    for row in [head, *rows]:
+        cells = zip(row, widths, strict=True)
+        print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
+    with (folder / "sweep.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+    print(folder / "sweep.csv")
+    measured = [line for line in lines if line.objective is not None]
+    if measured and columns:
+        plot.parallel(
+            folder / "sweep.png",
+            {key: values[: len(measured)] for key, values in columns.items()},
+            sweep.objective,
+            [line.objective for line in measured if line.objective is not None],
+            sweep.direction,
+        )
+        print(folder / "sweep.png")
+    return 0
+
+
+def resume(folder: Path) -> int:
+    """Runs the sweep's command line again; jobs that are done are not run again."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    sweep = Sweep.read(folder)
+    quoted = QuotedString(str(folder.resolve()), Quote.single).with_quotes()
+    command = [sys.executable, sweep.argv[0], *sweep.arguments(), f"{_FOLDER}{quoted}"]
+    os.chdir(sweep.cwd)
+    os.execv(sys.executable, command)

@@ -1,0 +1,35 @@
+"""A job that does not train."""
+
+from collections.abc import Callable
+from typing import Any
+
+from entry import Ended
+
+# Stands for a job: reads the one file, does what its seed says, leaves a record. No torch.
+FAKE = """
+import json, os, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+job = json.loads((folder / ".hydra" / "job.json").read_text())
+seed, lr = job["config"]["seed"], job["config"]["task"]["optimizer"]["lr"]
+leaked = ("RANK", "LOCAL_RANK", "MASTER_PORT", "PL_GLOBAL_SEED", "TORCHELASTIC_RUN_ID")
+print({name: os.environ[name] for name in leaked if name in os.environ})
+print("gpus", os.environ.get("CUDA_VISIBLE_DEVICES"))
+if seed == 66:
+    print("error: task.network.width=9 is refused")
+    sys.exit(2)
+(folder / "config.yaml").write_text("{}")
+with open(folder.parent / "started", "a") as file:
+    file.write(f"{job['number']}\\n")
+if seed == 77:
+    raise RuntimeError("no luck")
+if seed == 88:
+    os.kill(os.getpid(), 9)
+if seed == 99:
+    time.sleep(600)
+value = None if seed == 55 else lr * 10 + seed
+record = {"validation": {"val/loss": value}, "evaluation": []}
+(folder / "result.json").write_text(json.dumps(record))
+"""
+
+Sweep = Callable[..., tuple[Ended, list[dict[str, Any]]]]

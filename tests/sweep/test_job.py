@@ -1,0 +1,97 @@
+"""A job's own process, in this process: it trains, goes on, and ends early when told."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from entry import ROOT
+from test_train import TINY
+
+from restore import cli
+from restore.sweep import journal, study
+from restore.sweep.job import Job, _train
+
+SETTINGS = ["max_updates=6", "callback.recovery.every_n_updates=1", "seed=3"]
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+    """Composes a job of the tiny default experiment."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(sys, "path", [*sys.path])  # a job adds to it
+
+    def make(*settings: str, **given: Any) -> Job:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            overrides = ["~benchmark", *TINY, *SETTINGS, *settings]
+            kept = [one for one in overrides if not one.startswith("benchmark.")]
+            config = cli.plain(compose("train", kept))
+        return Job(0, config, journal.hash_of(config), "ddpm_digits", kept, **given)
+
+    return make
+
+
+def test_every_rank_reads_the_same_job(job: Callable[..., Job], tmp_path: Path) -> None:
+    made = job()
+    made.write(tmp_path)
+    assert Job.read(tmp_path) == made
+    assert [path.name for path in (tmp_path / ".hydra").iterdir()] == ["job.json"]
+
+
+@pytest.mark.parametrize(("second", "resumed"), [("seed=3", [3]), ("seed=4", [])])
+def test_an_interrupted_job_goes_on_if_it_is_the_same(
+    job: Callable[..., Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    second: str,
+    resumed: list[int],
+) -> None:
+    from restore.callback.progress import Throughput
+
+    whole = Throughput.on_train_batch_end
+
+    def cut(self: Any, trainer: Any, module: Any, *rest: Any) -> None:
+        if module.updates == 4:
+            raise KeyError("the machine went down")
+        whole(self, trainer, module, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Throughput, "on_train_batch_end", cut)
+        with pytest.raises(KeyError):
+            _train(job(), tmp_path)
+    _train(job(second), tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["training"]["updates"] == 6
+    assert [one["updates"] for one in result["resumed"]] == resumed
+
+
+@pytest.mark.parametrize(("earlier", "pruned"), [(0.0, True), (1e9, False)])
+def test_a_job_that_lags_behind_is_pruned(
+    job: Callable[..., Job], tmp_path: Path, earlier: float, pruned: bool
+) -> None:
+    (tmp_path / "run").mkdir()
+    storage = str(tmp_path / "study")
+    opened = study.open_study(storage, "s", "minimize")
+    opened.add_trial(
+        optuna.create_trial(value=earlier, intermediate_values={2: earlier, 4: earlier})
+    )
+    trial = opened.ask()
+    given = {"storage": storage, "name": "s", "trial": trial.number, "monitor": "val/loss"}
+    settings = {"pruner": "median", "num_startup_trials": 1, "warmup_updates": 3}
+    made = job(study=given | settings)
+    if pruned:
+        with pytest.raises(SystemExit) as ended:
+            _train(made, tmp_path / "run")
+        assert ended.value.code == 3
+        assert not (tmp_path / "run" / "result.json").exists()
+    else:
+        _train(made, tmp_path / "run")
+    reported = study.open_study(storage, "s").trials[trial.number].intermediate_values
+    assert [*reported] == ([2, 4] if pruned else [2, 4, 6])

@@ -1,0 +1,163 @@
+"""A sweep's book-keeping, on jobs that do not train."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+from entry import Command
+from fake_job import Sweep
+
+LR = "task.optimizer.lr"
+
+
+def test_every_job_ends_in_one_line_and_the_others_go_on(sweep: Sweep, tmp_path: Path) -> None:
+    ended, lines = sweep("seed=1,66,77,88,55,2")
+    assert [line["status"] for line in lines] == [
+        "done",
+        "refused",
+        "failed",
+        "killed",
+        "failed",
+        "done",
+    ]
+    assert [line["job"] for line in lines] == [*range(6)]
+    assert [line["overrides"] for line in lines] == [[f"seed={s}"] for s in (1, 66, 77, 88, 55, 2)]
+    assert [line["objective"] for line in lines] == pytest.approx(
+        [lines[0]["objective"], None, None, None, None, lines[0]["objective"] + 1]
+    )
+    assert lines[1]["error"] == "task.network.width=9 is refused"
+    assert lines[2]["error"] == "RuntimeError: no luck"
+    assert "val/loss is not finite" in lines[4]["error"]
+    assert len({line["hash"] for line in lines}) == 6
+    assert ended.code == 1
+    last = ended.out.splitlines()[-4:]
+    assert [line.split(":")[1].strip() for line in last] == ["job 1", "job 2", "job 3", "job 4"]
+    assert str(tmp_path / "sweep" / "2" / "train.log") in last[1]
+    assert ended.out.splitlines()[0] == str(tmp_path / "sweep")
+    folders = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert folders == ["0", "2", "3", "4", "5"]  # a refused job leaves none
+    assert "Traceback" not in ended.err
+
+
+def test_a_sweep_whose_jobs_are_all_refused_is_bad_input(sweep: Sweep) -> None:
+    ended, lines = sweep("seed=66", f"{LR}=1,2")
+    assert ended.code == 2
+    assert [line["status"] for line in lines] == ["refused", "refused"]
+
+
+def test_done_jobs_are_not_run_again_and_a_folder_holds_one_sweep(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    sweep("seed=1,77")
+    ended, lines = sweep("seed=1,77")
+    assert (tmp_path / "sweep" / "started").read_text().split() == ["0", "1", "1"]
+    assert [line["job"] for line in lines] == [0, 1, 1]
+    assert "job 0: done before, as job 0" in ended.out
+    ended, lines = sweep("seed=3,4")
+    assert ended.code == 2 and "another command line" in ended.err
+    assert len(lines) == 3
+
+
+def test_equal_jobs_are_run_once(sweep: Sweep, tmp_path: Path) -> None:
+    ended, lines = sweep("seed=1,1", f"{LR}=1e-3")
+    assert ended.code == 0
+    assert (tmp_path / "sweep" / "started").read_text().split() == ["0"]
+    assert [line["job"] for line in lines] == [0, 1]
+    assert lines[0]["objective"] == lines[1]["objective"]
+    assert not (tmp_path / "sweep" / "1").exists()
+
+
+def test_sweep_over_experiments_has_one_folder(
+    fake: None, command: Command, tmp_path: Path
+) -> None:
+    ended = command("-m", "experiment=ddpm_digits,classifier_digits")
+    assert ended.code == 0, ended.err
+    (folder,) = tmp_path.glob("multirun/*/*")
+    assert {"0", "1", "journal.jsonl"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["seed=1,2", "search=grid", "search.objective=digits_half/nope"], "digits_half/hole_psnr"),
+        (["seed=1,2", "search=tpe", "search.num_trials=0"], "search.num_trials=0 must be"),
+        (["seed=1,2", "search=tpe", "search.num_trials=x"], "has the wrong type: it takes int"),
+        (["seed=1,2", "search=tpe", "+search.trials=3"], "did you mean trial"),
+        (["seed=1,2", "search=tpe", "search.num_jobs=2"], "needs hydra/launcher=joblib"),
+        (["seed=1", "search=tpe"], "nothing to search"),
+        (["seed=tag(lgo,interval(1,2))", "search=random"], "tag lgo is not known"),
+        (
+            ["seed=1,2", "search=tpe", "search.objective=digits_half/psnr"],
+            "set search.pruner=null",
+        ),
+        (["seed=1,2", "task.network.widht=3"], "did you mean width"),
+        (["seed=interval(1,2)"], "does not support sweep type"),
+        (["seed=1,2", "data=nope"], "data=nope does not exist"),
+    ],
+)
+def test_a_sweep_that_cannot_be_meant_is_one_line_and_no_folder(
+    fake: None, command: Command, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    ended = command("-m", *arguments)
+    assert ended.code == 2
+    assert says in ended.err.splitlines()[-1] and len(ended.err.splitlines()) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_search_without_a_sweep_is_refused(command: Command, tmp_path: Path) -> None:
+    ended = command("search=tpe")
+    assert ended.code == 2 and "add -m" in ended.err
+    assert os.listdir(tmp_path) == []
+
+
+def test_jobs_start_in_a_clean_environment(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaks = {"RANK": "1", "LOCAL_RANK": "1", "MASTER_PORT": "1", "PL_GLOBAL_SEED": "3"}
+    for name, value in leaks.items():
+        monkeypatch.setenv(name, value)
+    sweep("seed=1,2")
+    for job in "01":
+        assert (tmp_path / "sweep" / job / "train.log").read_text().startswith("{}\n")
+    assert "RESTORE_SWEEP" not in os.environ
+
+
+def test_gpus_go_round(sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    sweep("seed=1", "search=grid", "search.jobs_per_gpu=1", "trainer.devices=1,2", f"{LR}=1,2")
+    seen = [
+        (tmp_path / "sweep" / str(job) / "train.log").read_text().splitlines()[1]
+        for job in range(4)
+    ]
+    assert seen == ["gpus 4", "gpus 4", "gpus 4,6", "gpus 4,6"]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_search_finds_its_way_and_survives_bad_points(
+    sweep: Sweep, tmp_path: Path, sampler: str
+) -> None:
+    space = (f"{LR}=tag(log,interval(1e-5,1e-2))", "seed=choice(1,55,77)")
+    settings = (f"search={sampler}", "search.num_trials=4", "search.seed=1")
+    ended, lines = sweep(*settings, *space)
+    assert [line["job"] for line in lines] == [0, 1, 2, 3]
+    assert {line["status"] for line in lines} == {"done", "failed"}
+    rates = [float(line["overrides"][0].partition("=")[2]) for line in lines]
+    assert all(1e-5 <= rate <= 1e-2 for rate in rates) and len(set(rates)) == 4
+    assert ended.code == 1
+    again, more = sweep(*settings, *space)
+    assert len(more) == 4 and again.code == 1  # nothing was left to do
+
+
+def test_ranking_table_and_picture(sweep: Sweep, command: Command, tmp_path: Path) -> None:
+    from restore.sweep import ranking
+
+    sweep("search=grid", "search.direction=maximize", "seed=77,3", f"{LR}=1e-4,1e-2")
+    assert ranking.show(tmp_path / "sweep") == 0
+    with (tmp_path / "sweep" / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == ["1", "2", "", ""]
+    assert [row["seed"] for row in rows] == ["3", "3", "77", "77"]
+    assert [float(row[LR]) for row in rows] == [1e-2, 1e-4, 1e-4, 1e-2]
+    assert float(rows[0]["val/loss"]) == pytest.approx(3.1)
+    assert (tmp_path / "sweep" / "sweep.png").stat().st_size > 5000

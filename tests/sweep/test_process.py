@@ -1,0 +1,160 @@
+"""Processes of a job: a clean start, signals passed on, nothing left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from entry import ROOT
+
+from restore.sweep import gpu, process
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(*pids: int) -> bool:
+    """Within five seconds."""
+    for _ in range(100):
+        if not any(alive(pid) for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def pids(path: Path, count: int) -> list[int]:
+    """The process ids that `count` processes have written to a file, a line each."""
+    for _ in range(200):
+        found = path.read_text().split() if path.exists() else []
+        if len(found) == count:
+            return [int(one) for one in found]
+        time.sleep(0.05)
+    raise AssertionError(f"{path}: {found}")
+
+
+NOTE = "import os, time; print(os.getpid(), file=open('pids', 'a'), flush=True)\n"
+
+
+def test_what_a_command_leaves_behind_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = NOTE + "time.sleep(60)"
+    code = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {other!r}])\n"
+    code += "import pathlib, time\nwhile not pathlib.Path('pids').exists(): time.sleep(0.01)\n"
+    code += "print('end'); sys.exit(7)"
+    ended = process.run([sys.executable, "-c", code], tmp_path / "log", process.environment())
+    assert ended == (7, None)
+    assert (tmp_path / "log").read_text() == "end\n"
+    assert gone(*pids(tmp_path / "pids", 1))
+
+
+def test_variables_of_a_launcher_do_not_reach_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaks = [
+        *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK"),
+        *("GROUP_WORLD_SIZE", "ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR"),
+        *("MASTER_PORT", "PL_GLOBAL_SEED", "PL_SEED_WORKERS", "TORCHELASTIC_RUN_ID"),
+        *("RESTORE_SWEEP", "RESTORE_PARENT"),
+    ]
+    kept = ["PATH", "RESTORE_DATA", "WANDB_MODE", "CUDA_VISIBLE_DEVICES", "HTTP_PROXY", "PLOT"]
+    for name in leaks + kept:
+        monkeypatch.setenv(name, "1")
+    assert set(process.environment()) & {*leaks, *kept} == set(kept)
+
+
+@pytest.mark.parametrize("tasks", ["1", "4"])
+def test_one_task_of_a_cluster_starts_its_ranks_itself(
+    monkeypatch: pytest.MonkeyPatch, tasks: str
+) -> None:
+    from lightning.pytorch.plugins.environments import SLURMEnvironment
+
+    monkeypatch.setenv("SLURM_NTASKS", tasks)
+    monkeypatch.setenv("SLURM_JOB_NAME", "sweep")
+    kept = process.environment()
+    monkeypatch.delenv("SLURM_NTASKS")
+    for name, value in kept.items():
+        monkeypatch.setenv(name, value)
+    assert SLURMEnvironment.detect() == (tasks == "4")
+
+
+SWEEP = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from restore.sweep import process
+{NOTE}
+start = 'from restore.sweep import process; process.die_with_parent(); '
+rank = start + {NOTE!r} + 'time.sleep(60)'
+job = start + 'import subprocess, sys;' \\
+    'subprocess.Popen([sys.executable, "-c", sys.argv[1]]); ' + {NOTE!r} + 'time.sleep(60)'
+env = dict(process.environment(), PYTHONPATH={str(ROOT)!r})
+code, told = process.run([sys.executable, "-c", job, rank], Path("log"), env)
+print(code, told)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_job_and_its_ranks_end_with_their_sweep(tmp_path: Path, number: int) -> None:
+    sweep = subprocess.Popen(
+        [sys.executable, "-c", SWEEP], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    running = pids(tmp_path / "pids", 3)
+    assert all(alive(pid) for pid in running)
+    sweep.send_signal(number)
+    printed = sweep.communicate(timeout=20)[0]
+    assert gone(*running)
+    if number == signal.SIGTERM:
+        assert printed == f"-{int(number)} {int(number)}\n"
+    if number == signal.SIGINT:
+        assert printed.endswith(f" {int(number)}\n")
+
+
+def test_a_job_that_does_not_listen_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE", 0.5)
+    monkeypatch.chdir(tmp_path)
+    deaf = (
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + NOTE + "time.sleep(60)"
+    )
+    signals = "import os, time\nwhile not os.path.exists('pids'): time.sleep(0.01)\n"
+    signals += f"os.kill({os.getpid()}, 15)"
+    other = subprocess.Popen([sys.executable, "-c", signals])
+    ended = process.run([sys.executable, "-c", deaf], tmp_path / "log", process.environment())
+    other.wait()
+    assert ended == (-signal.SIGKILL, signal.SIGTERM)
+
+
+def test_slots_of_gpus_are_shared_between_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,GPU-a/b")
+    monkeypatch.setattr(gpu.tempfile, "gettempdir", lambda: str(tmp_path))
+    with gpu.taken(1, 2) as first, gpu.taken(2, 2) as two, gpu.taken(1, 2) as again:
+        assert (first, two, again) == ("0", "1,GPU-a/b", "0")
+        code = "import sys; from restore.sweep import gpu\n"
+        code += "gpu.tempfile.gettempdir = lambda: sys.argv[1]\n"
+        code += "with gpu.taken(1, 2) as seen: print(seen)"
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert other.stdout == "1\n"
+        held = gpu._allocate(tmp_path / f"restore-gpu-{os.getuid()}", ["0"], 1, 2)
+        assert held == {}
+    with gpu.taken(3, 1) as everything:
+        assert everything == "0,1,GPU-a/b"
+
+
+def test_a_machine_without_gpus_cannot_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from restore.types import InputError
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(InputError, match="this machine shows 0"), gpu.taken(1, 2):
+        pass

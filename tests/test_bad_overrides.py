@@ -1,0 +1,167 @@
+"""Overrides that cannot be meant: exit code 2, one line that names the setting, nothing left."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from entry import ROOT, Command
+
+TINY = ("task.network.width=4", "task.network.attention=[]", "max_updates=1", "debug=smoke")
+PHOTOS = "experiment=denoise_photos_regression task.network.widths=[4,4]"
+
+# The command line (spaces separate arguments), and what the one line has to say.
+FAST = [
+    ("data.source.sourc=1", "data.source.sourc is not a setting"),
+    ("+callback.ema.dekay=0.9", "callback.ema.dekay is not a setting: did you mean decay"),
+    ("logger=wand", "logger=wand does not exist: did you mean wandb"),
+    ("data.batch_size=abc", "data.batch_size='abc' has the wrong type: it takes int"),
+    ("task.optimizer.betas=[2,0.9]", "task.optimizer"),
+    ("trainer.devices=0", "trainer"),
+    ("callback.ema._target_=os.system", "callback.ema._target_=os.system"),
+    ("+task._partial_=true", "task._partial_"),
+    ("task.optimizer.lr=${nothing.here}", "nothing.here"),
+    ("task.network.width=???", "task.network.width"),
+]
+SLOW = [
+    # unknown keys, at every depth
+    ("nope=1", "nope is not a setting"),
+    ("+nope.deeper=1", "nope is not a setting"),
+    ("++sed=1", "sed is not a setting: did you mean seed"),
+    ("resume.pth=x", "resume.pth is not a setting: did you mean path"),
+    ("+resume.allow=true", "resume.allow is not a setting"),
+    ("trainer.device=2", "trainer.device is not a setting: did you mean devices"),
+    ("++trainer.max_epoch=3", "trainer.max_epoch is not a setting: did you mean max_epochs"),
+    ("+data.train_framing.siz=3", "data.train_framing.siz is not a setting: did you mean size"),
+    ("+data.degradation.shape.sid=left", "data.degradation.shape.sid is not a setting"),
+    ("++callback.emma.decay=0.9", "callback.emma"),
+    (
+        "+benchmark.digits_half.metric.hole_psnr.max=1",
+        "benchmark.digits_half.metric.hole_psnr.max is not a setting",
+    ),
+    (
+        "benchmark.digits_half.data.degradation.shape.sid=left",
+        "benchmark.digits_half.data.degradation.shape.sid is not a setting",
+    ),
+    ("~nope", "nope"),
+    ("~callback.ema.nope", "callback.ema.nope"),
+    # groups and choices
+    ("network=unett", "network=unett does not exist: did you mean unet"),
+    ("trainer=gpuu", "trainer=gpuu does not exist: did you mean gpu"),
+    ("callback=defaul", "callback=defaul does not exist: did you mean default"),
+    ("hydra/launcher=nope", "launcher=nope does not exist"),
+    ("+networks=unet", "networks"),
+    ("loss=l1", "task.loss is not a setting"),
+    ("seed=1,2", "seed=1,2"),
+    # what is no override at all
+    ("novalue", "novalue"),
+    ("task.optimizer.lr=[1", "task.optimizer.lr=[1"),
+    # types
+    ("data.flip=1", "data.flip=1 has the wrong type: it takes bool"),
+    ("data.limit=ten", "data.limit='ten' has the wrong type"),
+    ("seed=abc", "seed='abc'"),
+    ("seed=true", "seed=True"),
+    ("max_updates=1.5", "max_updates=1.5"),
+    ("callback.ema=3", "callback.ema"),
+    ("task.optimizer=3", "node `task.optimizer` is not a container"),
+    ("task.optimizer.betas=0.9", "task.optimizer.betas=0.9 has the wrong type"),
+    ("task.optimizer.betas=[0.9]", "task.optimizer"),
+    ("benchmark.digits_half=3", "benchmark.digits_half"),
+    ("logger=wandb logger.offline=maybe", "logger.offline='maybe' has the wrong type"),
+    # ranges
+    ("task.optimizer.lr=nan", "task.optimizer.lr"),
+    ("task.optimizer.weight_decay=-1", "task.optimizer"),
+    ("scheduler=cosine task.scheduler.T_max=0", "task.scheduler"),
+    ("task.scheduler.pct_start=2", "pct_start"),
+    ("scheduler=step task.scheduler.step_size=0", "task.scheduler"),
+    ("data.num_workers=-1", "data.num_workers must be at least 0, got -1"),
+    ("data.limit=0", "data.limit"),
+    ("trainer.devices=-2", "trainer"),
+    ("trainer.val_check_interval=-5", "trainer.val_check_interval=-5"),
+    ("trainer.limit_val_batches=0", "trainer.limit_val_batches=0"),
+    ("trainer.max_time=soon", "trainer"),
+    ("+trainer.fast_dev_run=true", "debug=smoke"),
+    ("+trainer.callbacks=[]", "trainer.callbacks is not a setting"),
+    ("trainer.use_distributed_sampler=true", "trainer.use_distributed_sampler"),
+    ("trainer.accelerator=abacus", "abacus"),
+    ("callback.recovery.every_minutes=0", "callback.recovery"),
+    ("logger=wandb logger.timeout=0", "logger: timeout"),
+    # what does not go together
+    ("experiment=denoise_photos trainer.strategy=ddp", "trainer.strategy=ddp"),
+    (f"{PHOTOS} network=bias_free degradation=jpeg", "noise_map"),
+    ("experiment=colorize_photos degradation=noise", "gray"),
+    ("experiment=classifier_digits benchmark=digits_half", "a classifier restores nothing"),
+    # targets, and what Hydra's own keys could do
+    ("data.source._target_=numpy.load", "data.source._target_=numpy.load"),
+    ("task.optimizer._target_=torch.hub.load", "task.optimizer._target_=torch.hub.load"),
+    ("+data.source.x._target_=os.system", "data.source.x is not a setting"),
+    (
+        "benchmark.digits_half.metric.hole_psnr._target_=builtins.exec",
+        "benchmark.digits_half.metric.hole_psnr._target_=builtins.exec",
+    ),
+    ("trainer._target_=restore.task.diffusion.Diffusion", "trainer"),
+    ("data._target_=restore.network.unet.UNet", "data"),
+    ("callback.ema._target_=restore.network.unet.UNet", "callback.ema"),
+    ("logger._target_=restore.callback.ema.EMA", "logger"),
+    ("+data._partial_=true", "data._partial_"),
+    ("+trainer._partial_=true", "trainer._partial_"),
+    ("+callback.ema._partial_=true", "callback.ema._partial_"),
+    ("task.optimizer._partial_=false", "task.optimizer"),
+    ("task.optimizer._partial_=3", "task.optimizer._partial_"),
+    ("+task._recursive_=false", "task._recursive_"),
+    ("+task._convert_=none", "task._convert_"),
+    ("+task._args_=[1]", "task._args_"),
+    # interpolations and what is missing
+    ("seed=${oc.env:RESTORE_NOT_SET}", "RESTORE_NOT_SET"),
+    ("seed=${nope:1}", "nope"),
+    ("seed=${seed}", "seed"),
+    ("callback=classifier", "callback.export.name is not set"),
+]
+CASES = [pytest.param(*case, id=case[0]) for case in FAST] + [
+    pytest.param(*case, id=case[0], marks=pytest.mark.slow) for case in SLOW
+]
+
+
+@pytest.mark.parametrize(("line", "says"), CASES)
+def test_override_is_refused(command: Command, tmp_path: Path, line: str, says: str) -> None:
+    given = {one.lstrip("+~").partition("=")[0] for one in line.split()}
+    own = (
+        [] if "experiment" in given else [one for one in TINY if one.partition("=")[0] not in given]
+    )
+    ended = command(*line.split(), *own)
+    assert ended.code == 2, ended.err
+    assert ended.err.startswith("error: ") and ended.err.count("\n") == 1, ended.err
+    assert says in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_classifier_is_no_method(command: Command, tmp_path: Path) -> None:
+    run, few = tmp_path / "run", ("debug=smoke", "data.limit=8")
+    ended = command("experiment=classifier_digits", *few, f"hydra.run.dir={run}")
+    assert ended.code == 0, ended.err
+    best = f"checkpoint={run}/checkpoints/best.ckpt"
+    ended = command(best, "benchmark=digits_half", script="evaluate")
+    assert ended.code == 2 and ended.err.count("\n") == 1, ended.err
+    assert "best.ckpt: a classifier restores nothing" in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_reader_that_has_enough(tmp_path: Path, environment: dict[str, str]) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "--help"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert writer.stdout is not None and writer.stderr is not None
+    writer.stdout.close()
+    assert writer.stderr.read() == b""
+    assert writer.wait(60) == 0
+
+
+def test_evaluation_needs_no_other_logger(command: Command, tmp_path: Path) -> None:
+    some = ("baseline=mean_fill", "benchmark=digits_half", "benchmark.digits_half.data.limit=2")
+    ended = command(*some, "logger=csv", script="evaluate")
+    assert ended.code == 2 and "takes logger=wandb only" in ended.err
+    assert not list(tmp_path.iterdir())
