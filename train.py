@@ -75,6 +75,7 @@ def train(
     from restore import build, rules
     from restore.callback import tracking
     from restore.evaluation import record, report
+    from restore.evaluation.method import floor
     from restore.evaluation.runner import evaluate
 
     rules.check_run(config)
@@ -82,7 +83,8 @@ def train(
     data = build.build(config["data"], "data")
     data.check("train", "val")
     task = build.build(config["task"], "task", facts=data.facts)
-    task.check(data.first("val"))
+    sample = data.first("val")
+    task.check(sample)
     benchmarks = build.benchmarks(config, data.batch_size, task.num_calls)
     for benchmark in benchmarks:
         benchmark.check_task(task, experiment)
@@ -121,19 +123,22 @@ def train(
             report.track(trainer.loggers, reports, files)
     if trainer.is_global_zero:
         report.print_table(reports)
-        print_end(
-            experiment, callbacks["best"].path, list(config.get("benchmark") or {}), validation
-        )
+        names = list(config.get("benchmark") or {})
+        print_end(experiment, callbacks["best"].path, names, validation, floor(sample))
     return result
 
 
 def print_end(
-    experiment: str, checkpoint: Path, benchmarks: list[str], validation: dict[str, float]
+    experiment: str,
+    checkpoint: Path,
+    benchmarks: list[str],
+    validation: dict[str, float],
+    baseline: str,
 ) -> None:
     """The last validation where nothing else was measured, and a command that works next."""
     if benchmarks:
         print(
-            f"next: python evaluate.py 'checkpoint=[{checkpoint}]' baseline=mean_fill "
+            f"next: python evaluate.py 'checkpoint=[{checkpoint}]' baseline={baseline} "
             f"'benchmark=[{','.join(benchmarks)}]'"
         )
         return

@@ -117,7 +117,12 @@ def there(
 ) -> tuple[int, str]:
     """Runs train.py in a new process: exit code and what it wrote."""
     process = started(folder, environment, *arguments, **settings)
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
     ended = time.time()
     assert strays(process.pid) == []
     if "hit" in settings and process.returncode == 143:
@@ -283,6 +288,47 @@ def _same_after_a_stop(tmp_path: Path, environment: dict[str, str], *settings: s
     assert code == 0, said
     assert differences(everything(whole), everything(parts)) == []
     assert seen[0].read_text() == seen[1].read_text()
+
+
+WORKERS = """
+import os, signal, subprocess, sys
+from restore import build
+config = {"_target_": "restore.data.module.DataModule", **%r}
+signal.signal(signal.SIGTERM, lambda *_: None)
+loader = build.build(config, "data").train_dataloader()
+batches = iter(loader)
+next(batches)
+subprocess.run(["kill", "-s", "TERM", "--", str(-os.getpgid(0))])
+print("went on for", 1 + sum(1 for _ in batches))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_workers_outlive_a_signal_to_the_group_and_end_with_the_trainer(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    framing = {"_target_": "restore.data.framing.CenterSquare", "size": 8}
+    config = {
+        "source": {"_target_": "restore.data.digits.Digits", "_partial_": True},
+        "degradation": {"_target_": "restore.degradation.noise.Gaussian", "sigma": 25.0},
+        "train_framing": framing,
+        "eval_framing": framing,
+        "batch_size": 128,
+        "num_workers": 2,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKERS % config],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0 and "went on for" in out, err
+    assert strays(process.pid) == []
 
 
 @pytest.mark.slow

@@ -55,6 +55,29 @@ class RandomPatch:
         return image[:, mirrored(top + offset, height)][:, :, mirrored(left + offset, width)]
 
 
+class RandomSquare:
+    """A square at a place drawn from the seed, resized by area to `size` pixels.
+
+    Its side is drawn uniformly from [smallest, 1] times the photo's shorter side.
+    """
+
+    def __init__(self, size: int, smallest: float = 0.6) -> None:
+        self.size = _checked(size)
+        if not 0 < smallest <= 1:
+            raise InputError(f"data.train_framing.smallest={smallest} must be in (0, 1]")
+        self.smallest = smallest
+
+    def __call__(self, image: Tensor, seed: int) -> Tensor:
+        draw = Stream(fold(torch.tensor([seed]), _PLACE)).uniform(3)[0].double()
+        height, width = image.shape[-2:]
+        share = self.smallest + (1 - self.smallest) * draw[0].item()
+        side = max(1, round(share * min(height, width)))
+        free = torch.tensor([height - side + 1, width - side + 1])
+        top, left = (draw[1:] * free).long().tolist()
+        square = image[:, top : top + side, left : left + side]
+        return area_resize(square, self.size, self.size).round().to(torch.uint8)
+
+
 class Whole:
     """The photo as it is."""
 

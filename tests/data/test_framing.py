@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore.data.framing import CenterSquare, RandomPatch, Whole, area_resize
+from restore.data.framing import CenterSquare, RandomPatch, RandomSquare, Whole, area_resize
 from restore.stream import Stream
 from restore.types import InputError
 
@@ -100,3 +100,34 @@ def test_whole_is_the_photo() -> None:
 def test_sizes_below_one_are_refused(framing: type, size: int) -> None:
     with pytest.raises(InputError, match=f"{size}"):
         framing(size)
+
+
+def test_random_square_shows_a_place_of_the_photo_at_a_scale_of_its_range() -> None:
+    """Where every pixel says its row and column, the framing can be read off the result."""
+    height, width = 100, 120
+    rows = torch.arange(height)[:, None].expand(height, width)
+    columns = torch.arange(width)[None, :].expand(height, width)
+    image = torch.stack([rows, columns]).to(torch.uint8)
+    sides = []
+    for seed in range(200):
+        framed = RandomSquare(20, smallest=0.5)(image, seed).double()
+        assert framed.shape == (2, 20, 20)
+        steps = framed.diff(dim=1)[0].mean(), framed.diff(dim=2)[1].mean()
+        side = 20 * steps[0].item()
+        assert side == pytest.approx(20 * steps[1].item(), abs=2)
+        assert framed[0].min() >= 0 and framed[1].max() <= width - 1
+        sides.append(side)
+    assert 48 <= min(sides) < 56 and 94 < max(sides) <= 102
+    again = [RandomSquare(20)(image, 3) for _ in range(2)]
+    assert torch.equal(*again)
+
+
+def test_random_square_of_the_whole_square_is_the_center_square() -> None:
+    image = photo(40, 40)
+    assert torch.equal(RandomSquare(8, smallest=1.0)(image, 5), CenterSquare(8)(image, 5))
+
+
+@pytest.mark.parametrize("smallest", [0.0, 1.1])
+def test_random_square_of_an_impossible_share(smallest: float) -> None:
+    with pytest.raises(InputError, match="smallest"):
+        RandomSquare(8, smallest)
