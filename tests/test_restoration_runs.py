@@ -94,7 +94,7 @@ def test_two_processes_are_one_with_twice_the_batch(
 ) -> None:
     shared = [f"experiment={experiment}", "max_updates=3", *DESCENT, *SMALL[experiment]]
     shared += [f"~benchmark.{BENCHMARK[experiment]}", "trainer.precision=32-true", *PLAIN]
-    shared += ["trainer.limit_val_batches=1"]
+    shared += ["data.repeat=15"]  # validation: an odd number
     ended = command(*shared, "data.batch_size=8", f"hydra.run.dir={tmp_path / 'one'}")
     assert ended.code == 0, ended.err
     two = [*shared, "trainer=ddp_cpu", "data.batch_size=4", f"hydra.run.dir={tmp_path / 'two'}"]
@@ -104,6 +104,11 @@ def test_two_processes_are_one_with_twice_the_batch(
     assert any(name.startswith("adversary") for name in one)
     for name, value in one.items():
         assert (value - two_weights[name]).abs().max() <= 1e-5, name
+    validated = [
+        json.loads((tmp_path / name / "result.json").read_text())["validation"]["val/loss"]
+        for name in ("one", "two")
+    ]
+    assert validated[0] == pytest.approx(validated[1], rel=1e-4)
 
 
 def test_plain_ddp_is_refused_for_two_players(command: Command, tmp_path: Path) -> None:

@@ -165,7 +165,15 @@ class RestorationTask(LightningModule, ABC):
                 scheduler.step()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.log_terms("val", self.losses(batch, None), batch_size=len(batch["index"]))
+        self.log_terms("val", self.losses(batch, None), batch_size=self.weight(batch))
+
+    def weight(self, batch: Batch) -> int:
+        """Of a batch in means over the whole validation.
+
+        A multiple of the number of processes: Lightning divides the sum of weights by it, in
+        integers, and with odd sums every mean would come out too large.
+        """
+        return len(batch["index"]) * self.trainer.world_size
 
     def log_terms(
         self, stage: str, terms: dict[str, Tensor], batch_size: int = 1, total: bool = True

@@ -50,5 +50,5 @@ class Classification(RestorationTask):
         terms = {"entropy": F.cross_entropy(logits, batch["label"], label_smoothing=smoothing)}
         if epoch is None:
             wrong = (logits.argmax(dim=1) != batch["label"]).float().mean()
-            self.log("val/error_rate", wrong, batch_size=len(logits), sync_dist=True)
+            self.log("val/error_rate", wrong, batch_size=self.weight(batch), sync_dist=True)
         return terms
