@@ -23,41 +23,50 @@ class AdversarialTask(RestorationTask):
     loss: content losses by name; None switches one off. They alone are validated (`val/loss`),
     because the verdict of a moving discriminator ranks no checkpoints. Parameters of the
     discriminator stay out of `restorer`, EMA and clip norm of the generator; clip_norm and
-    accumulate mean the same for both. judged_channels: of the image and of its condition. The
-    other arguments are those of RestorationTask.
+    accumulate mean the same for both. network: called with what `generator` knows. The other
+    arguments are those of RestorationTask; adversary None is plain regression.
     """
 
     def __init__(
         self,
         facts: Facts,
-        network: nn.Module,
+        network: Callable[..., nn.Module],
         optimizer: OptimizerFactory,
         loss: Mapping[str, ContentLoss | None],
-        adversary: Callable[..., Adversary] | None,
-        judged_channels: tuple[int, int],
-        scheduler: SchedulerFactory | None,
-        seed: int,
-        clip_norm: float | None,
-        accumulate: int,
-        scheduler_interval: Literal["update", "epoch"],
+        adversary: Callable[..., Adversary] | None = None,
+        scheduler: SchedulerFactory | None = None,
+        seed: int = 0,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        scheduler_interval: Literal["update", "epoch"] = "update",
     ) -> None:
         super().__init__(facts, optimizer, scheduler, clip_norm, accumulate, scheduler_interval)
-        self.network = network
+        self.network = self.generator(network)
         self.content = {name: term for name, term in loss.items() if term is not None}
         if not self.content:
             raise InputError("task.loss is empty: choose one, as loss=l1")
         self.seed = seed
         self.adversary: Adversary | None = None
         if adversary is not None:
+            image_channels, condition_channels = self.judged_channels
             self.adversary = adversary(
-                image_channels=judged_channels[0],
-                condition_channels=judged_channels[1],
+                image_channels=image_channels,
+                condition_channels=condition_channels,
                 image_size=facts.image_size,
             )
 
     @property
     def restorer(self) -> nn.Module:
         return self.network
+
+    @abstractmethod
+    def generator(self, network: Callable[..., nn.Module]) -> nn.Module:
+        """The network for `facts`; InputError where the data does not suit the task."""
+
+    @property
+    @abstractmethod
+    def judged_channels(self) -> tuple[int, int]:
+        """Channels of what the discriminator judges, and of its condition."""
 
     @abstractmethod
     def predict(self, batch: Batch) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.image import lab_from_rgb
-from restore.loss.content import Pixels
+from restore.loss.content import ContentLoss, Pixels
 from restore.network.colorization import recombine
 from restore.task.adversarial import AdversarialTask
 from restore.task.adversary import Adversary
@@ -27,7 +27,7 @@ class Colorizer(AdversarialTask):
         facts: Facts,
         network: Callable[..., nn.Module],
         optimizer: OptimizerFactory,
-        loss: Mapping[str, Pixels | None],
+        loss: Mapping[str, ContentLoss | None],
         adversary: Callable[..., Adversary] | None = None,
         scheduler: SchedulerFactory | None = None,
         size: int | None = None,
@@ -36,33 +36,29 @@ class Colorizer(AdversarialTask):
         accumulate: int = 1,
         scheduler_interval: Literal["update", "epoch"] = "update",
     ) -> None:
-        if (facts.input_channels, facts.image_channels) != (1, 3):
-            raise InputError(
-                "task=colorization needs RGB images and their lightness: use degradation=gray "
-                "with data.source.mode=rgb"
-            )
+        players = network, optimizer, loss, adversary, scheduler
+        super().__init__(facts, *players, seed, clip_norm, accumulate, scheduler_interval)
         if size is not None and size < 1:
             raise InputError(f"task.size={size} must be at least 1, or null for the input's size")
-        for name, term in loss.items():
-            if not isinstance(term, Pixels | None):
+        for name, term in self.content.items():
+            if not isinstance(term, Pixels):
                 raise InputError(
                     f"task.loss.{name}: colorization compares ab, which has no VGG features and "
                     "no total variation worth the name; use loss=l1 or another loss of pixels"
                 )
-        super().__init__(
-            facts,
-            network(image_size=facts.image_size),
-            optimizer,
-            loss,
-            adversary,
-            judged_channels=(2, 1),
-            scheduler=scheduler,
-            seed=seed,
-            clip_norm=clip_norm,
-            accumulate=accumulate,
-            scheduler_interval=scheduler_interval,
-        )
         self.size = size
+
+    def generator(self, network: Callable[..., nn.Module]) -> nn.Module:
+        if (self.facts.input_channels, self.facts.image_channels) != (1, 3):
+            raise InputError(
+                "task=colorization needs RGB images and their lightness: use degradation=gray "
+                "with data.source.mode=rgb"
+            )
+        return network(image_size=self.facts.image_size)
+
+    @property
+    def judged_channels(self) -> tuple[int, int]:
+        return 2, 1
 
     def predict(self, batch: Batch) -> tuple[Tensor, ...]:
         return (self.network(batch["input"]),)

@@ -1,48 +1,24 @@
 """Inpainting by a two-stage generator (Yu et al. 2019)."""
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from restore.loss.content import ContentLoss
 from restore.network.inpainting import composite
 from restore.task.adversarial import AdversarialTask
-from restore.task.adversary import Adversary
-from restore.task.base import OptimizerFactory, SchedulerFactory
-from restore.types import Batch, Facts, InputError
+from restore.types import Batch, InputError
 
 
 class InpaintingGAN(AdversarialTask):
     """A generator of (masked image, hole) to (coarse, refined); the discriminator sees the hole,
     too, and the refined image with the known pixels put back."""
 
-    def __init__(
-        self,
-        facts: Facts,
-        network: Callable[..., nn.Module],
-        optimizer: OptimizerFactory,
-        loss: Mapping[str, ContentLoss | None],
-        adversary: Callable[..., Adversary] | None = None,
-        scheduler: SchedulerFactory | None = None,
-        seed: int = 0,
-        clip_norm: float | None = None,
-        accumulate: int = 1,
-        scheduler_interval: Literal["update", "epoch"] = "update",
-    ) -> None:
-        super().__init__(
-            facts,
-            network(image_channels=facts.image_channels),
-            optimizer,
-            loss,
-            adversary,
-            judged_channels=(facts.image_channels, 1),
-            scheduler=scheduler,
-            seed=seed,
-            clip_norm=clip_norm,
-            accumulate=accumulate,
-            scheduler_interval=scheduler_interval,
-        )
+    def generator(self, network: Callable[..., nn.Module]) -> nn.Module:
+        return network(image_channels=self.facts.image_channels)
+
+    @property
+    def judged_channels(self) -> tuple[int, int]:
+        return self.facts.image_channels, 1
 
     def check(self, batch: Batch | None = None) -> None:
         if batch is not None and "hole" not in batch:
