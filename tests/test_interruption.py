@@ -21,7 +21,6 @@ from stopping import (
 
 from restore.callback.durable import newest_valid
 
-
 CI = ("ddpm_digits", 2, 2, WITHIN)
 STOPS: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {
     1: ({"updates": 3, "group": True}, {"updates": 5, "signal": "SIGUSR1"}),
