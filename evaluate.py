@@ -22,8 +22,14 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # cli.run turns what escapes int
 def main(cfg: DictConfig) -> None:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir).resolve()
-    with cli.run_folder(folder, alone=job.mode == RunMode.RUN):
-        evaluate(cli.plain(cfg), folder)
+    single = job.mode == RunMode.RUN
+    with cli.run_folder(folder, alone=single):
+        config = cli.plain(cfg)
+        if not single:
+            from restore import rules
+
+            rules.check_one_process(config)
+        evaluate(config, folder)
 
 
 def evaluate(config: dict[str, Any], folder: Path) -> list[Any]:

@@ -90,3 +90,16 @@ def _check_benchmarks(config: Config) -> None:
     for name, node in (config.get("benchmark") or {}).items():
         if not isinstance(node, Mapping) or not isinstance(node.get("data"), Mapping):
             raise InputError(f"benchmark.{name} has no data: choose one as benchmark=NAME")
+
+
+def check_one_process(config: Config) -> None:
+    """Raises InputError for a sweep of evaluations by several processes.
+
+    Lightning would start the others by the sweep's command line: each would run the whole sweep.
+    """
+    devices = config["trainer"].get("devices", 1)
+    if devices != 1:
+        raise InputError(
+            f"trainer.devices={devices}: evaluate.py -m evaluates in one process; set "
+            "trainer.devices=1, or name all checkpoints and benchmarks in one command without -m"
+        )

@@ -52,6 +52,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_sweep_of_evaluations_has_one_process_a_job(command: Any, tmp_path: Path) -> None:
+    ended = command("-m", *SMALL, "trainer=ddp_cpu", "batch_size=4,6", script="evaluate")
+    assert ended.code == 2 and "error: trainer.devices=2: evaluate.py -m" in ended.err
+    assert not list(tmp_path.rglob("*.csv"))
+
+
 def test_a_foreign_checkpoint_is_refused(command: Any, tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     ended = command("checkpoint=other.ckpt", "benchmark=digits_half", script="evaluate")
