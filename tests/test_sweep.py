@@ -225,6 +225,24 @@ def test_a_killed_sweep_goes_on_where_it_was(
 
 
 @pytest.mark.slow
+def test_a_preempted_job_of_submitit_goes_on_in_its_folder(start: Start, tmp_path: Path) -> None:
+    """As a cluster preempts it: a signal to the task, which submitit then queues again."""
+    lasting = ("max_updates=1000", "trainer.val_check_interval=500")
+    process = start("hydra/launcher=submitit_local", *lasting, "seed=1")
+    wait_for((tmp_path / "sweep" / "0" / "metrics.csv").exists)
+    (job,) = children(tmp_path)
+    task = int(Path(f"/proc/{job}/stat").read_text().rpartition(") ")[2].split()[1])
+    os.kill(task, signal.SIGUSR2)  # submitit's default
+    printed = ended(process)
+    assert process.returncode == 0, printed
+    result = json.loads((tmp_path / "sweep" / "0" / "result.json").read_text())
+    assert result["training"]["updates"] == 1000
+    assert len(result["resumed"]) == 1 and 0 < result["resumed"][0]["updates"] < 1000
+    assert result["resumed"][0]["differences"] == []
+    assert lines(tmp_path)[-1]["status"] == "done"
+
+
+@pytest.mark.slow
 def test_a_job_and_its_ranks_are_pruned_by_a_shared_study(start: Start, tmp_path: Path) -> None:
     import optuna
 

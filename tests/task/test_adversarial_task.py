@@ -241,6 +241,19 @@ def test_a_term_that_is_not_finite_is_named_with_its_update(tmp_path: Path, culp
         fit(tmp_path, task, 4, 4)
 
 
+def test_data_that_are_not_finite_are_stopped_by_their_term(tmp_path: Path) -> None:
+    task = denoiser()
+
+    def spoil(batch: Any, batch_idx: int) -> None:
+        if task.updates == 2:
+            batch["target"][0, 0, 0, 0] = torch.nan
+
+    task.on_train_batch_start = spoil  # type: ignore[method-assign]
+    with pytest.raises(NonFiniteError, match="loss term l1 is nan at update 2"):
+        fit(tmp_path, task, 4, 4)
+    assert torch.isfinite(weights(task)).all()
+
+
 def test_bf16_keeps_losses_and_weights_in_float32(tmp_path: Path) -> None:
     task = denoiser(adversary=adversary(r1_gamma=1.0, feature_matching=1.0))
     fit(tmp_path, task, 4, 3, precision="bf16-mixed")
