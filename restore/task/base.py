@@ -92,7 +92,12 @@ class RestorationTask(LightningModule, ABC):
                 warnings.simplefilter("ignore")  # of a schedule that moves before its optimizer
                 for scheduler in made[1] if isinstance(made, tuple) else ():
                     scheduler.step()
-        except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        except ZeroDivisionError as error:  # of one cycle, where its warm-up is a single update
+            raise InputError(
+                "task.scheduler divides by zero with these settings: change max_updates, or use "
+                "scheduler=constant"
+            ) from error
+        except (TypeError, ValueError, IndexError) as error:
             raise InputError(f"task.optimizer or task.scheduler: {error}") from error
 
     def configure_optimizers(self) -> Any:

@@ -116,3 +116,9 @@ def test_impossible_settings(setting: dict[str, Any]) -> None:
 def test_check_names_what_an_optimizer_refuses() -> None:
     with pytest.raises(InputError, match="Invalid learning rate: -1"):
         Linear(lr=-1.0).check()
+
+
+def test_check_names_a_schedule_that_cannot_be_stepped() -> None:
+    once = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=20, pct_start=0.05)
+    with pytest.raises(InputError, match="change max_updates"):
+        Linear(scheduler=once).check()
