@@ -96,8 +96,15 @@ def started(
     )
 
 
-def strays(session: int) -> list[str]:
-    """Command lines of what still runs in a session."""
+def strays(session: int, seconds: float = 5) -> list[str]:
+    """Command lines of what still runs in a session, when it had time to go."""
+    end = time.time() + seconds
+    while (found := running(session)) and time.time() < end:
+        time.sleep(0.05)
+    return found
+
+
+def running(session: int) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
