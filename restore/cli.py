@@ -29,7 +29,16 @@ def run(main: Callable[[], Any]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         sys.exit(explain(error))
+    finally:
+        _leave_group()
     sys.exit(DONE)
+
+
+def _leave_group() -> None:
+    """Ends the threads of a process group, which now and then abort the process at its exit."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def without_null(argument: str) -> str:
