@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from entry import ROOT, Command
 
 from restore import cli
@@ -226,3 +227,17 @@ def test_showing_a_config_imports_nothing_heavy(
     assert "max_updates:" in ended.stdout
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
     assert "hydra" in imported and not imported & {"torch", "lightning", "numpy"}
+
+
+def test_the_process_group_is_left_before_the_exit(tmp_path: Path) -> None:
+    """Its threads, were they still there, would abort the process now and then."""
+    distributed = torch.distributed
+
+    def main() -> None:
+        place = f"file://{tmp_path / 'store'}"
+        distributed.init_process_group("gloo", init_method=place, rank=0, world_size=1)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == 0
+    assert not distributed.is_initialized()

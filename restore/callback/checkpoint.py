@@ -43,8 +43,7 @@ class Checkpoint(ModelCheckpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
         super().setup(trainer, pl_module, stage)
-        if not isinstance(trainer.strategy.checkpoint_io, DurableIO):
-            trainer.strategy.checkpoint_io = DurableIO()
+        DurableIO.of(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         return {"score": self.best_model_score}
@@ -58,9 +57,7 @@ class Checkpoint(ModelCheckpoint):
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         super()._save_checkpoint(trainer, filepath)
-        writer = trainer.strategy.checkpoint_io
-        assert isinstance(writer, DurableIO)
-        self.refused = trainer.strategy.broadcast(writer.error)
+        self.refused = trainer.strategy.broadcast(DurableIO.of(trainer).error)
         if self.refused is not None:
             rank_zero_warn(f"{self.path} was not written: {self.refused}; training goes on")
 

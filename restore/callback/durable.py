@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Trainer
 
 SUFFIX = ".ckpt"
 TEMPORARY = ".ckpt.tmp"
@@ -42,6 +43,13 @@ class DurableIO(TorchCheckpointIO):
 
     def __init__(self) -> None:
         self.error: OSError | None = None
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> "DurableIO":
+        """The trainer's, put in place by the first who asks."""
+        if not isinstance(trainer.strategy.checkpoint_io, cls):
+            trainer.strategy.checkpoint_io = cls()
+        return trainer.strategy.checkpoint_io
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None

@@ -45,8 +45,7 @@ class Recovery(Callback):
         self._shared_batches = 0  # of a validation, in every process
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        if not isinstance(trainer.strategy.checkpoint_io, DurableIO):
-            trainer.strategy.checkpoint_io = DurableIO()
+        DurableIO.of(trainer)
         if trainer.is_global_zero and stage == "fit":
             for stale in self.folder(trainer).glob(f"*{TEMPORARY}"):
                 stale.unlink(missing_ok=True)
@@ -146,9 +145,7 @@ class Recovery(Callback):
         folder, updates = self.folder(trainer), int(pl_module.updates)
         trainer.save_checkpoint(folder / f"recovery-{updates}{SUFFIX}")
         self._written = time.monotonic()
-        writer = trainer.strategy.checkpoint_io
-        assert isinstance(writer, DurableIO)
-        error = writer.error
+        error = DurableIO.of(trainer).error
         if error is None:
             if trainer.is_global_zero:
                 remove_old(folder, updates)

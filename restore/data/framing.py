@@ -31,10 +31,7 @@ class CenterSquare:
         height, width = image.shape[-2:]
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        square = image[:, top : top + side, left : left + side]
-        if side == self.size:
-            return square
-        return area_resize(square, self.size, self.size).round().to(torch.uint8)
+        return _square(image, top, left, side, self.size)
 
 
 class RandomPatch:
@@ -74,8 +71,7 @@ class RandomSquare:
         side = max(1, round(share * min(height, width)))
         free = torch.tensor([height - side + 1, width - side + 1])
         top, left = (draw[1:] * free).long().tolist()
-        square = image[:, top : top + side, left : left + side]
-        return area_resize(square, self.size, self.size).round().to(torch.uint8)
+        return _square(image, top, left, side, self.size)
 
 
 class Whole:
@@ -85,6 +81,11 @@ class Whole:
 
     def __call__(self, image: Tensor, seed: int) -> Tensor:
         return image
+
+
+def _square(image: Tensor, top: int, left: int, side: int, size: int) -> Tensor:
+    square = image[:, top : top + side, left : left + side]
+    return square if side == size else area_resize(square, size, size).round().to(torch.uint8)
 
 
 def area_resize(image: Tensor, height: int, width: int) -> Tensor:

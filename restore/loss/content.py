@@ -7,6 +7,7 @@ from torch import Tensor
 
 from restore.loss.perceptual import VGGFeatures, feature_distance, style_distance
 from restore.loss.reconstruction import ReconstructionLoss, total_variation
+from restore.network.inpainting import composite
 from restore.types import InputError
 
 
@@ -94,7 +95,7 @@ class TotalVariation:
 
 
 def composited(output: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:
-    return output if hole is None else output * hole + target * (1 - hole)
+    return output if hole is None else composite(target, output, hole)
 
 
 def _positive(name: str, weight: float) -> float:

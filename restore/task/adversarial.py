@@ -72,9 +72,9 @@ class AdversarialTask(RestorationTask):
     def predict(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the generator says, stage by stage; the last is the result."""
 
-    @abstractmethod
     def truth(self, batch: Batch) -> Tensor:
         """What every stage should have been, and what the discriminator takes for real."""
+        return batch["target"]
 
     @abstractmethod
     def condition(self, batch: Batch) -> Tensor:
@@ -83,6 +83,14 @@ class AdversarialTask(RestorationTask):
     def judged(self, stages: tuple[Tensor, ...], batch: Batch) -> Tensor:
         """What the discriminator takes for fake."""
         return stages[-1]
+
+    def result(self, batch: Batch) -> Tensor:
+        """Restored images [B, C, H, W] in [-1, 1]; not clipped."""
+        return self.judged(self.predict(batch), batch)
+
+    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
+        """The one result of each image, num_samples times."""
+        return self.result(batch).unsqueeze(1).repeat_interleave(num_samples, 1)
 
     def check(self, batch: Batch | None = None) -> None:
         super().check(batch)
@@ -100,10 +108,11 @@ class AdversarialTask(RestorationTask):
         return [optimizer for optimizer, _ in players], schedulers
 
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
-        return self.content_terms(self.predict(batch), batch)
+        return self.content_terms(self.predict(batch), self.truth(batch), batch.get("hole"))
 
-    def content_terms(self, stages: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
-        target, hole = self.truth(batch), batch.get("hole")
+    def content_terms(
+        self, stages: tuple[Tensor, ...], target: Tensor, hole: Tensor | None
+    ) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         for loss in self.content.values():
             for name, value in loss(stages, target, hole).items():
@@ -120,24 +129,19 @@ class AdversarialTask(RestorationTask):
         with torch.set_grad_enabled(generator_turn):
             stages = self.predict(batch)
             fake = self.judged(stages, batch)
+        real, condition, hole = self.truth(batch), self.condition(batch), batch.get("hole")
         generator, discriminator = self._players()
         # Both are judged at the weights of before either step: `fake` is not made anew.
         stepped = False
         if generator_turn:
-            terms = self.content_terms(stages, batch)
-            terms |= self.adversary.generator_terms(
-                fake, self.truth(batch), self.condition(batch), *self._luck(batch, 0)
-            )
+            terms = self.content_terms(stages, real, hole)
+            terms |= self.adversary.generator_terms(fake, real, condition, *self._luck(batch, 0))
             stepped = self.descend(terms, generator, self.network.parameters())
             self.log_terms("train", terms)
         if discriminator_turn:
+            turn = window // self.adversary.every
             terms = self.adversary.discriminator_terms(
-                fake,
-                self.truth(batch),
-                self.condition(batch),
-                batch.get("hole"),
-                *self._luck(batch, 1),
-                turn=window // self.adversary.every,
+                fake, real, condition, hole, *self._luck(batch, 1), turn=turn
             )
             self.descend(terms, discriminator, self.adversary.parameters())
             self.log_terms("train", terms, total=False)

@@ -122,10 +122,13 @@ class RestorationTask(LightningModule, ABC):
         parameters: Iterable[nn.Parameter],
     ) -> bool:
         """Backward; at the end of a window also clips and steps, and returns True."""
-        for name, term in terms.items():
-            if not torch.isfinite(term):
-                raise NonFiniteError(f"loss term {name} is {term.item()} at update {self.updates}")
-        self.manual_backward(torch.stack(list(terms.values())).sum() / self.accumulate)
+        values = torch.stack(list(terms.values()))
+        finite = torch.isfinite(values)
+        if not finite.all():  # asked once: every question waits for a GPU
+            bad = int((~finite).nonzero()[0])
+            name, value = list(terms)[bad], values[bad].item()
+            raise NonFiniteError(f"loss term {name} is {value} at update {self.updates}")
+        self.manual_backward(values.sum() / self.accumulate)
         if self.batches % self.accumulate:
             return False
         parameters = list(parameters)

@@ -69,13 +69,12 @@ class Colorizer(AdversarialTask):
     def condition(self, batch: Batch) -> Tensor:
         return batch["input"]
 
-    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
-        """RGB with the lightness of the input, all num_samples of an image equal."""
+    def result(self, batch: Batch) -> Tensor:
+        """RGB with the lightness of the input."""
         lightness = batch["input"]
         longest = max(lightness.shape[-2:])
         seen = lightness
         if self.size is not None and longest > self.size:
             small = [max(1, round(side * self.size / longest)) for side in lightness.shape[-2:]]
             seen = F.interpolate(lightness, small, mode="bilinear", antialias=True)
-        rgb = recombine(lightness, self.network(seen).float())
-        return rgb.unsqueeze(1).repeat_interleave(num_samples, 1)
+        return recombine(lightness, self.network(seen).float())

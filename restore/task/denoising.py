@@ -31,13 +31,5 @@ class Denoiser(AdversarialTask):
     def predict(self, batch: Batch) -> tuple[Tensor, ...]:
         return (self.network(batch["input"], batch.get("sigma")),)
 
-    def truth(self, batch: Batch) -> Tensor:
-        return batch["target"]
-
     def condition(self, batch: Batch) -> Tensor:
         return batch["input"]
-
-    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
-        """Clean images, all num_samples of an image equal."""
-        (clean,) = self.predict(batch)
-        return clean.unsqueeze(1).repeat_interleave(num_samples, 1)

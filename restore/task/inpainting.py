@@ -29,16 +29,9 @@ class InpaintingGAN(AdversarialTask):
         coarse, refined = self.network(batch["input"], batch["hole"])
         return coarse, refined
 
-    def truth(self, batch: Batch) -> Tensor:
-        return batch["target"]
-
     def condition(self, batch: Batch) -> Tensor:
         return batch["hole"]
 
     def judged(self, stages: tuple[Tensor, ...], batch: Batch) -> Tensor:
+        """The refined image; known pixels are bit-equal to the input's."""
         return composite(batch["input"], stages[-1], batch["hole"])
-
-    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
-        """Known pixels are bit-equal to the input's; all num_samples of an image are equal."""
-        filled = self.judged(self.predict(batch), batch)
-        return filled.unsqueeze(1).repeat_interleave(num_samples, 1)
