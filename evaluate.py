@@ -5,65 +5,40 @@ sampler= and guidance= replace its own.
 """
 
 import os
+import sys
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from restore import cli
+from restore import errors
+from restore.config import command
+from restore.folder import run_folder
 
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # cli.run turns what escapes into one line
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors.run turns what escapes into one line
+
+
+def main() -> None:
+    sys.argv[1:] = map(command.without_null, sys.argv[1:])
+    composed()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
-def main(cfg: DictConfig) -> None:
+def composed(cfg: DictConfig) -> None:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir).resolve()
     single = job.mode == RunMode.RUN
-    with cli.run_folder(folder, alone=single):
-        config = cli.plain(cfg)
+    with run_folder(folder, alone=single):
+        config = command.plain(cfg)
+        from restore.config import rules
+        from restore.evaluation import evaluate
+
         if not single:
-            from restore import rules
-
             rules.check_one_process(config)
-        evaluate(config, folder)
-
-
-def evaluate(config: dict[str, Any], folder: Path) -> list[Any]:
-    """Every method on every benchmark: reports, and files in `folder`."""
-    from restore import build, rules
-    from restore.callback import tracking
-    from restore.evaluation import report, results, runner
-
-    rules.check_evaluation(config)
-    paths = cli.listed(config["checkpoint"])
-    methods = [build.method(Path(path), config) for path in paths] + build.baselines(config)
-    methods += build.published(config)
-    pairs = []
-    for method in methods:
-        batch_size = min(config["batch_size"], method.batch_size or config["batch_size"])
-        for benchmark in build.benchmarks(config, batch_size, method.num_calls):
-            benchmark.check_method(method)
-            pairs.append((method, benchmark))
-    trainer, tracker = build.tester(config), build.tracker(config, folder)
-    if trainer.is_global_zero:
-        cli.work_begins(folder, OmegaConf.to_yaml(OmegaConf.create(config)))
-        if tracker is not None:
-            tracker.begin("evaluate", "evaluate", config, config["benchmark"])
-    with tracking.finished([tracker]):
-        reports = [runner.evaluate(trainer, method, benchmark) for method, benchmark in pairs]
-        if trainer.is_global_zero:
-            report.write(folder, reports)
-            report.track([tracker], reports, {})
-    if trainer.is_global_zero:
-        report.print_table(reports)
-        if config["record"]:
-            results.append(Path(__file__).with_name("experiments") / "results.csv", reports)
-    return reports
+        evaluate.evaluate(config, folder)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    errors.run(main)

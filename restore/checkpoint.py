@@ -1,5 +1,7 @@
 """Checkpoint files that are whole or not there, whatever kills the process while it writes.
 
+This is the only code that reads and writes them.
+
 A file is a torch archive whose zip comment states its updates and the SHA-256 of all before it: no
 second file that could be stale, and every reader of torch archives still opens it.
 """
@@ -8,9 +10,10 @@ import contextlib
 import hashlib
 import io
 import os
+import pickle
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -18,6 +21,16 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 
+from restore.types import InputError
+
+FORMAT = 2  # of what a file holds; 1 is that of the files that do not say
+# Where the classes of released checkpoints have moved, by old path.
+MOVED = {
+    "restore.callback.checkpoint.Checkpoint": "restore.recovery.best.Checkpoint",
+    "restore.callback.recovery.Recovery": "restore.recovery.points.Recovery",
+    "restore.callback.memory.ChannelsLast": "restore.callback.channels_last.ChannelsLast",
+    "restore.callback.tracking.WandB": "restore.tracking.WandB",
+}
 SUFFIX = ".ckpt"
 TEMPORARY = ".ckpt.tmp"
 _SEAL = re.compile(rb"restore updates=(\d+) batches=(\d+) sha256=([0-9a-f]{64})\Z")
@@ -71,7 +84,7 @@ def write(content: dict[str, Any], path: Path) -> None:
     temporary = path.with_name(path.name.removesuffix(SUFFIX) + TEMPORARY)
     try:
         with open(temporary, "wb") as file:
-            _write_sealed(content, file)
+            _write_sealed({"format": FORMAT, **content}, file)
             file.flush()
             os.fsync(file.fileno())
         if not is_whole(temporary):
@@ -176,3 +189,45 @@ def newest_valid(folder: Path) -> tuple[Path | None, list[Path]]:
             return path, damaged
         damaged.append(path)
     return None, damaged
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, with today's class paths; no code from the file runs.
+
+    Raises:
+        InputError: no such file, one that is damaged or was not written by restore, one of a newer
+            format, or one that holds other types than it should.
+    """
+    if not path.is_file():
+        raise InputError(f"checkpoint={path} does not exist: give the path of a .ckpt file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"checkpoint={path} is damaged or not trusted: {reason}") from error
+    _check_content(content, path)
+    return {**content, "config": _moved(content["config"])}
+
+
+def _check_content(content: Any, path: Path) -> None:
+    """Raises InputError unless the content has the types of the schema."""
+    if not isinstance(content, dict) or not {"config", "facts", "state_dict"} <= content.keys():
+        raise InputError(f"checkpoint={path} holds no config: it was not written by restore")
+    number = content.get("format", 1)
+    if not isinstance(number, int) or number > FORMAT:
+        raise InputError(
+            f"checkpoint={path} has format {number}, this version of restore reads up to {FORMAT}: "
+            "install a newer one"
+        )
+
+
+def _moved(node: Any) -> Any:
+    """A config in which classes have the paths of today."""
+    if isinstance(node, Mapping):
+        return {
+            key: MOVED.get(value, value)
+            if key == "_target_" and isinstance(value, str)
+            else _moved(value)
+            for key, value in node.items()
+        }
+    return [_moved(item) for item in node] if isinstance(node, list) else node

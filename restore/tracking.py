@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_warn
 
-from restore.callback.checkpoint import ConfigInCheckpoint
+from restore.build import build
+from restore.recovery.best import ConfigInCheckpoint
 from restore.types import InputError
 
 SWEEP = "sweep.json"  # in the folder above a job's
@@ -210,3 +211,24 @@ def finished(loggers: Iterable[Any]) -> Iterator[None]:
         for logger in loggers:
             if isinstance(logger, WandB):
                 logger.finish(code if isinstance(code, int) else 1)
+
+
+def loggers(config: dict[str, Any], folder: Path) -> list[Any]:
+    """The configured logger, behind the one of the metrics.csv that every run has."""
+    made = build(config["logger"], "logger", save_dir=str(folder))
+    if isinstance(made, CSVLogger):
+        return [made]
+    return [CSVLogger(str(folder), name="", version="", flush_logs_every_n_steps=20), made]
+
+
+def tracker(config: dict[str, Any], folder: Path) -> WandB | None:
+    """The logger of an evaluation, whose files need none."""
+    if not config.get("logger"):
+        return None
+    made = build(config["logger"], "logger", save_dir=str(folder))
+    if not isinstance(made, WandB):
+        raise InputError(
+            f"logger={type(made).__name__}: an evaluation writes its files without one, and takes "
+            "logger=wandb only"
+        )
+    return made

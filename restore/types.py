@@ -1,9 +1,12 @@
 """The records that cross package borders, and the one error that users see."""
 
-from dataclasses import dataclass
-from typing import NotRequired, TypedDict
+from __future__ import annotations  # torch is not loaded for the sake of an error
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Batch(TypedDict):

@@ -25,13 +25,13 @@ def command(
     def run(*arguments: str, script: str = "train") -> Ended:
         from importlib import import_module
 
-        from restore import cli
+        from restore import errors
 
         GlobalHydra.instance().clear()
         monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.run(import_module(script).main)
+            errors.run(import_module(script).main)
         printed = capsys.readouterr()
         code = ended.value.code
         return Ended(code if isinstance(code, int) else 0, printed.out, printed.err)

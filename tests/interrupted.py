@@ -66,6 +66,6 @@ if __name__ == "__main__":
     os.environ["HYDRA_MAIN_MODULE"] = "__main__"
     instrument(setattr)
     import train
-    from restore import cli
+    from restore import errors
 
-    cli.run(train.main)
+    errors.run(train.main)

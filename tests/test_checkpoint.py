@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from restore.callback import durable
-from restore.callback.durable import DurableIO, is_whole, newest_valid, seal, write
+from restore import checkpoint as durable
+from restore.checkpoint import DurableIO, is_whole, newest_valid, seal, write
 
 
 def content(updates: int, size: int = 4000) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from entry import ROOT, Command
 
-from restore import cli
+from restore import errors
+from restore.folder import run_folder
 
 TINY = ("task.network.width=4", "max_updates=1", "debug=smoke")
 
@@ -170,12 +171,12 @@ def test_error_of_a_loader_worker_is_its_last_line() -> None:
         "Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent "
         'call last):\n  File "x.py", line 1, in f\nrestore.types.InputError: no photo at a.png\n'
     )
-    assert cli.one_line(InputError(trace)) == "no photo at a.png"
+    assert errors.one_line(InputError(trace)) == "no photo at a.png"
 
 
 def test_fault_of_the_program_is_no_input_error() -> None:
-    assert cli.one_line(KeyError("x")) is None
-    assert cli.one_line(ValueError("x")) is None
+    assert errors.one_line(KeyError("x")) is None
+    assert errors.one_line(ValueError("x")) is None
 
 
 def test_folder_of_somebody_else_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +186,7 @@ def test_folder_of_somebody_else_stays(tmp_path: Path, monkeypatch: pytest.Monke
     folder = tmp_path / "outputs" / "mine"
     (folder / ".hydra").mkdir(parents=True)
     (tmp_path / "outputs" / "older").mkdir()
-    with pytest.raises(InputError), cli.run_folder(folder, alone=False):
+    with pytest.raises(InputError), run_folder(folder, alone=False):
         raise InputError("refused")
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["older"]
 
@@ -238,6 +239,6 @@ def test_the_process_group_is_left_before_the_exit(tmp_path: Path) -> None:
         distributed.init_process_group("gloo", init_method=place, rank=0, world_size=1)
 
     with pytest.raises(SystemExit) as ended:
-        cli.run(main)
+        errors.run(main)
     assert ended.value.code == 0
     assert not distributed.is_initialized()

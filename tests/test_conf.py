@@ -14,8 +14,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from restore import build
-from restore.rules import check_run
-from restore.signature import check
+from restore.config.rules import check_run
+from restore.config.signature import check
+from restore.training import run
 from restore.types import Facts
 
 CONF = ROOT / "conf"
@@ -78,7 +79,7 @@ def test_experiment_builds_and_gets_its_optimizers(
     data = build.build(config["data"], "data")
     task = build.build(config["task"], "task", facts=data.facts)
     task.check()
-    assert build.callbacks(config, data.facts, experiment)
+    assert run.callbacks(config, data.facts, experiment)
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))

@@ -70,15 +70,16 @@ def test_a_foreign_checkpoint_is_refused(command: Any, tmp_path: Path) -> None:
 def test_every_benchmark_builds_and_has_its_data(name: str) -> None:
     from hydra import compose, initialize_config_dir
 
-    from restore import build, cli
+    from restore.config.command import plain
+    from restore.evaluation import load
 
     folder = str(Path(__file__).parents[1] / "conf")
-    shipped = build.Path(folder).parent / "restore" / "metric" / "weights"
+    shipped = Path(folder).parent / "restore" / "metric" / "weights"
     if "flowers" in name and not (shipped / "flowers.safetensors").is_file():
         pytest.skip("the flowers classifier is not trained")
     with initialize_config_dir(folder, version_base="1.3"):
-        config = cli.plain(compose("evaluate", [f"benchmark={name}"]))
-    (benchmark,) = build.benchmarks(config, 128, 1)
+        config = plain(compose("evaluate", [f"benchmark={name}"]))
+    (benchmark,) = load.benchmarks(config, 128, 1)
     benchmark.check()
     counts = {"cbsd68": 68, "bsd68": 68, "set12": 12, "flowers": 368, "mnist": 500}
     expected = next((n for prefix, n in counts.items() if name.startswith(prefix)), None)

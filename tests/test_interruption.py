@@ -19,7 +19,7 @@ from stopping import (
     there,
 )
 
-from restore.callback.durable import newest_valid
+from restore.checkpoint import newest_valid
 
 CI = ("ddpm_digits", 2, 2, WITHIN)
 STOPS: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -24,12 +24,12 @@ from lightning.pytorch.loggers import CSVLogger
 from line import Line, batches
 from PIL import Image
 
-from restore.callback.checkpoint import Checkpoint, ConfigInCheckpoint
 from restore.callback.progress import MaxUpdates
-from restore.callback.recovery import Recovery
 from restore.callback.samples import Samples
-from restore.callback.tracking import WandB, finished
 from restore.evaluation import report
+from restore.recovery.best import Checkpoint, ConfigInCheckpoint
+from restore.recovery.points import Recovery
+from restore.tracking import WandB, finished
 from restore.types import InputError
 
 CORE = Path(wandb.__file__).parent / "bin" / "wandb-core"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from restore.signature import unknown
+from restore.config.signature import unknown
 from restore.types import InputError
 
 Config = dict[str, Any]

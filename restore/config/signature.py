@@ -34,7 +34,7 @@ ALLOWED = {
 # others write files (a checkpoint's config may come from a stranger).
 PACKAGES = (
     *("callback", "data", "degradation", "diffusion", "evaluation", "loss", "metric"),
-    *("network", "task"),
+    *("network", "recovery", "task", "tracking"),
 )
 FUNCTIONS = ("restore.diffusion.", "restore.loss.", "restore.metric.bucket.")
 _SPECIAL = {"_target_", "_partial_"}
@@ -86,7 +86,7 @@ def resolve(target: str, path: str = "") -> Callable[..., Any]:
 
 
 def _is_own(module: str) -> bool:
-    return module.startswith(tuple(f"restore.{package}." for package in PACKAGES))
+    return f"{module}.".startswith(tuple(f"restore.{package}." for package in PACKAGES))
 
 
 def _check_call(node: Mapping[str, Any], path: str, given: set[str]) -> None:

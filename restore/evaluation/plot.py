@@ -9,9 +9,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from restore.callback.samples import grid
 from restore.evaluation.runner import Report
 from restore.image import to_uint8
+from restore.picture import grid
 
 Named = Sequence[tuple[str, Report]]  # reports of one benchmark and what to call their methods
 SMALL = 64  # pixels; smaller images are enlarged

@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from restore.callback.samples import grid
-from restore.callback.tracking import WandB
 from restore.evaluation import plot
 from restore.evaluation.comparison import Difference, differences
 from restore.evaluation.runner import Report
 from restore.image import to_uint8
+from restore.picture import grid
+from restore.tracking import WandB
 
 WIDTH = 100  # characters of a printed table
 

@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, distributed
 
-from restore.callback.samples import first, panel
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.distribution import COMPARABLE
+from restore.picture import first, panel
 from restore.types import Batch, InputError
 
 Row = dict[str, Any]

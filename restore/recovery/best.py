@@ -1,6 +1,5 @@
 """Checkpoints that say how they were made, in the run folder."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,8 +7,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
-from restore.callback.durable import SUFFIX, DurableIO
-from restore.types import InputError
+from restore.callback.monitor import check_monitor
+from restore.checkpoint import SUFFIX, DurableIO
 
 
 class Checkpoint(ModelCheckpoint):
@@ -75,13 +74,6 @@ class Checkpoint(ModelCheckpoint):
         """The file, whether or not it has been written yet."""
         assert self.dirpath is not None
         return Path(self.dirpath) / f"{self.name}{SUFFIX}"
-
-
-def check_monitor(setting: str, monitor: str | None, logged: Iterable[str]) -> None:
-    """Raises InputError for a monitor that nothing logs; only a validation can tell."""
-    names = sorted(name for name in logged if name.startswith("val/"))
-    if monitor is not None and monitor not in names:
-        raise InputError(f"{setting}.monitor={monitor} is not logged: choose from {names}")
 
 
 class ConfigInCheckpoint(Callback):

@@ -8,9 +8,9 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from restore.callback import position, preemption
-from restore.callback.durable import SUFFIX, TEMPORARY, DurableIO
 from restore.callback.ema import EMA
+from restore.checkpoint import SUFFIX, TEMPORARY, DurableIO
+from restore.recovery import position, preemption
 from restore.types import InputError, NonFiniteError
 
 KEPT = 2

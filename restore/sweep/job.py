@@ -3,7 +3,6 @@
 Lightning starts the other ranks by the same command line, so that all have the same config.
 """
 
-import importlib
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from restore.sweep import journal, process
+from restore.types import InputError
 
 
 @dataclass(frozen=True)
@@ -50,30 +50,30 @@ def command(folder: Path) -> list[str]:
 
 def main() -> None:
     process.die_with_parent()
-    from restore import cli
+    from restore import errors
 
     folder = Path(sys.argv[1])
     job = Job.read(folder)
     rank = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_PROCID", "0")
     print(f"job {job.number} rank {rank} config {job.hash}", flush=True)
-    cli.run(lambda: _train(job, folder))
+    errors.run(lambda: _train(job, folder))
 
 
 def _train(job: Job, folder: Path) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[2]))  # where train.py lies
-    train = importlib.import_module("train").train
+    from restore.training import fit, run
+
     extra: dict[str, Any] = {}
     if job.study is not None:
         from restore.sweep.pruning import Pruning
 
         extra["pruning"] = Pruning(**job.study)
-    train(job.config, folder, job.experiment, job.overrides, extra, _interrupted(job, folder))
+    resumed = _interrupted(job, folder)
+    fit.train(run.prepare(job.config, folder, job.experiment, job.overrides, extra, resumed))
 
 
 def _interrupted(job: Job, folder: Path) -> Any:
     """An earlier attempt at this job, to go on with; None where it left no whole checkpoint."""
-    from restore import resume
-    from restore.types import InputError
+    from restore.training import resume
 
     try:
         earlier = resume.load(folder, {}, allow_inexact=False)

@@ -25,13 +25,20 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from restore import cli
+from restore import errors
+from restore.config.command import plain
+from restore.folder import remove_empty
 from restore.sweep import gpu, journal, process, ranking, settings
 from restore.sweep.job import Job, command
 from restore.sweep.settings import Search
 from restore.sweep.sweeper import study_of
+from restore.types import InputError
 
-_STATUS = {cli.DONE: journal.DONE, cli.BAD_INPUT: journal.REFUSED, process.PRUNED: journal.PRUNED}
+_STATUS = {
+    errors.DONE: journal.DONE,
+    errors.BAD_INPUT: journal.REFUSED,
+    process.PRUNED: journal.PRUNED,
+}
 _current: list[Path] = []  # the folder of the sweep that this process runs
 _made: list[Path] = []  # the same, if this process has made it
 
@@ -43,7 +50,7 @@ class Start(Callback):
         try:
             self._start(config)
         except Exception as error:  # Hydra would make a warning of it
-            sys.exit(cli.explain(error))
+            sys.exit(errors.explain(error))
 
     def _start(self, config: DictConfig) -> None:
         search = settings.parse(_plain(config, "search"))
@@ -73,12 +80,10 @@ class Start(Callback):
 
 def _plain(config: DictConfig, key: str) -> dict[str, Any]:
     node = OmegaConf.select(config, key)
-    return {} if node is None else cli.plain(node)
+    return {} if node is None else plain(node)
 
 
 def refuse(reason: str) -> None:
-    from restore.types import InputError
-
     raise InputError(reason)
 
 
@@ -101,7 +106,7 @@ def whole(main: Callable[[], Any]) -> Callable[[], None]:
             for folder in _made:
                 if not journal.read(folder) and not any(folder.glob("*/.hydra")):
                     shutil.rmtree(folder, ignore_errors=True)
-                    cli.remove_empty(folder)
+                    remove_empty(folder)
         for folder in _current:
             sys.exit(ranking.finish(folder))
 
@@ -123,7 +128,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     digest, told = "", None
     try:
-        config = cli.plain(cfg)
+        config = plain(cfg)
         search = Search(**(config.pop("search", None) or {}))
         settings.check_objective(search.objective, config)
         digest = journal.hash_of(config)
@@ -136,7 +141,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         code, told = _run(made, folder, search)
         status, objective, error = _outcome(code, folder, search.objective)
     except Exception as failure:
-        line = cli.one_line(failure)
+        line = errors.one_line(failure)
         status = journal.REFUSED if line else journal.FAILED
         objective, error = None, line or f"{type(failure).__name__}: {failure}".splitlines()[0]
     if status == journal.REFUSED:
@@ -209,7 +214,7 @@ def _gpus(config: dict[str, Any], search: Search) -> Any:
 def _outcome(code: int, folder: Path, name: str) -> tuple[str, float | None, str | None]:
     """Status, objective and one line of error from how the processes of a job ended."""
     log = folder / "train.log"
-    if code == cli.DONE:
+    if code == errors.DONE:
         try:
             value = settings.value_of(name, json.loads((folder / "result.json").read_text()))
         except (OSError, KeyError) as error:
@@ -240,4 +245,4 @@ def _forget(folder: Path) -> None:
     """Takes away what a job has left that was refused before its work began."""
     if not (folder / "config.yaml").exists():
         (folder / "train.log").unlink(missing_ok=True)
-        cli.remove_empty(folder)
+        remove_empty(folder)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from restore import cli
+from restore.folder import remove_empty
 
 _stores: list[Any] = []  # rank 0 may be the store's server: it stays up until the process ends
 
@@ -28,5 +28,5 @@ def shared(folder: Path) -> Path:
         store.set("folder", str(folder))
     chosen = Path(store.get("folder").decode())
     if chosen != folder:
-        cli.remove_empty(folder)
+        remove_empty(folder)
     return chosen

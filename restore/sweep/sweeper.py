@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from restore import cli
+from restore.config.command import plain
 from restore.sweep import settings
 
 # Hydra builds no sweeper from any other package. By this name the workers of a launcher, which
@@ -42,7 +42,7 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from restore.sweep import study
 
-        search = settings.parse(cli.plain(self.config.search))
+        search = settings.parse(plain(self.config.search))
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         fixed, space = study.split(parser.parse_overrides(arguments))
         folder = Path(self.config.hydra.sweep.dir)

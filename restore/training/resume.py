@@ -9,11 +9,10 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from lightning.pytorch import Trainer
 
-from restore import build
-from restore.callback.durable import newest_valid
-from restore.callback.position import keep_rows
-from restore.callback.recovery import Recovery
+from restore import checkpoint as file
 from restore.data.module import DataModule
+from restore.recovery.points import Recovery
+from restore.recovery.position import keep_rows
 from restore.task.base import RestorationTask
 from restore.types import InputError
 
@@ -107,11 +106,11 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     folder = folder.expanduser().resolve()
     if not (folder / "checkpoints").is_dir():
         raise InputError(f"resume.path={folder} is no run folder: it has no folder checkpoints")
-    path, damaged = newest_valid(folder / "checkpoints")
+    path, damaged = file.newest_valid(folder / "checkpoints")
     if path is None:
         named = f" ({', '.join(one.name for one in damaged)} damaged)" if damaged else ""
         raise InputError(f"resume.path={folder} has no whole checkpoint{named}: start a new run")
-    content = build.read_checkpoint(path)
+    content = file.read(path)
     if "position" not in content:
         raise InputError(f"{path} does not say where its run stood: callback.recovery was missing")
     config = replaced(content["config"], settings)

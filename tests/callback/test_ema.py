@@ -5,9 +5,9 @@ import pytest
 import torch
 from line import Line, fit
 
-from restore.callback.checkpoint import Checkpoint
 from restore.callback.ema import EMA
 from restore.callback.progress import MaxUpdates
+from restore.recovery.best import Checkpoint
 from restore.types import InputError
 
 

@@ -3,7 +3,7 @@ from typing import Any, Literal
 
 import pytest
 
-from restore.signature import check, fits, resolve
+from restore.config.signature import check, fits, resolve
 from restore.types import InputError
 
 HALF = "restore.degradation.mask.Half"

@@ -7,7 +7,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from restore import build, cli
+from restore import build
+from restore.config.command import plain
+from restore.evaluation import load
 from restore.evaluation.published import Published
 from restore.image import to_unit
 from restore.network.denoiser import Denoiser
@@ -139,7 +141,7 @@ COUNTS = {
 
 def composed(*names: str) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return cli.plain(compose("evaluate", [f"published=[{','.join(names)}]"]))
+        return plain(compose("evaluate", [f"published=[{','.join(names)}]"]))
 
 
 def test_every_config_is_of_the_released_size_and_asks_for_its_file(folder: Path) -> None:
@@ -151,10 +153,10 @@ def test_every_config_is_of_the_released_size_and_asks_for_its_file(folder: Path
             network = build.build(node["network"])
         assert sum(p.numel() for p in network.parameters()) == count
         with pytest.raises(InputError, match=rf"{name}\.pth.*RESTORE_WEIGHTS"):
-            build.published({"published": {name: node}})
+            load.published({"published": {name: node}})
 
 
 def test_from_the_command_line_to_a_method(folder: Path) -> None:
     torch.save(DnCNN(1).state_dict(), folder / "dncnn_25.pth")
-    [method] = build.published(composed("dncnn_25"))
+    [method] = load.published(composed("dncnn_25"))
     assert (method.name, method.kind, method.num_parameters) == ("dncnn_25", "published", 555_137)

@@ -116,8 +116,8 @@ def test_two_processes_write_the_bytes_of_one(
     double.mkdir()
     script = tmp_path / "child.py"
     script.write_text(
-        "from pathlib import Path; from restore import cli; from test_runner import run_cases\n"
-        f"cli.run(lambda: run_cases(Path({str(double)!r}), 2))\n"
+        "from pathlib import Path; from restore import errors; from test_runner import run_cases\n"
+        f"errors.run(lambda: run_cases(Path({str(double)!r}), 2))\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), environment["PYTHONPATH"]])
     environment |= {"PYTHONPATH": path, "RESTORE_CACHE": str(tmp_path / "other")}

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
+from restore.config.signature import resolve
 from restore.evaluation import record, results, table
 from restore.evaluation.leaderboard import lower_is_better, tables
 from restore.evaluation.markup import Table, latex, latex_text, markdown
-from restore.signature import resolve
 
 README = "# Project\n\n<!-- table:headline -->\nold\n<!-- /table -->\n\nEnd.\n"
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from line import Line, fit
 
-from restore.callback.checkpoint import Checkpoint, ConfigInCheckpoint
 from restore.callback.ema import EMA
 from restore.callback.progress import MaxUpdates, Throughput
+from restore.recovery.best import Checkpoint, ConfigInCheckpoint
 from restore.types import InputError
 
 

@@ -14,12 +14,13 @@ from lightning.pytorch import Callback, Trainer
 from line import Line, batches
 from torch import Tensor
 
-from restore.callback import durable, preemption
-from restore.callback.checkpoint import Checkpoint
-from restore.callback.durable import newest_valid
+from restore import checkpoint as durable
 from restore.callback.ema import EMA
 from restore.callback.progress import MaxUpdates, Throughput
-from restore.callback.recovery import Recovery, remove_old
+from restore.checkpoint import newest_valid
+from restore.recovery import preemption
+from restore.recovery.best import Checkpoint
+from restore.recovery.points import Recovery, remove_old
 from restore.types import InputError, NonFiniteError
 
 

@@ -11,7 +11,7 @@ import pytest
 from entry import ROOT
 from test_train import TINY
 
-from restore import cli
+from restore.config.command import plain
 from restore.sweep import journal, study
 from restore.sweep.job import Job, _train
 
@@ -32,7 +32,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             overrides = ["~benchmark", *TINY, *SETTINGS, *settings]
             kept = [one for one in overrides if not one.startswith("benchmark.")]
-            config = cli.plain(compose("train", kept))
+            config = plain(compose("train", kept))
         return Job(0, config, journal.hash_of(config), "ddpm_digits", kept, **given)
 
     return make

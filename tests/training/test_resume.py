@@ -18,9 +18,10 @@ from stopping import (
     everything,
 )
 
-from restore import cli, resume
-from restore.callback.durable import newest_valid
+from restore import errors
+from restore.checkpoint import newest_valid
 from restore.data.module import DataModule
+from restore.training import resume
 
 
 @pytest.fixture
@@ -178,4 +179,4 @@ def test_folder_that_cannot_be_written_is_one_line(here: Here, tmp_path: Path) -
     assert ended.code == 2 and len(ended.err.splitlines()) == 1, ended.err
     assert str(tmp_path / "file") in ended.err
     refusal = OSError(errno.EROFS, "Read-only file system", "/run/folder")
-    assert cli.one_line(refusal) == "/run/folder cannot be made or opened: Read-only file system"
+    assert errors.one_line(refusal) == "/run/folder cannot be made or opened: Read-only file system"

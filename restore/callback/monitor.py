@@ -1,0 +1,12 @@
+"""The metric by which a callback chooses."""
+
+from collections.abc import Iterable
+
+from restore.types import InputError
+
+
+def check_monitor(setting: str, monitor: str | None, logged: Iterable[str]) -> None:
+    """Raises InputError for a monitor that nothing logs; only a validation can tell."""
+    names = sorted(name for name in logged if name.startswith("val/"))
+    if monitor is not None and monitor not in names:
+        raise InputError(f"{setting}.monitor={monitor} is not logged: choose from {names}")

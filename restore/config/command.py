@@ -1,0 +1,59 @@
+"""What a command line says before Hydra reads it, and what Hydra made of it."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from restore.types import InputError
+
+
+def without_null(argument: str) -> str:
+    """`group=null` as Hydra spells it, `~group`: the task without its adversary, for one."""
+    group, _, value = argument.partition("=")
+    is_group = value == "null" and (Path(__file__).parents[2] / "conf" / group).is_dir()
+    return f"~{group}" if is_group else argument
+
+
+def plain(cfg: Any) -> dict[str, Any]:
+    """A composed config as a resolved plain dict; a value that is still missing is an error."""
+    from omegaconf import OmegaConf
+
+    container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+class ResumeRequest(NamedTuple):
+    """What `train.py resume.path=FOLDER key=value` asks for."""
+
+    folder: Path
+    allow_inexact: bool
+    settings: dict[str, Any]  # by dotted key
+
+
+def resume_request(arguments: list[str]) -> ResumeRequest | None:
+    """None where a new run is asked for. The stored config is the base, so that Hydra composes
+    nothing: its groups and flags have no meaning here."""
+    if not any(argument.startswith("resume.path=") for argument in arguments):
+        return None
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    settings: dict[str, Any] = {}
+    for one in OverridesParser.create().parse_overrides(
+        [argument for argument in arguments if not argument.startswith("-")]
+    ):
+        if one.is_delete() or one.is_sweep_override() or one.package is not None:
+            raise InputError(f"{one.input_line}: a resumed run takes plain key=value only")
+        settings[one.key_or_group] = one.value()
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    if flags or "experiment" in settings:
+        named = flags[0] if flags else "experiment="
+        raise InputError(f"{named} has no meaning with resume.path, which knows its own run")
+    allow = settings.pop("resume.allow_inexact", False)
+    if not isinstance(allow, bool):
+        raise InputError(f"resume.allow_inexact={allow} must be true or false")
+    return ResumeRequest(Path(str(settings.pop("resume.path"))), allow, settings)
+
+
+def listed(value: Any) -> list[str]:
+    """A plain list of names or paths; one may stand without brackets."""
+    return [value] if isinstance(value, str) else [str(item) for item in value or []]

@@ -1,0 +1,108 @@
+"""Exit codes, and the one line that an error becomes.
+
+Importing this module must stay instant: `train.py --help` goes through it.
+"""
+
+import difflib
+import errno
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from restore.types import InputError
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+
+
+def run(main: Callable[[], Any]) -> NoReturn:
+    """Calls main and exits: 0 done, 1 failed (traceback), 2 bad configuration or input."""
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        sys.exit(explain(error))
+    finally:
+        _leave_group()
+    sys.exit(DONE)
+
+
+def _leave_group() -> None:
+    """Ends the threads of a process group, which now and then abort the process at its exit."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def explain(error: Exception) -> int:
+    """Tells the user what went wrong, on stderr, and returns the exit code."""
+    line = one_line(error)
+    if line is None:
+        traceback.print_exception(error)
+        return FAILED
+    print(f"error: {line}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def one_line(error: BaseException) -> str | None:
+    """What the user should read of a configuration error; None for a fault of the program."""
+    if isinstance(error, InputError):
+        # One that was raised in a DataLoader's worker brings the worker's traceback along.
+        text = str(error).strip()
+        worker = text.startswith("Caught ") and "DataLoader worker" in text
+        return text.rpartition("InputError: ")[2] if worker else " ".join(text.split())
+    unusable = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+    if isinstance(error, OSError) and error.errno in unusable and error.filename is not None:
+        return f"{error.filename} cannot be made or opened: {error.strerror}"
+    home = type(error).__module__.split(".")[0]
+    if (
+        home in ("hydra", "omegaconf", "antlr4")
+        and type(error).__name__ != "InstantiationException"
+    ):
+        return _hydra_line(error)
+    return None
+
+
+def _hydra_line(error: BaseException) -> str:
+    text = str(error)
+    unread = getattr(error, "override", None)
+    if isinstance(unread, str):
+        return (
+            f"{unread} cannot be read: {text.splitlines()[0]}; quotes protect brackets and commas"
+        )
+    missing = re.search(
+        r"Could not find '([^']+)'(?:.*?Available options in '[^']+':\n(.*))?", text, re.S
+    )
+    if missing:
+        group, _, name = missing[1].rpartition("/")
+        options = sorted(re.findall(r"^\t(\S+)$", missing[2] or "", re.M))
+        near = difflib.get_close_matches(name, options, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{group}={name} does not exist: {hint}choose from {', '.join(options)}"
+    listed_one = re.search(r"Could not load '([^']+)/([^'/]+)'", text)
+    if listed_one:
+        group, name = listed_one.groups()
+        return f"{group}={name} does not exist: look into conf/{group}/ for what there is"
+    empty = re.match(r"Missing mandatory value: (\S+)", text)
+    if empty:
+        key = getattr(error, "full_key", None) or empty[1]
+        return f"{key} is not set: give {key}=VALUE"
+    setting = re.match(r"Could not override '([^']+)'", text)
+    if setting:
+        return _unknown_setting(setting[1], error.__cause__)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[:3])
+
+
+def _unknown_setting(path: str, cause: BaseException | None) -> str:
+    """The message for an override of a key that is not there; OmegaConf's error knows its node."""
+    known = [str(key) for key in getattr(cause, "parent_node", None) or ()]
+    key = str(getattr(cause, "key", None) or path.rpartition(".")[2])
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(known))}"
+    known_or_help = hint if known else "python train.py --cfg job lists all settings"
+    return f"{path} is not a setting: {known_or_help}"

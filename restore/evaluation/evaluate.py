@@ -1,0 +1,49 @@
+"""An evaluation from its config to its files: every method on every benchmark."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from restore import tracking
+from restore.config import rules
+from restore.config.command import listed
+from restore.evaluation import load, report, results, runner
+from restore.evaluation.benchmark import Benchmark
+from restore.evaluation.method import Method
+from restore.folder import work_begins
+from restore.trainer import tester
+
+RESULTS = Path(__file__).parents[2] / "experiments" / "results.csv"
+
+
+def evaluate(config: dict[str, Any], folder: Path) -> list[runner.Report]:
+    """Reports of all methods on all benchmarks, and their files in `folder`."""
+    rules.check_evaluation(config)
+    pairs = _pairs(config)
+    trainer, tracker = tester(config), tracking.tracker(config, folder)
+    if trainer.is_global_zero:
+        work_begins(folder, yaml.safe_dump(config, sort_keys=False))
+        if tracker is not None:
+            tracker.begin("evaluate", "evaluate", config, config["benchmark"])
+    with tracking.finished([tracker]):
+        reports = [runner.evaluate(trainer, method, benchmark) for method, benchmark in pairs]
+        if trainer.is_global_zero:
+            report.write(folder, reports)
+            report.track([tracker], reports, {})
+    if trainer.is_global_zero:
+        report.print_table(reports)
+        if config["record"]:
+            results.append(RESULTS, reports)
+    return reports
+
+
+def _pairs(config: dict[str, Any]) -> list[tuple[Method, Benchmark]]:
+    """Every method with every benchmark, checked."""
+    pairs = []
+    for method in load.methods(config, listed(config["checkpoint"])):
+        batch_size = min(config["batch_size"], method.batch_size or config["batch_size"])
+        for benchmark in load.benchmarks(config, batch_size, method.num_calls):
+            benchmark.check_method(method)
+            pairs.append((method, benchmark))
+    return pairs

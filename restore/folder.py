@@ -1,0 +1,45 @@
+"""The folder of a run: made by Hydra, taken away where no work begins."""
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from restore.errors import explain
+from restore.types import InputError
+
+
+@contextlib.contextmanager
+def run_folder(folder: Path, alone: bool = True) -> Iterator[None]:
+    """Takes away the folder that Hydra made if the run is refused before `work_begins`.
+
+    alone: exits with the code of the error here, because Hydra would add lines of its own; a job of
+    a sweep raises instead, so that the next one starts.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not (folder / "config.yaml").exists():
+            remove_empty(folder)
+        if alone:
+            sys.exit(explain(error))
+        raise
+
+
+def remove_empty(folder: Path) -> None:
+    """Takes away a folder in which Hydra alone has written, and its empty parents in here."""
+    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    for empty in (folder, *folder.parents):
+        if empty == folder or Path.cwd() in empty.parents:
+            with contextlib.suppress(OSError):  # not empty: somebody else's
+                empty.rmdir()
+
+
+def work_begins(folder: Path, config: str) -> None:
+    """Says where the run writes, as its first line, and keeps its resolved config there."""
+    try:
+        (folder / "config.yaml").write_text(config)
+    except OSError as error:
+        raise InputError(f"run folder {folder} cannot be written: {error.strerror}") from error
+    print(folder, flush=True)

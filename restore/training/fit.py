@@ -1,0 +1,88 @@
+"""A run in three steps: fit, evaluate the best checkpoint, write the record."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from restore import tracking
+from restore.evaluation import load, report
+from restore.evaluation import record as origin
+from restore.evaluation.method import floor
+from restore.evaluation.runner import Report
+from restore.evaluation.runner import evaluate as measure
+from restore.folder import work_begins
+from restore.training.run import Run
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Fits, evaluates, records; returns the record."""
+    if run.trainer.is_global_zero:
+        work_begins(run.folder, yaml.safe_dump(run.config, sort_keys=False))
+    with tracking.finished(run.trainer.loggers):
+        validation = fit(run)
+        reports = evaluate(run)
+        result = record(run, validation, reports)
+    if run.trainer.is_global_zero:
+        report.print_table(reports)
+        print_end(run, validation)
+    return result
+
+
+def fit(run: Run) -> dict[str, float]:
+    """Trains, or goes on; returns what the last validation logged."""
+    checkpoint = None
+    if run.resumed is not None:
+        run.resumed.begin(run.trainer)
+        checkpoint = str(run.resumed.checkpoint)
+    run.trainer.fit(run.task, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+    logged = run.trainer.callback_metrics.items()
+    return {name: float(value) for name, value in logged if name.startswith("val/")}
+
+
+def evaluate(run: Run) -> list[Report]:
+    """The best checkpoint on the benchmarks of the run."""
+    best = load.method(best_checkpoint(run), {})
+    return [measure(run.tester, best, benchmark) for benchmark in run.benchmarks]
+
+
+def record(run: Run, validation: dict[str, float], reports: list[Report]) -> dict[str, Any]:
+    """result.json with what was trained, how, at what cost, and what came out."""
+    result = {
+        "experiment": run.experiment,
+        "overrides": run.overrides,
+        "seed": run.config["seed"],
+        "training": origin.training(run.callbacks["throughput"], run.task),
+        "validation": validation,
+        "resumed": run.callbacks["recovery"].history,
+        "evaluation": [report.describe(one) for one in reports],
+        **origin.provenance(run.task.device.type),
+    }
+    if run.trainer.is_global_zero:
+        report.write(run.folder, reports)
+        origin.write_json(run.folder / "result.json", result)
+        files = {"best": best_checkpoint(run), "result": run.folder / "result.json"}
+        report.track(run.trainer.loggers, reports, files)
+    return result
+
+
+def best_checkpoint(run: Run) -> Path:
+    path = run.callbacks["best"].path
+    assert isinstance(path, Path)
+    return path
+
+
+def print_end(run: Run, validation: dict[str, float]) -> None:
+    """The last validation where nothing else was measured, and a command that works next."""
+    checkpoint = best_checkpoint(run)
+    if run.benchmarks:
+        names = ",".join(benchmark.name for benchmark in run.benchmarks)
+        print(
+            f"next: python evaluate.py 'checkpoint=[{checkpoint}]' "
+            f"baseline={floor(run.sample)} 'benchmark=[{names}]'"
+        )
+        return
+    for name, value in validation.items():
+        print(f"{name:<24} {value:.4f}")
+    print(f"checkpoint: {checkpoint}")
+    print(f"next: python train.py -m experiment={run.experiment} seed=1,2,3")

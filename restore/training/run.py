@@ -1,0 +1,95 @@
+"""A config is read once: from top to bottom, into a Run. After this nothing sees a config."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback, Trainer, seed_everything
+
+from restore import tracking
+from restore.build import build, is_off
+from restore.config import rules
+from restore.data.module import DataModule
+from restore.evaluation import load
+from restore.evaluation.benchmark import Benchmark
+from restore.recovery.best import ConfigInCheckpoint
+from restore.task.base import RestorationTask
+from restore.trainer import tester, trainer
+from restore.types import Batch, Facts
+
+if TYPE_CHECKING:
+    from restore.training.resume import Resumed
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a training needs, built and checked, before its first update."""
+
+    experiment: str
+    overrides: list[str]
+    folder: Path
+    config: Config  # as it is written into the folder; nothing reads it
+    data: DataModule
+    task: RestorationTask
+    sample: Batch  # the first of validation
+    benchmarks: list[Benchmark]
+    callbacks: dict[str, Any]
+    trainer: Trainer
+    tester: Trainer
+    resumed: "Resumed | None"
+
+
+def prepare(
+    config: Config,
+    folder: Path,
+    experiment: str,
+    overrides: list[str],
+    extra: dict[str, Callback] | None = None,
+    resumed: "Resumed | None" = None,
+) -> Run:
+    """Builds and checks everything that can be known to fail.
+
+    extra: callbacks beside the configured ones. resumed: the run to go on with.
+    """
+    rules.check_run(config)
+    seed_everything(config["seed"], workers=True, verbose=False)
+    data = build(config["data"], "data")
+    data.check("train", "val")
+    task = build(config["task"], "task", facts=data.facts)
+    sample = data.first("val")
+    task.check(sample)
+    benchmarks = load.benchmarks(config, data.batch_size, task.num_calls)
+    for benchmark in benchmarks:
+        benchmark.check_task(task, experiment)
+    called = callbacks(config, data.facts, experiment)
+    every = [*called.values(), *(extra or {}).values()]
+    made = trainer(config, folder, every, tracking.loggers(config, folder))
+    if resumed is not None:
+        resumed.check(task, data, made, called["recovery"])
+    return Run(
+        experiment=experiment,
+        overrides=overrides,
+        folder=folder,
+        config=config,
+        data=data,
+        task=task,
+        sample=sample,
+        benchmarks=benchmarks,
+        callbacks=called,
+        trainer=made,
+        tester=tester(config),
+        resumed=resumed,
+    )
+
+
+def callbacks(config: Config, facts: Facts, experiment: str) -> dict[str, Any]:
+    """The configured callbacks by name, and the one that stores the config in checkpoints."""
+    named = {
+        name: build(node, f"callback.{name}")
+        for name, node in config["callback"].items()
+        if not is_off(node)
+    }
+    return {**named, "config": ConfigInCheckpoint(experiment, config, dataclasses.asdict(facts))}
