@@ -136,14 +136,14 @@ class AdversarialTask(RestorationTask):
         if generator_turn:
             terms = self.content_terms(stages, real, hole)
             terms |= self.adversary.generator_terms(fake, real, condition, *self._luck(batch, 0))
-            stepped = self.descend(terms, generator, self.network.parameters())
+            stepped = self.descend(terms, generator)
             self.log_terms("train", terms)
         if discriminator_turn:
             turn = window // self.adversary.every
             terms = self.adversary.discriminator_terms(
                 fake, real, condition, hole, *self._luck(batch, 1), turn=turn
             )
-            self.descend(terms, discriminator, self.adversary.parameters())
+            self.descend(terms, discriminator)
             self.log_terms("train", terms, total=False)
         if stepped:
             self.step_schedule()

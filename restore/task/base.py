@@ -2,16 +2,18 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from restore.task import gradient
 from restore.types import Batch, Facts, InputError, NonFiniteError
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -111,17 +113,12 @@ class RestorationTask(LightningModule, ABC):
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         self.batches += 1
-        if self.descend(terms, optimizer, self.restorer.parameters()):
+        if self.descend(terms, optimizer):
             self.step_schedule()
         self.log_terms("train", terms)
 
-    def descend(
-        self,
-        terms: dict[str, Tensor],
-        optimizer: LightningOptimizer,
-        parameters: Iterable[nn.Parameter],
-    ) -> bool:
-        """Backward; at the end of a window also clips and steps, and returns True."""
+    def descend(self, terms: dict[str, Tensor], optimizer: LightningOptimizer) -> bool:
+        """Backward; at the end of a window also steps. Returns whether the weights were moved."""
         values = torch.stack(list(terms.values()))
         finite = torch.isfinite(values)
         if not finite.all():  # asked once: every question waits for a GPU
@@ -131,27 +128,20 @@ class RestorationTask(LightningModule, ABC):
         self.manual_backward(values.sum() / self.accumulate)
         if self.batches % self.accumulate:
             return False
-        parameters = list(parameters)
-        norm = self._finite_norm(parameters)
-        if self.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(parameters, self.clip_norm, norm)
+        scaler = self._scaler
+        scale = 1.0 if scaler is None else scaler.get_scale()
         optimizer.step()
         optimizer.zero_grad()
-        return True
+        return scaler is None or gradient.stepped(scaler, scale, self.parameters(), self.updates)
 
-    def _finite_norm(self, parameters: list[nn.Parameter]) -> Tensor:
-        """The norm of all gradients; NonFiniteError, naming the first culprit, if it is none.
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        named = self.named_parameters()
+        gradient.clip(optimizer, named, self.clip_norm, self._scaler, self.updates)
 
-        With fp16 an infinite one is normal: the scaler leaves such a step out.
-        """
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if torch.isfinite(norm) or getattr(self.trainer.precision_plugin, "scaler", None):
-            return norm
-        own = {id(p) for p in parameters}
-        named = ((name, p.grad) for name, p in self.named_parameters() if id(p) in own)
-        bad = (name for name, grad in named if grad is not None and not grad.isfinite().all())
-        name = next(bad, "all parameters together")
-        raise NonFiniteError(f"gradient of {name} is not finite at update {self.updates}")
+    @property
+    def _scaler(self) -> GradScaler | None:
+        """What scales the losses of fp16; None for other precisions."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def on_validation_model_zero_grad(self) -> None:
         """Keeps the gradients of an open window, which Lightning would clear before validation."""

@@ -68,6 +68,19 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
     assert (weights(small) - weights(large)).abs().max() <= 1e-6
 
 
+@pytest.mark.parametrize("num_updates", [2, 3])
+def test_updates_are_plain_gradient_descent_by_hand(tmp_path: Path, num_updates: int) -> None:
+    """The slope of each batch alone: nothing of the batches before it is left."""
+    task = Linear(lr=0.1)
+    w, b = (p.detach().clone() for p in task.network.parameters())
+    targets = torch.randn(16, 3, generator=torch.Generator().manual_seed(2))
+    for batch in targets[: 4 * num_updates].split(4):
+        error = 2 * (batch @ w.T + b - 5) / 4
+        w, b = w - 0.1 * (error.T @ batch), b - 0.1 * error.sum(0)
+    fit(tmp_path, task, 4, num_updates)
+    torch.testing.assert_close(weights(task), torch.cat([w.flatten(), b]))
+
+
 def test_open_window_is_no_update(tmp_path: Path) -> None:
     task = Linear(accumulate=3)
     fit(tmp_path, task, 1, 5)
