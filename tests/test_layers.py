@@ -87,7 +87,7 @@ def test_no_circle_between_modules() -> None:
 
 
 def test_nothing_is_imported_by_a_name_that_is_computed() -> None:
-    """Such an import is one that the tests above do not see; only config and optional packages need it."""
+    """The tests above do not see such an import; only config and optional packages need it."""
     for path in MODULES:
         tree = ast.walk(ast.parse(path.read_text()))
         names = {ast.unparse(node.func) for node in tree if isinstance(node, ast.Call)}
