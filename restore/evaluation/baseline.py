@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.image import from_uint8, from_unit, rgb_from_lab, to_uint8, to_unit
+from restore.network.push_pull import push_pull
 from restore.types import Batch, InputError
 
 Image = NDArray[Any]
@@ -114,6 +115,20 @@ class Biharmonic(HoleFill):
 
         pixels = image.cpu().double().numpy()
         return torch.from_numpy(inpaint_biharmonic(pixels, hole[0].cpu().numpy(), channel_axis=0))
+
+
+class PushPull(HoleFill):
+    """The image pyramid of Gortler et al. 1996, smoothed level by level: see its function."""
+
+    name = "push_pull"
+
+    def __init__(self, relaxations: int = 4) -> None:
+        if relaxations < 0:
+            raise InputError(f"baseline.relaxations={relaxations}: use 0 or more")
+        self.relaxations = relaxations
+
+    def fill(self, image: Tensor, hole: Tensor) -> Tensor:
+        return push_pull(image[None], hole[None].float(), self.relaxations)[0]
 
 
 class NoiseFilter(Baseline):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.image import rgb_from_lab
+from restore.network.initialization import near_zero
 from restore.network.norm import Norm
 from restore.network.size import cap_levels, pad_to_multiple
 from restore.network.skip_unet import SkipUNet
@@ -33,9 +34,7 @@ class ColorizationUNet(nn.Module):
         self.factor = 2**num_levels
         self.trunk = SkipUNet(1, widths[:num_levels], norm)
         self.head = nn.ConvTranspose2d(self.trunk.out_channels, 2, 4, stride=2, padding=1)
-        assert self.head.bias is not None
-        nn.init.normal_(self.head.weight, std=1e-3)  # PyTorch's weights would saturate the tanh
-        nn.init.zeros_(self.head.bias)
+        near_zero(self.head)  # PyTorch's weights would saturate the tanh
 
     def forward(self, lightness: Tensor) -> Tensor:
         height, width = lightness.shape[-2:]

@@ -8,10 +8,13 @@ from torch.nn import functional as F
 
 from restore.network.attention import ContextualAttention, SelfAttention
 from restore.network.gated import GatedConv2d, GatedUpConv2d, Upsampling
+from restore.network.initialization import near_zero
+from restore.network.push_pull import push_pull
 from restore.network.size import pad_to_multiple
 from restore.types import InputError
 
 Attention = Literal["self", "contextual"]
+InitialFill = Literal["push_pull"]
 
 
 def composite(image: Tensor, filled: Tensor, hole: Tensor) -> Tensor:
@@ -79,9 +82,12 @@ class InpaintingGenerator(nn.Module):
     """Masked images [B, C, H, W] in [-1, 1] and hole [B, 1, H, W] to (coarse, refined).
 
     Both stages are [B, C, H, W] in [-1, 1] by tanh and not composited; the second sees the first,
-    composited. Any size: mirrored to multiples of 8. attention: self (SAGAN's) or contextual
-    (DeepFill's, which copies known texture); the memory of both grows with the fourth power of the
-    side. upsampling: see GatedUpConv2d. width: even, 2 or more; 48 in the paper.
+    composited. initial_fill: push_pull gives the first stage a filled image in the place of an
+    empty hole, and both stages predict what to add to what they see, without tanh; an untrained
+    generator is then nearly that fill. None is the published generator. Any size: mirrored to
+    multiples of 8. attention: self (SAGAN's) or contextual (DeepFill's, which copies known
+    texture); the memory of both grows with the fourth power of the side. upsampling: see
+    GatedUpConv2d. width: even, 2 or more; 48 in the paper.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class InpaintingGenerator(nn.Module):
         width: int = 48,
         attention: Attention = "self",
         upsampling: Upsampling = "nearest",
+        initial_fill: InitialFill | None = None,
     ) -> None:
         super().__init__()
         if image_channels < 1 or width < 2 or width % 2:
@@ -99,13 +106,24 @@ class InpaintingGenerator(nn.Module):
             )
         if attention not in ("self", "contextual"):
             raise InputError(f"task.network.attention={attention}: use self or contextual")
+        if initial_fill not in ("push_pull", None):
+            raise InputError(f"task.network.initial_fill={initial_fill}: use push_pull or null")
+        self.initial_fill = initial_fill
         self.coarse = Coarse(image_channels, width, upsampling)
         self.refinement = Refinement(image_channels, width, upsampling, attention)
+        if initial_fill is not None:
+            for last in (self.coarse[-1], self.refinement.decoder[-1]):
+                assert isinstance(last, nn.Conv2d)
+                near_zero(last)
 
     def forward(self, masked: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         height, width = masked.shape[-2:]
         masked, hole = pad_to_multiple(masked, 8), pad_to_multiple(hole, 8)
-        coarse = torch.tanh(self.coarse(torch.cat([masked, hole], dim=1)))
-        seen = torch.cat([composite(masked, coarse, hole), hole], dim=1)
-        refined = torch.tanh(self.refinement(seen, hole))
+        start = masked if self.initial_fill is None else push_pull(masked, hole)
+        coarse = self._stage(start, self.coarse(torch.cat([start, hole], dim=1)))
+        seen = composite(masked, coarse, hole)
+        refined = self._stage(seen, self.refinement(torch.cat([seen, hole], dim=1), hole))
         return coarse[..., :height, :width], refined[..., :height, :width]
+
+    def _stage(self, seen: Tensor, output: Tensor) -> Tensor:
+        return torch.tanh(output) if self.initial_fill is None else seen + output

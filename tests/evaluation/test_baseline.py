@@ -21,6 +21,7 @@ from restore.evaluation.baseline import (
     NavierStokes,
     NoiseFilter,
     NonLocalMeans,
+    PushPull,
     Telea,
     TotalVariation,
     Wavelet,
@@ -29,7 +30,7 @@ from restore.image import from_uint8, to_unit
 from restore.metric.psnr import PSNR, HolePSNR, KnownError
 from restore.types import Batch, InputError
 
-FILLS = [MeanFill(), Telea(), NavierStokes(), Biharmonic()]
+FILLS = [MeanFill(), Telea(), NavierStokes(), Biharmonic(), PushPull()]
 
 
 def smooth(channels: int = 3, height: int = 24, width: int = 30) -> Tensor:
@@ -238,7 +239,7 @@ def test_settings_must_be_positive(build: Any) -> None:
 
 def test_every_config_names_a_baseline_of_its_own_name() -> None:
     leaves = sorted(Path(__file__).parents[2].glob("conf/baseline/*.yaml"))
-    assert len(leaves) == 11
+    assert len(leaves) == 12
     for leaf in leaves:
         target = leaf.read_text().split("_target_: ")[1].split()[0]
         module, _, name = target.rpartition(".")

@@ -6,12 +6,14 @@ from torch import Tensor, nn
 
 from restore.network.gated import GatedConv2d, GatedUpConv2d
 from restore.network.inpainting import Attention, InpaintingGenerator, composite
+from restore.network.push_pull import push_pull
 from restore.types import InputError
 
 CHOICES: list[dict[str, Any]] = [
     {},
     {"attention": "contextual"},
     {"upsampling": "transposed"},
+    {"initial_fill": "push_pull"},
 ]
 
 
@@ -73,7 +75,8 @@ def test_any_size_and_samples_do_not_mix(choice: dict[str, Any]) -> None:
     with torch.no_grad():
         together, alone = network(masked, hole), network(masked[1:], hole[1:])
     for stage, single in zip(together, alone, strict=True):
-        assert stage.shape == masked.shape and stage.abs().max() <= 1
+        assert stage.shape == masked.shape
+        assert stage.abs().max() <= 1 or "initial_fill" in choice  # its stages are no tanh
         torch.testing.assert_close(stage[1:], single)
 
 
@@ -105,6 +108,19 @@ def test_refinement_sees_coarse_only_inside_the_hole() -> None:
     assert torch.equal(seen[0][:, 1:], hole)
 
 
+def test_initial_fill_starts_from_push_pull_and_has_the_layers_of_the_paper() -> None:
+    torch.manual_seed(0)
+    network = InpaintingGenerator(3, width=2, initial_fill="push_pull")
+    masked, hole = torch.rand(2, 3, 24, 24) * 2 - 1, torch.zeros(2, 1, 24, 24)
+    hole[..., 4:15, 6:17] = 1
+    start = push_pull(masked * (1 - hole), hole)
+    for stage in network(masked * (1 - hole), hole):
+        torch.testing.assert_close(stage, start, atol=0.05, rtol=0)
+    assert [tuple(p.shape) for p in network.parameters()] == [
+        tuple(p.shape) for p in InpaintingGenerator(3, width=2).parameters()
+    ]
+
+
 def test_known_pixels_are_bit_equal_whatever_was_predicted() -> None:
     image, hole = torch.randn(2, 3, 8, 8), (torch.rand(2, 1, 8, 8) > 0.5).float()
     filled = torch.full_like(image, torch.nan)
@@ -118,3 +134,5 @@ def test_refuses_bad_settings() -> None:
         InpaintingGenerator(3, width=3)
     with pytest.raises(InputError, match="attention=none"):
         InpaintingGenerator(3, attention="none")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="initial_fill=mean"):
+        InpaintingGenerator(3, initial_fill="mean")  # type: ignore[arg-type]
