@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
 from restore.image import to_unit
-from restore.metric.distribution import COMPARABLE
+from restore.metric.distribution import COMPARABLE, update_all
 from restore.picture import first, panel
 from restore.types import Batch, InputError
 
@@ -62,8 +62,7 @@ class Evaluation(LightningModule):
     def _measure(self, batch: Batch, restored: Tensor) -> list[Row]:
         target = to_unit(batch["target"])
         unit = to_unit(restored)
-        for distribution in self.benchmark.distribution_metrics:
-            distribution.update(unit, target)
+        update_all(self.benchmark.distribution_metrics, unit, target, batch["index"])
         columns: dict[str, list[float]] = {}
         for metric in self.benchmark.image_metrics:
             values = (

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from restore.metric.extractor import load_extractor
 from restore.types import InputError
 
 COMPARABLE = 2048  # images; below, FID depends more on their number than on their quality
+_AT_ONCE = 64  # images that go through a feature network together, whatever the batch and samples
+_ZERO = torch.zeros((), dtype=torch.int64)
 
 
 class Statistics(Protocol):
@@ -23,8 +26,8 @@ class Statistics(Protocol):
     @property
     def count(self) -> int: ...
 
-    def add(self, features: Tensor) -> None:
-        """Takes in float64 features [B, D]."""
+    def add(self, features: Tensor, index: Tensor) -> None:
+        """Takes in float64 features [B, D] of the images `index` [B]."""
 
     def merge(self, state: dict[str, Tensor]) -> None:
         """Takes in another set's `state()`."""
@@ -42,6 +45,7 @@ class DistributionMetric(ABC):
     higher_is_better = False
 
     def __init__(self, kind: str, extractor: str | nn.Module) -> None:
+        self.source = extractor  # metrics of one source share its features
         self.extractor, self.features = load_extractor(extractor)
         label = extractor if isinstance(extractor, str) else type(extractor).__name__.lower()
         self.name = kind if label == "inception" else f"{kind}_{label}"
@@ -87,30 +91,29 @@ class DistributionMetric(ABC):
         self._cache = folder / "reference" / f"{digest}.safetensors"
         self._cached = load_file(self._cache) if self._cache.is_file() else None
 
+    @property
+    def uses_cache(self) -> bool:
+        return self._cache is not None
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the targets' statistics are known, so that their features are not needed."""
+        return self._cached is not None
+
     def check(self, target: Tensor) -> None:
         """Raises InputError where the feature network does not take images like [B, C, H, W]."""
-        self._extract(target)
+        extract(self.extractor, target)
 
-    def update(self, restored: Tensor, target: Tensor) -> None:
-        """restored [B, C, H, W] or samples [B, N, C, H, W], target [B, C, H, W], in [0, 1].
+    def update(self, restored: Tensor, target: Tensor, index: Tensor) -> None:
+        """`update_all` of this metric alone."""
+        update_all([self], restored, target, index)
 
-        Raises InputError on a wrong dtype, shape or range, and on NaN or infinity.
-        """
-        check_prediction(restored, 5 if restored.ndim == 5 else 4)
-        check_unit(target, "target", 4)
-        if restored.ndim == 5:
-            restored = restored.flatten(0, 1)
-        self.restored.add(self._extract(eight_bit(restored)))
-        target = eight_bit(target)
-        if self._cache is not None:
-            self._digest += _digest(target)
+    def add(self, features: dict[str, Tensor], index: dict[str, Tensor], digest: Tensor) -> None:
+        """Takes in features of "restored" and "target", and a digest of the target images."""
+        self._digest += digest
+        self.restored.add(features["restored"], index["restored"])
         if self._cached is None:
-            self.target.add(self._extract(target))
-
-    @torch.no_grad()
-    def _extract(self, images: Tensor) -> Tensor:
-        features: Tensor = self.extractor.to(images.device)(images.float())
-        return features.double().cpu()
+            self.target.add(features["target"], index["target"])
 
     def state(self) -> dict[str, Tensor]:
         """All that was taken in, as tensors, for `merge` in another process."""
@@ -144,6 +147,47 @@ class DistributionMetric(ABC):
         cached = self._empty()
         cached.merge({key: value for key, value in self._cached.items() if key != "digest"})
         return cached
+
+
+def update_all(
+    metrics: Sequence[DistributionMetric], restored: Tensor, target: Tensor, index: Tensor
+) -> None:
+    """Takes images into all metrics; those of one feature network share its features.
+
+    restored [B, C, H, W] or samples [B, N, C, H, W], target [B, C, H, W], in [0, 1]; index [B]
+    int64 tells images apart, and pairs the two sets. Raises InputError on a wrong dtype, shape or
+    range, and on NaN or infinity.
+    """
+    if not metrics:
+        return
+    check_prediction(restored, 5 if restored.ndim == 5 else 4)
+    check_unit(target, "target", 4)
+    if not len(restored) == len(target) == len(index):
+        raise InputError(
+            f"{len(restored)} restored, {len(target)} target images and {len(index)} indices do "
+            "not fit: a distribution metric takes one of each"
+        )
+    num_samples = restored.shape[1] if restored.ndim == 5 else 1
+    images = {"restored": eight_bit(restored.flatten(0, -4)), "target": eight_bit(target)}
+    index = index.cpu()
+    indices = {"restored": index.repeat_interleave(num_samples), "target": index}
+    digest = _digest(images["target"]) if any(one.uses_cache for one in metrics) else _ZERO
+    for source in dict.fromkeys(one.source for one in metrics):
+        equal = [one for one in metrics if one.source == source]
+        features = {"restored": extract(equal[0].extractor, images["restored"])}
+        if not all(one.is_cached for one in equal):
+            features["target"] = extract(equal[0].extractor, images["target"])
+        for one in equal:
+            one.add(features, indices, digest)
+
+
+@torch.no_grad()
+def extract(extractor: nn.Module, images: Tensor) -> Tensor:
+    """Float64 features [B, D] on the CPU of images [B, C, H, W] in [0, 1]."""
+    extractor = extractor.to(images.device)
+    parts = [extractor(some.float()) for some in torch.split(images, _AT_ONCE)]
+    features: Tensor = torch.cat(parts).double().cpu()
+    return features
 
 
 def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:

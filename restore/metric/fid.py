@@ -14,7 +14,7 @@ class Moments:
         self.total = torch.zeros(num_features, dtype=torch.float64)
         self.outer = torch.zeros(num_features, num_features, dtype=torch.float64)
 
-    def add(self, features: Tensor) -> None:
+    def add(self, features: Tensor, index: Tensor) -> None:
         self.count += len(features)
         self.total += features.sum(dim=0)
         self.outer += features.T @ features
@@ -60,7 +60,10 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 class FID(DistributionMetric):
-    """extractor: "inception", the name of a shipped classifier, or a module with num_features."""
+    """In [0, infinity), 0 for equal sets. Biased upwards in small sets: compare equal n alone.
+
+    extractor: "inception", the name of a shipped classifier, or a module with num_features.
+    """
 
     def __init__(self, extractor: str | nn.Module = "inception") -> None:
         super().__init__("fid", extractor)

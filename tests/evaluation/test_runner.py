@@ -150,7 +150,7 @@ def test_summary_holds_means_buckets_and_distributions(
     alone = FID(Flat())
     for k in range(6):
         batch = benchmark.data.to_batch(samples[k, k])
-        alone.update(to_unit(method.restore(batch, 1)), to_unit(batch["target"]))
+        alone.update(to_unit(method.restore(batch, 1)), to_unit(batch["target"]), batch["index"])
     assert report.summary["fid_flat"] == pytest.approx(alone.compute(), rel=1e-9)
     assert len(report.notes) == 2 and all("2048" in note for note in report.notes)
     print_table([report])

@@ -37,4 +37,7 @@ def test_mmd_against_a_double_loop() -> None:
     within_y = [kernel(y[i], y[j]) for i in range(5) for j in range(5) if i != j]
     cross = [kernel(a, b) for a in x for b in y]
     expected = np.mean(within_x) + np.mean(within_y) - 2 * np.mean(cross)
-    assert polynomial_mmd(torch.from_numpy(x), torch.from_numpy(y)) == pytest.approx(expected)
+    value = polynomial_mmd(
+        torch.from_numpy(x), torch.from_numpy(y), torch.arange(6), torch.arange(10, 15)
+    )
+    assert value == pytest.approx(expected)

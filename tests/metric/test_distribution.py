@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.metric import distribution
-from restore.metric.distribution import DistributionMetric
+from restore.metric.distribution import DistributionMetric, update_all
 from restore.metric.fid import FID, frechet_distance
 from restore.metric.kid import KID
 from restore.types import InputError
@@ -33,12 +33,21 @@ def images(count: int, seed: int, mean: float = 0.5, std: float = 0.1) -> Tensor
     return ((pixels.clamp(0, 1) * 255).round() / 255).view(count, 1, 2, 2)
 
 
+def feed(
+    metric: DistributionMetric, restored: Tensor, target: Tensor, index: Tensor | None = None
+) -> None:
+    """Update with indices that go on behind those of earlier images."""
+    first = metric.target.count
+    given = torch.arange(first, first + len(target)) if index is None else index
+    metric.update(restored, target, given)
+
+
 def test_fid_is_the_frechet_distance_of_sample_moments() -> None:
     restored, target = images(500, 0, mean=0.4), images(700, 1)
     metric = FID(Pixels())
-    metric.update(restored, target[:500])
-    metric.update(restored[:2], target[500:])
-    both = torch.cat([restored, restored[:2]])
+    feed(metric, restored, target[:500])
+    feed(metric, restored[:200], target[500:])
+    both = torch.cat([restored, restored[:200]])
     moments = []
     for sample in (both, target):
         pixels = sample.flatten(1).double().numpy()
@@ -49,7 +58,7 @@ def test_fid_is_the_frechet_distance_of_sample_moments() -> None:
 def test_fid_of_identical_sets_is_zero_even_below_full_rank() -> None:
     metric = FID(Pixels(64))
     few = torch.rand(5, 1, 8, 8)
-    metric.update(few, few)
+    feed(metric, few, few)
     assert 0 <= metric.compute() < 1e-6
 
 
@@ -57,7 +66,7 @@ def test_moments_take_the_same_memory_however_many_images() -> None:
     metric = FID(Pixels())
     sizes = []
     for seed in range(3):
-        metric.update(images(100, seed), images(100, seed))
+        feed(metric, images(100, seed), images(100, seed))
         sizes.append(sum(value.numel() for value in metric.state().values()))
     assert sizes[0] == sizes[2]
 
@@ -67,18 +76,142 @@ def test_kid_is_unbiased_at_zero_and_sees_a_shift() -> None:
     for seed in range(40):
         for values, mean in ((same, 0.5), (shifted, 0.4)):
             metric = KID(Pixels())
-            metric.update(images(50, 2 * seed, mean), images(50, 2 * seed + 1))
+            feed(metric, images(50, 2 * seed, mean), images(50, 2 * seed + 1))
             values.append(metric.compute())
     error = np.std(same) / np.sqrt(len(same))
     assert abs(np.mean(same)) < 4 * error
     assert min(same) < 0 < np.mean(shifted) - 10 * error
 
 
+def by_hand(restored: np.ndarray, target: np.ndarray) -> float:
+    """KID of paired sets [n, D] pair by pair: eq. 4 of Gretton et al. 2012, without i = j."""
+    n, size = restored.shape
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> float:
+        return float((a @ b / size + 1) ** 3)
+
+    total = 0.0
+    for i in range(n):
+        for j in range(n):
+            if i != j:
+                total += kernel(restored[i], restored[j]) + kernel(target[i], target[j])
+                total -= kernel(restored[i], target[j]) + kernel(restored[j], target[i])
+    return total / (n * (n - 1))
+
+
+def pixels(sample: Tensor) -> np.ndarray:
+    return sample.flatten(1).double().numpy()
+
+
+def test_kid_of_pairs_against_a_loop() -> None:
+    target = images(12, 1)
+    restored = ((target + 0.1 * images(12, 0)).clamp(0, 1) * 255).round() / 255
+    metric = KID(Pixels())
+    for i in torch.randperm(12).split(5):
+        feed(metric, restored[i], target[i], i + 7)
+    expected = by_hand(pixels(restored), pixels(target))
+    assert metric.compute() == pytest.approx(expected, rel=1e-6)
+
+
+def test_kid_of_identical_sets_is_zero() -> None:
+    target = images(368, 0)
+    for metric in (KID(Pixels()), KID(Pixels(), subset_size=50, num_subsets=4)):
+        feed(metric, target, target)
+        assert abs(metric.compute()) < 1e-12
+
+
+def test_kid_of_nearly_perfect_restorations_is_unbiased() -> None:
+    """Pairs are strongly dependent, and both sets are draws of one distribution."""
+    values = []
+    for seed in range(60):
+        target = images(40, seed)
+        restored = target + 0.02 * (images(40, seed + 99) - 0.5)
+        metric = KID(Pixels(), subset_size=20, num_subsets=3)
+        feed(metric, restored.clamp(0, 1), target)
+        values.append(metric.compute())
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(len(values)) + 1e-4
+
+
+def test_kid_draws_the_same_images_of_both_sets_without_replacement() -> None:
+    """Subsets by NumPy's own generator and the loop by hand."""
+    restored, target = images(30, 0, mean=0.4), images(30, 1)
+    metric = KID(Pixels(), subset_size=8, num_subsets=3, seed=5)
+    feed(metric, restored, target)
+    generator = np.random.default_rng(5)
+    draws = [generator.permutation(30)[:8] for _ in range(3)]
+    assert all(len(set(draw)) == 8 for draw in draws)
+    expected = [by_hand(pixels(restored)[draw], pixels(target)[draw]) for draw in draws]
+    assert metric.compute() == pytest.approx(np.mean(expected), rel=1e-6)
+
+
+def test_kid_takes_sets_of_different_images() -> None:
+    """Samples of a prior beside photos: other indices, and another number of them."""
+    metric = KID(Pixels())
+    x, y = images(7, 0), images(9, 1)
+    metric.restored.add(x.flatten(1).double(), torch.arange(7))
+    metric.target.add(y.flatten(1).double(), torch.arange(100, 109))
+    k = [
+        [(a @ b / 4 + 1) ** 3 for b in np.vstack([pixels(x), pixels(y)])]
+        for a in np.vstack([pixels(x), pixels(y)])
+    ]
+    k = np.array(k)
+    within = [
+        (part.sum() - part.trace()) / (len(part) * (len(part) - 1))
+        for part in (k[:7, :7], k[7:, 7:])
+    ]
+    assert metric.compute() == pytest.approx(sum(within) - 2 * k[:7, 7:].mean(), rel=1e-6)
+
+
+def test_features_lie_in_one_buffer_of_a_kilobyte_an_image() -> None:
+    metric = KID(Pixels())
+    for i in range(0, 5000, 4):
+        metric.restored.add(torch.ones(4, 4, dtype=torch.float64), torch.arange(i, i + 4))
+    state = metric.restored.state()
+    assert torch.equal(state["index"], torch.arange(5000)) and (state["features"] == 1).all()
+    assert state["features"].untyped_storage().nbytes() <= 2 * 5000 * 4 * 8 + 64 * 32
+
+
+def test_equal_extractors_are_run_once() -> None:
+    shared, other = Pixels(), Pixels()
+    metrics = [FID(shared), KID(shared), FID(other)]
+    restored, target = images(30, 0), images(30, 1)
+    update_all(metrics, restored, target, torch.arange(30))
+    assert shared.calls == other.calls == 60
+    for metric in metrics:
+        alone = type(metric)(Pixels())
+        feed(alone, restored, target)
+        assert alone.compute() == metric.compute()
+    named = [FID("digits"), KID("digits")]
+    calls = []
+    for metric in named:
+        metric.extractor.register_forward_hook(lambda *args: calls.append(1))
+    update_all(named, restored, target, torch.arange(30))
+    assert len(calls) == 2
+
+
+def test_many_samples_go_through_the_network_in_batches() -> None:
+    sizes = []
+
+    class Watched(Pixels):
+        def forward(self, images: Tensor) -> Tensor:
+            sizes.append(len(images))
+            return super().forward(images)
+
+    metric = FID(Watched())
+    feed(metric, images(100, 0).view(20, 5, 1, 2, 2), images(20, 1))
+    assert sizes == [64, 36, 20]
+
+
+def test_refuses_sets_that_do_not_fit() -> None:
+    with pytest.raises(InputError, match="30 restored, 20 target images"):
+        update_all([FID(Pixels())], images(30, 0), images(20, 0), torch.arange(20))
+
+
 def test_kid_subsets_average_to_the_whole() -> None:
     restored, target = images(400, 0, mean=0.3), images(400, 1)
     whole, parts = KID(Pixels()), KID(Pixels(), subset_size=100, num_subsets=200)
     for metric in (whole, parts):
-        metric.update(restored, target)
+        feed(metric, restored, target)
     assert parts.compute() == pytest.approx(whole.compute(), rel=0.05)
     assert parts.compute() != whole.compute()
 
@@ -96,13 +229,13 @@ def make_metric(request: pytest.FixtureRequest) -> type[DistributionMetric]:
 def test_does_not_depend_on_batches_order_or_processes(make_metric: type) -> None:
     restored, target = images(60, 0, mean=0.4), images(60, 1)
     whole = make_metric()
-    whole.update(restored, target)
+    feed(whole, restored, target)
     pieces = make_metric()
     for i in torch.randperm(60).split(7):
-        pieces.update(restored[i], target[i])
+        feed(pieces, restored[i], target[i], i)
     ranks = [make_metric(), make_metric()]
     for rank, metric in enumerate(ranks):
-        metric.update(restored[rank::2], target[rank::2])
+        feed(metric, restored[rank::2], target[rank::2], torch.arange(60)[rank::2])
     ranks[0].merge(ranks[1].state())
     assert pieces.compute() == pytest.approx(whole.compute(), rel=1e-9)
     assert ranks[0].compute() == pytest.approx(whole.compute(), rel=1e-9)
@@ -111,7 +244,7 @@ def test_does_not_depend_on_batches_order_or_processes(make_metric: type) -> Non
 
 def test_an_idle_process_adds_nothing(make_metric: type) -> None:
     metric = make_metric()
-    metric.update(images(30, 0), images(30, 1))
+    feed(metric, images(30, 0), images(30, 1))
     expected = metric.compute()
     metric.merge(make_metric().state())
     assert metric.compute() == expected
@@ -120,15 +253,16 @@ def test_an_idle_process_adds_nothing(make_metric: type) -> None:
 def test_samples_count_as_images(make_metric: type) -> None:
     samples, target = images(60, 0).view(30, 2, 1, 2, 2), images(30, 1)
     stacked, flat = make_metric(), make_metric()
-    stacked.update(samples, target)
-    flat.update(samples.flatten(0, 1), target)
-    assert stacked.compute() == flat.compute()
-    assert stacked.num_images == 30
+    feed(stacked, samples, target)
+    flat.update(samples[:, 0], target, torch.arange(30))
+    flat.restored.add(samples[:, 1].flatten(1).double(), torch.arange(30))
+    assert stacked.restored.count == 60 and stacked.num_images == 30
+    assert stacked.compute() == pytest.approx(flat.compute(), rel=1e-9)
 
 
 def test_reset_forgets(make_metric: type) -> None:
     metric = make_metric()
-    metric.update(images(30, 0), images(30, 1))
+    feed(metric, images(30, 0), images(30, 1))
     metric.reset()
     assert metric.num_images == 0
 
@@ -136,19 +270,19 @@ def test_reset_forgets(make_metric: type) -> None:
 def test_values_are_rounded_to_eight_bits(make_metric: type) -> None:
     restored, target = images(30, 0), images(30, 1)
     plain, jittered = make_metric(), make_metric()
-    plain.update(restored, target)
-    jittered.update(restored + 0.4 / 255, target)
+    feed(plain, restored, target)
+    feed(jittered, restored + 0.4 / 255, target)
     assert jittered.compute() == plain.compute()
 
 
 def test_refuses_one_image_and_labels_small_sets(make_metric: type) -> None:
     metric = make_metric()
-    metric.update(images(1, 0), images(1, 1))
+    feed(metric, images(1, 0), images(1, 1))
     with pytest.raises(InputError, match="2 images or more, got 1"):
         metric.compute()
-    metric.update(images(2046, 0), images(2046, 1))
+    feed(metric, images(2046, 0), images(2046, 1))
     assert not metric.comparable
-    metric.update(images(1, 2), images(1, 3))
+    feed(metric, images(1, 2), images(1, 3))
     assert metric.comparable and metric.num_images == 2048
 
 
@@ -191,18 +325,24 @@ class TestCache:
         monkeypatch.setenv("RESTORE_CACHE", str(tmp_path))
         return tmp_path
 
-    def run(self, make: type, target: Tensor, key: str = "flowers") -> tuple[float, int]:
+    def run(
+        self, make: type, target: Tensor, key: str = "flowers", flip: bool = False
+    ) -> tuple[float, int]:
         """The distance, and how many images went through the feature network."""
+        index = torch.arange(len(target))
+        if flip:
+            target, index = target.flip(0), index.flip(0)
         metric = make()
         metric.use_cache(key)
         for i in range(0, len(target), 10):
-            metric.update(images(10, i), target[i : i + 10])
+            feed(metric, images(10, i), target[i : i + 10], index[i : i + 10])
         return metric.compute(), metric.extractor.calls
 
     def test_spares_the_targets_and_changes_nothing(self, make_metric: type) -> None:
         target = images(30, 1)
-        first, second = self.run(make_metric, target), self.run(make_metric, target.flip(0))
+        first, second = self.run(make_metric, target), self.run(make_metric, target)
         assert second[0] == pytest.approx(first[0], rel=1e-12)
+        assert self.run(make_metric, target, flip=True)[1] == 30
         assert (first[1], second[1]) == (60, 30)
 
     def test_is_kept_by_key_and_by_definition(self, make_metric: type, folder: Path) -> None:
@@ -224,13 +364,13 @@ class TestCache:
         for rank, metric in enumerate(ranks):
             metric.use_cache("flowers")
             for i in range(10 * rank, 30, 20):
-                metric.update(images(10, i), target[i : i + 10])
+                feed(metric, images(10, i), target[i : i + 10], torch.arange(i, i + 10))
         ranks[0].merge(ranks[1].state())
         assert ranks[0].compute() == pytest.approx(expected, rel=1e-9)
 
     def test_is_off_by_default(self, make_metric: type, folder: Path) -> None:
         metric = make_metric()
-        metric.update(images(10, 0), images(10, 1))
+        feed(metric, images(10, 0), images(10, 1))
         metric.compute()
         assert not list(folder.iterdir())
 

@@ -64,6 +64,6 @@ def test_prediction_may_overshoot(make_batch: MakeBatch) -> None:
 def test_distributions_are_guarded_too() -> None:
     fid = FID(Flatten())
     with pytest.raises(InputError, match="spans"):
-        fid.update(GOOD, GOOD * 2 - 1)
+        fid.update(GOOD, GOOD * 2 - 1, torch.arange(2))
     with pytest.raises(InputError, match="reaches 255"):
-        fid.update(GOOD * 255, GOOD)
+        fid.update(GOOD * 255, GOOD, torch.arange(2))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import lpips as peer
 
+from restore.image import from_unit
 from restore.metric.lpips import _BACKBONES, LPIPS
 from restore.types import Batch, InputError
 
@@ -65,6 +66,18 @@ def test_grows_with_the_damage_and_is_symmetric(metric: LPIPS, make_batch: MakeB
     assert metric(other, target, batch).item() == pytest.approx(
         metric(target, other, batch).item(), rel=1e-6
     )
+
+
+def test_is_of_eight_bit_values(metric: LPIPS, make_batch: MakeBatch) -> None:
+    """What lies less than half a level from an 8-bit image counts as that image."""
+    target, restored = (torch.rand(2, 1, 3, 40, 36) * 255).round() / 255
+    batch = make_batch(target)
+    expected = metric(restored, target, batch).item()
+    jittered = metric(restored + 0.4 / 255, target, batch).item()
+    assert jittered == pytest.approx(expected, rel=1e-6)
+    assert metric(target + 0.4 / 255, target, batch).item() == 0
+    unrounded = metric.distance(from_unit(restored + 0.4 / 255), from_unit(target)).item()
+    assert unrounded != pytest.approx(expected, rel=1e-5)
 
 
 def test_every_head_counts(
