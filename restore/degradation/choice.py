@@ -1,10 +1,32 @@
-"""Which of several things a sample takes."""
+"""Which of several things a sample takes, and between which bounds it draws."""
+
+import math
 
 import torch
 from torch import Tensor
 
 from restore.stream import Stream
 from restore.types import InputError
+
+Bounds = tuple[float, float]
+
+
+def parse_bounds(value: float | list[float], name: str, least: float, most: float) -> Bounds:
+    """(low, high) of [low, high], or of a number, which is both; InputError outside [least, most].
+
+    No bound may be infinite.
+    """
+    low, high = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
+    if isinstance(low, (list, tuple)) or not least <= low <= high <= most or math.isinf(high):
+        span = f"at least {least}" if math.isinf(most) else f"in [{least}, {most}]"
+        raise InputError(f"{name} must be {span}, or [low, high] in order, got {value}")
+    return low, high
+
+
+def draw(stream: Stream, bounds: Bounds) -> Tensor:
+    """Float64 [B, 1, 1, 1] uniform between the bounds; of equal bounds, exactly that number."""
+    low, high = bounds
+    return low + (high - low) * stream.uniform(1, 1, 1).double()
 
 
 class Choice:

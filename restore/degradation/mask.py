@@ -14,7 +14,7 @@ from restore.types import InputError
 
 Shape = Callable[[Tensor, int, int], Tensor]
 THINNEST = math.sqrt(0.5)  # pixels; a brush of a smaller radius may miss every pixel centre
-_CHOICE = -2
+_CHOICE, _SHAPE = -2, -3  # keep the draws of a mixture and of its parts apart
 _PAINTED = 2**22  # pixels of all segments that are painted at once
 
 
@@ -164,6 +164,7 @@ class Mixture:
 
     def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
         choice = self.choice(fold(seeds, _CHOICE))
+        seeds = fold(seeds, _SHAPE)
         hole = torch.empty(len(seeds), 1, height, width, device=seeds.device)
         for number, shape in enumerate(self.shapes):
             chosen = choice == number

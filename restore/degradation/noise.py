@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from restore.degradation.choice import draw, parse_bounds
 from restore.degradation.contract import Degraded
 from restore.image import from_uint8, from_unit, to_uint8, to_unit
 from restore.stream import Stream
@@ -20,10 +21,7 @@ class Gaussian:
     """
 
     def __init__(self, sigma: float | list[float], blind: bool = False) -> None:
-        bounds = list(sigma) if isinstance(sigma, (list, tuple)) else [sigma, sigma]
-        if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] < math.inf:
-            raise InputError(f"noise sigma must be a level >= 0 or [low, high], got {sigma}")
-        self.low, self.high = bounds
+        self.low, self.high = parse_bounds(sigma, "noise sigma", 0, math.inf)
         self.blind = blind
 
     def input_channels(self, image_channels: int) -> int:
@@ -66,17 +64,20 @@ class KAIRNoise:
 
 
 class Speckle:
-    """Every value in [0, 1] times 1 + `std` n, n standard normal; clipped and rounded to 8 bits."""
+    """Every value in [0, 1] times 1 + `std` n, n standard normal; clipped and rounded to 8 bits.
 
-    def __init__(self, std: float) -> None:
-        if not 0 <= std < math.inf:
-            raise InputError(f"speckle std must be at least 0, got {std}")
-        self.std = std
+    std: at least 0; a list [low, high] draws each sample's std uniformly between the two.
+    """
+
+    def __init__(self, std: float | list[float]) -> None:
+        self.std = parse_bounds(std, "speckle std", 0, math.inf)
 
     def input_channels(self, image_channels: int) -> int:
         return image_channels
 
     def __call__(self, target: Tensor, seeds: Tensor) -> Degraded:
-        factor = 1 + self.std * Stream(seeds).normal(*target.shape[1:])
+        stream = Stream(seeds)
+        normal = stream.normal(*target.shape[1:])
+        factor = 1 + draw(stream, self.std).float() * normal
         speckled = from_uint8(to_uint8(from_unit(to_unit(target) * factor)))
         return Degraded(target=target, input=speckled.to(target.dtype))

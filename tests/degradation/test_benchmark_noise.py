@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from restore.degradation.contract import Degradation
 from restore.degradation.impulse import SaltPepper
@@ -86,3 +87,34 @@ def test_seeds_give_different_noise(degradation: Degradation) -> None:
 def test_levels_are_checked(kind: type, value: float) -> None:
     with pytest.raises(InputError, match="must be"):
         kind(value)
+
+
+@pytest.mark.parametrize("value", [[0.3, 0.1], [0.1], [0.1, 0.2, 0.3], [[0.1], 0.2]])
+@pytest.mark.parametrize("kind", [SaltPepper, Speckle])
+def test_ranges_are_checked(kind: type, value: list[float]) -> None:
+    with pytest.raises(InputError, match="in order"):
+        kind(value)
+
+
+@pytest.mark.parametrize("kind", [SaltPepper, Speckle])
+def test_a_range_of_one_number_is_that_number(kind: type) -> None:
+    """What benchmarks have frozen does not move."""
+    assert torch.equal(kind([0.1, 0.1])(TARGET, SEEDS)["input"], kind(0.1)(TARGET, SEEDS)["input"])
+
+
+def test_densities_of_a_range_are_uniform() -> None:
+    seeds = torch.arange(3000)
+    degraded = SaltPepper([0.1, 0.5])(torch.zeros(3000, 1, 40, 40), seeds)["input"]
+    density = degraded.abs().flatten(1).mean(dim=1).numpy()
+    assert stats.kstest(density, stats.uniform(0.1, 0.4).cdf).statistic < 0.03
+    alone = SaltPepper([0.1, 0.5])(torch.zeros(1, 1, 40, 40), seeds[7:8])["input"]
+    assert torch.equal(alone, degraded[7:8])
+
+
+def test_deviations_of_a_range_are_uniform() -> None:
+    seeds = torch.arange(3000)
+    target = torch.zeros(3000, 1, 40, 40)
+    degraded = Speckle([0.1, 0.3])(target, seeds)["input"]
+    std = degraded.flatten(1).std(dim=1).numpy()  # values are 0.5, half a range of 2
+    assert stats.kstest(std, stats.uniform(0.1, 0.2).cdf).statistic < 0.04
+    assert torch.equal(Speckle([0.1, 0.3])(target[:1], seeds[7:8])["input"], degraded[7:8])

@@ -15,7 +15,7 @@ from restore.degradation.composition import Curriculum
 from restore.degradation.contract import Degradation
 
 LEAVES = sorted(path.stem for path in (ROOT / "conf/degradation").glob("*.yaml"))
-BLIND = {"noise_blind", "noise_mixture", "poisson", "jpeg", "salt_pepper", "speckle"}
+BLIND = {"noise_any", "noise_blind", "noise_mixture", "poisson", "jpeg", "salt_pepper", "speckle"}
 KNOWN = {"noise", "noise_range", "kair_noise"}
 
 

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from restore.degradation.mask import Box, Half, Lines, Mask, Mixture, Shape, Strokes
@@ -167,13 +168,25 @@ def test_mixture_takes_its_shares() -> None:
 
 
 def test_the_choice_of_a_mixture_says_nothing_about_the_shape() -> None:
-    """The holes of a mixture's shapes are those that the shapes draw for the same seeds."""
     box = Box(size=1, position="random")
-    seeds = torch.arange(4000)
-    mixed = Mixture([box, Box(size=0)])(seeds, 4, 4)
-    drawn = mixed.sum(dim=(1, 2, 3)) == 1
-    assert torch.equal(mixed[drawn], box(seeds, 4, 4)[drawn])
-    assert (mixed[drawn].mean(dim=0) - 1 / 16).abs().max() < 0.03
+    mixed = Mixture([box, Box(size=0)])(torch.arange(8000), 4, 4)
+    places = mixed[mixed.sum(dim=(1, 2, 3)) == 1].sum(dim=0).flatten().numpy()
+    assert stats.chisquare(places).pvalue > 1e-3
+
+
+def test_the_choices_of_nested_mixtures_are_independent() -> None:
+    """Equal mixtures in both parts: the outer choice says nothing about the inner one."""
+    inner = [Mixture([Box(size=a), Box(size=b)]) for a, b in ((1, 2), (3, 4))]
+    holes = Mixture(inner)(torch.arange(8000), 4, 4)
+    size = holes.sum(dim=(1, 2, 3)).sqrt().long()
+    table = torch.bincount(size - 1, minlength=4).view(2, 2).numpy()
+    assert (
+        stats.chi2_contingency(table).pvalue > 1e-3 and stats.chisquare(table.sum(0)).pvalue > 1e-3
+    )
+    unequal = Mixture([Mixture([Box(size=1), Box(size=2)], [1, 3]), Box(size=3)], [1, 3])
+    size = unequal(torch.arange(8000), 4, 4).sum(dim=(1, 2, 3)).sqrt().long()
+    counts = torch.bincount(size - 1, minlength=3).numpy()
+    assert stats.chisquare(counts, [500, 1500, 6000]).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(
