@@ -1,25 +1,50 @@
 """The one way from an image file to pixels, for training, evaluation, command line and app."""
 
+import contextlib
 import io
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from restore.data import bmp_file, jpeg_file, png_file, tiff_file
+from restore.data.color_profile import is_srgb, to_srgb
+from restore.data.file_kind import describe
+from restore.data.name import printable
 from restore.types import InputError
 
 FORMATS = {
     "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "WEBP": (".webp",),
+    "AVIF": (".avif",),
     "TIFF": (".tif", ".tiff"),
     "BMP": (".bmp",),
 }
 SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 MAX_PIXELS = 2**26
 MAX_BYTES = 2**28
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow alone gets wrong in some files of a format: its pixels, and its profile.
+_PIXELS: dict[str | None, Callable[[Image.Image, bytes], Image.Image]] = {
+    "PNG": png_file.pixels,
+    "TIFF": tiff_file.pixels,
+    "BMP": bmp_file.pixels,
+}
 
 
 class ImageError(InputError):
@@ -29,64 +54,104 @@ class ImageError(InputError):
 def load_image(source: Path | bytes, channels: int, name: str | None = None) -> Tensor:
     """An image file, or its bytes, as uint8 [channels, H, W] with 1 or 3 channels in sRGB.
 
-    The EXIF orientation is applied, colour profiles are converted to sRGB, 16 bits are scaled to
-    8, transparency is laid on white, grey becomes three equal channels and colour becomes luma
-    (ITU-R 601). Of several frames the first is taken. `name` stands for bytes in messages.
+    The EXIF orientation is applied, colour profiles are converted to sRGB (a PNG's gAMA and cHRM
+    are not, as in other readers), 16 and 12 bits are scaled to 8, transparency is laid on white,
+    grey becomes three equal channels and colour becomes luma (ITU-R 601). Of several frames the
+    first is taken. `name` stands for bytes in messages.
 
     Raises:
-        ImageError: no readable PNG, JPEG, WebP, TIFF or BMP, a damaged or truncated one, values
-            without a defined range, or more than 2^26 pixels or 2^28 bytes.
+        ImageError: no readable PNG, JPEG, WebP, AVIF, TIFF or BMP, a truncated one, a JPEG whose
+            scan does not decode without a warning of libjpeg (CMYK aside), values without a
+            defined range, or more than 2^26 pixels or 2^28 bytes.
     """
     assert channels in (1, 3)
-    label = name or (str(source) if isinstance(source, Path) else "image")
+    label = printable(name or (str(source) if isinstance(source, Path) else "image"))
+    packed = b""
     try:
         packed = source if isinstance(source, bytes) else _read(source)
-        with Image.open(io.BytesIO(packed), formats=list(FORMATS)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{image.width} x {image.height} pixels, at most 2^26 are read")
-            return _pixels(image, channels)
+        return _decoded(packed, channels)
     except UnidentifiedImageError:
-        raise ImageError(f"{label}: not a PNG, JPEG, WebP, TIFF or BMP image") from None
+        raise ImageError(f"{label}: {describe(packed)}") from None
     # Pillow's decoders raise nearly every built-in exception on damaged files.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{label}: cannot be read as an image ({reason})") from error
+        raise ImageError(f"{label}: cannot be read as an image ({printable(reason)})") from error
 
 
 def _read(path: Path) -> bytes:
     if path.stat().st_size > MAX_BYTES:
-        raise ImageError(f"{path.stat().st_size} bytes, at most 2^28 are read")
+        raise ValueError(f"{path.stat().st_size} bytes, at most 2^28 are read")
     return path.read_bytes()
 
 
-def _pixels(image: Image.Image, channels: int) -> Tensor:
-    image.load()
-    profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        # convert() would clip at 255; 65535 / 255 = 257.
-        words = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(((words + 128) // 257).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise ImageError(f"32-bit pixels of mode {image.mode} have no defined range")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    if image.mode not in ("1", "L"):
-        image = _to_srgb(image if image.mode == "CMYK" else image.convert("RGB"), profile)
-    image = image.convert("RGB" if channels == 3 else "L")
-    pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, channels)
-    return pixels.permute(2, 0, 1).contiguous()
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB or CMYK to sRGB by the embedded profile, or as it is where there is none of use."""
+def _decoded(packed: bytes, channels: int) -> Tensor:
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
-        if not ImageCms.getProfileDescription(source).startswith("sRGB"):
-            srgb = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-            return converted or image
-    except (OSError, ImageCms.PyCMSError):
-        pass
-    return image.convert("RGB")
+        with Image.open(io.BytesIO(packed), formats=list(FORMATS)) as image:
+            return _pixels(image, packed, channels, _profile(image, packed))
+    except ValueError:
+        if not packed.startswith(b"\x89PNG"):
+            raise
+        tidied, profile = png_file.without_long_text(packed)
+        if len(tidied) == len(packed):
+            raise
+        with Image.open(io.BytesIO(tidied), formats=["PNG"]) as image:
+            return _pixels(image, tidied, channels, profile or _profile(image, tidied))
+
+
+def _profile(image: Image.Image, packed: bytes) -> bytes | None:
+    profile: bytes | None = image.info.get("icc_profile")
+    return bmp_file.profile(packed) if image.format == "BMP" else profile
+
+
+def _pixels(image: Image.Image, packed: bytes, channels: int, profile: bytes | None) -> Tensor:
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels, at most 2^26 are read")
+    turn = _UPRIGHT.get(_orientation(image))
+    if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
+        array = jpeg_file.decode(packed, image.mode, (image.height, image.width))
+        if turn is None and is_srgb(profile, image.mode):
+            return _tensor(array, channels)
+        opened = Image.fromarray(array)
+    else:
+        opened = _PIXELS.get(image.format, _loaded)(image, packed)
+    upright = opened if turn is None else opened.transpose(turn)
+    return _tensor(np.asarray(_on_white(upright, profile)), channels)
+
+
+def _loaded(image: Image.Image, packed: bytes) -> Image.Image:
+    image.load()
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """By that tag alone: others may hold what their types forbid."""
+    with contextlib.suppress(ValueError, TypeError, KeyError, SyntaxError, OSError, struct.error):
+        return int(image.getexif().get(_ORIENTATION, 1))
+    return 1
+
+
+def _on_white(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Any mode to L or RGB in sRGB; colours are converted before they are laid on white."""
+    alpha = None
+    if image.has_transparency_data:
+        layer = image if image.mode == "LA" else image.convert("RGBA")
+        alpha = layer.getchannel("A")
+        image = layer.convert("L" if layer.mode == "LA" else "RGB")
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        raise ValueError(f"pixels of mode {image.mode} have no defined range")
+    if image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    image = to_srgb(image, profile)
+    if alpha is None:
+        return image
+    return Image.composite(image, Image.new(image.mode, image.size, "white"), alpha)
+
+
+def _tensor(array: np.ndarray, channels: int) -> Tensor:
+    """uint8 [H, W] or [H, W, 3] to [channels, H, W]."""
+    if array.ndim == 3 and channels == 1:
+        array = np.asarray(Image.fromarray(array).convert("L"))
+    pixels = torch.from_numpy(np.array(array) if not array.flags.writeable else array)
+    if array.ndim == 2:
+        return pixels.expand(channels, -1, -1).contiguous()
+    return pixels.permute(2, 0, 1).contiguous()

@@ -1,0 +1,56 @@
+"""ICC profiles: from the colours of a file to sRGB."""
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+_INPUT = {"GRAY": ("L",), "RGB ": ("RGB",), "CMYK": ("CMYK",)}
+_STEPS = 9  # grid points a channel by which a profile is told from sRGB
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """An L, RGB or CMYK image in sRGB by its profile; L or RGB as it is where none is of use."""
+    transform = _transform(profile, image.mode) if profile else None
+    if transform is not None:
+        return ImageCms.applyTransform(image, transform) or image
+    return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+def is_srgb(profile: bytes | None, mode: str) -> bool:
+    """Whether pixels of that mode are in sRGB as they are."""
+    return not profile or _transform(profile, mode) is None
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None for a broken profile, one of another kind of image, and one that changes nothing.
+
+    What a profile does counts, not what it is named: some that are named sRGB are linear.
+    """
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if mode not in _INPUT.get(source.profile.xcolor_space, ()):
+            return None
+        srgb = ImageCms.createProfile("sRGB")
+        # lcms approximates the dark end of a grey curve when it optimises it for 8 bits.
+        flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
+        transform = ImageCms.buildTransform(source, srgb, mode, "RGB", flags=flags)
+    except (OSError, ImageCms.PyCMSError):
+        return None
+    return None if mode != "CMYK" and _changes_nothing(transform, mode) else transform
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """To one level: sRGB profiles differ by as much in how they round their curves."""
+    if mode == "L":
+        colors = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    else:
+        levels = np.linspace(0, 255, _STEPS).astype(np.uint8)
+        grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1)
+        colors = Image.fromarray(grid.reshape(1, -1, 3))
+    converted = ImageCms.applyTransform(colors, transform)
+    assert converted is not None
+    change = np.asarray(converted).astype(int) - np.asarray(colors.convert("RGB"))
+    return int(np.abs(change).max()) <= 1

@@ -1,0 +1,80 @@
+"""TIFF where Pillow is wrong: more than 8 bits, signed values, white as zero."""
+
+import io
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from restore.data.words import by_opencv, image_of, levels
+
+_BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 277, 338, 339
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
+_PREMULTIPLIED, _ALPHA = 1, 2
+
+
+def pixels(image: Image.Image, packed: bytes) -> Image.Image:
+    assert isinstance(image, TiffImagePlugin.TiffImageFile)
+    tags = image.tag_v2
+    if set(_numbers(tags.get(_FORMAT, 1))) & {2, 3, 5, 6}:
+        raise ValueError("signed, float or complex values have no defined range")
+    bits = max(_numbers(tags.get(_BITS, 1)))
+    if bits <= 8 or bits > 16:
+        image.load()
+        return image
+    largest = 2**bits - 1
+    if tags.get(_SAMPLES, 1) > 1:
+        return _colors(_words(packed), tags, largest)
+    image.load()
+    words = np.asarray(image).astype(np.uint16)
+    white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    return image_of(levels(largest - words if white_is_zero else words, largest))
+
+
+def _numbers(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _words(packed: bytes) -> np.ndarray:
+    """The first page as uint16 [H, W, samples], in whichever planes it lies."""
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(packed)) as file:
+        page = file.pages.first
+        planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+        try:
+            words = page.asarray()
+        except ValueError as error:
+            if "imagecodecs" not in str(error) or planar or page.samplesperpixel != 3:
+                packing = tifffile.COMPRESSION(page.compression).name
+                raise ValueError(
+                    f"{page.samplesperpixel} samples of {page.bitspersample} bits under {packing} "
+                    "are read with the package imagecodecs only: pip install imagecodecs"
+                ) from error
+            words = by_opencv(packed)
+    if words.dtype != np.uint16 or words.ndim != 3:
+        raise ValueError("16-bit pixels that cannot be decoded")
+    return np.moveaxis(words, 0, -1) if planar else words
+
+
+def _colors(
+    words: np.ndarray, tags: TiffImagePlugin.ImageFileDirectory_v2, largest: int
+) -> Image.Image:
+    photometric, count = tags.get(_PHOTOMETRIC), words.shape[-1]
+    if photometric == _CMYK and count == 4:
+        inks = levels(words, largest)
+        return Image.frombytes("CMYK", (inks.shape[1], inks.shape[0]), inks.tobytes())
+    colored = 3 if photometric == _RGB else 1
+    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or count - colored not in (0, 1):
+        raise ValueError(
+            f"{count} samples of {largest.bit_length()} bits in colour space {photometric} are "
+            "not supported: save it as RGB"
+        )
+    colors = words[..., :colored].astype(np.int64)
+    if photometric == _WHITE_IS_ZERO:
+        colors = largest - colors
+    kind = _numbers(tags.get(_EXTRA, 0))[0] if count > colored else None
+    if kind == _PREMULTIPLIED:  # on white: what is lacking is white
+        colors = np.minimum(colors + largest - words[..., -1:], largest)
+    elif kind == _ALPHA:
+        colors = np.concatenate([colors, words[..., -1:]], axis=-1)
+    return image_of(levels(colors, largest))
