@@ -16,11 +16,12 @@ def parse_bounds(value: float | list[float], name: str, least: float, most: floa
 
     No bound may be infinite.
     """
-    low, high = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
-    if isinstance(low, (list, tuple)) or not least <= low <= high <= most or math.isinf(high):
+    bounds = list(value) if isinstance(value, (list, tuple)) else [value, value]
+    numbers = len(bounds) == 2 and all(isinstance(bound, (int, float)) for bound in bounds)
+    if not numbers or not least <= bounds[0] <= bounds[1] <= most or math.isinf(bounds[1]):
         span = f"at least {least}" if math.isinf(most) else f"in [{least}, {most}]"
         raise InputError(f"{name} must be {span}, or [low, high] in order, got {value}")
-    return low, high
+    return bounds[0], bounds[1]
 
 
 def draw(stream: Stream, bounds: Bounds) -> Tensor:

@@ -5,13 +5,61 @@ import pytest
 import torch
 from torch import nn
 
-from restore.network.attention import ContextualAttention, SelfAttention, _propagate
+from restore.network.attention import (
+    ContextualAttention,
+    SelfAttention,
+    _propagate,
+    attend,
+)
 from restore.types import InputError
 
 
 def project(conv: nn.Module, x: np.ndarray) -> np.ndarray:
     weight, bias = conv.weight.detach().double().numpy(), conv.bias.detach().double().numpy()
     return weight[:, :, 0, 0] @ x.reshape(len(x), -1) + bias[:, None]
+
+
+def heads(tokens: int, dtype: torch.dtype) -> torch.Tensor:
+    """Queries, keys and values [3, 1, 2, N, 8] as a 1x1 convolution leaves them: N lies last."""
+    generator = torch.Generator().manual_seed(0)
+    made = torch.randn(3, 1, 2, 8, tokens, generator=generator).to(dtype)
+    return made.transpose(-1, -2).requires_grad_()
+
+
+@pytest.mark.parametrize("tokens", [3, 64, 256, 1024])
+def test_attention_and_its_gradient_by_definition(tokens: int) -> None:
+    qkv = heads(tokens, torch.float32)
+    got = attend(*qkv)
+    q, k, v = qkv.detach().double().requires_grad_().unbind(0)
+    exact = [one.detach().requires_grad_() for one in (q, k, v)]
+    weight = torch.exp(torch.einsum("bhnd,bhmd->bhnm", exact[0], exact[1]) / 8**0.5)
+    expected = torch.einsum("bhnm,bhmd->bhnd", weight / weight.sum(-1, keepdim=True), exact[2])
+    torch.testing.assert_close(got.double(), expected, rtol=0, atol=2e-6)
+    direction = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    (got * direction).sum().backward()
+    (expected * direction).sum().backward()
+    assert qkv.grad is not None
+    for mine, one in zip(qkv.grad, exact, strict=True):
+        torch.testing.assert_close(mine.double(), one.grad, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "tokens,dtype,fused",
+    [
+        (64, torch.float32, False),
+        (256, torch.float32, True),
+        (256, torch.bfloat16, False),
+        (1024, torch.bfloat16, True),
+    ],
+)
+def test_many_tokens_take_the_fused_kernel(tokens: int, dtype: torch.dtype, fused: bool) -> None:
+    """It never holds the N x N weights; few tokens are faster by matrix products."""
+    qkv = heads(tokens, dtype)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        attend(*qkv)
+    called = {event.key for event in profile.key_averages()}
+    assert ("aten::_scaled_dot_product_flash_attention_for_cpu" in called) == fused
+    assert ("aten::softmax" in called) == (not fused)
 
 
 def test_self_attention_by_definition() -> None:
