@@ -124,7 +124,7 @@ class AdversarialTask(RestorationTask):
             super().training_step(batch, batch_idx)
             return
         window = self.batches // self.accumulate
-        generator_turn, discriminator_turn = self.adversary.turns(window)
+        generator_turn, discriminator_turn = self.adversary.turns(window, self.updates)
         self.batches += 1
         with torch.set_grad_enabled(generator_turn):
             stages = self.predict(batch)
@@ -135,7 +135,9 @@ class AdversarialTask(RestorationTask):
         stepped = False
         if generator_turn:
             terms = self.content_terms(stages, real, hole)
-            terms |= self.adversary.generator_terms(fake, real, condition, *self._luck(batch, 0))
+            if self.updates >= self.adversary.start:
+                luck = self._luck(batch, 0)
+                terms |= self.adversary.generator_terms(fake, real, condition, *luck)
             stepped = self.descend(terms, generator)
             self.log_terms("train", terms)
         if discriminator_turn:

@@ -37,14 +37,16 @@ class Adversary(nn.Module):
     steps at every n-th update of the generator; discriminator_steps: it takes n turns, each on
     fresh data, for one of the generator (WGAN's habit); one of the two is 1.
 
-    weight: of the generator's adversarial term. real_label, fake_label: the targets; [low, high]
-    draws one for each patch (one-sided smoothing is real_label=0.9, two-sided fake_label=0.1 too;
-    Salimans et al. 2016). known_as_real: patches without hole count as real in restored images
-    (Suvorov et al. 2022, section 2.3.1). input_noise: standard deviation, in the [-1, 1] range, of
-    noise added to all that is judged, falling to 0 over input_noise_updates (Sonderby et al.
-    2017). r1_gamma: gradient penalty on real images, in float32, at every r1_every-th turn with
-    r1_every times the weight (Karras et al. 2020, section 3.1). feature_matching: weight of that
-    term. conditional: False judges the image alone.
+    start: updates of the generator by its content losses alone before the two meet (Ledig et al.
+    2017 start from a trained regression); its best checkpoint by these losses is likely to lie
+    there, so callback.best.monitor=null goes with it. weight: of the generator's adversarial term.
+    real_label, fake_label: the targets; [low, high] draws one for each patch (one-sided smoothing
+    is real_label=0.9, two-sided fake_label=0.1 too; Salimans et al. 2016). known_as_real: patches
+    without hole count as real in restored images (Suvorov et al. 2022, section 2.3.1). input_noise:
+    standard deviation, in the [-1, 1] range, of noise added to all that is judged, falling to 0
+    over input_noise_updates (Sonderby et al. 2017). r1_gamma: gradient penalty on real images, in
+    float32, at every r1_every-th turn with r1_every times the weight (Karras et al. 2020, section
+    3.1). feature_matching: weight of that term. conditional: False judges the image alone.
     """
 
     def __init__(
@@ -68,10 +70,11 @@ class Adversary(nn.Module):
         r1_every: int = 16,
         feature_matching: float = 0.0,
         conditional: bool = True,
+        start: int = 0,
     ) -> None:
         super().__init__()
         _check_least(0, weight=weight, input_noise=input_noise, r1_gamma=r1_gamma)
-        _check_least(0, feature_matching=feature_matching)
+        _check_least(0, feature_matching=feature_matching, start=start)
         _check_least(1, discriminator_every=discriminator_every, r1_every=r1_every)
         _check_least(1, discriminator_steps=discriminator_steps)
         _check_least(1, input_noise_updates=input_noise_updates)
@@ -97,13 +100,16 @@ class Adversary(nn.Module):
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         self.feature_matching = feature_matching
         self.conditional = conditional
+        self.start = start
 
     def optimizer(self) -> Optimizer:
         return self.make_optimizer(self.network.parameters())
 
-    def turns(self, window: int) -> tuple[bool, bool]:
+    def turns(self, window: int, updates: int) -> tuple[bool, bool]:
         """Whether generator and discriminator step at the end of the window-th window of batches,
-        counted from 0."""
+        counted from 0, after so many updates of the generator."""
+        if updates < self.start:
+            return True, False
         generator = window % self.steps == self.steps - 1
         return generator, self.steps > 1 or window % self.every == 0
 

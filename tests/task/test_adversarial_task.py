@@ -56,6 +56,21 @@ def test_without_adversary_it_is_regression(tmp_path: Path) -> None:
     assert torch.equal(weights(task.network), weights(silent.network))
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_regression_first_until_the_adversary_starts(tmp_path: Path, accumulate: int) -> None:
+    plain = denoiser(adversary=None, accumulate=accumulate)
+    for updates in (2, 3):
+        task = denoiser(adversary=adversary(weight=9.0, start=2), accumulate=accumulate)
+        untrained = weights(task.adversary)
+        fit(tmp_path, task, 2, updates * accumulate)
+        twin = copy.deepcopy(plain)
+        fit(tmp_path, twin, 2, updates * accumulate)
+        met = updates > 2
+        assert task.updates == updates
+        assert torch.equal(weights(task.adversary), untrained) != met
+        assert torch.equal(weights(task.network), weights(twin.network)) != met
+
+
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize(("every", "steps"), [(1, 1), (2, 1), (1, 2)])
 def test_updates_are_those_of_the_generator(
