@@ -23,6 +23,7 @@ _HEADLINE = (
     "colorfulness_difference",
     "lpips_vgg",
     "fid_flowers",
+    "fid_scenes",
     "fid",
 )
 

@@ -1,4 +1,4 @@
-"""Inpainting by a two-stage generator (Yu et al. 2019)."""
+"""Inpainting by a generator of one or two stages (Yu et al. 2019)."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,8 @@ from restore.types import Batch, InputError
 
 
 class InpaintingGAN(AdversarialTask):
-    """A generator of (masked image, hole) to (coarse, refined); the discriminator sees the hole,
-    too, and the refined image with the known pixels put back."""
+    """A generator of (masked image, hole) to its stages, such as (coarse, refined); the
+    discriminator sees the hole, too, and the last stage with the known pixels put back."""
 
     def generator(self, network: Callable[..., nn.Module]) -> nn.Module:
         return network(image_channels=self.facts.image_channels)
@@ -26,12 +26,12 @@ class InpaintingGAN(AdversarialTask):
         super().check(batch)
 
     def predict(self, batch: Batch) -> tuple[Tensor, ...]:
-        coarse, refined = self.network(batch["input"], batch["hole"])
-        return coarse, refined
+        stages: tuple[Tensor, ...] = self.network(batch["input"], batch["hole"])
+        return stages
 
     def condition(self, batch: Batch) -> Tensor:
         return batch["hole"]
 
     def judged(self, stages: tuple[Tensor, ...], batch: Batch) -> Tensor:
-        """The refined image; known pixels are bit-equal to the input's."""
+        """The last stage; known pixels are bit-equal to the input's."""
         return composite(batch["input"], stages[-1], batch["hole"])
