@@ -3,21 +3,7 @@
 import torch
 from torch import Tensor
 
-from restore.diffusion.parameterization import Denoise, denoise_with_variance
-
-
-class _Replaced:
-    def __init__(self, denoise: Denoise, image: Tensor, hole: Tensor) -> None:
-        self.denoise = denoise
-        self.image = image
-        self.hole = hole > 0
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        return torch.where(self.hole, self.denoise(x, t), self.image)
-
-    def with_variance(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        x_0, fraction = denoise_with_variance(self.denoise, x, t)
-        return torch.where(self.hole, x_0, self.image), fraction
+from restore.diffusion.parameterization import Denoise, Prediction
 
 
 class Replacement:
@@ -28,4 +14,9 @@ class Replacement:
 
     def guide(self, denoise: Denoise, *, image: Tensor, hole: Tensor) -> Denoise:
         """image [B, C, H, W]; hole [B, 1, H, W] in {0, 1}, 1 = to be filled."""
-        return _Replaced(denoise, image, hole)
+
+        def guided(x: Tensor, t: Tensor) -> Prediction:
+            predicted = denoise(x, t)
+            return predicted._replace(x0=torch.where(hole > 0, predicted.x0, image))
+
+        return guided

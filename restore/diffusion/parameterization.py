@@ -5,7 +5,7 @@ variance-preserving schedule) y = a x0 + b eps, a^2 + b^2 = 1, whatever the sche
 """
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,28 +14,20 @@ from restore.diffusion.schedule import Schedule, align
 from restore.loss.diffusion import Parameterization
 from restore.types import InputError
 
-Denoise = Callable[[Tensor, Tensor], Tensor]  # (x [B, C, H, W], t [B] in [0, 1]) -> x0
+
+class Prediction(NamedTuple):
+    """What denoise says of x [B, C, H, W] at t."""
+
+    x0: Tensor  # [B, C, H, W]
+    fraction: Tensor | None = None  # [B, C, H, W], of the learned variance: Denoiser.fraction
+
+
+Denoise = Callable[[Tensor, Tensor], Prediction]  # of x [B, C, H, W] and t [B] in [0, 1]
 Network = Callable[[Tensor, Tensor], Tensor]  # (y [B, C, H, W], t [B]) -> [B, C or 2C, H, W]
 
 
-@runtime_checkable
-class VarianceDenoise(Protocol):
-    """A Denoise that also knows the variance of the step it is asked for."""
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor: ...
-
-    def with_variance(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
-def denoise_with_variance(denoise: Denoise, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """(x0, fraction) of Denoiser.with_variance; InputError where denoise has no such method."""
-    if isinstance(denoise, VarianceDenoise):
-        return denoise.with_variance(x, t)
-    raise InputError("variance=learned needs a denoiser that predicts it; use small or large")
-
-
 class Denoiser:
-    """denoise(x [B, C, H, W], t [B] in [0, 1]) -> x0 [B, C, H, W], clipped to [-1, 1] if clip.
+    """A Denoise; x0 is clipped to [-1, 1] if clip.
 
     The network gets y = x / r and t as it is: in [0, 1], float32; multiplying it (by 1000, say) is
     the network's affair. If it returns 2C channels, the last C are the learned variance.
@@ -89,21 +81,14 @@ class Denoiser:
         return predicted.clamp(-1, 1) if self.clip else predicted
 
     def fraction(self, output: Tensor) -> Tensor:
-        """Nichol & Dhariwal 2021, eq. 15: v in [0, 1] from the last C of 2C channels in [-1, 1].
+        """Nichol & Dhariwal 2021, eq. 15: v, 0 and 1 for the last C of 2C channels at -1 and 1.
 
-        The variance is exp(v log large + (1 - v) log small).
+        The variance is exp(v log large + (1 - v) log small). As in the paper nothing keeps v in
+        [0, 1]: a clamp would give no gradient outside, and no way back.
         """
-        return ((output[:, output.shape[1] // 2 :] + 1) / 2).clamp(0, 1)
+        return (output[:, output.shape[1] // 2 :] + 1) / 2
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        return self.x0(self.output(x, t), x, t)
-
-    def with_variance(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """x0 and `fraction`, both [B, C, H, W]. InputError if the network has not 2C channels."""
+    def __call__(self, x: Tensor, t: Tensor) -> Prediction:
         output = self.output(x, t)
-        if output.shape[1] != 2 * x.shape[1]:
-            raise InputError(
-                f"variance=learned needs a network with {2 * x.shape[1]} output channels, this has "
-                f"{output.shape[1]}; train it with learned variance, or use small or large"
-            )
-        return self.x0(output, x, t), self.fraction(output)
+        learned = output.shape[1] == 2 * x.shape[1]
+        return Prediction(self.x0(output, x, t), self.fraction(output) if learned else None)

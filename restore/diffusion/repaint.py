@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Denoise
-from restore.diffusion.sampler import Callback, Step, batch_time
+from restore.diffusion.sampler import Callback, Step, batch_time, check_calls
 from restore.diffusion.schedule import Schedule
 from restore.stream import Stream
 from restore.types import InputError
@@ -64,7 +64,7 @@ def repaint(
             x = alpha_ts * x + sigma2_ts.sqrt() * generator.normal(*x.shape[1:])
             continue
         number += 1
-        x0 = denoise(x, batch_time(t, x))
+        x0 = denoise(x, batch_time(t, x)).x0
         if callback is not None:
             callback(Step(number, total, float(t), x, x0))
         if then == 0:
@@ -96,12 +96,18 @@ class RePaint:
                 f"repaint: jump_length must be in 1 .. num_steps - 1 = {self.num_steps - 1}, "
                 f"got {self.jump_length}"
             )
+        check_calls("the number of predictions (with jumps)", self._calls)
+
+    def num_calls(self, schedule: Schedule) -> int:
+        """How often denoise is called; InputError for more steps than the schedule has."""
+        schedule.times(self.num_steps)
+        return self._calls
 
     @property
-    def num_calls(self) -> int:
-        """How often denoise is called."""
-        levels = jump_levels(self.num_steps, self.jump_length, self.jump_count)
-        return sum(then < level for level, then in pairwise(levels))
+    def _calls(self) -> int:
+        """One down each level, and jump_length again after every jump."""
+        jumps = len(range(1, self.num_steps - self.jump_length + 1, self.jump_length))
+        return self.num_steps + jumps * (self.jump_count - 1) * self.jump_length
 
     def __call__(
         self,

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from restore.diffusion.parameterization import Denoise, Denoiser, denoise_with_variance
+from restore.diffusion.parameterization import Denoise, Denoiser, Prediction
 from restore.diffusion.schedule import Linear, Schedule
 from restore.stream import Stream
 from restore.types import InputError
@@ -33,6 +33,7 @@ class Step:
 
 
 Callback = Callable[[Step], None]
+MAX_CALLS = 100_000  # of denoise for one image: more is a slip of the pen
 
 
 def initial_noise(schedule: Schedule, t: Tensor, shape: Sequence[int], generator: Stream) -> Tensor:
@@ -55,15 +56,15 @@ def _walk(
     x: Tensor,
     times: Tensor,
     callback: Callback | None,
-    advance: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    advance: Callable[[Tensor, Prediction, Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """One prediction per step; advance(x, x0, t, s) -> x at s > 0."""
+    """One prediction per step; advance(x, predicted, t, s) -> x at s > 0."""
     pairs = _pairs(times)
     for number, (t, s) in enumerate(pairs, start=1):
-        x0 = denoise(x, batch_time(t, x))
+        predicted = denoise(x, batch_time(t, x))
         if callback is not None:
-            callback(Step(number, len(pairs), float(t), x, x0))
-        x = x0 if s == 0 else advance(x, x0, t, s)
+            callback(Step(number, len(pairs), float(t), x, predicted.x0))
+        x = predicted.x0 if s == 0 else advance(x, predicted, t, s)
     return x
 
 
@@ -86,24 +87,21 @@ def ddpm(
     variance: Literal["small", "large", "learned"] = "small",
 ) -> Tensor:
     """Ancestral sampling: Ho et al. 2020, algorithm 2; learned: Nichol & Dhariwal 2021, eq. 15."""
-    fraction: Tensor | None = None
 
-    def predict(x: Tensor, t: Tensor) -> Tensor:
-        nonlocal fraction
-        if variance != "learned":
-            return denoise(x, t)
-        x0, fraction = denoise_with_variance(denoise, x, t)
-        return x0
-
-    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        mean, small, large = schedule.posterior(x, x0, t, s)
+    def advance(x: Tensor, predicted: Prediction, t: Tensor, s: Tensor) -> Tensor:
+        mean, small, large = schedule.posterior(x, predicted.x0, t, s)
         deviation = (small if variance == "small" else large).sqrt()
-        if fraction is not None:
+        if variance == "learned":
+            if predicted.fraction is None:
+                raise InputError(
+                    "variance=learned needs a network that was trained with "
+                    "task.learned_variance=true; use small or large"
+                )
             log_small, log_large = schedule.log_variances(t, s)
-            deviation = ((log_small + fraction * (log_large - log_small)) / 2).exp()
+            deviation = ((log_small + predicted.fraction * (log_large - log_small)) / 2).exp()
         return mean + deviation * generator.normal(*x.shape[1:])
 
-    return _walk(predict, x, times, callback, advance)
+    return _walk(denoise, x, times, callback, advance)
 
 
 def ddim(
@@ -120,12 +118,12 @@ def ddim(
     if not 0 <= eta <= 1:
         raise InputError(f"ddim: eta must be in [0, 1], got {eta}")
 
-    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    def advance(x: Tensor, predicted: Prediction, t: Tensor, s: Tensor) -> Tensor:
         if eta == 0:
-            return _ddim_step(schedule, x, x0, t, s)
+            return _ddim_step(schedule, x, predicted.x0, t, s)
         (_, sigma_t), (_, sigma_s) = schedule(t), schedule(s)
         new = eta**2 * schedule.transition(t, s)[1] / sigma_t**2
-        drifted = _ddim_step(schedule, x, x0, t, s, share=(1 - new).sqrt())
+        drifted = _ddim_step(schedule, x, predicted.x0, t, s, share=(1 - new).sqrt())
         return drifted + new.sqrt() * sigma_s * generator.normal(*x.shape[1:])
 
     return _walk(denoise, x, times, callback, advance)
@@ -145,10 +143,10 @@ def dpm_solver_pp_2m(
     """
     previous: tuple[Tensor, Tensor] | None = None
 
-    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    def advance(x: Tensor, predicted: Prediction, t: Tensor, s: Tensor) -> Tensor:
         nonlocal previous
         width = schedule.log_snr(s) - schedule.log_snr(t)
-        extrapolated = x0
+        x0 = extrapolated = predicted.x0
         if previous is not None:
             old_x0, old_width = previous
             extrapolated = x0 + width / (2 * old_width) * (x0 - old_x0)
@@ -166,21 +164,31 @@ def heun(
     generator: Stream,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Karras et al. 2022, algorithm 1, in x / alpha and sigma / alpha; 2N - 1 predictions.
+    """Karras et al. 2022, algorithm 1, in x / alpha and sigma / alpha; up to 2N - 1 predictions.
 
-    Written as a DDIM step and a correction, which does not cancel where alpha is small. Where
-    alpha(times[0]) = 0 the first step is DDIM's alone, one prediction less.
+    Written as a DDIM step and a correction, which does not cancel where alpha is small. A step
+    that spans a ratio of more than 4 in sigma / alpha is DDIM's alone, one prediction less: the
+    correction is a trapezoid over sigma / alpha, and from the far end of a schedule, where alpha
+    is 0 or nearly so, its error grows with the ratio without bound.
     """
 
-    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-        euler = _ddim_step(schedule, x, x0, t, s)
-        if alpha_t == 0:
+    def advance(x: Tensor, predicted: Prediction, t: Tensor, s: Tensor) -> Tensor:
+        euler, ratio = _ddim_step(schedule, x, predicted.x0, t, s), _ratio(schedule, t, s)
+        if ratio > _LARGEST_RATIO:
             return euler
-        correction = denoise(euler, batch_time(s, x)) - x0
-        return euler + (sigma_t * alpha_s / (alpha_t * sigma_s) - 1) / 2 * alpha_s * correction
+        correction = denoise(euler, batch_time(s, x)).x0 - predicted.x0
+        return euler + (ratio - 1) / 2 * schedule(s)[0] * correction
 
     return _walk(denoise, x, times, callback, advance)
+
+
+_LARGEST_RATIO = 4.0  # of a corrected step: 18 steps of EDM have at most 3.8, those of cosine 1761
+
+
+def _ratio(schedule: Schedule, t: Tensor, s: Tensor) -> Tensor:
+    """How much larger sigma / alpha is at t than at s; infinite where alpha(t) = 0."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
+    return sigma_t * alpha_s / (alpha_t * sigma_s)
 
 
 def renoise(
@@ -196,11 +204,17 @@ def renoise(
     Quick, but spreads less than the data: denoise gives means, not consistent samples.
     """
 
-    def advance(x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    def advance(x: Tensor, predicted: Prediction, t: Tensor, s: Tensor) -> Tensor:
         alpha_s, sigma_s = schedule(s)
-        return alpha_s * x0 + sigma_s * generator.normal(*x.shape[1:])
+        return alpha_s * predicted.x0 + sigma_s * generator.normal(*x.shape[1:])
 
     return _walk(denoise, x, times, callback, advance)
+
+
+def check_calls(name: str, value: int) -> None:
+    """Raises InputError for a number of steps or calls that no sampler should be given."""
+    if not 1 <= value <= MAX_CALLS:
+        raise InputError(f"sampler: {name} must be at least 1 and at most {MAX_CALLS}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -212,18 +226,20 @@ class Sampling:
     inpaints: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise InputError(f"sampler: num_steps must be at least 1, got {self.num_steps}")
+        check_calls("num_steps", self.num_steps)
         # One step on one pixel: wrong arguments of the method show now, not after an epoch.
         probe = Denoiser(lambda x, t: torch.cat([x, x], dim=1), "x0", Linear())
         noise, stream = torch.zeros(1, 1, 1, 1), Stream(torch.zeros(1, dtype=torch.int64))
         self.method(probe, noise, probe.schedule, torch.tensor([1.0, 0.0]), stream)
 
-    @property
-    def num_calls(self) -> int:
-        """How often denoise is called; heun from alpha(1) = 0: one time less."""
+    def num_calls(self, schedule: Schedule) -> int:
+        """How often denoise is called; InputError for more steps than the schedule has."""
+        times = schedule.times(self.num_steps)
         method = self.method.func if isinstance(self.method, partial) else self.method
-        return 2 * self.num_steps - 1 if method is heun else self.num_steps
+        if method is not heun:
+            return self.num_steps
+        corrected = _ratio(schedule, times[:-2], times[1:-1]) <= _LARGEST_RATIO
+        return self.num_steps + int(corrected.sum())
 
     def __call__(
         self,

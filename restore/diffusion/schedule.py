@@ -42,6 +42,10 @@ class Schedule(ABC):
         """Falling times [num_steps + 1] from 1 to 0, uniform, float64."""
         return torch.linspace(1, 0, num_steps + 1, dtype=torch.float64)
 
+    def training_times(self, uniform: Tensor) -> Tensor:
+        """t in (0, 1] that training draws, from uniform numbers in (0, 1] of the same shape."""
+        return uniform
+
     def snr(self, t: Tensor) -> Tensor:
         """alpha^2 / sigma^2, infinite at t = 0."""
         alpha, sigma = self.levels(t.double())
@@ -103,6 +107,15 @@ class Discrete(Schedule):
         complement = -torch.expm1(log_alpha_bar / 2)
         self._complements = {complement.device: complement}
 
+    def times(self, num_steps: int) -> Tensor:
+        """InputError for more steps than there are levels."""
+        if num_steps > len(self.betas):
+            raise InputError(
+                f"sampler: num_steps={num_steps} is more than the {len(self.betas)} levels of the "
+                f"schedule {type(self).__name__}: use at most {len(self.betas)}"
+            )
+        return super().times(num_steps)
+
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         if t.device not in self._complements:
             self._complements[t.device] = next(iter(self._complements.values())).to(t.device)
@@ -161,16 +174,33 @@ class ZeroTerminalSNR(Discrete):
 class EDM(Schedule):
     """Karras et al. 2022: alpha = 1, sigma = sigma_max t^rho, sigma in units of [-1, 1].
 
-    Uniform t are then the steps of their eq. 5, which end at sigma_min before 0.
+    Uniform t are then the steps of their eq. 5, which end at sigma_min before 0. Training draws
+    ln(sigma) from a normal distribution (their table 1: P_mean, P_std): of uniform t 22 % would lie
+    below sigma_min.
     """
 
-    def __init__(self, sigma_max: float = 80.0, sigma_min: float = 0.002, rho: float = 7.0) -> None:
-        if not 0 < sigma_min < sigma_max or rho <= 0:
+    def __init__(
+        self,
+        sigma_max: float = 80.0,
+        sigma_min: float = 0.002,
+        rho: float = 7.0,
+        log_sigma_mean: float = -1.2,
+        log_sigma_std: float = 1.2,
+    ) -> None:
+        if not 0 < sigma_min < sigma_max or rho <= 0 or log_sigma_std <= 0:
             raise InputError(
-                "schedule: 0 < sigma_min < sigma_max and rho > 0 are needed, "
-                f"got {sigma_min}, {sigma_max}, {rho}"
+                "schedule: 0 < sigma_min < sigma_max, rho > 0 and log_sigma_std > 0 are needed, "
+                f"got {sigma_min}, {sigma_max}, {rho} and {log_sigma_std}"
             )
         self.sigma_max, self.sigma_min, self.rho = sigma_max, sigma_min, rho
+        self.log_sigma_mean, self.log_sigma_std = log_sigma_mean, log_sigma_std
+
+    def training_times(self, uniform: Tensor) -> Tensor:
+        """A quantile of the log-normal sigma each; those above sigma_max (2e-6) are set to it."""
+        normal = torch.special.ndtri(uniform.double())
+        log_sigma = self.log_sigma_mean + self.log_sigma_std * normal
+        t = ((log_sigma - math.log(self.sigma_max)) / self.rho).exp().clamp(max=1)
+        return _cast(t, uniform)
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(t), self.sigma_max * t**self.rho

@@ -110,7 +110,7 @@ class UNet(nn.Module):
     multipliers: channels of each level in units of width; every level after the first halves the
     size, so H and W must be divisible by `factor`. attention: the down-sampling factors (1, 2, 4,
     ...) at which there is self-attention, besides the one in the middle. num_classes: adds a
-    class embedding with one more row for "no class" (label=None).
+    class embedding with one more row, of index num_classes, for "no class" (also label=None).
     """
 
     def __init__(

@@ -29,7 +29,10 @@ class Diffusion(RestorationTask):
     inpaints (RePaint) or by guidance (replacement) around any sampler.
 
     min_snr_gamma: Hang et al. 2023; None for the plain loss. class_conditional: feeds labels to the
-    network. clip: clips predictions of x_0 to [-1, 1] while sampling.
+    network, but for the share label_dropout of training samples, which teach it "no class" (Ho &
+    Salimans 2022, algorithm 1). given_label: `restore` feeds the label of the image, too, which
+    only an image whose class is known has; by default it says "no class". clip: clips predictions
+    of x_0 to [-1, 1] while sampling.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Diffusion(RestorationTask):
         min_snr_gamma: float | None = 5.0,
         learned_variance: bool = False,
         class_conditional: bool = False,
+        label_dropout: float = 0.1,
+        given_label: bool = False,
         clip: bool = True,
         seed: int = 0,
         clip_norm: float | None = None,
@@ -54,6 +59,14 @@ class Diffusion(RestorationTask):
         super().__init__(facts, optimizer, scheduler, clip_norm, accumulate, scheduler_interval)
         if class_conditional and facts.num_classes is None:
             raise InputError("task.class_conditional=true needs labels, and the data has none")
+        if not 0 < label_dropout < 1:
+            raise InputError(
+                f"task.label_dropout={label_dropout} must be above 0, so that the network learns "
+                "what no class is, and below 1"
+            )
+        if given_label and not class_conditional:
+            raise InputError("task.given_label=true needs task.class_conditional=true")
+        sampler.num_calls(schedule)  # refuses more steps than the schedule has
         self.network = network(
             in_channels=facts.image_channels,
             out_channels=facts.image_channels * (2 if learned_variance else 1),
@@ -66,6 +79,8 @@ class Diffusion(RestorationTask):
         self.min_snr_gamma = min_snr_gamma
         self.learned_variance = learned_variance
         self.class_conditional = class_conditional
+        self.label_dropout = label_dropout
+        self.given_label = given_label
         self.clip = clip
         self.seed = seed
 
@@ -75,7 +90,7 @@ class Diffusion(RestorationTask):
 
     @property
     def num_calls(self) -> int:
-        return self.sampler.num_calls
+        return self.sampler.num_calls(self.schedule)
 
     def check(self, batch: Batch | None = None) -> None:
         super().check(batch)
@@ -96,9 +111,11 @@ class Diffusion(RestorationTask):
                 "this sampler would ignore the known pixels: use sampler=repaint_fast, or "
                 "guidance=replacement with any sampler"
             )
+        if self.given_label and "label" not in batch:
+            raise InputError("task.given_label=true needs labels, and this data has none")
 
     def denoiser(self, label: Tensor | None) -> Denoiser:
-        """The network as x_0 of (x_t, t), for labels [B] or none."""
+        """The network as x_0 of (x_t, t), for labels [B]; None is "no class" for all."""
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
             output: Tensor = (
@@ -111,12 +128,12 @@ class Diffusion(RestorationTask):
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
         key = (_VALIDATION,) if epoch is None else (_TRAINING, epoch)
         stream = Stream(fold(batch["index"], self.seed, *key))
-        t = 1 - stream.uniform()  # (0, 1]
+        t = self.schedule.training_times(1 - stream.uniform())
         x_0 = batch["target"]
         eps = stream.normal(*x_0.shape[1:])
         alpha, sigma = (level.view(-1, 1, 1, 1) for level in self.schedule(t))
         x_t = alpha * x_0 + sigma * eps
-        denoiser = self.denoiser(batch.get("label"))
+        denoiser = self.denoiser(self._taught_label(batch, stream, epoch))
         output = denoiser.output(x_t, t)
         error = denoising_loss(
             output[:, : x_0.shape[1]],
@@ -129,6 +146,13 @@ class Diffusion(RestorationTask):
         if self.learned_variance:
             terms["bound"] = BOUND_WEIGHT * self._bound(denoiser, output, x_0, x_t, t).mean()
         return terms
+
+    def _taught_label(self, batch: Batch, stream: Stream, epoch: int | None) -> Tensor | None:
+        """Labels [B], of which training replaces a share by "no class"."""
+        if not self.class_conditional or epoch is None:
+            return batch.get("label")
+        dropped = stream.uniform() < self.label_dropout
+        return batch["label"].masked_fill(dropped, self.facts.num_classes or 0)
 
     def _bound(
         self, denoiser: Denoiser, output: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor
@@ -151,8 +175,7 @@ class Diffusion(RestorationTask):
         ]
         image, hole, index = repeat
         draw = torch.arange(num_samples, device=index.device).repeat(len(batch["index"]))
-        label = batch.get("label") if self.class_conditional else None
-        label = None if label is None else label.repeat_interleave(num_samples, 0)
+        label = batch["label"].repeat_interleave(num_samples, 0) if self.given_label else None
         denoise: Denoise = self.denoiser(label)
         stream = Stream(fold(index, self.seed, _SAMPLING, draw))
         x = initial_noise(self.schedule, torch.ones(()), image.shape[1:], stream)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.diffusion.parameterization import Denoiser, denoise_with_variance
+from restore.diffusion.parameterization import Denoiser
 from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
 from restore.loss.diffusion import Parameterization
 from restore.types import InputError
@@ -31,7 +31,7 @@ def test_the_perfect_network_gives_x0(
     denoiser = Denoiser(lambda y, _: torch.zeros_like(y), kind, schedule, clip)
     target = denoiser.target(x0, eps, t)
     perfect = Denoiser(lambda y, _: target, kind, schedule, clip)
-    torch.testing.assert_close(perfect(x, t), x0, rtol=0, atol=1e-9)
+    torch.testing.assert_close(perfect(x, t).x0, x0, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -64,7 +64,7 @@ def test_v_on_edm_is_the_preconditioning_of_karras() -> None:
     sigma = EDM()(t.double())[1].view(-1, 1, 1, 1)
     expected = x / (1 + sigma**2) - sigma / (1 + sigma**2).sqrt() * output
     denoiser = Denoiser(lambda y, _: output, "v", EDM(), clip=False)
-    torch.testing.assert_close(denoiser(x, t), expected)
+    torch.testing.assert_close(denoiser(x, t).x0, expected)
 
 
 def test_targets() -> None:
@@ -84,32 +84,26 @@ def test_eps_needs_a_trace_of_the_image() -> None:
 
 def test_clip() -> None:
     x, t = torch.tensor([-3.0, 0.5, 3.0]).view(1, 1, 1, 3), torch.ones(1)
-    clipped = Denoiser(lambda y, _: y, "x0", Linear())(x, t)
+    clipped = Denoiser(lambda y, _: y, "x0", Linear())(x, t).x0
     assert clipped.flatten().tolist() == [-1.0, 0.5, 1.0]
-    assert torch.equal(Denoiser(lambda y, _: y, "x0", Linear(), clip=False)(x, t), x)
+    assert torch.equal(Denoiser(lambda y, _: y, "x0", Linear(), clip=False)(x, t).x0, x)
 
 
 def test_autocast_output_comes_back_in_the_dtype_of_x() -> None:
     x, t = torch.randn(2, 1, 4, 4), torch.rand(2)
-    assert Denoiser(lambda y, _: y.bfloat16(), "x0", Linear())(x, t).dtype == torch.float32
+    assert Denoiser(lambda y, _: y.bfloat16(), "x0", Linear())(x, t).x0.dtype == torch.float32
 
 
-def test_learned_variance_splits_the_channels() -> None:
+@pytest.mark.parametrize("raw", [-7.0, -1.0, 0.0, 1.0, 7.0])
+def test_learned_variance_splits_the_channels(raw: float) -> None:
+    """v = (raw + 1) / 2 is without bounds, as in the paper: its slope is a half everywhere."""
     x, t = torch.randn(2, 3, 4, 4), torch.full((2,), 0.5)
-    for raw, fraction in [(-1.0, 0.0), (0.0, 0.5), (1.0, 1.0), (-7.0, 0.0), (7.0, 1.0)]:
-
-        def network(y: Tensor, _: Tensor, raw: float = raw) -> Tensor:
-            return torch.cat([0.1 * y, torch.full_like(y, raw)], dim=1)
-
-        denoiser = Denoiser(network, "v", Linear())
-        x0, v = denoise_with_variance(denoiser, x, t)
-        assert torch.equal(x0, denoiser(x, t)) and x0.shape == x.shape
-        assert torch.equal(v, torch.full_like(x, fraction))
-
-
-def test_learned_variance_is_missed_by_name() -> None:
-    x, t = torch.randn(2, 3, 4, 4), torch.rand(2)
-    with pytest.raises(InputError, match="6 output channels, this has 3"):
-        Denoiser(lambda y, _: y, "v", Linear()).with_variance(x, t)
-    with pytest.raises(InputError, match="learned"):
-        denoise_with_variance(lambda x, _: x, x, t)
+    learned = torch.full_like(x, raw, requires_grad=True)
+    network = lambda y, _: torch.cat([0.1 * y, learned], dim=1)  # noqa: E731
+    predicted = Denoiser(network, "v", Linear())(x, t)
+    plain = Denoiser(lambda y, _: 0.1 * y, "v", Linear())(x, t)
+    assert torch.equal(predicted.x0, plain.x0) and plain.fraction is None
+    assert predicted.fraction is not None
+    assert torch.equal(predicted.fraction, torch.full_like(x, (raw + 1) / 2))
+    predicted.fraction.sum().backward()
+    assert torch.equal(learned.grad, torch.full_like(x, 0.5))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from restore.diffusion.parameterization import Prediction
 from restore.diffusion.repaint import RePaint, jump_levels, repaint
 from restore.diffusion.sampler import Step, ddpm, initial_noise
 from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
@@ -18,8 +19,8 @@ def stream(num: int, seed: int = 0) -> Stream:
     return Stream(torch.arange(num) + 1000 * seed)
 
 
-def shrink(x: Tensor, t: Tensor) -> Tensor:
-    return (0.6 * x + 0.1 * t.view(-1, 1, 1, 1)).clamp(-1, 1)
+def shrink(x: Tensor, t: Tensor) -> Prediction:
+    return Prediction((0.6 * x + 0.1 * t.view(-1, 1, 1, 1)).clamp(-1, 1))
 
 
 def sample(
@@ -37,7 +38,7 @@ def sample(
 def test_published_numbers_of_calls(num_steps: int, length: int, count: int, calls: int) -> None:
     levels = jump_levels(num_steps, length, count)
     assert sum(b == a - 1 for a, b in pairwise(levels)) == calls
-    assert RePaint(num_steps, length, count).num_calls == calls
+    assert RePaint(num_steps, length, count).num_calls(Linear()) == calls
     jumps = -(-(num_steps - length) // length) * (count - 1)
     assert sum(b == a + length for a, b in pairwise(levels)) == jumps
     assert len(levels) - 1 == calls + jumps == num_steps + jumps * (length + 1)
@@ -51,17 +52,17 @@ def test_levels_written_out() -> None:
 def test_calls_and_steps_are_counted() -> None:
     calls, steps = 0, list[Step]()
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         nonlocal calls
         calls += 1
         assert torch.equal(t, torch.full((2,), 1 - (calls_levels[calls - 1] / 12)))
-        return x
+        return Prediction(x)
 
     calls_levels = [12 - a for a, b in pairwise(jump_levels(12, 3, 3)) if b < a]
     image = torch.zeros(2, 1, 2, 2)
     sampler = RePaint(12, 3, 3)
     sampler(denoise, image, Linear(), stream(2), steps.append, image=image, hole=image + 1)
-    assert calls == sampler.num_calls == len(steps) == steps[0].total == 30
+    assert calls == sampler.num_calls(Linear()) == len(steps) == steps[0].total == 30
     assert [s.number for s in steps] == list(range(1, 31))
 
 
@@ -114,7 +115,7 @@ def test_every_visited_level_has_its_noise(schedule: Schedule) -> None:
     x = alpha * value + sigma * generator.normal(1, 10, 20)
     known = {"image": image, "hole": hole, "jump_length": 3, "jump_count": 2}
     repaint(
-        lambda x, t: torch.full_like(x, value),
+        lambda x, t: Prediction(torch.full_like(x, value)),
         x, schedule, times, generator, steps.append, **known,
     )  # fmt: skip
     for step in steps:
@@ -129,10 +130,11 @@ def test_resampling_approaches_the_conditional_distribution() -> None:
     """Two pixels N(0, 1/4) of correlation 0.9, one known: the other is N(0.9 known, 0.0475)."""
     schedule, covariance = Cosine(), 0.25 * torch.tensor([[1, 0.9], [0.9, 1]]).double()
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = (v.view(-1, 1, 1, 1) for v in schedule(t.double()))
         noisy = alpha**2 * covariance + sigma**2 * torch.eye(2, dtype=torch.float64)
-        return (x.double() @ (alpha * torch.linalg.solve(noisy, covariance))).to(x.dtype)
+        x0 = x.double() @ (alpha * torch.linalg.solve(noisy, covariance))
+        return Prediction(x0.to(x.dtype))
 
     image = (0.5 * stream(400, 2).normal(1, 1, 1)).expand(-1, 1, 1, 2)
     hole = torch.tensor([0.0, 1.0]).expand(400, 1, 1, 2)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from restore.diffusion.guidance import Replacement
-from restore.diffusion.parameterization import Denoise, Denoiser
+from restore.diffusion.parameterization import Denoise, Denoiser, Prediction
 from restore.diffusion.sampler import (
     Step,
     ddim,
@@ -43,10 +43,10 @@ def stream(num: int, seed: int = 0) -> Stream:
 def gaussian(schedule: Schedule, deviation: float = DEVIATION) -> Denoise:
     """E[x0 | x_t] for data ~ N(MEAN, deviation^2), exact."""
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = (v.view(-1, 1, 1, 1) for v in schedule(t.double()))
         gain = alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2)
-        return (MEAN + gain * (x - alpha * MEAN)).to(x.dtype)
+        return Prediction((MEAN + gain * (x - alpha * MEAN)).to(x.dtype))
 
     return denoise
 
@@ -93,6 +93,29 @@ def test_deterministic_samplers_follow_the_flow_on_every_schedule(
     assert errors[2] < (2e-2 if name == "ddim" else 2e-3), errors
 
 
+@pytest.mark.parametrize("num_steps", [5, 10, 18, 50])
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+def test_few_steps_keep_the_spread_of_the_data(schedule: Schedule, num_steps: int) -> None:
+    """x0 is affine in x, and the flow from a deviation of 1 shows the deviation of the result.
+
+    The last prediction is a mean, so that no method reaches all of it; the second order may not be
+    further away than the first.
+    """
+    times, start = schedule.times(num_steps), torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    alpha, sigma = schedule(times[0])
+    spread = {}
+    for name in DETERMINISTIC:
+        ends = [
+            METHODS[name](gaussian(schedule), alpha * MEAN + x, schedule, times, stream(1))
+            for x in (torch.hypot(alpha * DEVIATION, sigma) * start, 0 * start)
+        ]
+        spread[name] = float(ends[0] - ends[1])
+    nearest = {5: 0.3, 10: 0.15, 18: 0.08, 50: 0.03}[num_steps]
+    errors = {name: abs(value - DEVIATION) for name, value in spread.items()}
+    assert errors["heun"] < nearest and errors["dpm_solver"] < nearest, spread
+    assert max(errors["heun"], errors["dpm_solver"]) <= errors["ddim"] + 1e-12, spread
+
+
 def marginals(method: Callable[..., Tensor], schedule: Schedule, num_steps: int) -> list[Step]:
     """20 000 independent values, 100 per sample, for data that is the constant MEAN."""
     steps: list[Step] = []
@@ -100,7 +123,11 @@ def marginals(method: Callable[..., Tensor], schedule: Schedule, num_steps: int)
     times = schedule.times(num_steps)
     alpha, sigma = schedule(times[0])
     x = alpha * MEAN + sigma * generator.normal(1, 10, 10)
-    method(lambda x, t: torch.full_like(x, MEAN), x, schedule, times, generator, steps.append)
+
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
+        return Prediction(torch.full_like(x, MEAN))
+
+    method(denoise, x, schedule, times, generator, steps.append)
     return steps
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,12 +9,14 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from restore.diffusion.parameterization import Prediction
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, Step, ddim, ddpm, heun
-from restore.diffusion.schedule import EDM, Cosine, Linear, ZeroTerminalSNR
+from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
 from restore.stream import Stream
 from restore.types import InputError
 
+SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM()]
 CONF = Path(__file__).parents[2] / "conf"
 CALLS = {
     "ddpm": 1000,
@@ -29,18 +32,30 @@ CALLS = {
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (CONF / "sampler").glob("*.yaml")))
 def test_num_calls_is_what_is_counted(name: str) -> None:
-    sampler = instantiate(OmegaConf.load(CONF / "sampler" / f"{name}.yaml"))
-    calls, steps, schedule = 0, list[Step](), Linear()
+    check_num_calls(instantiate(OmegaConf.load(CONF / "sampler" / f"{name}.yaml")), Linear())
+    assert CALLS[name] == instantiate(OmegaConf.load(CONF / "sampler" / f"{name}.yaml")).num_calls(
+        Linear()
+    )
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+
+@pytest.mark.parametrize("num_steps", [1, 2, 5, 10, 18])
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+def test_num_calls_of_heun_depend_on_the_schedule(schedule: Schedule, num_steps: int) -> None:
+    check_num_calls(Sampling(heun, num_steps), schedule)
+
+
+def check_num_calls(sampler: Sampling | RePaint, schedule: Schedule) -> None:
+    calls, steps = 0, list[Step]()
+
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         nonlocal calls
         calls += 1
-        return x
+        return Prediction(x)
 
     pixel = torch.zeros(1, 1, 1, 1)
-    known = {"image": pixel, "hole": pixel + 1} if sampler.inpaints else {}
+    known: Any = {"image": pixel, "hole": pixel + 1} if sampler.inpaints else {}
     result = sampler(denoise, pixel, schedule, Stream(torch.tensor([0])), steps.append, **known)
-    assert calls == sampler.num_calls == CALLS[name] and result.shape == pixel.shape
+    assert calls == sampler.num_calls(schedule) and result.shape == pixel.shape
     assert sampler.inpaints == isinstance(sampler, RePaint)
     assert [s.number for s in steps] == list(range(1, steps[-1].total + 1))
 
@@ -62,7 +77,13 @@ def test_schedule_leaves_are_the_defaults(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda: Sampling(ddim, 0), "num_steps.*0"),
+        (lambda: Sampling(ddim, 0), "num_steps.*got 0"),
+        (lambda: Sampling(ddim, 10**8), "num_steps.*at most 100000, got 100000000"),
+        (lambda: RePaint(10**8, 1, 1), "num_steps|predictions.*at most 100000, got 100000000"),
+        (lambda: RePaint(50, 10, 10**8), "predictions.*at most 100000"),
+        (lambda: Sampling(ddim, 1001).num_calls(Linear()), "num_steps=1001.*1000 levels.*Linear"),
+        (lambda: RePaint(1001, 1, 1).num_calls(Cosine()), "num_steps=1001.*1000 levels.*Cosine"),
+        (lambda: Cosine(num_steps=20).times(21), "num_steps=21.*20 levels"),
         (lambda: Sampling(partial(ddim, eta=1.5), 10), r"eta.*1\.5"),
         (lambda: Sampling(partial(ddim, eta=-0.1), 10), r"eta.*-0\.1"),
     ],
@@ -74,17 +95,21 @@ def test_bad_arguments_are_named_at_construction(make: Callable[[], object], nam
 
 def test_learned_variance_of_a_plain_denoiser_is_refused() -> None:
     sampling = Sampling(partial(ddpm, variance="learned"), 3)
-    with pytest.raises(InputError, match="learned"):
-        sampling(lambda x, t: x, torch.zeros(1, 1, 2, 2), Linear(), Stream(torch.tensor([0])))
+    with pytest.raises(InputError, match="learned_variance=true"):
+        sampling(
+            lambda x, t: Prediction(x), torch.zeros(1, 1, 2, 2), Linear(), Stream(torch.tensor([0]))
+        )
 
 
-def test_heun_from_zero_terminal_snr_asks_once_less() -> None:
+def test_heun_corrects_no_step_that_spans_too_much() -> None:
+    """From alpha = 0, or 4.9e-5 as cosine's end, the ratio of sigma / alpha is above 4."""
     seen: list[float] = []
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         seen.append(float(t))
-        return x
+        return Prediction(x)
 
-    x, schedule = torch.zeros(1, 1, 1, 1), ZeroTerminalSNR(Linear())
-    Sampling(heun, 4)(denoise, x, schedule, Stream(torch.tensor([0])))
-    assert seen == pytest.approx([1, 0.75, 0.5, 0.5, 0.25, 0.25])
+    for schedule in (ZeroTerminalSNR(Linear()), Cosine()):
+        Sampling(heun, 10)(denoise, torch.zeros(1, 1, 1, 1), schedule, Stream(torch.tensor([0])))
+        assert seen[:4] == pytest.approx([1, 0.9, 0.8, 0.8])
+        seen.clear()
