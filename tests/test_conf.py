@@ -82,6 +82,26 @@ def test_experiment_builds_and_gets_its_optimizers(
     assert run.callbacks(config, data.facts, experiment)
 
 
+@pytest.mark.parametrize("experiment", [e for e in choices("experiment") if e.endswith("_256")])
+def test_a_recipe_learns_through_most_of_its_updates(
+    experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the data: a schedule by epochs left 500,000 updates on photos at 1e-7 and less."""
+    monkeypatch.setattr("restore.loss.content.VGGFeatures", lambda *_: None)
+    config = composed("train", f"experiment={experiment}", "max_updates=400")
+    assert config["task"]["scheduler_interval"] == "update"
+    data = build.build(config["data"], "data")
+    task = build.build(config["task"], "task", facts=data.facts)
+    optimizers, schedulers = task.configure_optimizers()
+    rates = [[group["lr"] for one in optimizers for group in one.param_groups]]
+    for _ in range(399):
+        for scheduler in schedulers:
+            scheduler.step()
+        rates.append([group["lr"] for one in optimizers for group in one.param_groups])
+    for player in zip(*rates, strict=True):
+        assert sum(rate > 0.01 * max(player) for rate in player) > 0.9 * len(player)
+
+
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_experiment_asks_a_question(experiment: str) -> None:
     lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()

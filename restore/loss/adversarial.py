@@ -61,7 +61,7 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
 
 
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference [B] of discriminator features, averaged over layers.
+    """Mean absolute difference [B] of discriminator features, summed over layers.
 
     Wang et al. 2018 (pix2pixHD), eq. 4. Only `fake` gets a gradient.
     """

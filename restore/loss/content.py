@@ -32,9 +32,10 @@ class Pixels:
         distance: Literal["l1", "l2", "charbonnier"] = "l1",
         hole_weight: float = 1.0,
         known_weight: float = 1.0,
+        over: Literal["region", "image"] = "region",
     ) -> None:
         self.weight = _positive("pixels.weight", weight)
-        self.loss = ReconstructionLoss(distance, hole_weight, known_weight)
+        self.loss = ReconstructionLoss(distance, hole_weight, known_weight, over)
 
     def __call__(
         self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
@@ -47,9 +48,11 @@ class Pixels:
 
 
 class Perceptual:
-    """VGG feature distance of the result, composited, and that of its Gram matrices (style).
+    """VGG feature distance of the result, and that of its Gram matrices (style).
 
-    A weight of 0 leaves a term out; features are computed once for both.
+    A weight of 0 leaves a term out; features are computed once for both. judged: the result with
+    the known pixels put back (composite), as it comes from the network (output), or the sum of the
+    distances of both (Liu et al. 2018, eq. 2 to 4). Without holes they are the same.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Perceptual:
         style_weight: float = 0.0,
         network: Literal["vgg16", "vgg19"] = "vgg16",
         layers: Sequence[str] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        judged: Literal["composite", "output", "both"] = "composite",
     ) -> None:
         if min(weight, style_weight) < 0 or weight + style_weight == 0:
             raise InputError(
@@ -65,23 +69,28 @@ class Perceptual:
                 "or more, and not 0 both"
             )
         self.weight, self.style_weight = weight, style_weight
+        self.judged = judged
         self.features = VGGFeatures(network, layers)
 
     def __call__(
         self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
     ) -> dict[str, Tensor]:
-        output = self.features(composited(stages[-1], target, hole))
+        images = {"output": stages[-1], "composite": composited(stages[-1], target, hole)}
+        names = images if self.judged == "both" else [self.judged]
         wanted = [features.detach() for features in self.features(target)]
         terms: dict[str, Tensor] = {}
-        if self.weight:
-            terms["perceptual"] = self.weight * feature_distance(output, wanted)
-        if self.style_weight:
-            terms["style"] = self.style_weight * style_distance(output, wanted)
+        for features in [self.features(images[name]) for name in names]:
+            if self.weight:
+                distance = self.weight * feature_distance(features, wanted)
+                terms["perceptual"] = terms.get("perceptual", 0) + distance
+            if self.style_weight:
+                distance = self.style_weight * style_distance(features, wanted)
+                terms["style"] = terms.get("style", 0) + distance
         return terms
 
 
 class TotalVariation:
-    """Roughness of the result, composited."""
+    """Roughness of the result, composited, in and beside the hole: Liu et al. 2018, eq. 6."""
 
     def __init__(self, weight: float = 0.1) -> None:
         self.weight = _positive("total_variation.weight", weight)
@@ -89,9 +98,8 @@ class TotalVariation:
     def __call__(
         self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
     ) -> dict[str, Tensor]:
-        return {
-            "total_variation": self.weight * total_variation(composited(stages[-1], target, hole))
-        }
+        result = composited(stages[-1], target, hole)
+        return {"total_variation": self.weight * total_variation(result, hole)}
 
 
 def composited(output: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:

@@ -60,13 +60,16 @@ def _names(network: type[VGG]) -> list[str]:
 
 
 def feature_distance(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference [B] of features [B, ...], averaged over layers."""
+    """Mean absolute difference [B] of features [B, ...] of each layer, summed over layers.
+
+    Liu et al. 2018, eq. 2; Wang et al. 2018 (pix2pixHD), eq. 4.
+    """
     pairs = zip(output, target, strict=True)
-    return torch.stack([(a - b).abs().float().flatten(1).mean(1) for a, b in pairs]).mean(0)
+    return torch.stack([(a - b).abs().float().flatten(1).mean(1) for a, b in pairs]).sum(0)
 
 
 def style_distance(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """The same of their Gram matrices, [B]: Liu et al. 2018, eq. 4."""
+    """The same of their Gram matrices, [B]: Liu et al. 2018, eq. 3 and 4."""
     return feature_distance(list(map(gram_matrix, output)), list(map(gram_matrix, target)))
 
 

@@ -62,10 +62,23 @@ def test_perceptual_and_style_share_their_features(features: list[int]) -> None:
     terms = loss([COARSE, output], TARGET, HOLE)
     assert len(features) == 2  # of the composite and of the target
     difference = ((REFINED - TARGET) * HOLE).abs().flatten(1).mean(1)
-    torch.testing.assert_close(terms["perceptual"].detach(), 3 * 1.5 * difference)
+    torch.testing.assert_close(terms["perceptual"].detach(), 3 * (1 + 2) * difference)
     assert terms["style"][0] > 0 and terms["style"][1] == 0
     assert list(Perceptual(weight=1.0)([output], TARGET, None)) == ["perceptual"]
     assert list(Perceptual(weight=0.0, style_weight=1.0)([output], TARGET, None)) == ["style"]
+
+
+def test_output_and_composite_are_summed(features: list[int]) -> None:
+    """Liu et al. 2018, eq. 2 to 4: known pixels count in the output alone."""
+    terms = {
+        judged: Perceptual(weight=1.0, style_weight=2.0, judged=judged)([REFINED], TARGET, HOLE)
+        for judged in ("output", "composite", "both")
+    }
+    everywhere = (REFINED - TARGET).abs().flatten(1).mean(1)
+    torch.testing.assert_close(terms["output"]["perceptual"], (1 + 2) * everywhere)
+    for name in ("perceptual", "style"):
+        total = terms["output"][name] + terms["composite"][name]
+        torch.testing.assert_close(terms["both"][name], total)
 
 
 def test_weights_that_mean_nothing(features: list[int]) -> None:

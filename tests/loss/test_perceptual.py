@@ -109,10 +109,10 @@ def test_style_forgets_places_and_content_does_not() -> None:
     assert feature_distance([features], [shuffled]).min() > 0.1
 
 
-def test_distance_is_the_mean_over_layers_of_each_sample() -> None:
+def test_distance_is_summed_over_layers_for_each_sample() -> None:
     a, b = [torch.zeros(2, 1, 2, 2), torch.zeros(2, 7, 1, 1)], [torch.ones(2, 1, 2, 2)]
     b.append(torch.tensor([3.0, -5.0]).view(2, 1, 1, 1).expand(2, 7, 1, 1))
-    assert feature_distance(a, b).tolist() == [2, 3]
+    assert feature_distance(a, b).tolist() == [1 + 3, 1 + 5]
 
 
 def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

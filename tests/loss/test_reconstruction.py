@@ -36,6 +36,22 @@ def test_weighted_means_of_both_parts(distance: Distance) -> None:
         assert loss[sample].item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_over_the_image_a_pixel_of_the_hole_weighs_six_times_a_known_one() -> None:
+    """Liu et al. 2018, eq. 1, summed by hand; the gradient of every pixel shows its weight."""
+    output, target, hole = pair()
+    output.requires_grad_()
+    loss = ReconstructionLoss("l1", hole_weight=6.0, over="image")(output, target, hole)
+    error = np.abs((output.detach().double() - target.double()).numpy())
+    for sample in range(3):
+        inside = np.broadcast_to(hole[sample].numpy() == 1, error[sample].shape)
+        expected = (6 * error[sample][inside].sum() + error[sample][~inside].sum()) / (3 * 6 * 5)
+        assert loss[sample].item() == pytest.approx(expected, rel=1e-5)
+    loss.sum().backward()
+    assert output.grad is not None
+    steepness = output.grad.abs() * 90
+    torch.testing.assert_close(steepness, (1 + 5 * hole).expand_as(steepness))
+
+
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_plain_mean_without_a_hole(distance: Distance) -> None:
     output, target, _ = pair()
@@ -86,18 +102,37 @@ def test_refuses_bad_weights() -> None:
 
 
 def test_total_variation_of_a_ramp_is_its_slopes() -> None:
+    """54 pixels have 45 neighbours below and 48 on the right."""
     rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(9.0), indexing="ij")
     image = torch.stack([torch.zeros(6, 9), 2 * rows - 3 * columns])[:, None]
-    torch.testing.assert_close(total_variation(image), torch.tensor([0.0, 5.0]))
+    expected = torch.tensor([0.0, (2 * 45 + 3 * 48) / 54])
+    torch.testing.assert_close(total_variation(image), expected)
 
 
-def test_total_variation_by_definition() -> None:
-    image = torch.randn(2, 3, 5, 4)
-    x = image.double().numpy()
-    expected = np.abs(np.diff(x, axis=2)).mean((1, 2, 3)) + np.abs(np.diff(x)).mean((1, 2, 3))
-    np.testing.assert_allclose(total_variation(image), expected, rtol=1e-6)
+@pytest.mark.parametrize("with_hole", [False, True])
+def test_total_variation_by_definition(with_hole: bool) -> None:
+    """Pairs of which both pixels lie in the hole or touch it: Liu et al. 2018, eq. 6."""
+    x = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    hole = torch.zeros(2, 1, 6, 7)
+    hole[0, :, 2, 3], hole[1, :, :2, :3] = 1, 1
+    for b in range(2):
+        holes = {(i, j) for i in range(6) for j in range(7) if hole[b, 0, i, j] == 1}
+        region = {
+            (i, j)
+            for i in range(6)
+            for j in range(7)
+            if not with_hole or any(max(abs(i - k), abs(j - n)) <= 1 for k, n in holes)
+        }
+        expected = sum(
+            float((x[b, :, i, j] - x[b, :, k, n]).abs().sum())
+            for i, j in region
+            for k, n in ((i + 1, j), (i, j + 1))
+            if (k, n) in region
+        ) / (3 * 6 * 7)
+        found = total_variation(x, hole if with_hole else None)[b].item()
+        assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_total_variation_of_one_pixel_is_zero() -> None:
-    assert total_variation(torch.ones(2, 3, 1, 1)).tolist() == [0, 0]
-    assert total_variation(torch.tensor([[[[0.0, 1.0, 3.0]]]])).item() == 1.5
+    assert total_variation(torch.ones(2, 3, 1, 1), torch.ones(2, 1, 1, 1)).tolist() == [0, 0]
+    assert total_variation(torch.tensor([[[[0.0, 1.0, 3.0]]]])).item() == 1

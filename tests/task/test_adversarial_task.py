@@ -192,12 +192,31 @@ def test_noise_on_what_is_judged_decays() -> None:
         assert torch.equal(condition, IMAGE)
 
 
-def test_known_patches_of_fakes_count_as_real() -> None:
+@pytest.mark.parametrize("real", [1.0, 0.9])
+def test_patches_without_any_hole_count_as_real(real: float) -> None:
+    """Of 4x4 patches of 2x2 pixels one holds a single pixel of the hole, two a whole side of it.
+
+    A patch is known if no pixel of it lies in the hole, and a known patch is taught the label of
+    real ones, smoothed as theirs.
+    """
     hole = torch.zeros(64, 1, SIZE, SIZE)
-    hole[:, :, : SIZE // 2] = 1
-    terms = judged(constant(loss="least_squares", known_as_real=True), hole)
-    expected = (0.3**2 + (0.3**2 + 0.7**2) / 2) / 2
-    assert terms["discriminator"].item() == pytest.approx(expected)
+    hole[:, :, 0, 0] = 1
+    hole[:, :, 4:6, 4:8] = 1
+    filled = 1 + 2
+    made = constant(loss="least_squares", known_as_real=True, real_label=real, fake_label=0.1)
+    known, fake = (0.7 - real) ** 2, (0.7 - 0.1) ** 2
+    expected = (known + (filled * fake + (16 - filled) * known) / 16) / 2
+    assert judged(made, hole)["discriminator"].item() == pytest.approx(expected)
+    made.known_as_real = False
+    assert judged(made, hole)["discriminator"].item() == pytest.approx((known + fake) / 2)
+
+
+def test_known_patches_share_the_drawn_label_of_the_real_ones() -> None:
+    """With nothing to fill the fake is the real image, and no verdict can tell them apart."""
+    made = constant(loss="least_squares", known_as_real=True, real_label=[0.5, 1.0])
+    loss = judged(made, torch.zeros(64, 1, SIZE, SIZE))["discriminator"]
+    labels = Stream(torch.arange(64)).uniform(1, 4, 4, low=0.5, high=1.0)
+    torch.testing.assert_close(loss, (0.7 - labels).square().mean())
 
 
 def test_unconditional_adversary_sees_the_image_alone() -> None:
@@ -228,7 +247,9 @@ def test_feature_matching_is_zero_for_equal_images() -> None:
     same = made.generator_terms(IMAGE, IMAGE, IMAGE, stream, 0)
     other = made.generator_terms(IMAGE + 1, IMAGE, IMAGE, stream, 0)
     assert same["feature_matching"].item() == 0
-    assert other["feature_matching"].item() == pytest.approx(10 * 0.5)  # half the channels differ
+    assert other["feature_matching"].item() == pytest.approx(
+        10 * 0.5
+    )  # one layer, half its channels differ
 
 
 @pytest.mark.parametrize("culprit", ["l1", "discriminator", "adversarial"])
