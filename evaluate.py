@@ -4,7 +4,6 @@ Measures checkpoints and baselines on benchmarks. All that a checkpoint needs is
 sampler= and guidance= replace its own.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -14,15 +13,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from restore import errors
-from restore.config import command
+from restore.config import command, rules
 from restore.folder import run_folder
-
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors.run turns what escapes into one line
 
 
 def main() -> None:
     sys.argv[1:] = map(command.without_null, sys.argv[1:])
-    composed()
+    command.patient(composed)()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -32,11 +29,11 @@ def composed(cfg: DictConfig) -> None:
     single = job.mode == RunMode.RUN
     with run_folder(folder, alone=single):
         config = command.plain(cfg)
-        from restore.config import rules
-        from restore.evaluation import evaluate
-
+        rules.check_evaluation(config)
         if not single:
             rules.check_one_process(config)
+        from restore.evaluation import evaluate
+
         evaluate.evaluate(config, folder)
 
 

@@ -4,7 +4,6 @@ Trains an experiment, evaluates its best checkpoint on its benchmarks and writes
 `--cfg job` prints the config, `--help` the groups and their choices.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from restore import errors
-from restore.config import command
+from restore.config import command, rules
 from restore.folder import run_folder
 from restore.sweep import multirun, rendezvous, sweeper
 
 sweeper.register()
-
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors.run turns what escapes into one line
 
 
 def main() -> None:
@@ -29,7 +26,7 @@ def main() -> None:
     sys.argv[1:] = map(command.without_null, sys.argv[1:])
     request = command.resume_request(sys.argv[1:])
     if request is None:
-        multirun.whole(composed)()
+        multirun.whole(command.patient(composed))()
         return
     from restore.training import fit, resume, run
 
@@ -46,6 +43,7 @@ def composed(cfg: DictConfig) -> Any:
         return multirun.job(cfg, folder)
     with run_folder(folder):
         config = multirun.single(command.plain(cfg))
+        rules.check_run(config)
         from restore.training import fit, run
 
         folder = rendezvous.shared(folder)

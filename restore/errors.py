@@ -91,18 +91,5 @@ def _hydra_line(error: BaseException) -> str:
     if empty:
         key = getattr(error, "full_key", None) or empty[1]
         return f"{key} is not set: give {key}=VALUE"
-    setting = re.match(r"Could not override '([^']+)'", text)
-    if setting:
-        return _unknown_setting(setting[1], error.__cause__)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:3])
-
-
-def _unknown_setting(path: str, cause: BaseException | None) -> str:
-    """The message for an override of a key that is not there; OmegaConf's error knows its node."""
-    known = [str(key) for key in getattr(cause, "parent_node", None) or ()]
-    key = str(getattr(cause, "key", None) or path.rpartition(".")[2])
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(known))}"
-    known_or_help = hint if known else "python train.py --cfg job lists all settings"
-    return f"{path} is not a setting: {known_or_help}"

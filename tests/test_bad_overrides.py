@@ -165,3 +165,19 @@ def test_evaluation_needs_no_other_logger(command: Command, tmp_path: Path) -> N
     ended = command(*some, "logger=csv", script="evaluate")
     assert ended.code == 2 and "takes logger=wandb only" in ended.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_key_that_the_class_takes_needs_no_plus(command: Command, tmp_path: Path) -> None:
+    ended = command("task.optimizer.eps=0.125", "trainer.deterministic=true", "--cfg", "job")
+    assert ended.code == 0, ended.err
+    assert "eps: 0.125" in ended.out and "deterministic: true" in ended.out
+
+
+@pytest.mark.parametrize("value", ["0", "1", ""])
+def test_hydra_never_reports_errors_itself(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", value)
+    ended = command("task.optimizer.epz=1")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "did you mean eps?" in ended.err

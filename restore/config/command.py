@@ -1,5 +1,9 @@
 """What a command line says before Hydra reads it, and what Hydra made of it."""
 
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +15,59 @@ def without_null(argument: str) -> str:
     group, _, value = argument.partition("=")
     is_group = value == "null" and (Path(__file__).parents[2] / "conf" / group).is_dir()
     return f"~{group}" if is_group else argument
+
+
+def patient(composed: Callable[[], Any]) -> Callable[[], Any]:
+    """Composes again with a plus before each key that Hydra does not know but its class takes."""
+
+    def run() -> Any:
+        from hydra.errors import ConfigCompositionException
+
+        # Hydra would print errors in its own words, and exit with 1; errors.run has one line.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        while True:
+            try:
+                return composed()
+            except ConfigCompositionException as error:
+                _add_plus(error)
+
+    return run
+
+
+def _add_plus(error: Exception) -> None:
+    """Changes the command line, or raises InputError, or the error where it is another."""
+    setting = re.match(r"Could not override '([^']+)'", str(error))
+    if not setting:
+        raise error
+    path, node = setting[1], getattr(error.__cause__, "parent_node", None)
+    key = str(getattr(error.__cause__, "key", None) or path.rpartition(".")[2])
+    for index, argument in enumerate(sys.argv):
+        if argument.startswith(f"{path}=") and takes(node, key):
+            sys.argv[index] = f"+{argument}"
+            return
+    raise InputError(_unknown_setting(path, key, node)) from error
+
+
+def takes(node: Any, key: str) -> bool:
+    """Whether the class of a config node has an argument `key`; false for a node without one."""
+    return key in _parameters(node)
+
+
+def _parameters(node: Any) -> Mapping[str, Any]:
+    from restore.config.source import describe
+
+    described = describe(str(node["_target_"])) if node and "_target_" in node else None
+    return described.parameters if described is not None else {}
+
+
+def _unknown_setting(path: str, key: str, node: Any) -> str:
+    """The message for an override of a key that is not there; OmegaConf's error knows its node."""
+    from restore.config.signature import unknown
+
+    known = {str(name) for name in node or () if str(name) != "_target_"} | {*_parameters(node)}
+    if known:
+        return unknown(path, key, known)
+    return f"{path} is not a setting: python train.py --cfg job lists all settings"
 
 
 def plain(cfg: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from restore.config.signature import unknown
+from restore.config.signature import check_early, unknown
 from restore.types import InputError
 
 Config = dict[str, Any]
@@ -36,6 +36,7 @@ def check_evaluation(config: Config) -> None:
     size = config["batch_size"]
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise InputError(f"batch_size={size!r} must be an integer of at least 1")
+    check_early(config)
 
 
 def check_run(config: Config) -> None:
@@ -58,6 +59,7 @@ def check_run(config: Config) -> None:
         raise InputError(f"seed={seed!r} must be an integer in [0, 2^31)")
     _check_trainer(config["trainer"], config["task"])
     _check_benchmarks(config)
+    check_early(config)
 
 
 def _check_keys(config: Config, known: set[str]) -> None:

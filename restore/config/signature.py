@@ -7,11 +7,13 @@ import difflib
 import importlib
 import inspect
 import math
+import os
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Union
 
+from restore.config import source
 from restore.types import InputError
 
 ALLOWED = {
@@ -37,19 +39,53 @@ PACKAGES = (
     *("network", "recovery", "task", "tracking"),
 )
 FUNCTIONS = ("restore.diffusion.", "restore.loss.", "restore.metric.bucket.")
+_MANY = 20  # names in a message
 _SPECIAL = {"_target_", "_partial_"}
 
 
 def check(config: Any, path: str = "", given: set[str] | None = None) -> None:
     """Raises InputError unless every node of the tree may be built. Builds nothing."""
+    _check_values(config, path)
+    for place, node in _nodes(config, path):
+        if isinstance(node, Mapping) and "_target_" in node:
+            _check_call(node, place, (given or set()) if place == path else set())
+
+
+def check_early(config: Mapping[str, Any]) -> None:
+    """What `check` says of a whole config, as far as source text tells: nothing is imported.
+
+    What the program gives to the objects of the first two levels is not known here, so that only
+    deeper ones can lack something.
+    """
+    for root, path in _roots(config):
+        _check_values(root, path)
+        for place, node in _nodes(root, path):
+            if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+                continue
+            _check_allowed(node["_target_"], place)
+            described = source.describe(node["_target_"])
+            if described is not None:
+                _check_arguments(node, place, described.parameters)
+                if place != path:
+                    _check_complete(node, place, described.parameters, set())
+
+
+def _roots(config: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The outermost nodes of a config that become objects, and their paths."""
+    for key, node in config.items():
+        if isinstance(node, Mapping) and "_target_" in node:
+            yield node, key
+        for name, inner in node.items() if isinstance(node, Mapping) else ():
+            if "_target_" not in node and isinstance(inner, Mapping) and "_target_" in inner:
+                yield inner, f"{key}.{name}"
+
+
+def _check_values(config: Any, path: str) -> None:
     for place, node in _nodes(config, path):
         if isinstance(node, str) and "${" in node:
             raise InputError(f"{place}={node}: interpolations are resolved before this point only")
         if isinstance(node, float) and not math.isfinite(node):
             raise InputError(f"{place}={node} must be a finite number")
-    for place, node in _nodes(config, path):
-        if isinstance(node, Mapping) and "_target_" in node:
-            _check_call(node, place, (given or set()) if place == path else set())
 
 
 def _nodes(config: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -66,12 +102,10 @@ def _nodes(config: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def resolve(target: str, path: str = "") -> Callable[..., Any]:
     """The class or function behind a dotted path of the allow-list, or InputError."""
+    refusal = _check_allowed(target, path)
     place = f"{path}._target_={target}".strip(".")
-    refusal = InputError(f"{place}: only restore's own classes can be built here")
     module, _, name = target.rpartition(".")
     allowed = target in ALLOWED
-    if not allowed and (not _is_own(module) or name.startswith("_")):
-        raise refusal
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -85,6 +119,16 @@ def resolve(target: str, path: str = "") -> Callable[..., Any]:
     return typing.cast(Callable[..., Any], found)
 
 
+def _check_allowed(target: str, path: str) -> InputError:
+    """Raises InputError unless the allow-list has the path; returns what it would have raised."""
+    place = f"{path}._target_={target}".strip(".")
+    refusal = InputError(f"{place}: only restore's own classes can be built here")
+    module, _, name = target.rpartition(".")
+    if target not in ALLOWED and (not _is_own(module) or name.startswith("_")):
+        raise refusal
+    return refusal
+
+
 def _is_own(module: str) -> bool:
     return f"{module}.".startswith(tuple(f"restore.{package}." for package in PACKAGES))
 
@@ -95,26 +139,38 @@ def _check_call(node: Mapping[str, Any], path: str, given: set[str]) -> None:
         parameters = _parameters(target)
     except ValueError as error:  # an exception class and the like
         raise InputError(f"{path}._target_={node['_target_']} cannot be built: {error}") from None
+    for key in node:
+        if key in given and key not in _SPECIAL:
+            raise InputError(f"{path}.{key} is not a setting: the program gives it")
+    _check_arguments(node, path, parameters)
+    _check_complete(node, path, parameters, given)
+
+
+def _check_arguments(
+    node: Mapping[str, Any], path: str, parameters: Mapping[str, source.Parameter]
+) -> None:
+    """Raises InputError for a key that no parameter has, or a value that it cannot take."""
     if not isinstance(node.get("_partial_", False), bool):
         raise InputError(f"{path}._partial_={node['_partial_']!r} must be true or false")
     for key, value in node.items():
         if key in _SPECIAL:
             continue
-        if key in given:
-            raise InputError(f"{path}.{key} is not a setting: the program gives it")
         if key not in parameters:
             raise InputError(unknown(f"{path}.{key}".strip("."), key, parameters))
         if not fits(value, parameters[key].annotation):
             wanted = spell(parameters[key].annotation)
             raise InputError(f"{path}.{key}={value!r} has the wrong type: it takes {wanted}")
-    if node.get("_partial_"):
-        return
-    for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in node and name not in given:
+
+
+def _check_complete(
+    node: Mapping[str, Any], path: str, parameters: Mapping[str, source.Parameter], given: set[str]
+) -> None:
+    for name, parameter in parameters.items() if not node.get("_partial_") else ():
+        if parameter.required and name not in node and name not in given:
             raise InputError(f"{path}.{name} is missing: {node['_target_']} needs it")
 
 
-def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def _parameters(target: Callable[..., Any]) -> dict[str, source.Parameter]:
     """Named parameters with their evaluated annotations, without self and without *args."""
     signature = inspect.signature(target)
     function = target.__init__ if inspect.isclass(target) else target
@@ -124,7 +180,7 @@ def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         hints = {}
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {
-        name: parameter.replace(annotation=hints.get(name, Any))
+        name: source.Parameter(hints.get(name, Any), parameter.default is parameter.empty)
         for name, parameter in signature.parameters.items()
         if parameter.kind in named
     }
@@ -132,9 +188,14 @@ def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 def unknown(path: str, key: str, known: typing.Iterable[str]) -> str:
     """The message for a key that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(key, list(known), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(known))}"
-    return f"{path} is not a setting: {hint}"
+    names = sorted(set(known))
+    near = difflib.get_close_matches(key, names, n=1)
+    if near:
+        return f"{path} is not a setting: did you mean {near[0]}?"
+    if len(names) > _MANY:
+        nearest = difflib.get_close_matches(key, names, n=_MANY, cutoff=0)
+        return f"{path} is not a setting: among others there are {', '.join(nearest)}"
+    return f"{path} is not a setting: known are: {', '.join(names)}"
 
 
 def fits(value: Any, annotation: Any) -> bool:
@@ -169,15 +230,23 @@ def _fits_container(value: Any, origin: Any, arguments: tuple[Any, ...]) -> bool
             is_class and issubclass(origin, Mapping) and all(fits(v, inner) for v in value.values())
         )
     if isinstance(value, list):
-        if not (is_class and issubclass(origin, typing.Iterable) and origin is not str):
+        # A tensor can be iterated over, too, but no list becomes one.
+        listable = is_class and issubclass(origin, typing.Iterable) and origin is not str
+        if not listable or origin.__name__ == "Tensor":
             return False
         inner = arguments or (Any,)
         return all(any(fits(item, one) for one in inner if one is not ...) for item in value)
-    # A str may stand for a path, a timedelta and the like; a number or a bool for nothing else.
-    return isinstance(value, str) and is_class and not issubclass(origin, (Mapping, list, tuple))
+    # A str may stand for a path; a number or a bool for nothing else.
+    return isinstance(value, str) and is_class and issubclass(origin, os.PathLike)
 
 
 def spell(annotation: Any) -> str:
+    """A type in the words of a config."""
+    arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is Literal:
-        return "one of " + ", ".join(map(repr, typing.get_args(annotation)))
-    return inspect.formatannotation(annotation).replace("typing.", "")
+        return "one of " + ", ".join(map(repr, arguments))
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(map(spell, arguments))
+    if annotation is type(None):
+        return "null"
+    return inspect.formatannotation(annotation).replace("typing.", "").rpartition("source.")[2]

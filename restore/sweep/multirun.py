@@ -26,7 +26,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from restore import errors
-from restore.config.command import plain
+from restore.config import rules
+from restore.config.command import plain, takes
 from restore.folder import remove_empty
 from restore.sweep import gpu, journal, process, ranking, settings
 from restore.sweep.job import Job, command
@@ -71,6 +72,7 @@ class Start(Callback):
         if not folder.exists():
             folder.mkdir(parents=True)
             _made.append(folder)
+        _add_pluses(config)
         started = ranking.Sweep(sys.argv, os.getcwd(), search.objective, search.direction)
         started.settle(folder)
         os.environ[process.SWEEP] = str(os.getpid())
@@ -81,6 +83,17 @@ class Start(Callback):
 def _plain(config: DictConfig, key: str) -> dict[str, Any]:
     node = OmegaConf.select(config, key)
     return {} if node is None else plain(node)
+
+
+def _add_pluses(config: DictConfig) -> None:
+    """A swept key that the YAML lacks and its class takes needs a plus in every job."""
+    given = list(config.hydra.overrides.task)
+    for index, one in enumerate(OverridesParser.create().parse_overrides(given)):
+        parent, _, key = one.key_or_group.rpartition(".")
+        node = OmegaConf.select(config, parent) if one.is_sweep_override() and parent else None
+        plain_key = not (one.is_add() or one.is_force_add() or one.is_delete())
+        if plain_key and isinstance(node, DictConfig) and key not in node and takes(node, key):
+            config.hydra.overrides.task[index] = f"+{given[index]}"
 
 
 def refuse(reason: str) -> None:
@@ -131,6 +144,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         config = plain(cfg)
         search = Search(**(config.pop("search", None) or {}))
         settings.check_objective(search.objective, config)
+        rules.check_run(config)
         digest = journal.hash_of(config)
         before = journal.done(sweep, digest)
         if before is not None:
