@@ -13,6 +13,7 @@ from torch import Tensor, distributed
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
 from restore.image import to_unit
+from restore.metric.base import measure_all
 from restore.metric.distribution import COMPARABLE, update_all
 from restore.picture import first, panel
 from restore.types import Batch, InputError
@@ -63,22 +64,14 @@ class Evaluation(LightningModule):
         target = to_unit(batch["target"])
         unit = to_unit(restored)
         update_all(self.benchmark.distribution_metrics, unit, target, batch["index"])
-        columns: dict[str, list[float]] = {}
-        for metric in self.benchmark.image_metrics:
-            values = (
-                metric(unit, target, batch)
-                if metric.takes_samples
-                else torch.stack(
-                    [metric(unit[:, n], target, batch) for n in range(unit.shape[1])]
-                ).mean(dim=0)
-            )
-            columns[metric.name] = values.tolist()
+        values = measure_all(self.benchmark.image_metrics, unit, target, batch)
+        columns = {name: value.tolist() for name, value in values.items()}
         buckets = [""] * len(target)
         if self.benchmark.bucket is not None:
             buckets = self.benchmark.bucket(batch["hole"])
         return [
             {"index": int(batch["index"][i]), "name": batch["name"][i], "bucket": buckets[i]}
-            | {name: values[i] for name, values in columns.items()}
+            | {name: column[i] for name, column in columns.items()}
             for i in range(len(target))
         ]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.image import from_unit
-from restore.metric.base import Metric, eight_bit
+from restore.metric.base import Metric, check_size, eight_bit
 from restore.network.alexnet import AlexNet
 from restore.network.squeezenet import SqueezeNet
 from restore.network.vgg import VGG16
@@ -49,12 +49,12 @@ class LPIPS(Metric):
         self.name = f"lpips_{net}"
         self.definition = f"lpips/{net}/v0.1/uint8/per-image/v1"
 
+    def check(self, channels: int, height: int, width: int) -> None:
+        if channels != 3:
+            raise InputError(f"metric {self.name} is of RGB images, not of {channels} channels")
+        check_size(self.name, height, width, _SMALLEST, "leave it out")
+
     def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
-        if target.shape[1] != 3 or min(target.shape[2:]) < _SMALLEST:
-            raise InputError(
-                f"metric {self.name} is of RGB images of {_SMALLEST} px or more, not "
-                f"{list(target.shape[1:])}"
-            )
         return self.distance(from_unit(eight_bit(restored)), from_unit(eight_bit(target)))
 
     @torch.no_grad()

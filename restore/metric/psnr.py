@@ -40,23 +40,28 @@ class PSNR(Metric):
         if border < 0:
             raise InputError(f"border={border}: it counts pixels, use 0 or more")
         self.channels = channels
-        self.rounding = rounding
+        self.takes_levels = rounding
         self.border = border
         self.name = "psnr" if channels == "rgb" else "psnr_y"
         levels = "uint8" if rounding else "float-clamped"
         crop = f"border{border}/" if border else ""
         self.definition = f"psnr/{channels}/{levels}/{crop}per-image/v1"
 
+    def check(self, channels: int, height: int, width: int) -> None:
+        if 2 * self.border >= min(height, width):
+            raise InputError(f"border={self.border} leaves nothing of {height}x{width} px")
+        if self.channels == "y" and channels != 3:
+            raise InputError(f"psnr of Y needs RGB images, not {channels} channels")
+
     def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
-        if 2 * self.border >= min(target.shape[2:]):
-            raise InputError(f"border={self.border} leaves nothing of {list(target.shape[2:])} px")
-        restored = eight_bit(restored) if self.rounding else restored.double().clamp(0, 1)
-        target = eight_bit(target) if self.rounding else target.double()
+        peak = 255 if self.takes_levels else 1
+        if not self.takes_levels:
+            restored, target = restored.double().clamp(0, 1), target.double()
         if self.channels == "y":
-            restored, target = luma(restored), luma(target)
+            restored, target = luma(restored / peak) * peak, luma(target / peak) * peak
         inside = slice(self.border, -self.border or None)
         error = (restored - target)[:, :, inside, inside]
-        return psnr_from_mse(error.square().mean(dim=(1, 2, 3)))
+        return psnr_from_mse(error.square_().mean(dim=(1, 2, 3)) / peak**2)
 
 
 class InputPSNR(Metric):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from restore.metric.base import measure_all
+from restore.metric.diversity import Diversity
 from restore.metric.fid import FID
 from restore.metric.psnr import PSNR
 from restore.metric.ssim import SSIM
@@ -67,3 +69,27 @@ def test_distributions_are_guarded_too() -> None:
         fid.update(GOOD, GOOD * 2 - 1, torch.arange(2))
     with pytest.raises(InputError, match="reaches 255"):
         fid.update(GOOD * 255, GOOD, torch.arange(2))
+
+
+def test_all_metrics_at_once_are_each_alone(make_batch: MakeBatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target, *samples = torch.rand(4, 2, 3, 16, 12, generator=generator)
+    restored = torch.stack(samples, dim=1)
+    metrics = [PSNR(), PSNR(rounding=False), SSIM(), Diversity()]
+    metrics[1].name = "psnr_float"
+    together = measure_all(metrics, restored, target, make_batch(target))
+    for metric in metrics[:3]:
+        alone = [metric(one, target, make_batch(target)) for one in samples]
+        assert torch.equal(together[metric.name], torch.stack(alone).mean(dim=0))
+    diversity = Diversity()(restored, target, make_batch(target))
+    assert torch.equal(together["diversity"], diversity)
+
+
+def test_metrics_leave_their_images_alone(make_batch: MakeBatch) -> None:
+    """Several works are done in place, on copies; float64 images need a copy, too."""
+    restored, target = torch.rand(2, 1, 3, 16, 12, dtype=torch.float64)
+    kept = restored.clone(), target.clone()
+    measure_all(
+        [PSNR(), PSNR(rounding=False), SSIM()], restored[:, None], target, make_batch(target)
+    )
+    assert torch.equal(restored, kept[0]) and torch.equal(target, kept[1])

@@ -100,9 +100,11 @@ def test_refuses_small_and_grey_images_and_works_at_its_minimum(
 ) -> None:
     smallest = torch.rand(1, 3, 32, 32)
     assert metric(1 - smallest, smallest, make_batch(smallest)).item() > 0
-    for target in (smallest[..., 1:], smallest[:, :1]):
-        with pytest.raises(InputError, match="32 px"):
+    for target, named in ((smallest[..., 1:], "32 px"), (smallest[:, :1], "RGB")):
+        with pytest.raises(InputError, match=named):
             metric(target, target, make_batch(target))
+        with pytest.raises(InputError, match=named):
+            metric.check(*target.shape[1:])
 
 
 def test_definitions_keep_the_nets_apart(metric: LPIPS) -> None:

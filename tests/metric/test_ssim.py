@@ -47,8 +47,39 @@ def test_constant_images_follow_the_luminance_term(make_batch: MakeBatch) -> Non
 
 def test_refuses_images_below_its_window(make_batch: MakeBatch) -> None:
     target = torch.rand(1, 3, 10, 64)
-    with pytest.raises(InputError, match="11 px"):
+    with pytest.raises(InputError, match="11 px or more, got 10x64"):
         SSIM()(target, target, make_batch(target))
+    with pytest.raises(InputError, match="11 px"):
+        SSIM().check(3, 64, 10)
+    SSIM().check(1, 11, 11)
+
+
+def test_is_a_mean_of_windows_by_definition(make_batch: MakeBatch) -> None:
+    """Eq. 13 of Wang et al. 2004, window by window, on more planes than are blurred at once."""
+    generator = torch.Generator().manual_seed(3)
+    x, y = (torch.rand(2, 2, 14, 13, generator=generator) * 255).round().double() / 255
+    line = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    window = np.outer(line, line) / line.sum() ** 2
+    expected = np.zeros((2, 4, 3))
+    for image, row, column in np.ndindex(2, 4, 3):
+        a, b = (v[image, row : row + 11, column : column + 11].numpy() for v in (x, y))
+        mean_a, mean_b = (window * a).sum(), (window * b).sum()
+        var_a, var_b = (window * a * a).sum() - mean_a**2, (window * b * b).sum() - mean_b**2
+        covariance = (window * a * b).sum() - mean_a * mean_b
+        expected[image, row, column] = (
+            (2 * mean_a * mean_b + 1e-4)
+            * (2 * covariance + 9e-4)
+            / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4))
+        )
+    value = SSIM()(x[:, None], y[:, None], make_batch(y[:, None]))
+    assert value.tolist() == pytest.approx(expected.mean(axis=(1, 2)).tolist(), abs=1e-10)
+    many = torch.rand(1, 7, 160, 170)
+    together = ssim_terms(many.double() * 255, many.flip(3).double() * 255)[0]
+    alone = [
+        ssim_terms(one[:, None].double() * 255, one.flip(2)[:, None].double() * 255)[0]
+        for one in many.unbind(1)
+    ]
+    assert torch.equal(together, torch.cat(alone, dim=1))
 
 
 def test_ms_ssim_is_the_weighted_product_over_scales(make_batch: MakeBatch) -> None:
@@ -56,7 +87,7 @@ def test_ms_ssim_is_the_weighted_product_over_scales(make_batch: MakeBatch) -> N
     target = (torch.rand(1, 1, 176, 176, generator=generator) * 255).round() / 255
     restored = ((target + 0.2 * torch.rand(1, 1, 176, 176)).clamp(0, 1) * 255).round() / 255
     value = MSSSIM()(restored, target, make_batch(target)).item()
-    x, y = restored.double(), target.double()
+    x, y = restored.double() * 255, target.double() * 255
     expected = 1.0
     for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
         similarity, structure = ssim_terms(x, y)
