@@ -1,6 +1,7 @@
 """The folder of a run: made by Hydra, taken away where no work begins."""
 
 import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -43,3 +44,23 @@ def work_begins(folder: Path, config: str) -> None:
     except OSError as error:
         raise InputError(f"run folder {folder} cannot be written: {error.strerror}") from error
     print(folder, flush=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replaces a file by UTF-8 `text`: whole and on the disk when this returns, or as it was."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

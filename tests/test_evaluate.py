@@ -79,7 +79,7 @@ def test_every_benchmark_builds_and_has_its_data(name: str) -> None:
         pytest.skip("the flowers classifier is not trained")
     with initialize_config_dir(folder, version_base="1.3"):
         config = plain(compose("evaluate", [f"benchmark={name}"]))
-    (benchmark,) = load.benchmarks(config, 128, 1)
+    (benchmark,) = load.benchmarks(config, 1)
     benchmark.check()
     counts = {"cbsd68": 68, "bsd68": 68, "set12": 12, "flowers": 368, "mnist": 500}
     expected = next((n for prefix, n in counts.items() if name.startswith(prefix)), None)

@@ -4,8 +4,9 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 
+from restore.callback.meter import LINE_EVERY, Meter
 from restore.types import InputError
 
 
@@ -71,16 +72,84 @@ class Throughput(Callback):
         self._started = 0.0
 
 
-class Progress(RichProgressBar):
-    """Lightning's rich bar over updates, with images/s and the loss."""
+class Progress(ProgressBar):
+    """How far a training is: updates of max_updates, loss, images/s and the time left to the end.
 
-    def get_metrics(
-        self, trainer: Trainer, pl_module: Any
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return {"updates": int(pl_module.updates), **metrics}
+    In a terminal a bar; elsewhere a line at every validation, and every `every_seconds` at least.
+    """
 
-    def _get_train_description(self, current_epoch: int) -> str:
-        # Lightning's own counts up to max_epochs, which is -1 here.
-        return f"Epoch {current_epoch}".ljust(len(self.validation_description))
+    def __init__(self, every_seconds: float = LINE_EVERY) -> None:
+        super().__init__()
+        if every_seconds <= 0:
+            raise InputError(f"callback.progress.every_seconds={every_seconds} must be positive")
+        self.every_seconds = every_seconds
+        self._shown = True
+        self._meter: Meter | None = None
+
+    def enable(self) -> None:
+        self._shown = True
+
+    def disable(self) -> None:
+        self._shown = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if self._shown:
+            total, done = max_updates(trainer), int(pl_module.updates)
+            every = self.every_seconds
+            self._meter = Meter("update", total, lambda: _measured(trainer), done, every)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._meter is not None:
+            self._meter.update(int(pl_module.updates))
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._meter is not None:
+            place = f"validation, batch {batch_idx + 1}, at update"
+            self._meter.update(int(pl_module.updates), title=place)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if self._meter is not None and not trainer.sanity_checking:
+            self._meter.update(int(pl_module.updates), line=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        self._close()
+
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._meter is not None:
+            self._meter.close()
+            self._meter = None
+
+
+def max_updates(trainer: Any) -> int:
+    """Where the trainer's MaxUpdates ends it; 0 where it has none."""
+    ends = (one.max_updates for one in trainer.callbacks if isinstance(one, MaxUpdates))
+    return next(ends, 0)
+
+
+def _measured(trainer: Trainer) -> str:
+    """`loss 0.0123, val/loss 0.0456, 180 images/s`, of what has been logged."""
+    logged = trainer.callback_metrics
+    words = [
+        f"{short} {float(logged[name]):.4g}"
+        for name, short in (("train/loss", "loss"), ("val/loss", "val/loss"))
+        if name in logged
+    ]
+    if "images_per_second" in logged:
+        words.append(f"{float(logged['images_per_second']):.0f} images/s")
+    return ", ".join(words)

@@ -34,8 +34,8 @@ def check_evaluation(config: Config) -> None:
         raise InputError("nothing to evaluate on: give benchmark=NAME")
     _check_benchmarks(config)
     size = config["batch_size"]
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise InputError(f"batch_size={size!r} must be an integer of at least 1")
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+        raise InputError(f"batch_size={size!r} must be an integer of at least 1, or null")
     check_early(config)
 
 

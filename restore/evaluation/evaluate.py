@@ -8,7 +8,7 @@ import yaml  # type: ignore[import-untyped]
 from restore import tracking
 from restore.config import rules
 from restore.config.command import listed
-from restore.evaluation import load, report, results, runner
+from restore.evaluation import load, report, results, runner, upload
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
 from restore.folder import work_begins
@@ -26,24 +26,38 @@ def evaluate(config: dict[str, Any], folder: Path) -> list[runner.Report]:
         work_begins(folder, yaml.safe_dump(config, sort_keys=False))
         if tracker is not None:
             tracker.begin("evaluate", "evaluate", config, config["benchmark"])
+        print("\n".join(plan(pairs)), flush=True)
     with tracking.finished([tracker]):
-        reports = [runner.evaluate(trainer, method, benchmark) for method, benchmark in pairs]
+        reports = [
+            runner.evaluate(trainer, method, benchmark, config["batch_size"])
+            for method, benchmark in pairs
+        ]
         if trainer.is_global_zero:
             report.write(folder, reports)
-            report.track([tracker], reports, {})
+            upload.track([tracker], reports, {})
     if trainer.is_global_zero:
-        report.print_table(reports)
         if config["record"]:
             results.append(RESULTS, reports)
+        report.print_table(reports)
     return reports
+
+
+def plan(pairs: list[tuple[Method, Benchmark]]) -> list[str]:
+    """A line a pair, and the network calls of all together."""
+    lines, total = [], 0
+    for method, benchmark in pairs:
+        images, samples, calls = benchmark.data.num_test, benchmark.num_samples, method.num_calls
+        total += images * samples * calls
+        cost = f", {samples} samples each, {calls} network calls a sample" if calls else ""
+        lines.append(f"{method.name} on {benchmark.name}: {images} images{cost}")
+    return [*lines, f"{total} network calls in all"] if total else lines
 
 
 def _pairs(config: dict[str, Any]) -> list[tuple[Method, Benchmark]]:
     """Every method with every benchmark, checked."""
     pairs = []
     for method in load.methods(config, listed(config["checkpoint"])):
-        batch_size = min(config["batch_size"], method.batch_size or config["batch_size"])
-        for benchmark in load.benchmarks(config, batch_size, method.num_calls):
+        for benchmark in load.benchmarks(config, method.num_calls):
             benchmark.check_method(method)
             pairs.append((method, benchmark))
     return pairs

@@ -1,20 +1,23 @@
 """From recorded results to tables: a headline, one a benchmark, and the trainings on record."""
 
 import csv
-import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from restore.evaluation import results
+from restore.evaluation import results, spelling
 from restore.evaluation.markup import NONE, Table
 from restore.evaluation.plot import buckets_of
 from restore.evaluation.results import FIXED, Row
-from restore.types import InputError
+from restore.evaluation.trainings import trainings
 
 _LOWER = ("hole_l1", "known_error", "colorfulness_difference", "lpips_", "fid", "kid")
 _KINDS = ("baseline", "published", "model")
+_PLACE = "#"  # of a row in the file: a later one was measured later
+LONGEST = 200  # rows of a table; a longer one shows the best
+# What a benchmark is about, in the order in which its methods are ranked.
+_RANKED = ("original_label_share", "hole_psnr", "fid_flowers", "fid", "psnr", "ssim")
 _HEADLINE = (
     "psnr",
     "ssim",
@@ -36,9 +39,10 @@ def tables(root: Path) -> dict[str, list[Table]]:
     """Block name -> its tables: `headline`, `records` and every benchmark that has results."""
     columns, rows = results.read(root / "experiments" / "results.csv")
     metrics = [name for name in columns if name not in FIXED]
+    rows = [{**row, _PLACE: str(place)} for place, row in enumerate(rows)]
     rows.sort(key=lambda row: (_KINDS.index(row["kind"]), row["experiment"], int(row["nfe"])))
     published = _published(root / "experiments" / "published.csv")
-    found = {"headline": _headline(rows, metrics), "records": _records(root / "experiments")}
+    found = {"headline": _headline(rows, metrics), "records": trainings(root / "experiments")}
     for name in sorted({row["benchmark"] for row in rows}):
         mine = [row for row in rows if row["benchmark"] == name]
         references = [row for row in published if row["benchmark"] == name]
@@ -50,18 +54,70 @@ def _published(path: Path) -> list[Row]:
     """Rows of benchmark, n, method, metric, value, source; none without the file."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
-    models = [row for row in rows if row["kind"] == "model"]
-    if not models:
+    """Of every benchmark with a model: the best baseline, network of others, and model."""
+    shown: list[Row] = []
+    best: set[tuple[str, str]] = set()  # (key of a row, metric)
+    for name in sorted({row["benchmark"] for row in rows if row["kind"] == "model"}):
+        mine = _newest([row for row in rows if row["benchmark"] == name])
+        chosen = [
+            _sorted([row for row in mine if row["kind"] == kind], _RANKED)[0]
+            for kind in _KINDS
+            if any(row["kind"] == kind for row in mine)
+        ]
+        found = _best(chosen, metrics)
+        best |= {(_identity(chosen[row]), metrics[column - 1]) for row, column in found}
+        shown += chosen
+    if not shown:
         return []
-    shown = [m for m in metrics if m in _HEADLINE and any(row[m] for row in models)]
-    lead = {"benchmark": lambda row: row["benchmark"], "n": lambda row: row["n"]}
-    caption = "Every checkpoint on record; experiments/README.md has all metrics and the baselines."
-    return [_measured(caption, models, shown, lead)]
+    present = [m for m in metrics if m in _HEADLINE and any(row[m] for row in shown)]
+    lead = {
+        "benchmark": lambda row: row["benchmark"],
+        "kind": lambda row: row["kind"],
+        "n": lambda row: row["n"],
+    }
+    caption = (
+        "The best of each kind on every benchmark, by the first that it measures of "
+        f"{', '.join(_RANKED)}; bold is the best of a benchmark. experiments/README.md has all."
+    )
+    table = _measured(caption, shown, present, lead)
+    bold = {
+        (place, len(lead) + column)
+        for place, row in enumerate(shown)
+        for column, metric in enumerate(present, start=1)
+        if (_identity(row), metric) in best
+    }
+    return [Table(table.caption, table.header, table.rows, bold)]
+
+
+def _newest(rows: list[Row]) -> list[Row]:
+    """Those of most images, and of the protocol that was measured last."""
+    most = max(int(row["n"]) for row in rows if row["kind"] == "model")
+    rows = [row for row in rows if int(row["n"]) == most]
+    last = max((row for row in rows if row["kind"] == "model"), key=lambda row: int(row[_PLACE]))
+    return [row for row in rows if row["protocol"] == last["protocol"]]
+
+
+def _identity(row: Row) -> str:
+    return row[_PLACE]
+
+
+def _sorted(rows: list[Row], ranked: tuple[str, ...]) -> list[Row]:
+    """Best first, by the first of the metrics that any row has."""
+    metric = next((m for m in ranked if any(row.get(m) for row in rows)), None)
+    if metric is None:
+        return rows
+    sign = 1 if lower_is_better(metric) else -1
+
+    def key(row: Row) -> float:
+        value = float(row[metric] or "nan")
+        return math.inf if math.isnan(value) else sign * value
+
+    return sorted(rows, key=key)
 
 
 def _benchmark(
@@ -74,22 +130,41 @@ def _benchmark(
     groups: dict[tuple[int, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((int(row["n"]), row["protocol"]), []).append(row)
+    several = _redefined(rows)
     made = []
     for (n, protocol), mine in sorted(groups.items(), reverse=True):
         present = [metric for metric in metrics if any(row[metric] for row in mine)]
-        features = sorted({row["feature"] for row in mine} - {""})
-        caption = f"{name}: n = {n}, protocol {protocol}"
-        caption += f", features {', '.join(features)}" if features else ""
+        caption = f"{name}: n = {n}, protocol {protocol}{_peculiar(mine, several)}"
+        if len(mine) > LONGEST:
+            caption += f"; the best {LONGEST} of {len(mine)}, results.csv has all"
+            mine = _sorted(mine, (*_RANKED, *present))[:LONGEST]
         table = _measured(caption, mine, [m for m in present if "[" not in m], {})
         made.append(_with_published(table, [one for one in references if int(one["n"]) == n]))
         for metric, buckets in buckets_of(present).items():
             keys = [f"{metric}[{bucket}]" for bucket in buckets]
             arrow = "↓" if lower_is_better(metric) else "↑"
-            cells = [[row["experiment"], *(_number(row[key]) for key in keys)] for row in mine]
+            cells = [
+                [spelling.method(row), *(spelling.number(row[key]) for key in keys)] for row in mine
+            ]
             best = _best(mine, keys)
             title = f"{name}: {metric} {arrow} by bucket, n = {n}, protocol {protocol}"
             made.append(Table(title, ["method", *buckets], cells, best))
     return made
+
+
+def _redefined(rows: list[Row]) -> set[str]:
+    """Definitions of metrics that have another one in other rows of the benchmark."""
+    every = {one for row in rows for one in row["definitions"].split(";")}
+    names = Counter(one.partition("/")[0] for one in every)
+    return {one for one in every if names[one.partition("/")[0]] > 1}
+
+
+def _peculiar(rows: list[Row], several: set[str]) -> str:
+    """Feature networks, and those of the definitions `several` that these rows are of."""
+    features = sorted({row["feature"] for row in rows} - {""})
+    own = sorted(several & {one for row in rows for one in row["definitions"].split(";")})
+    named = [("features", features), ("by", own)]
+    return "".join(f", {word} {', '.join(names)}" for word, names in named if names)
 
 
 def _measured(
@@ -97,19 +172,22 @@ def _measured(
 ) -> Table:
     """A row a result: its name, `lead` columns, metrics and what they cost."""
     tail: dict[str, Callable[[Row], str]] = {
+        "checkpoint": lambda row: row["checkpoint"] or NONE,
+        **({"sampler": spelling.sampler} if any(row["sampler"] for row in rows) else {}),
+        "precision": lambda row: row["precision"],
         "NFE": lambda row: row["nfe"],
-        "parameters": lambda row: _millions(int(row["parameters"])),
+        "parameters": lambda row: spelling.millions(int(row["parameters"])),
         "s/image": lambda row: row["seconds_per_image"],
         "device": lambda row: row["device"],
         "seeds": lambda row: row["seeds"] or NONE,
-        "commit": lambda row: _commit(row["commit"], row["dirty"] == "True"),
+        "commit": lambda row: spelling.commit(row["commit"], row["dirty"] == "True"),
     }
     arrows = [f"{metric} {'↓' if lower_is_better(metric) else '↑'}" for metric in metrics]
     cells = [
         [
             row["experiment"],
             *(cell(row) for cell in lead.values()),
-            *(_number(row[metric]) for metric in metrics),
+            *(spelling.number(row[metric]) for metric in metrics),
             *(cell(row) for cell in tail.values()),
         ]
         for row in rows
@@ -145,50 +223,9 @@ def _best(rows: list[Row], metrics: list[str]) -> set[tuple[int, int]]:
     """
     found = set()
     for column, metric in enumerate(metrics, start=1):
-        shown = [float(_number(row[metric]).replace(NONE, "nan")) for row in rows]
+        shown = [float(spelling.number(row[metric]).replace(NONE, "nan")) for row in rows]
         defined = [value for value in shown if not math.isnan(value)]
         if len(set(defined)) > 1:
             best = min(defined) if lower_is_better(metric) else max(defined)
             found |= {(k, column) for k, value in enumerate(shown) if value == best}
     return found
-
-
-def _records(folder: Path) -> list[Table]:
-    """A line an experiments/<name>/result.json: what training cost and what came out."""
-    header = ["experiment", "updates", "seconds", "images/s", "parameters", "device", "commit"]
-    rows = [_record(path) for path in sorted(folder.glob("*/result.json"))]
-    return [Table("Trainings on record", [*header, "results"], rows)] if rows else []
-
-
-def _record(path: Path) -> list[str]:
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        training = record["training"]
-        numbers = [training[key] for key in ("updates", "seconds", "images_per_second")]
-        found = "; ".join(
-            f"{one['benchmark']}: "
-            + ", ".join(
-                f"{metric} {_number(str(value))}"
-                for metric, value in one["metrics"].items()
-                if value is not None and "[" not in metric
-            )
-            for one in record["evaluation"]
-        )
-        origin = [record["device"], _commit(record["commit"], record["dirty"])]
-        size = _millions(training["parameters"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no record of a training ({error!r}): write it anew") from error
-    return [path.parent.name, *map(str, numbers), size, *origin, found or NONE]
-
-
-def _number(cell: str) -> str:
-    """Four significant digits."""
-    return NONE if cell in ("", "nan") else f"{float(cell):#.4g}"
-
-
-def _millions(count: int) -> str:
-    return f"{count / 1e6:.2f} M" if count else NONE
-
-
-def _commit(commit: str, dirty: bool) -> str:
-    return f"{commit[:8]}{' (dirty)' if dirty else ''}" if commit else NONE

@@ -6,20 +6,19 @@ from typing import Any
 from restore import checkpoint
 from restore.build import build, restored
 from restore.evaluation.benchmark import Benchmark, affordable, fingerprint
-from restore.evaluation.method import Method, from_baseline, from_task
+from restore.evaluation.method import Method, from_baseline, from_task, sampling_of
 
 Config = dict[str, Any]
 
 
-def benchmarks(config: Config, batch_size: int, num_calls: int) -> list[Benchmark]:
-    """The benchmarks of a config for a method of num_calls, in batches up to batch_size."""
+def benchmarks(config: Config, num_calls: int) -> list[Benchmark]:
+    """The benchmarks of a config for a method of num_calls."""
     made = []
     for name, node in config.get("benchmark", {}).items():
         node = affordable(node, num_calls)
-        data = {**node["data"], "batch_size": min(node["data"]["batch_size"], batch_size)}
         made.append(
             build(
-                {**node, "data": data},
+                node,
                 f"benchmark.{name}",
                 name=name,
                 protocol=fingerprint(node),
@@ -33,8 +32,9 @@ def method(path: Path, config: Config) -> Method:
     """A checkpoint as a method; sampler and guidance of the config replace its own."""
     content = checkpoint.read(path)
     own = {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
-    seed, batch_size = content["config"]["seed"], content["config"]["data"]["batch_size"]
-    return from_task(restored(content, own), content["experiment"], str(path), seed, batch_size)
+    sampling = sampling_of({**content["config"]["task"], **own})
+    seed = content["config"]["seed"]
+    return from_task(restored(content, own), content["experiment"], str(path), seed, sampling)
 
 
 def methods(config: Config, paths: list[str]) -> list[Method]:

@@ -1,13 +1,31 @@
 """What can be measured: a checkpoint or a baseline, behind one call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from restore.task.base import RestorationTask
 from restore.types import Batch, Facts
+
+
+class Sampling(NamedTuple):
+    """How a diffusion prior draws its samples, as records spell it; all empty for other methods."""
+
+    sampler: str = ""
+    settings: str = ""  # `eta=0.0;num_steps=50`
+    guidance: str = ""  # `Replacement()`
+
+    def __str__(self) -> str:
+        """`ddim(eta=0.0, num_steps=50), Replacement()`; "" where there is none."""
+        if not self.sampler:
+            return ""
+        spelled = f"{self.sampler}({self.settings.replace(';', ', ')})"
+        return f"{spelled}, {self.guidance}" if self.guidance else spelled
+
+
+NO_SAMPLING = Sampling()
 
 
 @dataclass
@@ -22,15 +40,48 @@ class Method:
     facts: Facts | None = None
     num_calls: int = 0
     seed: int | None = None
-    batch_size: int | None = None  # the largest that it was trained with
+    sampling: Sampling = NO_SAMPLING
 
     @property
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.module.parameters())
 
 
+def sampling_of(task: Mapping[str, Any]) -> Sampling:
+    """What the config of a task says of its sampler and guidance."""
+    node, guidance = task.get("sampler"), task.get("guidance")
+    if node is None:
+        return NO_SAMPLING
+    name, settings = _spelled(node)
+    return Sampling(
+        name, settings, "" if guidance is None else "{}({})".format(*_spelled(guidance))
+    )
+
+
+def _spelled(node: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of a config's class or function, and its settings in the order of the alphabet.
+
+    A sampler that is a loop around a `method` has the name and the settings of both.
+    """
+    settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    name = str(node["_target_"]).rpartition(".")[2]
+    method = settings.pop("method", None)
+    if isinstance(method, Mapping):
+        name, inner = _spelled(method)
+        settings |= dict(pair.split("=", 1) for pair in inner.split(";") if pair)
+    parts = {
+        key: "{}({})".format(*_spelled(value)) if _is_object(value) else value
+        for key, value in sorted(settings.items())
+    }
+    return name, ";".join(f"{key}={value}" for key, value in parts.items())
+
+
+def _is_object(node: Any) -> bool:
+    return isinstance(node, Mapping) and "_target_" in node
+
+
 def from_task(
-    task: RestorationTask, name: str, checkpoint: str, seed: int, batch_size: int
+    task: RestorationTask, name: str, checkpoint: str, seed: int, sampling: Sampling
 ) -> Method:
     return Method(
         name=name,
@@ -41,7 +92,7 @@ def from_task(
         facts=task.facts,
         num_calls=task.num_calls,
         seed=seed,
-        batch_size=batch_size,
+        sampling=sampling,
     )
 
 

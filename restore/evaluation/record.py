@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from restore.callback.progress import Throughput
+from restore.folder import write_whole
 from restore.task.base import RestorationTask
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "kornia", "numpy")
@@ -75,9 +76,7 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
             return [finite(value) for value in node]
         return None if isinstance(node, float) and not math.isfinite(node) else node
 
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(finite(record), indent=2) + "\n")
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(finite(record), indent=2) + "\n")
 
 
 def _git(*arguments: str) -> str:

@@ -1,9 +1,8 @@
-"""What people and programs read of reports: tables, CSV files, pictures, and the same in W&B."""
+"""What people and programs read of reports: tables, CSV files, pictures."""
 
 import csv
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ from rich.table import Table
 
 from restore.evaluation import plot
 from restore.evaluation.comparison import Difference, differences
+from restore.evaluation.results import checkpoint_name
 from restore.evaluation.runner import Report
-from restore.image import to_uint8
-from restore.picture import grid
-from restore.tracking import WandB
 
 WIDTH = 100  # characters of a printed table
 
@@ -29,6 +26,11 @@ def describe(report: Report) -> dict[str, Any]:
         "protocol": report.benchmark.protocol,
         "n": len(report.rows),
         "samples": report.benchmark.num_samples,
+        "checkpoint": checkpoint_name(report.method.checkpoint),
+        "sampler": report.method.sampling.sampler,
+        "sampler_settings": report.method.sampling.settings,
+        "guidance": report.method.sampling.guidance,
+        "precision": report.precision,
         "nfe": report.method.num_calls,
         "parameters": report.method.num_parameters,
         "metrics": report.summary,
@@ -50,6 +52,16 @@ def label(reports: list[Report]) -> list[tuple[str, Report]]:
     return [(names[id(report.method)], report) for report in reports]
 
 
+def legend(reports: list[Report]) -> list[str]:
+    """What tells methods of one name apart: a line each, checkpoint and sampling."""
+    lines = {
+        name: ", ".join(filter(None, (report.method.checkpoint, str(report.method.sampling))))
+        for name, report in label(reports)
+        if name != report.method.name
+    }
+    return [f"{name}: {said}" for name, said in lines.items() if said]
+
+
 def by_benchmark(reports: list[Report]) -> dict[str, list[tuple[str, Report]]]:
     """Benchmark -> its reports with their labels."""
     groups: dict[str, list[tuple[str, Report]]] = {}
@@ -68,14 +80,6 @@ def write(folder: Path, reports: list[Report]) -> None:
     write_pictures(folder, reports)
 
 
-def track(loggers: Iterable[Any], reports: list[Report], files: Mapping[str, Path]) -> None:
-    """Reports, and files by kind as artifacts, in every W&B run among `loggers`."""
-    for logger in loggers:
-        if isinstance(logger, WandB):
-            logger.attempt(log_to_wandb, logger.send, reports)
-            logger.attempt(logger.keep, files)
-
-
 def print_table(reports: list[Report]) -> None:
     """A row a method, a column a metric over all images; in parts where it would be too wide."""
     console = Console(width=WIDTH)
@@ -84,7 +88,7 @@ def print_table(reports: list[Report]) -> None:
         key = (report.benchmark.name, report.benchmark.protocol, len(report.rows))
         groups.setdefault(key, []).append((name, report))
     for (benchmark, protocol, num_images), named in groups.items():
-        parts = _parts(_columns(named), WIDTH)
+        parts = _parts(table_columns(named), WIDTH)
         for number, part in enumerate(parts, start=1):
             suffix = f", part {number} of {len(parts)}" if len(parts) > 1 else ""
             title = f"{benchmark} (n={num_images}, protocol {protocol}{suffix})"
@@ -97,6 +101,8 @@ def print_table(reports: list[Report]) -> None:
             console.print(table)
         for note in named[0][1].notes:
             console.print(note, highlight=False)
+    for line in legend(reports):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     for benchmark, named in by_benchmark(reports).items():
         if found := _differences(named):
             title = f"{benchmark}, difference to {found[0].reference}: mean and 95 % interval"
@@ -104,7 +110,7 @@ def print_table(reports: list[Report]) -> None:
             console.print(_difference_table(found))
 
 
-def _columns(named: list[tuple[str, Report]]) -> list[list[str]]:
+def table_columns(named: list[tuple[str, Report]]) -> list[list[str]]:
     """Method, NFE and every metric with its arrow, each as a header and a cell a method."""
     columns = [["method", *(name for name, _ in named)]]
     columns.append(["NFE", *(str(report.method.num_calls) for _, report in named)])
@@ -197,7 +203,8 @@ def write_summary(path: Path, reports: list[Report]) -> None:
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="") as file:
+    # The name of a file may hold bytes that are no UTF-8.
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -212,39 +219,3 @@ def write_pictures(folder: Path, reports: list[Report]) -> None:
         for kind, picture in pictures.items():
             if picture is not None:
                 picture.save(folder / f"{kind}{suffix}.png")
-
-
-def log_to_wandb(send: Callable[[dict[str, Any]], None], reports: list[Report]) -> None:
-    """Scalars `<benchmark>/<method>/<metric>`; per benchmark the table of methods, the table of
-    images and 8-bit pictures."""
-    import numpy as np
-    import wandb
-
-    for benchmark, named in by_benchmark(reports).items():
-        columns = _columns(named)
-        values = [
-            [name, report.method.num_calls]
-            + [report.summary.get(metric.name, math.nan) for metric in report.benchmark.metrics]
-            for name, report in named
-        ]
-        logged: dict[str, Any] = {
-            f"{benchmark}/{name}/{metric}": value
-            for name, report in named
-            for metric, value in report.summary.items()
-        }
-        logged[f"{benchmark}/table"] = wandb.Table([column[0] for column in columns], values)
-        rows = [{"method": name, **row} for name, report in named for row in report.rows]
-        cells = [list(row.values()) for row in rows]
-        logged[f"{benchmark}/per_image"] = wandb.Table(list(rows[0]), cells)
-        for name, report in named:
-            panels = [to_uint8(grid(panel[None])).permute(1, 2, 0) for panel in report.pictures]
-            logged[f"{benchmark}/{name}/images"] = [
-                wandb.Image(p.squeeze(-1).numpy()) for p in panels
-            ]
-        for kind, picture in (
-            ("comparison", plot.comparison(named)),
-            ("buckets", plot.bucket_plot(named)),
-        ):
-            if picture is not None:
-                logged[f"{benchmark}/{kind}"] = wandb.Image(np.asarray(picture))
-        send(logged)

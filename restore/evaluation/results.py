@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from restore.evaluation import record
 from restore.evaluation.runner import Report
+from restore.folder import write_whole
 from restore.metric.distribution import DistributionMetric
 from restore.metric.label import OriginalLabelShare
 from restore.types import InputError
@@ -21,8 +22,13 @@ FIXED = (
     "benchmark",
     "protocol",
     "feature",
+    "definitions",
     "n",
     "seeds",
+    "sampler",
+    "sampler_settings",
+    "guidance",
+    "precision",
     "nfe",
     "parameters",
     "seconds_per_image",
@@ -30,9 +36,11 @@ FIXED = (
     "commit",
     "dirty",
 )
-# One row each: a later measurement of the same replaces the earlier one. Another sampler shows in
-# nfe and is a result of its own.
-_KEY = ("experiment", "checkpoint", "benchmark", "protocol", "nfe")
+# One row each: a later measurement of the same replaces the earlier one.
+_KEY = (
+    *("experiment", "checkpoint", "benchmark", "protocol", "n"),
+    *("sampler", "sampler_settings", "guidance", "precision", "nfe"),
+)
 # The order of the first metric columns; any other metric gets a column behind them when it comes.
 _METRICS = (
     "psnr",
@@ -56,12 +64,12 @@ Row = dict[str, str]
 
 
 def append(path: Path, reports: Sequence[Report]) -> None:
-    """Adds a row a report to the file at <repository>/experiments/results.csv, under a lock.
+    """Adds a row a report to the file, under a lock.
 
     The file is replaced as a whole, so that a reader or a crash never sees half of it. Columns are
     added for new metrics and none is ever taken away.
     """
-    new = [row_of(report, path.resolve().parent.parent) for report in reports]
+    new = [row_of(report) for report in reports]
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         columns, rows = read(path)
@@ -76,11 +84,14 @@ def read(path: Path) -> tuple[list[str], list[Row]]:
     """
     if not path.exists():
         return [*FIXED, *_METRICS], []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
     columns = lines[0] if lines else []
     if tuple(columns[: len(FIXED)]) != FIXED or len(set(columns)) != len(columns):
-        raise InputError(f"{path}: its header must start with {','.join(FIXED)}: restore it")
+        raise InputError(
+            f"{path}: its header must start with {','.join(FIXED)}: restore it, or run python -m "
+            "restore.evaluation.migration where it is of an older version"
+        )
     for number, cells in enumerate(lines, start=1):
         if len(cells) != len(columns):
             raise InputError(
@@ -90,28 +101,32 @@ def read(path: Path) -> tuple[list[str], list[Row]]:
 
 
 def write(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Writes atomically; a row without a column has nothing in it."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, path)
+    """Writes all or nothing; a row without a column has nothing in it."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
 
 
-def row_of(report: Report, repository: Path) -> Row:
+def row_of(report: Report) -> Row:
     """The cells of a report; metrics with 8 significant digits, `nan` where none was defined."""
     method, benchmark = report.method, report.benchmark
     origin = record.provenance(report.device)
     cells = {
         "experiment": method.name,
-        "checkpoint": checkpoint_name(method.checkpoint, repository),
+        "checkpoint": checkpoint_name(method.checkpoint),
         "kind": method.kind,
         "benchmark": benchmark.name,
         "protocol": benchmark.protocol,
         "feature": ";".join(_features(benchmark.metrics)),
+        "definitions": ";".join(sorted(metric.definition for metric in benchmark.metrics)),
         "n": len(report.rows),
         "seeds": "" if method.seed is None else method.seed,
+        "sampler": method.sampling.sampler,
+        "sampler_settings": method.sampling.settings,
+        "guidance": method.sampling.guidance,
+        "precision": report.precision,
         "nfe": method.num_calls,
         "parameters": method.num_parameters,
         "seconds_per_image": f"{report.seconds_per_image:.4g}",
@@ -121,13 +136,11 @@ def row_of(report: Report, repository: Path) -> Row:
     return {name: str(cell) for name, cell in cells.items()}
 
 
-def checkpoint_name(checkpoint: str, repository: Path) -> str:
-    """Relative to the repository; of a file elsewhere, its name and the start of its SHA-256."""
+def checkpoint_name(checkpoint: str) -> str:
+    """The name of the file and the start of its SHA-256, wherever it lies."""
     if not checkpoint:
         return ""
-    path = Path(checkpoint).resolve()
-    if path.is_relative_to(repository):
-        return path.relative_to(repository).as_posix()
+    path = Path(checkpoint)
     with path.open("rb") as file:
         return f"{path.name}@{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
 

@@ -10,6 +10,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, distributed
 
+from restore.callback.meter import Meter
+from restore.evaluation import memory
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
 from restore.image import to_unit
@@ -19,6 +21,7 @@ from restore.picture import first, panel
 from restore.types import Batch, InputError
 
 Row = dict[str, Any]
+EXACT = "32-true"  # Lightning's word for float32 throughout
 NUM_PICTURES = 8
 
 
@@ -33,6 +36,7 @@ class Report:
     pictures: Tensor  # [K, N + 2, C, H, W] in [-1, 1]: input | samples | target, first images
     seconds_per_image: float
     device: str
+    precision: str = EXACT
     notes: list[str] = field(default_factory=list)  # what a reader of the numbers must know
 
 
@@ -49,6 +53,19 @@ class Evaluation(LightningModule):
         self.rows: list[Row] = []
         self.pictures: list[Tensor] = []
         self.seconds = 0.0
+        self._meter: Meter | None = None
+
+    def on_test_start(self) -> None:
+        if self.trainer.is_global_zero:
+            title = f"{self.method.name} on {self.benchmark.name}: image"
+            self._meter = Meter(title, num_images(self.trainer, self.benchmark))
+
+    def on_test_end(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._meter is not None:
+            self._meter.close()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         start = time.perf_counter()
@@ -59,6 +76,8 @@ class Evaluation(LightningModule):
         _check_restored(self.method.name, restored, batch, self.benchmark.num_samples)
         self.rows.extend(self._measure(batch, restored))
         self._keep_pictures(batch, restored)
+        if self._meter is not None:
+            self._meter.update(len(self.rows) * self.trainer.world_size)
 
     def _measure(self, batch: Batch, restored: Tensor) -> list[Row]:
         target = to_unit(batch["target"])
@@ -114,9 +133,13 @@ def _check_restored(name: str, restored: Tensor, batch: Batch, num_samples: int)
         raise InputError(f"{name} returned NaN or infinite pixels for {batch['name'][0]} ...")
 
 
-def evaluate(trainer: Trainer, method: Method, benchmark: Benchmark) -> Report:
+def evaluate(
+    trainer: Trainer, method: Method, benchmark: Benchmark, batch_size: int | None = None
+) -> Report:
     """Runs `method` over the test split of `benchmark` on the devices of `trainer`.
 
+    batch_size: images a batch; None takes as many as the benchmark's data wants and fit into the
+    memory. No number depends on it by more than the rounding of float32 sums.
     The report is the same on every process, but for the pictures, which are of its own images.
     """
     whole = _is_whole(trainer)
@@ -124,8 +147,13 @@ def evaluate(trainer: Trainer, method: Method, benchmark: Benchmark) -> Report:
         metric.reset()
         if whole:
             metric.use_cache(benchmark.reference)
+    device = trainer.strategy.root_device
+    benchmark.data.batch_size = batch_size or memory.batch_size(benchmark, device)
     evaluation = Evaluation(method, benchmark)
-    trainer.test(evaluation, datamodule=benchmark.data, verbose=False)
+    try:
+        trainer.test(evaluation, datamodule=benchmark.data, verbose=False)
+    finally:
+        evaluation.close()
     states = [metric.state() for metric in benchmark.distribution_metrics]
     parts = _gather((evaluation.rows, evaluation.seconds, states), trainer.world_size)
     rows = sorted((row for part in parts for row in part[0]), key=lambda row: int(row["index"]))
@@ -147,6 +175,7 @@ def evaluate(trainer: Trainer, method: Method, benchmark: Benchmark) -> Report:
         pictures=torch.stack(evaluation.pictures) if evaluation.pictures else torch.empty(0),
         seconds_per_image=sum(part[1] for part in parts) / len(rows),
         device=trainer.strategy.root_device.type,
+        precision=str(trainer.precision),
         notes=notes,
     )
 
@@ -161,6 +190,14 @@ def _gather(own: Any, world_size: int) -> list[Any]:
     if world_size > 1:
         distributed.all_gather_object(parts, own)
     return parts
+
+
+def num_images(trainer: Trainer, benchmark: Benchmark) -> int:
+    """Images that a pass takes: all, unless the trainer was told to stop early."""
+    limit, total = trainer.limit_test_batches, benchmark.data.num_test
+    batches = -(-total // benchmark.data.batch_size)
+    taken = limit if isinstance(limit, int) else int((1.0 if limit is None else limit) * batches)
+    return min(total, taken * benchmark.data.batch_size * trainer.world_size)
 
 
 def _is_whole(trainer: Trainer) -> bool:

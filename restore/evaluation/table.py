@@ -1,7 +1,8 @@
 """python -m restore.evaluation.table [--check | --latex]
 
 Renders experiments/results.csv and the records beside it as experiments/README.md, and into
-README.md wherever it has `<!-- table:NAME -->` ... `<!-- /table -->`.
+README.md wherever it has `<!-- table:NAME -->` ... `<!-- /table -->`. Where the page of results
+would be longer than LONGEST, every benchmark gets one of its own, experiments/<benchmark>.md.
 """
 
 import argparse
@@ -16,6 +17,8 @@ from restore.evaluation.markup import Table, latex, markdown
 from restore.types import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST = 200_000  # bytes of a page
+_OWN = "<!-- results of one benchmark, made by `make tables` -->\n"  # begins a benchmark's page
 _BLOCK = re.compile(r"^<!-- table:([\w-]+) -->\n.*?^<!-- /table -->", re.S | re.M)
 _PAGE = """# Results
 
@@ -41,28 +44,41 @@ def block(name: str, found: Mapping[str, Sequence[Table]]) -> str:
     return f"<!-- table:{name} -->\n{content}<!-- /table -->"
 
 
-def page(found: Mapping[str, Sequence[Table]]) -> str:
-    """experiments/README.md."""
+def pages(folder: Path, found: Mapping[str, Sequence[Table]]) -> dict[Path, str]:
+    """experiments/README.md and, where that would be too long, a page a benchmark."""
     benchmarks = [name for name in found if name not in ("headline", "records")]
-    sections = {"Checkpoints": "headline", "Trainings": "records"} | dict(
-        zip(benchmarks, benchmarks, strict=True)
-    )
+    main = {"Best on record": "headline", "Trainings": "records"}
+    together = _page(main | dict(zip(benchmarks, benchmarks, strict=True)), found)
+    if len(together.encode()) <= LONGEST:
+        return {folder / "README.md": together}
+    links = "".join(f"- [{name}]({name}.md)\n" for name in benchmarks)
+    front = f"{_page(main, found)}\n## Benchmarks\n\n{links}"
+    own = {
+        folder / f"{name}.md": f"{_OWN}# {name}\n\n{block(name, found)}\n" for name in benchmarks
+    }
+    return {folder / "README.md": front, **own}
+
+
+def _page(sections: Mapping[str, str], found: Mapping[str, Sequence[Table]]) -> str:
     blocks = (f"\n## {title}\n\n{block(name, found)}\n" for title, name in sections.items())
     return _PAGE + "".join(blocks)
 
 
 def rendered(root: Path, found: Mapping[str, Sequence[Table]]) -> dict[Path, str]:
-    """What the two files of a repository should hold."""
-    readme = root / "README.md"
-    files = {root / "experiments" / "README.md": page(found)}
+    """What the files of a repository should hold; "" for a page that should not be there."""
+    readme, folder = root / "README.md", root / "experiments"
+    stale = [
+        path for path in folder.glob("*.md") if path.read_text(encoding="utf-8").startswith(_OWN)
+    ]
+    files = dict.fromkeys(stale, "") | pages(folder, found)
     if readme.exists():
-        files[readme] = fill(readme.read_text(), found, readme)
+        files[readme] = fill(readme.read_text(encoding="utf-8"), found, readme)
     return files
 
 
 def first_difference(path: Path, wanted: str) -> str | None:
     """Where a file differs from what it should hold; None where it does not."""
-    actual = path.read_text() if path.exists() else ""
+    actual = path.read_text(encoding="utf-8") if path.exists() else ""
     lines = zip_longest(actual.splitlines(), wanted.splitlines())
     for number, (is_line, should) in enumerate(lines, start=1):
         if is_line != should:
@@ -92,7 +108,10 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             print(f"{line}\nrun `make tables`", file=sys.stderr)
         return 1 if differences else 0
     for path, text in files.items():
-        path.write_text(text)
+        if text:
+            path.write_text(text, encoding="utf-8")
+        else:
+            path.unlink()
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from restore import tracking
-from restore.evaluation import load, report
+from restore.evaluation import load, report, upload
 from restore.evaluation import record as origin
 from restore.evaluation.method import floor
 from restore.evaluation.runner import Report
@@ -62,7 +62,7 @@ def record(run: Run, validation: dict[str, float], reports: list[Report]) -> dic
         report.write(run.folder, reports)
         origin.write_json(run.folder / "result.json", result)
         files = {"best": best_checkpoint(run), "result": run.folder / "result.json"}
-        report.track(run.trainer.loggers, reports, files)
+        upload.track(run.trainer.loggers, reports, files)
     return result
 
 

@@ -61,7 +61,7 @@ def prepare(
     task = build(config["task"], "task", facts=data.facts)
     sample = data.first("val")
     task.check(sample)
-    benchmarks = load.benchmarks(config, data.batch_size, task.num_calls)
+    benchmarks = load.benchmarks(config, task.num_calls)
     for benchmark in benchmarks:
         benchmark.check_task(task, experiment)
     called = callbacks(config, data.facts, experiment)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from restore.evaluation import plot, report
+from restore.evaluation import plot, report, upload
 from restore.evaluation.comparison import differences
+from restore.evaluation.method import Sampling
 from restore.metric.psnr import PSNR
 
 
@@ -154,13 +155,41 @@ def test_methods_of_one_name_are_told_apart(make_report: Any, tmp_path: Path) ->
         assert list(dict.fromkeys(methods)) == ["a#1", "a#2", "b"]
 
 
+def test_methods_of_one_name_have_a_legend(
+    make_report: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    paths = [tmp_path / name for name in ("a.ckpt", "b.ckpt")]
+    for path in paths:
+        path.write_bytes(b"")
+    ddim = Sampling("ddim", "eta=0.0;num_steps=50", "")
+    two = [make_report("a", checkpoint=str(path), sampling=ddim) for path in paths]
+    report.print_table([*two, make_report("b")])
+    printed = capsys.readouterr().out.splitlines()
+    for number, path in enumerate(paths, start=1):
+        assert f"a#{number}: {path}, ddim(eta=0.0, num_steps=50)" in printed
+    assert not any(line.startswith("b:") for line in printed)
+    report.write(tmp_path, two)
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["checkpoint"].split("@")[0] for row in rows] == ["a.ckpt", "b.ckpt"]
+    assert rows[0]["sampler"] == "ddim" and rows[0]["precision"] == "32-true"
+
+
+def test_a_name_that_is_no_utf8_is_written(make_report: Any, tmp_path: Path) -> None:
+    made = make_report("a")
+    made.rows[0]["name"] = b"ph\xf6to.png".decode("utf-8", "surrogateescape")
+    report.write(tmp_path, [made])
+    with (tmp_path / "per_image.csv").open(encoding="utf-8") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == [r"ph\udcf6to.png", "001"]
+
+
 class TestWandb:
     @pytest.fixture
     def logged(self, make_report: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         kwargs = {"values": {"hole_psnr": [1.0, 3.0]}, "buckets": ["1-10", "10-20"]}
         reports = [make_report("a", **kwargs), make_report("b", **kwargs)]
-        report.log_to_wandb(found.update, reports)
+        upload.log_to_wandb(found.update, reports)
         return found
 
     def test_scalars_and_table(self, logged: dict[str, Any]) -> None:

@@ -1,21 +1,25 @@
 import csv
 import hashlib
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from entry import ROOT
 from torch import nn
 
-from restore.evaluation import record, results
+from restore.evaluation import migration, record, results
+from restore.evaluation.method import Sampling, sampling_of
 from restore.metric.fid import FID
 from restore.metric.label import OriginalLabelShare
+from restore.metric.psnr import PSNR
 from restore.types import InputError
 
 HEADER = (
-    "experiment,checkpoint,kind,benchmark,protocol,feature,n,seeds,nfe,parameters,"
-    "seconds_per_image,device,commit,dirty,psnr,ssim,input_psnr,hole_psnr,hole_l1,known_error,"
+    "experiment,checkpoint,kind,benchmark,protocol,feature,definitions,n,seeds,sampler,"
+    "sampler_settings,guidance,precision,nfe,parameters,seconds_per_image,device,commit,dirty,psnr,ssim,input_psnr,hole_psnr,hole_l1,known_error,"
     "original_label_share,diversity,colorfulness,colorfulness_difference,fid_flowers,kid_flowers,"
     "lpips_vgg,fid,kid"
 )
@@ -45,6 +49,8 @@ def test_a_row_says_what_was_measured_and_by_whom(make_report: Any, path: Path) 
         "kind": "model",
         "benchmark": "bench",
         "protocol": "0123456789ab",
+        "definitions": "psnr/rgb/uint8/per-image/v1",
+        "precision": "32-true",
         "n": "2",
         "seeds": "7",
         "nfe": "50",
@@ -59,12 +65,97 @@ def test_a_row_says_what_was_measured_and_by_whom(make_report: Any, path: Path) 
 
 def test_the_same_measurement_again_replaces_the_first(make_report: Any, path: Path) -> None:
     results.append(path, [make_report("a"), make_report("b")])
-    results.append(path, [make_report("a", {"psnr": [1.0]})])
+    results.append(path, [make_report("a", {"psnr": [1.0, 1.0]})])
     _, rows = results.read(path)
     assert {row["experiment"]: row["psnr"] for row in rows} == {"a": "1", "b": "25"}
     other = [make_report("a", protocol="f" * 12), make_report("a", benchmark="x")]
     results.append(path, [*other, make_report("a", num_calls=9)])  # another sampler
     assert len(results.read(path)[1]) == 5
+
+
+def test_samplers_of_equal_cost_do_not_overwrite_each_other(make_report: Any, path: Path) -> None:
+    ddim = {"num_calls": 50, "sampling": Sampling("ddim", "eta=0.0;num_steps=50", "")}
+    others = [
+        ddim,
+        ddim | {"sampling": Sampling("renoise", "num_steps=50", "")},
+        ddim | {"sampling": Sampling("ddim", "eta=1.0;num_steps=50", "")},
+        ddim | {"sampling": Sampling("ddim", "eta=0.0;num_steps=50", "Replacement()")},
+    ]
+    results.append(path, [make_report("a", **one) for one in others])
+    half = make_report("a", **ddim)
+    half.precision = "bf16-mixed"
+    results.append(path, [half, make_report("a", {"psnr": [1.0]}, **ddim)])  # fewer images
+    assert len(results.read(path)[1]) == 6
+    results.append(path, [make_report("a", **one) for one in others])
+    assert len(results.read(path)[1]) == 6
+
+
+def test_a_sampler_is_spelled_from_its_config() -> None:
+    method = {"_target_": "restore.diffusion.sampler.ddim", "_partial_": True, "eta": 0.5}
+    loop = {"_target_": "restore.diffusion.sampler.Sampling", "num_steps": 20, "method": method}
+    guidance = {"_target_": "restore.diffusion.guidance.Replacement"}
+    found = sampling_of({"sampler": loop, "guidance": guidance, "network": {}})
+    assert found == Sampling("ddim", "eta=0.5;num_steps=20", "Replacement()")
+    assert str(found) == "ddim(eta=0.5, num_steps=20), Replacement()"
+    assert sampling_of({"network": {}}) == Sampling() and str(Sampling()) == ""
+
+
+def test_older_definitions_are_told_apart(make_report: Any, path: Path) -> None:
+    class Newer(PSNR):
+        def __init__(self) -> None:
+            super().__init__()
+            self.definition = self.definition.replace("v1", "v2")
+
+    results.append(path, [make_report("a"), make_report("a", metrics={"p": Newer()}, protocol="f")])
+    definitions = [row["definitions"] for row in results.read(path)[1]]
+    assert definitions == ["psnr/rgb/uint8/per-image/v1", "psnr/rgb/uint8/per-image/v2"]
+
+
+def test_eight_digits_are_kept(make_report: Any, path: Path) -> None:
+    results.append(path, [make_report("a", {"psnr": [31.2345678912]})])
+    assert results.read(path)[1][0]["psnr"] == "31.234568"
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file(
+    make_report: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results.append(path, [make_report("a")])
+    before, synced = path.read_bytes(), []
+
+    def refuse(number: int) -> None:
+        synced.append(number)
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="disk is full"):
+        results.append(path, [make_report("b")])
+    assert path.read_bytes() == before and synced
+    with pytest.raises(OSError, match="disk is full"):
+        record.write_json(path.with_name("result.json"), {})
+    hidden = [one.name for one in path.parent.iterdir() if "lock" not in one.name]
+    assert hidden == ["results.csv"]
+
+
+def test_rows_of_an_older_version_get_todays_columns(make_report: Any, path: Path) -> None:
+    folder = path.parent / "ddpm"
+    folder.mkdir(parents=True)
+    named = {"psnr": PSNR().definition, "kid_flowers": "kid/old/v1"}
+    record.write_json(folder / "result.json", {"evaluation": [{"definitions": named}]})
+    columns = [name for name in HEADER.split(",") if name not in migration.ADDED]
+    old = {"experiment": "ddpm", "nfe": "210", "checkpoint": "outputs/x/best.ckpt", "psnr": "20"}
+    older = {"experiment": "gan", "nfe": "1", "psnr": "21", "kid_flowers": "0.5"}
+    results.write(path, columns, [old, older])
+    with pytest.raises(InputError, match=r"restore\.evaluation\.migration"):
+        results.read(path)
+    assert migration.migrate(path, ROOT / "conf") == 2
+    found, (ddpm, gan) = results.read(path)
+    assert found == HEADER.split(",")
+    assert ddpm["checkpoint"] == "best.ckpt" and ddpm["psnr"] == "20"
+    assert ddpm["sampler"] == "RePaint" and ddpm["precision"] == "32-true"
+    assert ddpm["sampler_settings"] == "jump_count=5;jump_length=10;num_steps=50"
+    assert gan["definitions"] == f"kid/old/v1;{PSNR().definition}" and gan["sampler"] == ""
+    with pytest.raises(InputError, match="none of an older version"):
+        migration.migrate(path, ROOT / "conf")
 
 
 def test_new_metrics_get_columns_and_old_ones_stay(make_report: Any, path: Path) -> None:
@@ -100,17 +191,17 @@ def test_feature_networks_are_named(make_report: Any, path: Path) -> None:
 
 
 def test_no_path_of_a_machine_gets_into_the_file(make_report: Any, tmp_path: Path) -> None:
-    repository, elsewhere = tmp_path / "repository", tmp_path / "elsewhere" / "best.ckpt"
-    inside = repository / "outputs" / "run" / "best.ckpt"
-    for file in (inside, elsewhere):
+    repository = tmp_path / "repository"
+    inside, elsewhere = repository / "outputs" / "run" / "best.ckpt", tmp_path / "x" / "best.ckpt"
+    for number, file in enumerate((inside, elsewhere)):
         file.parent.mkdir(parents=True)
-        file.write_bytes(b"weights")
+        file.write_bytes(b"weights %d" % number)
     path = repository / "experiments" / "results.csv"
     results.append(path, [make_report(checkpoint=str(file)) for file in (inside, elsewhere)])
-    digest = hashlib.sha256(b"weights").hexdigest()[:12]
+    digests = [hashlib.sha256(b"weights %d" % number).hexdigest()[:12] for number in (0, 1)]
     names = [row["checkpoint"] for row in results.read(path)[1]]
-    assert names == ["outputs/run/best.ckpt", f"best.ckpt@{digest}"]
-    assert str(tmp_path) not in path.read_text()
+    assert names == [f"best.ckpt@{digest}" for digest in digests]
+    assert str(tmp_path) not in path.read_text() and "outputs" not in path.read_text()
 
 
 def test_four_processes_at_once_lose_no_row(make_report: Any, path: Path) -> None:

@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from restore.config.signature import resolve
-from restore.evaluation import record, results, table
+from restore.evaluation import leaderboard, record, results, table
 from restore.evaluation.leaderboard import lower_is_better, tables
 from restore.evaluation.markup import Table, latex, latex_text, markdown
+from restore.metric.psnr import PSNR
 
 README = "# Project\n\n<!-- table:headline -->\nold\n<!-- /table -->\n\nEnd.\n"
 
@@ -54,6 +55,22 @@ def test_a_table_a_protocol_with_best_arrows_and_source(root: Path) -> None:
     assert "31.69" not in markdown(limited)  # of another number of images
 
 
+def test_rows_of_an_older_definition_say_so(root: Path, make_report: Any) -> None:
+    class Newer(PSNR):
+        definition = "psnr/new/v2"
+
+        def __init__(self) -> None:
+            self.name = "psnr"
+
+    new = make_report("a", {"psnr": [1.0, 2.0]}, metrics={"p": Newer()}, protocol="new")
+    results.append(root / "experiments" / "results.csv", [new])
+    captions = [one.caption for one in tables(root)["bench"] if "bucket" not in one.caption]
+    assert captions == [
+        "bench: n = 2, protocol new, by psnr/new/v2",
+        "bench: n = 2, protocol 0123456789ab, by psnr/rgb/uint8/per-image/v1",
+    ]
+
+
 def test_bucket_table_in_ascending_order(root: Path) -> None:
     _, by_bucket = tables(root)["bench"]
     assert by_bucket.header == ["method", "<1", "1-10"]
@@ -61,14 +78,57 @@ def test_bucket_table_in_ascending_order(root: Path) -> None:
     assert by_bucket.caption.startswith("bench: psnr ↑ by bucket, n = 2")
 
 
-def test_headline_has_the_checkpoints_only(root: Path) -> None:
-    [headline] = tables(root)["headline"]
-    assert [row[:3] for row in headline.rows] == [
-        ["mine", "cbsd68_sigma25", "1"],
-        ["mine", "bench", "2"],
+def test_the_headline_sets_the_best_baseline_beside_every_best_model(
+    root: Path, make_report: Any
+) -> None:
+    """A model that loses to a baseline is seen to lose."""
+    path = root / "experiments" / "results.csv"
+    bench = {"benchmark": "masks", "protocol": "abc"}
+    psnr = {"biharmonic": 19.25, "telea": 18.4, "gan": 17.6, "poor": 12.0, "other": 18.0}
+    kinds = {"gan": "model", "poor": "model", "other": "published"}
+    made = [
+        make_report(name, {"hole_psnr": [value]}, kind=kinds.get(name, "baseline"), **bench)
+        for name, value in psnr.items()
     ]
-    assert headline.rows[0][headline.header.index("commit")] == "01234567 (dirty)"
-    assert headline.rows[0][headline.header.index("seeds")] == "3"
+    small = make_report("few", {"hole_psnr": [99.0]}, protocol="old", benchmark="masks")
+    results.append(path, [small, *made])
+    [headline] = tables(root)["headline"]
+    rows = [row for row in headline.rows if row[1] == "masks"]
+    assert [(row[0], row[2]) for row in rows] == [
+        ("biharmonic", "baseline"),
+        ("other", "published"),
+        ("gan", "model"),
+    ]
+    column = headline.header.index("hole_psnr ↑")
+    place = headline.rows.index(rows[0])
+    assert {cell for cell in headline.best if cell[1] == column} == {(place, column)}
+    # "mine" was measured on fewer images of cbsd68_sigma25 than any other, by another protocol
+    own = next(row for row in headline.rows if row[:2] == ["mine", "cbsd68_sigma25"])
+    assert own[headline.header.index("commit")] == "01234567 (dirty)"
+    assert own[headline.header.index("seeds")] == "3"
+
+
+def test_a_long_page_becomes_pages_a_benchmark(root: Path, make_report: Any) -> None:
+    path = root / "experiments" / "results.csv"
+    _, rows = results.read(path)
+    columns = list(rows[0])
+    many = [
+        {**rows[0], "experiment": f"{k:0300}", "benchmark": f"b{k % 3}", "nfe": str(k)}
+        | {"psnr": str(20 + k / 100)}
+        for k in range(900)
+    ]
+    results.write(path, columns, rows + many)
+    assert table.main([], root) == 0
+    front = (root / "experiments" / "README.md").read_text()
+    assert len(front.encode()) < table.LONGEST and "- [b1](b1.md)" in front
+    page = (root / "experiments" / "b1.md").read_text()
+    assert f"the best {leaderboard.LONGEST} of 300, results.csv has all" in page
+    assert len(page.encode()) < table.LONGEST and "| 28.98 |" in page and "| 20.01 |" not in page
+    assert table.main(["--check"], root) == 0
+    results.write(path, columns, rows)
+    assert table.main(["--check"], root) == 1
+    assert table.main([], root) == 0
+    assert [one.name for one in (root / "experiments").glob("*.md")] == ["README.md"]
 
 
 def test_equal_values_have_no_best(make_report: Any, tmp_path: Path) -> None:
@@ -111,7 +171,7 @@ def test_check_passes_after_writing_and_writing_is_idempotent(root: Path) -> Non
     assert {path: path.read_bytes() for path in root.rglob("*.md")} == before
     readme = (root / "README.md").read_text()
     assert readme.startswith("# Project\n\n<!-- table:headline -->\n")
-    assert readme.endswith("<!-- /table -->\n\nEnd.\n") and "old" not in readme
+    assert readme.endswith("<!-- /table -->\n\nEnd.\n") and "\nold\n" not in readme
 
 
 @pytest.mark.parametrize("name", ["README.md", "experiments/README.md"])

@@ -1,0 +1,56 @@
+"""Reports in W&B: scalars, tables, pictures, and files as artifacts."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from restore.evaluation import plot, report
+from restore.evaluation.runner import Report
+from restore.image import to_uint8
+from restore.picture import grid
+from restore.tracking import WandB
+
+
+def track(loggers: Iterable[Any], reports: list[Report], files: Mapping[str, Path]) -> None:
+    """Reports, and files by kind as artifacts, in every W&B run among `loggers`."""
+    for logger in loggers:
+        if isinstance(logger, WandB):
+            logger.attempt(log_to_wandb, logger.send, reports)
+            logger.attempt(logger.keep, files)
+
+
+def log_to_wandb(send: Callable[[dict[str, Any]], None], reports: list[Report]) -> None:
+    """Scalars `<benchmark>/<method>/<metric>`; per benchmark the table of methods, the table of
+    images and 8-bit pictures."""
+    import numpy as np
+    import wandb
+
+    for benchmark, named in report.by_benchmark(reports).items():
+        columns = report.table_columns(named)
+        values = [
+            [name, one.method.num_calls]
+            + [one.summary.get(metric.name, math.nan) for metric in one.benchmark.metrics]
+            for name, one in named
+        ]
+        logged: dict[str, Any] = {
+            f"{benchmark}/{name}/{metric}": value
+            for name, one in named
+            for metric, value in one.summary.items()
+        }
+        logged[f"{benchmark}/table"] = wandb.Table([column[0] for column in columns], values)
+        rows = [{"method": name, **row} for name, one in named for row in one.rows]
+        cells = [list(row.values()) for row in rows]
+        logged[f"{benchmark}/per_image"] = wandb.Table(list(rows[0]), cells)
+        for name, one in named:
+            panels = [to_uint8(grid(panel[None])).permute(1, 2, 0) for panel in one.pictures]
+            logged[f"{benchmark}/{name}/images"] = [
+                wandb.Image(p.squeeze(-1).numpy()) for p in panels
+            ]
+        for kind, picture in (
+            ("comparison", plot.comparison(named)),
+            ("buckets", plot.bucket_plot(named)),
+        ):
+            if picture is not None:
+                logged[f"{benchmark}/{kind}"] = wandb.Image(np.asarray(picture))
+        send(logged)
