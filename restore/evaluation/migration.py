@@ -14,6 +14,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from restore.build import build
+from restore.diffusion.schedule import Cosine
 from restore.evaluation import results
 from restore.evaluation.method import Sampling, sampling_of
 from restore.evaluation.results import FIXED, Row
@@ -77,7 +78,7 @@ def _samplers(folder: Path) -> dict[int, Sampling]:
     found: dict[int, list[Sampling]] = {}
     for path in sorted(folder.glob("*.yaml")):
         node: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        calls = build(node, f"sampler.{path.stem}").num_calls
+        calls = build(node, f"sampler.{path.stem}").num_calls(Cosine())
         found.setdefault(calls, []).append(sampling_of({"sampler": node}))
     return {calls: named[0] for calls, named in found.items() if len(named) == 1}
 
