@@ -1,0 +1,122 @@
+"""Metrics of torchmetrics, named by the paths of their classes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from entry import ROOT
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from torchmetrics.functional import image as peer
+
+from restore import build
+from restore.metric.base import measure_all
+from restore.metric.psnr import PSNR
+from restore.metric.torchmetrics import TorchMetric
+from restore.types import Batch, InputError
+
+MakeBatch = Callable[..., Batch]
+UQI = "torchmetrics.image.UniversalImageQualityIndex"
+VIF = "torchmetrics.image.VisualInformationFidelity"
+TV = "torchmetrics.image.TotalVariation"
+
+
+@pytest.fixture
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    """Two smooth photos and their noisy versions [2, 3, 48, 44], 8-bit values in [0, 1]."""
+    generator = torch.Generator().manual_seed(0)
+    rough = torch.rand(2, 3, 56, 52, generator=generator)
+    clean = torch.nn.functional.avg_pool2d(rough, 9, 1)
+    noisy = clean + 0.03 * torch.randn(clean.shape, generator=generator)
+    return tuple((v.clamp(0, 1) * 255).round() / 255 for v in (noisy, clean))  # type: ignore[return-value]
+
+
+def test_gives_torchmetrics_own_number_for_each_image(pair: Any, make_batch: MakeBatch) -> None:
+    restored, target = pair
+    values = TorchMetric(UQI)(restored, target, make_batch(target))
+    ranged = TorchMetric(VIF, low=0, high=255)(restored, target, make_batch(target))
+    for i in range(2):
+        one, clean = restored[i : i + 1], target[i : i + 1]
+        expected = peer.universal_image_quality_index(one, clean).item()
+        assert values[i].item() == pytest.approx(expected, rel=1e-4)
+        expected = peer.visual_information_fidelity(one * 255, clean * 255).item()
+        assert ranged[i].item() == pytest.approx(expected, rel=1e-4)
+        unscaled = peer.visual_information_fidelity(one, clean).item()
+        assert unscaled != pytest.approx(expected, rel=1e-2)
+    assert values[0] != values[1] and values.dtype == torch.float64
+
+
+def test_settings_reach_the_class_and_the_definition(pair: Any, make_batch: MakeBatch) -> None:
+    restored, target = pair
+    plain, wide = TorchMetric(UQI), TorchMetric(UQI, {"kernel_size": [5, 5]}, name="uqi")
+    assert plain.name == "UniversalImageQualityIndex" and wide.name == "uqi"
+    definitions = {plain.definition, wide.definition, TorchMetric(UQI, high=255.0).definition}
+    assert len(definitions) == 3 and all(UQI in one for one in definitions)
+    value = wide(restored[:1], target[:1], make_batch(target[:1])).item()
+    expected = peer.universal_image_quality_index(restored[:1], target[:1], kernel_size=[5, 5])
+    assert value == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_beside_our_own_and_of_the_restored_image_alone(pair: Any, make_batch: MakeBatch) -> None:
+    restored, target = pair
+    variation = TorchMetric(TV, name="tv")
+    assert not variation.higher_is_better
+    measured = measure_all([PSNR(), variation], restored[:, None], target, make_batch(target))
+    expected = peer.total_variation(restored, reduction="none")
+    assert measured["tv"].tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+
+
+def test_processes_and_images_do_not_mix(pair: Any, make_batch: MakeBatch) -> None:
+    """Each value is of one image of one process: every image once is the evaluator's work."""
+    restored, target = pair
+    metric = TorchMetric(UQI)
+    assert not metric.metric.sync_on_compute
+    together = metric(restored, target, make_batch(target))
+    again = metric(restored[1:], target[1:], make_batch(target[1:]))
+    assert torch.equal(together[1:], again)
+
+
+@pytest.mark.parametrize("leaf", ["torchmetrics", "uqi", "vif", "scc", "sam"])
+def test_leaf_in_a_benchmark(leaf: str, pair: Any, make_batch: MakeBatch) -> None:
+    GlobalHydra.instance().clear()
+    named = f"+metric@benchmark.photos_masks.metric.mine={leaf}"
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("evaluate", ["benchmark=[photos_masks]", named])
+    node = OmegaConf.to_container(config.benchmark.photos_masks.metric.mine, resolve=True)
+    metric = build.build(node, "metric")
+    restored, target = pair
+    metric.check(3, 48, 44)
+    good = metric(target, target, make_batch(target))
+    bad = metric(restored, target, make_batch(target))
+    assert ((good > bad) == metric.higher_is_better).all()
+
+
+@pytest.mark.parametrize(
+    "arguments,named",
+    [
+        ({"metric": "os.path.join"}, "name a class of torchmetrics.image"),
+        ({"metric": "torchmetrics.image.Nothing"}, "does not exist"),
+        ({"metric": "torchmetrics.image.vif.rank_zero_warn"}, "name a class"),
+        ({"metric": "torchmetrics.image.vif"}, "no metric"),
+        ({"metric": "torchmetrics.image.MemorizationInformedFrechetInceptionDistance"}, "of sets"),
+        ({"metric": UQI, "settings": {"sigmas": 1}}, "sigmas"),
+        ({"metric": UQI, "low": 1.0, "high": 0.0}, "low=1.0"),
+    ],
+)
+def test_refusals_before_work(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        TorchMetric(**arguments)
+
+
+def test_sizes_that_it_does_not_take_are_refused_in_one_line() -> None:
+    for path, size in (
+        ("MultiScaleStructuralSimilarityIndexMeasure", (3, 64, 64)),
+        ("SpectralAngleMapper", (1, 64, 64)),
+        ("VisualInformationFidelity", (3, 20, 20)),
+    ):
+        metric = TorchMetric(f"torchmetrics.image.{path}")
+        with pytest.raises(InputError, match=path) as refusal:
+            metric.check(*size)
+        assert "\n" not in str(refusal.value)
