@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from restore import errors
+from restore import errors, launch
 from restore.config import command, rules
 from restore.folder import run_folder
 
@@ -34,6 +34,7 @@ def composed(cfg: DictConfig) -> None:
             rules.check_one_process(config)
         from restore.evaluation import evaluate
 
+        folder = launch.shared(folder, config.get("trainer"))
         evaluate.evaluate(config, folder)
 
 

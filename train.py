@@ -13,10 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from restore import errors
+from restore import errors, launch
 from restore.config import command, rules
 from restore.folder import run_folder
-from restore.sweep import multirun, rendezvous, sweeper
+from restore.sweep import multirun, sweeper
 
 sweeper.register()
 
@@ -46,7 +46,7 @@ def composed(cfg: DictConfig) -> Any:
         rules.check_run(config)
         from restore.training import fit, run
 
-        folder = rendezvous.shared(folder)
+        folder = launch.shared(folder, config.get("trainer"))
         experiment = str(job.runtime.choices["experiment"])
         fit.train(run.prepare(config, folder, experiment, list(job.overrides.task)))
 

@@ -5,9 +5,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, Trainer
 
+from restore import launch
 from restore.build import build
 from restore.recovery.preemption import EndOnSignal
 from restore.types import InputError
@@ -15,41 +19,71 @@ from restore.types import InputError
 Config = dict[str, Any]
 
 
+class Tasks(SLURMEnvironment):
+    """Tasks that srun started. Submitit queues a preempted job again, so that Lightning must not.
+
+    launch.check has counted them already; Lightning's own checks refuse plain `--ntasks`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(auto_requeue=False)
+
+    @staticmethod
+    def _validate_srun_variables() -> None:
+        pass
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        pass
+
+
 def trainer(config: Config, folder: Path, callbacks: list[Callback], loggers: list[Any]) -> Trainer:
     """The trainer of a run, which writes below `folder`."""
-    _quieten()
     called = [*callbacks, *(one for one in loggers if isinstance(one, Callback))]
+    players = 2 if config["task"].get("adversary") is not None else 1
     given = {"callbacks": called, "logger": loggers, "default_root_dir": folder}
-    return _as_trainer(build(config["trainer"], "trainer", **given, plugins=_cluster()))
+    return _made(config["trainer"], players, given)
 
 
-def tester(config: Config) -> Trainer:
-    """A trainer that only evaluates: same devices, full precision, no files."""
-    _quieten()
+def tester(config: Config, precision: str = "32-true") -> Trainer:
+    """A trainer that only evaluates: same devices, no files."""
     keys = ("_target_", "accelerator", "devices", "num_nodes", "strategy", "limit_test_batches")
     node = {key: config["trainer"][key] for key in keys if key in config["trainer"]}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
-    own = {"use_distributed_sampler": False, "precision": "32-true", "logger": False}
+    own = {"use_distributed_sampler": False, "precision": precision, "logger": False}
     node = {**node, **quiet, **own, "enable_checkpointing": False}
-    given = {"callbacks": [EndOnSignal()], "plugins": _cluster()}
-    return _as_trainer(build(node, "trainer", **given))
+    return _made(node, 1, {"callbacks": [EndOnSignal()]})
 
 
-def _cluster() -> list[SLURMEnvironment]:
-    """Under SLURM submitit queues a preempted job again, so that Lightning must not."""
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+def _made(node: Config, players: int, given: dict[str, Any]) -> Trainer:
+    """With the strategy that `auto` stands for: two players step apart, so that an update of one
+    leaves the other's weights without a gradient, which plain DDP takes for an error.
+    """
+    _quieten()
+    started = launch.ready(node)
+    several = launch.asked(node) != 1 or node.get("num_nodes", 1) != 1
+    if node.get("strategy", "auto") == "auto" and several and players > 1:
+        node = {**node, "strategy": "ddp_find_unused_parameters_true"}
+    made = build(node, "trainer", **given, plugins=[_environment(started)])
+    if not isinstance(made, Trainer):
+        raise InputError("trainer._target_ must be lightning.pytorch.Trainer")
+    launch.check(started, made.num_devices, made.num_nodes)
+    return made
+
+
+def _environment(started: launch.Launch) -> ClusterEnvironment:
+    if started.launcher == "srun":
+        return Tasks()
+    if started.launcher in ("torchrun", "environment"):
+        return TorchElasticEnvironment()
+    return LightningEnvironment()
 
 
 def _quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and adverts
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*LeafSpec")
+    # Of convolutions of one pixel, whose strides can be told in two ways.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     # restore.recovery.position goes on within an epoch, and in the folder of the run.
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-
-
-def _as_trainer(made: Any) -> Trainer:
-    if not isinstance(made, Trainer):
-        raise InputError("trainer._target_ must be lightning.pytorch.Trainer")
-    return made

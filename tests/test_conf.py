@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from torch import nn
 
-from restore import build
+from restore import build, precision
 from restore.config.rules import check_run
 from restore.config.signature import check
 from restore.training import run
@@ -50,6 +50,8 @@ def test_experiment_composes_and_fits(experiment: str, debug: str | None) -> Non
     overlay = [] if debug is None else [f"debug={debug}"]
     config = composed("train", f"experiment={experiment}", *overlay)
     check_run(config)
+    assert config["trainer"]["precision"] == "auto"  # what the machine is, no recipe can know
+    config = precision.settled(config)[0]
     given: dict[str, set[str]] = {
         "data": set(),
         "task": {"facts"},

@@ -30,6 +30,8 @@ def test_a_baseline_on_embedded_data(command: Any, tmp_path: Path) -> None:
         (["baseline=identity"], "benchmark=NAME"),
         (["benchmark=digits_half"], "checkpoint=PATH"),
         ([*SMALL, "batch_size=0"], "batch_size=0"),
+        ([*SMALL, "trainer.precision=nonsense"], "trainer.precision='nonsense': an evaluation"),
+        ([*SMALL, "trainer.precision=bf16-true"], "trainer.precision='bf16-true': an evaluation"),
         ([*SMALL, "checkpoint=nowhere.ckpt"], "nowhere.ckpt does not exist"),
         (["baseline=grey", "benchmark=digits_half"], "grey"),
         (["baseline=identity", "benchmark=cbsd68_sigma25"], "RESTORE_DATA"),
@@ -56,6 +58,33 @@ def test_a_sweep_of_evaluations_has_one_process_a_job(command: Any, tmp_path: Pa
     ended = command("-m", *SMALL, "trainer=ddp_cpu", "batch_size=4,6", script="evaluate")
     assert ended.code == 2 and "error: trainer.devices=2: evaluate.py -m" in ended.err
     assert not list(tmp_path.rglob("*.csv"))
+
+
+@pytest.mark.parametrize("precision", [None, "bf16-mixed"])
+def test_precision_is_of_the_method_alone_and_written(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str | None
+) -> None:
+    from restore.evaluation import baseline, runner
+
+    seen: list[tuple[str, bool]] = []
+
+    def noted(owner: type, name: str) -> None:
+        own = getattr(owner, name)
+
+        def call(self: Any, *given: Any) -> Any:
+            seen.append((name, torch.is_autocast_enabled("cpu")))
+            return own(self, *given)
+
+        monkeypatch.setattr(owner, name, call)
+
+    noted(baseline.HoleFill, "__call__")
+    noted(runner.Evaluation, "_measure")
+    given = () if precision is None else (f"trainer.precision={precision}",)
+    ended = command(*SMALL, *given, "hydra.run.dir=run", script="evaluate")
+    assert ended.code == 0, ended.err
+    assert set(seen) == {("__call__", precision is not None), ("_measure", False)}
+    (row,) = csv.DictReader((tmp_path / "run" / "results.csv").open())
+    assert row["precision"] == (precision or "32-true")
 
 
 def test_a_foreign_checkpoint_is_refused(command: Any, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ _SHARED = {"benchmark", "sampler", "guidance", "trainer", "logger"}
 TRAINING = _SHARED | {"data", "task", "callback", "seed", "max_updates", "resume"}
 EVALUATION = _SHARED | {"checkpoint", "baseline", "published", "batch_size", "record"}
 RESUME = ("path", "allow_inexact")
+# Precisions of a method that is measured: of its arithmetic, never of its weights or the images.
+EVALUATED = ("32-true", "bf16-mixed", "16-mixed", "auto")
 NEEDED = ("max_updates", "throughput", "best", "last", "recovery")  # callbacks
 # Keys of Lightning's Trainer that mean something else, or nothing, here.
 REFUSED = {
@@ -36,6 +38,11 @@ def check_evaluation(config: Config) -> None:
     size = config["batch_size"]
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
         raise InputError(f"batch_size={size!r} must be an integer of at least 1, or null")
+    chosen = config["trainer"].get("precision")
+    if chosen not in EVALUATED:
+        raise InputError(
+            f"trainer.precision={chosen!r}: an evaluation takes one of {', '.join(EVALUATED)}"
+        )
     check_early(config)
 
 

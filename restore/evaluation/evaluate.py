@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from restore import tracking
+from restore import launch, precision, tracking
 from restore.config import rules
 from restore.config.command import listed
 from restore.evaluation import load, report, results, runner, upload
@@ -20,10 +20,15 @@ RESULTS = Path(__file__).parents[2] / "experiments" / "results.csv"
 def evaluate(config: dict[str, Any], folder: Path) -> list[runner.Report]:
     """Reports of all methods on all benchmarks, and their files in `folder`."""
     rules.check_evaluation(config)
+    launch.ready(config["trainer"])
+    config, notes = precision.settled(config)
     pairs = _pairs(config)
-    trainer, tracker = tester(config), tracking.tracker(config, folder)
+    trainer = tester(config, config["trainer"]["precision"])
+    tracker = tracking.tracker(config, folder)
     if trainer.is_global_zero:
         work_begins(folder, yaml.safe_dump(config, sort_keys=False))
+        for note in notes:
+            print(note, flush=True)
         if tracker is not None:
             tracker.begin("evaluate", "evaluate", config, config["benchmark"])
         print("\n".join(plan(pairs)), flush=True)

@@ -36,7 +36,7 @@ class Report:
     pictures: Tensor  # [K, N + 2, C, H, W] in [-1, 1]: input | samples | target, first images
     seconds_per_image: float
     device: str
-    precision: str = EXACT
+    precision: str = EXACT  # of the method; metrics are computed in float32 always
     notes: list[str] = field(default_factory=list)  # what a reader of the numbers must know
 
 
@@ -74,7 +74,8 @@ class Evaluation(LightningModule):
             torch.cuda.synchronize()
         self.seconds += time.perf_counter() - start
         _check_restored(self.method.name, restored, batch, self.benchmark.num_samples)
-        self.rows.extend(self._measure(batch, restored))
+        with torch.autocast(self.device.type, enabled=False):
+            self.rows.extend(self._measure(batch, restored))
         self._keep_pictures(batch, restored)
         if self._meter is not None:
             self._meter.update(len(self.rows) * self.trainer.world_size)

@@ -68,7 +68,8 @@ def _train(job: Job, folder: Path) -> None:
 
         extra["pruning"] = Pruning(**job.study)
     resumed = _interrupted(job, folder)
-    fit.train(run.prepare(job.config, folder, job.experiment, job.overrides, extra, resumed))
+    config = job.config if resumed is None else resumed.config
+    fit.train(run.prepare(config, folder, job.experiment, job.overrides, extra, resumed))
 
 
 def _interrupted(job: Job, folder: Path) -> Any:
@@ -79,9 +80,13 @@ def _interrupted(job: Job, folder: Path) -> Any:
         earlier = resume.load(folder, {}, allow_inexact=False)
     except InputError:
         return None
-    if resume.differences(earlier.content["config"], job.config):
+    stored, config = earlier.content["config"], job.config
+    if config["trainer"].get("precision") == "auto":  # what it became then holds
+        own = {**config["trainer"], "precision": stored["trainer"]["precision"]}
+        config = {**config, "trainer": own}
+    if resume.differences(stored, config):
         return None
-    earlier.config = job.config
+    earlier.config = config
     return earlier
 
 

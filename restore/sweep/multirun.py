@@ -25,7 +25,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from restore import errors
+from restore import errors, launch
 from restore.config import rules
 from restore.config.command import plain, takes
 from restore.folder import remove_empty
@@ -54,6 +54,7 @@ class Start(Callback):
             sys.exit(errors.explain(error))
 
     def _start(self, config: DictConfig) -> None:
+        launch.check_sweep()
         search = settings.parse(_plain(config, "search"))
         if search.sampler and importlib.util.find_spec("optuna") is None:
             refuse(f"search.sampler={search.sampler} needs Optuna: pip install -e '.[sweep]'")

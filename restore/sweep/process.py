@@ -21,17 +21,13 @@ SWEEP = "RESTORE_SWEEP"
 # it Lightning takes a port that is free at that moment.
 _LEAKS = re.compile(
     r"(LOCAL_|NODE_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)$|ROLE_NAME$|MASTER_|TORCHELASTIC_|PL_"
-    r"|RESTORE_(SWEEP|PARENT)$"
+    r"|RESTORE_(SWEEP|PARENT|RANKS|AGREED_.*)$"
 )
 
 
 def environment() -> dict[str, str]:
     """Of this process, without what would make a child believe that it is a rank of something."""
-    kept = {name: value for name, value in os.environ.items() if not _LEAKS.match(name)}
-    if kept.get("SLURM_NTASKS") == "1":
-        # One task on one node: Lightning starts the other ranks itself, as it does anywhere else.
-        del kept["SLURM_NTASKS"]
-    return kept
+    return {name: value for name, value in os.environ.items() if not _LEAKS.match(name)}
 
 
 def run(command: list[str], log: Path, env: dict[str, str]) -> tuple[int, int | None]:

@@ -19,6 +19,8 @@ def train(run: Run) -> dict[str, Any]:
     """Fits, evaluates, records; returns the record."""
     if run.trainer.is_global_zero:
         work_begins(run.folder, yaml.safe_dump(run.config, sort_keys=False))
+        for note in run.notes:
+            print(note, flush=True)
     with tracking.finished(run.trainer.loggers):
         validation = fit(run)
         reports = evaluate(run)

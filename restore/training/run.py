@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-from restore import tracking
+from restore import launch, precision, tracking
 from restore.build import build, is_off
 from restore.config import rules
 from restore.data.module import DataModule
@@ -32,6 +32,7 @@ class Run:
     overrides: list[str]
     folder: Path
     config: Config  # as it is written into the folder; nothing reads it
+    notes: list[str]  # what was chosen for this machine, for the user
     data: DataModule
     task: RestorationTask
     sample: Batch  # the first of validation
@@ -55,6 +56,8 @@ def prepare(
     extra: callbacks beside the configured ones. resumed: the run to go on with.
     """
     rules.check_run(config)
+    launch.ready(config["trainer"])
+    config, notes = precision.settled(config)
     seed_everything(config["seed"], workers=True, verbose=False)
     data = build(config["data"], "data")
     data.check("train", "val")
@@ -74,6 +77,7 @@ def prepare(
         overrides=overrides,
         folder=folder,
         config=config,
+        notes=notes,
         data=data,
         task=task,
         sample=sample,

@@ -62,27 +62,12 @@ def test_variables_of_a_launcher_do_not_reach_a_job(monkeypatch: pytest.MonkeyPa
         *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK"),
         *("GROUP_WORLD_SIZE", "ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR"),
         *("MASTER_PORT", "PL_GLOBAL_SEED", "PL_SEED_WORKERS", "TORCHELASTIC_RUN_ID"),
-        *("RESTORE_SWEEP", "RESTORE_PARENT"),
+        *("RESTORE_SWEEP", "RESTORE_PARENT", "RESTORE_RANKS", "RESTORE_AGREED_precision"),
     ]
     kept = ["PATH", "RESTORE_DATA", "WANDB_MODE", "CUDA_VISIBLE_DEVICES", "HTTP_PROXY", "PLOT"]
     for name in leaks + kept:
         monkeypatch.setenv(name, "1")
     assert set(process.environment()) & {*leaks, *kept} == set(kept)
-
-
-@pytest.mark.parametrize("tasks", ["1", "4"])
-def test_one_task_of_a_cluster_starts_its_ranks_itself(
-    monkeypatch: pytest.MonkeyPatch, tasks: str
-) -> None:
-    from lightning.pytorch.plugins.environments import SLURMEnvironment
-
-    monkeypatch.setenv("SLURM_NTASKS", tasks)
-    monkeypatch.setenv("SLURM_JOB_NAME", "sweep")
-    kept = process.environment()
-    monkeypatch.delenv("SLURM_NTASKS")
-    for name, value in kept.items():
-        monkeypatch.setenv(name, value)
-    assert SLURMEnvironment.detect() == (tasks == "4")
 
 
 SWEEP = f"""

@@ -1,0 +1,253 @@
+"""Every launcher, what each leaves behind, one process and two: as many as were asked for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entry import ROOT
+from torch.distributed import HashStore
+
+from restore import launch
+from restore.types import InputError
+
+PARENT = 4711
+PLACE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29613"}
+JOB = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "localhost"}
+
+
+def torchrun(world_size: int, rank: int = 0) -> dict[str, str]:
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "GROUP_RANK": 0}
+    return {"TORCHELASTIC_RUN_ID": "7", **PLACE, **{k: str(v) for k, v in ranks.items()}}
+
+
+def srun(tasks: int, rank: int = 0) -> dict[str, str]:
+    ranks = {"SLURM_NTASKS": tasks, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+    return {**JOB, "SLURM_NODEID": "0", "SLURM_STEP_ID": "0"} | {
+        name: str(value) for name, value in ranks.items()
+    }
+
+
+def lightning(world_size: int, rank: int = 1, parent: int = PARENT) -> dict[str, str]:
+    ranks = {"LOCAL_RANK": rank, "NODE_RANK": 0, "WORLD_SIZE": world_size}
+    own = {name: str(value) for name, value in ranks.items()}
+    return {launch.RANKS: str(parent), **PLACE, **own}
+
+
+ALONE: dict[str, dict[str, str]] = {
+    "python": {},
+    "a shell of salloc": {**JOB, "SLURM_NTASKS": "2"},
+    "an interactive shell of srun": {**srun(2), "SLURM_JOB_NAME": "bash"},
+    "the only task of a job": srun(1),
+    "harmless numbers": {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"},
+    "the start of another run": {launch.RANKS: "12", "WORLD_SIZE": "1"},
+    "the start of a run of this shell": {launch.RANKS: str(PARENT)},
+    "mpirun of one": {"OMPI_COMM_WORLD_SIZE": "1"},
+    "half a torchrun": {"TORCHELASTIC_RUN_ID": "7"},
+}
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("environ", ALONE.values(), ids=ALONE)
+def test_alone_python_starts_what_is_asked_for(environ: dict[str, str], devices: int) -> None:
+    found = launch.detect(environ, PARENT)
+    assert (found.launcher, found.world_size, found.rank) == ("python", 1, 0)
+    launch.check(found, devices, 1)
+
+
+STARTED: dict[str, Any] = {
+    "torchrun": torchrun,
+    "torchrun in the only task of a job": lambda n, k: torchrun(n, k) | srun(1),
+    "torchrun in a task of two": lambda n, k: torchrun(n, k) | srun(2),
+    "torchrun in a shell of salloc": lambda n, k: torchrun(n, k) | ALONE["a shell of salloc"],
+    "torchrun with mpirun around it": lambda n, k: torchrun(n, k) | {"PMI_SIZE": "2"},
+    "srun": srun,
+    "srun with a WORLD_SIZE left": lambda n, k: srun(n, k) | {"WORLD_SIZE": "5", "RANK": "3"},
+    "srun with half a torchrun left": lambda n, k: srun(n, k) | ALONE["half a torchrun"],
+    "env://": lambda n, k: {
+        name: value for name, value in torchrun(n, k).items() if not name.startswith("TORCH")
+    },
+}
+LAUNCHERS = dict.fromkeys(STARTED, "torchrun") | {"env://": "environment"}
+LAUNCHERS |= {name: "srun" for name in STARTED if name.startswith("srun")}
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_two_that_were_started_are_two(name: str) -> None:
+    for rank in range(2):
+        found = launch.detect(STARTED[name](2, rank), PARENT)
+        assert (found.launcher, found.world_size, found.rank) == (LAUNCHERS[name], 2, rank)
+        launch.check(found, 2, 1)
+        for devices, nodes in ((1, 1), (2, 2), (3, 1)):
+            with pytest.raises(InputError, match=f"trainer.devices={devices} and"):
+                launch.check(found, devices, nodes)
+
+
+def test_one_that_torchrun_started_is_one() -> None:
+    found = launch.detect(torchrun(1), PARENT)
+    launch.check(found, 1, 1)
+    with pytest.raises(InputError, match=r"torchrun started 1 process, .* ask for 2"):
+        launch.check(found, 2, 1)
+
+
+def test_a_machine_has_as_many_as_it_has_devices() -> None:
+    found = launch.detect(torchrun(2, rank=1), PARENT)  # both on one machine
+    with pytest.raises(InputError, match="number 2 on its machine"):
+        launch.check(found, 1, 2)
+    launch.check(launch.detect(torchrun(2, rank=1) | {"LOCAL_RANK": "0"}, PARENT), 1, 2)
+
+
+def test_a_rank_of_lightning_knows_its_parent() -> None:
+    found = launch.detect(lightning(2), PARENT)
+    assert (found.launcher, found.world_size, found.rank) == ("lightning", 2, 1)
+    inside = launch.detect({**srun(1), **lightning(2)}, PARENT)  # of the only task of a job
+    assert (inside.launcher, inside.world_size, inside.rank) == ("lightning", 2, 1)
+
+
+LEFT = {
+    "WORLD_SIZE": ({"WORLD_SIZE": "3"}, "WORLD_SIZE=3"),
+    "a rank": ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, "LOCAL_RANK=1"),
+    "another node": ({"NODE_RANK": "1"}, "NODE_RANK=1"),
+    "a rank of lightning": (lightning(2, parent=12), "LOCAL_RANK=1"),
+    "mpirun": ({"OMPI_COMM_WORLD_SIZE": "2"}, "OMPI_COMM_WORLD_SIZE=2"),
+    "mpirun with env://": ({**torchrun(2), "PMI_SIZE": "2"}, "PMI_SIZE=2"),
+}
+LEFT["mpirun with env://"][0].pop("TORCHELASTIC_RUN_ID")
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(("environ", "says"), LEFT.values(), ids=LEFT)
+def test_what_others_left_is_refused(environ: dict[str, str], says: str, devices: int) -> None:
+    found = launch.detect(environ, PARENT)
+    with pytest.raises(InputError, match=rf"python started 1 process .*{says}.*unset"):
+        launch.check(found, devices, 1)
+
+
+def test_other_machines_start_by_torchrun_alone() -> None:
+    with pytest.raises(InputError, match=r"trainer.num_nodes=2 .* torchrun --nnodes=2"):
+        launch.check(launch.detect({}, PARENT), 8, 2)
+
+
+def test_a_number_that_is_none() -> None:
+    with pytest.raises(InputError, match="WORLD_SIZE=two in the environment is no number"):
+        launch.detect({**torchrun(2), "WORLD_SIZE": "two"}, PARENT)
+
+
+@pytest.mark.parametrize(
+    ("devices", "number"),
+    [(1, 1), (3, 3), ("2", 2), ([0, 3], 2), ("0,3,", 2), (-1, None), ("auto", None), (0, None)],
+)
+def test_devices_that_are_asked_for(devices: Any, number: int | None) -> None:
+    assert launch.asked({"devices": devices}) == number
+
+
+def test_without_others_a_folder_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {"MASTER_ADDR": "elsewhere", "LOCAL_RANK": "0"})
+    assert launch.shared(tmp_path, {"devices": 1}) == tmp_path
+    assert set(os.environ) == {launch.RANKS}  # Lightning would believe the rest
+
+
+def test_a_sweep_is_started_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    launch.check_sweep()
+    monkeypatch.setattr(os, "environ", torchrun(2))
+    with pytest.raises(InputError, match="each would run the whole sweep"):
+        launch.check_sweep()
+
+
+MEET = """
+import os, sys
+from pathlib import Path
+from restore import launch
+launch.DOUBT = 3
+rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID")
+own = Path.cwd() / f"run{rank}"
+(own / ".hydra").mkdir(parents=True)
+devices, num_nodes = map(int, sys.argv[1:])
+try:
+    found = launch.shared(own, {"devices": devices, "num_nodes": num_nodes})
+except launch.InputError as error:
+    sys.exit(f"error: {error}")
+print(found.name, launch.agree("precision", lambda: f"of {rank}"), flush=True)
+"""
+
+
+def started(folder: Path, devices: int, environ: dict[str, str]) -> "subprocess.Popen[str]":
+    clean = {name: value for name, value in os.environ.items() if name not in launch.LEFT}
+    return subprocess.Popen(
+        [sys.executable, "-c", MEET, str(devices), "1"],
+        cwd=folder,
+        env={**clean, "PYTHONPATH": str(ROOT), **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("step", [{}, {"SLURM_STEP_ID": "0"}], ids=["variables", "srun"])
+def test_tasks_of_srun_share_a_folder_and_what_the_first_decides(
+    tmp_path: Path, step: dict[str, str]
+) -> None:
+    job = {"SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_ID": f"{os.getpid()}"}
+    tasks = [srun(2, rank) | job for rank in range(2)]
+    for task in tasks:
+        task.pop("SLURM_STEP_ID")
+    both = [started(tmp_path, 2, {**task, **step}) for task in tasks]
+    assert [one.communicate(timeout=60)[0] for one in both] == ["run0 of 0\n"] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["run0"]
+
+
+def test_one_of_two_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {name: value for name, value in srun(2).items() if name != "SLURM_STEP_ID"}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    monkeypatch.setattr(launch, "DOUBT", 0.2)
+    for name, value in {**environ, **place}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=r"srun started 2 processes .* but they did not meet at"):
+        launch.ready({"devices": 2})
+
+
+def test_what_the_first_decides_holds_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_stores", [HashStore()])
+    for rank in range(2):
+        (tmp_path / f"run{rank}" / ".hydra").mkdir(parents=True)
+        monkeypatch.setattr(os, "environ", torchrun(2, rank))
+        assert launch.agree("precision", lambda: f"of {rank}") == "of 0"  # noqa: B023
+        assert launch.shared(tmp_path / f"run{rank}", {"devices": 2}) == tmp_path / "run0"
+    assert [path.name for path in tmp_path.iterdir()] == ["run0"]
+
+
+def test_a_rank_of_lightning_takes_what_its_parent_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    assert launch.agree("precision", lambda: "of the parent") == "of the parent"
+    monkeypatch.setattr(os, "environ", {**os.environ, **lightning(2, parent=os.getppid())})
+    assert launch.agree("precision", lambda: "its own") == "of the parent"
+
+
+@pytest.mark.slow
+def test_two_nodes_of_torchrun_share_a_folder(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "script.py").write_text(MEET)
+    rendezvous = ["--rdzv-backend=c10d", "--rdzv-id=7", "--rdzv-endpoint=127.0.0.1:29613"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", *rendezvous]
+    nodes = [
+        subprocess.Popen(
+            [*command, "--nproc-per-node=1", "script.py", "1", "2"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    assert [node.communicate(timeout=120)[0] for node in nodes] == ["run0 of 0\n"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run0", "script.py"]

@@ -1,0 +1,94 @@
+"""Which strategy and which launcher a trainer gets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+from restore import launch, trainer
+from restore.types import InputError
+
+TORCHRUN = {
+    **{"TORCHELASTIC_RUN_ID": "7", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"},
+    **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29612"},
+}
+SRUN = {
+    **{"SLURM_JOB_ID": "77", "SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"},
+    **{"SLURM_NODEID": "0", "SLURM_JOB_NAME": "train", "SLURM_STEP_ID": "0"},
+}
+ONE_TASK = {**SRUN, "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+
+
+@pytest.fixture(autouse=True)
+def met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are taken to be there."""
+    monkeypatch.setattr(launch, "_stores", ["a store"])
+    for name in (*launch.LEFT, launch.RANKS, *SRUN):
+        monkeypatch.delenv(name, raising=False)
+
+
+def made(folder: Path, adversary: Any = None, **settings: Any) -> Any:
+    node = {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "strategy": "auto"}
+    config = {"trainer": {**node, **settings}, "task": {"adversary": adversary}}
+    return trainer.trainer(config, folder, [], [])
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("adversary", [None, {"network": {}}])
+def test_strategy_fits_processes_and_players(tmp_path: Path, devices: int, adversary: Any) -> None:
+    strategy = made(tmp_path, adversary, devices=devices).strategy
+    if devices == 1:
+        assert isinstance(strategy, SingleDeviceStrategy)
+        return
+    assert isinstance(strategy, DDPStrategy)
+    assert bool(strategy._ddp_kwargs.get("find_unused_parameters")) == (adversary is not None)
+
+
+def test_a_strategy_set_by_hand_is_kept(tmp_path: Path) -> None:
+    own = made(tmp_path, devices=2, strategy="ddp_find_unused_parameters_true").strategy
+    assert own._ddp_kwargs == {"find_unused_parameters": True}
+
+
+CASES: list[tuple[dict[str, str], type, int]] = [
+    ({}, LightningEnvironment, 0),
+    (ONE_TASK, LightningEnvironment, 0),
+    (TORCHRUN, TorchElasticEnvironment, 1),
+    ({**ONE_TASK, **TORCHRUN}, TorchElasticEnvironment, 1),
+    (SRUN, trainer.Tasks, 1),
+    ({**SRUN, "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1"}, trainer.Tasks, 1),
+]
+
+
+@pytest.mark.parametrize(("environ", "kind", "rank"), CASES)
+def test_two_processes_under_every_launcher(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    kind: type,
+    rank: int,
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    own = made(tmp_path, devices=2)
+    environment = own.strategy.cluster_environment
+    assert type(environment) is kind
+    assert (own.world_size, own.global_rank, own.local_rank) == (2, rank, rank)
+    environment.validate_settings(num_devices=2, num_nodes=1)
+    if kind is trainer.Tasks:
+        assert not environment.auto_requeue  # submitit does it
+
+
+@pytest.mark.parametrize("environ", [TORCHRUN, SRUN])
+def test_one_device_for_two_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="started 2 processes"):
+        made(tmp_path, devices=1)
+    monkeypatch.setattr(launch, "asked", lambda node: None)  # as where the machine decides
+    with pytest.raises(InputError, match="started 2 processes"):
+        made(tmp_path, devices=1)
