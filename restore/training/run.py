@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 
+# Callbacks of Lightning's that count batches, or the steps of every optimizer, and ours that count
+# updates as all else does.
+_LIGHTNING = "lightning.pytorch.callbacks."
+OURS = {_LIGHTNING + "LearningRateMonitor": "restore.callback.learning_rate.LearningRates"}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -92,8 +97,13 @@ def prepare(
 def callbacks(config: Config, facts: Facts, experiment: str) -> dict[str, Any]:
     """The configured callbacks by name, and the one that stores the config in checkpoints."""
     named = {
-        name: build(node, f"callback.{name}")
+        name: build(_ours(node), f"callback.{name}")
         for name, node in config["callback"].items()
         if not is_off(node)
     }
     return {**named, "config": ConfigInCheckpoint(experiment, config, dataclasses.asdict(facts))}
+
+
+def _ours(node: Any) -> Any:
+    target = node.get("_target_") if isinstance(node, dict) else None
+    return {**node, "_target_": OURS[target]} if target in OURS else node
