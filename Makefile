@@ -4,7 +4,7 @@ STAMP  := $(VENV)/.installed
 export RESTORE_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-ci test-full check lint type tables tables-check clean
+.PHONY: help setup train test test-data test-ci test-full check lint type tables tables-check clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -20,8 +20,11 @@ $(STAMP): constraints.txt pyproject.toml
 train: setup  ## the default experiment (digits) to a table and a picture, minutes on 2 CPU cores
 	$(PYTHON) train.py
 
-test: setup  ## the tests not marked slow, under 3 minutes
+test: setup  ## the tests not marked slow, under 3 minutes; those of data files where there are any
 	$(PYTHON) -m pytest -m "not slow"
+
+test-data: setup  ## the tests of data files (RESTORE_DATA=FOLDER); fails where there are none
+	$(PYTHON) -m pytest -m "data and not slow"
 
 test-ci: setup  ## one case of each slow protection
 	$(PYTHON) -m pytest -m "slow and ci"

@@ -6,8 +6,28 @@ from pathlib import Path
 import pytest
 from entry import ROOT, Command, Ended
 
-if "RESTORE_DATA" in os.environ:  # tests change the working directory
-    os.environ["RESTORE_DATA"] = str((ROOT / os.environ["RESTORE_DATA"]).resolve())
+DATA = (ROOT / os.environ.get("RESTORE_DATA", "data")).resolve()
+os.environ["RESTORE_DATA"] = str(DATA)  # tests change the working directory
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests of data files where there are none."""
+    if DATA.is_dir() and any(DATA.iterdir()):
+        return
+    needing = [item for item in items if item.get_closest_marker("data")]
+    items[:] = [item for item in items if not item.get_closest_marker("data")]
+    config.hook.pytest_deselected(items=needing)
+    config.stash[LEFT_OUT] = len(needing)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    count = terminalreporter.config.stash.get(LEFT_OUT, 0)
+    if count:
+        terminalreporter.write_line(
+            f"{count} tests of data files left out: {DATA} has none. To run them: "
+            "make test-data RESTORE_DATA=FOLDER"
+        )
 
 
 @pytest.fixture

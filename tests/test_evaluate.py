@@ -1,7 +1,6 @@
 """evaluate.py from its command line to its files."""
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,8 @@ def test_precision_is_of_the_method_alone_and_written(
     given = () if precision is None else (f"trainer.precision={precision}",)
     ended = command(*SMALL, *given, "hydra.run.dir=run", script="evaluate")
     assert ended.code == 0, ended.err
-    assert set(seen) == {("__call__", precision is not None), ("_measure", False)}
+    assert (("__call__", True) in seen) == (precision is not None)
+    assert ("_measure", True) not in seen and ("_measure", False) in seen
     (row,) = csv.DictReader((tmp_path / "run" / "results.csv").open())
     assert row["precision"] == (precision or "32-true")
 
@@ -94,7 +94,6 @@ def test_a_foreign_checkpoint_is_refused(command: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif("RESTORE_DATA" not in os.environ, reason="RESTORE_DATA is not set")
 @pytest.mark.parametrize("name", [n for n in BENCHMARKS if n != "folder"])
 def test_every_benchmark_builds_and_has_its_data(name: str) -> None:
     from hydra import compose, initialize_config_dir
@@ -116,7 +115,6 @@ def test_every_benchmark_builds_and_has_its_data(name: str) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif("RESTORE_DATA" not in os.environ, reason="RESTORE_DATA is not set")
 def test_the_published_protocol_on_three_photos(command: Any, tmp_path: Path) -> None:
     limit = "benchmark.cbsd68_sigma25.data.limit=3"
     arguments = ("baseline=identity", "benchmark=cbsd68_sigma25", limit, "hydra.run.dir=run")

@@ -1,6 +1,5 @@
 """The same with new processes: signals, kills, workers."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -99,7 +98,6 @@ def test_signal_during_validation_of_two_processes(
 
 @pytest.mark.slow
 @pytest.mark.data
-@pytest.mark.skipif("RESTORE_DATA" not in os.environ, reason="RESTORE_DATA is not set")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_interrupted_shards(tmp_path: Path, environment: dict[str, str], workers: int) -> None:
     settings = (

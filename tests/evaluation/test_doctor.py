@@ -57,7 +57,6 @@ def test_little_space_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.data
-@pytest.mark.skipif("RESTORE_DATA" not in os.environ, reason="RESTORE_DATA is not set")
 def test_cbsd68_gives_the_known_numbers() -> None:
     checks = list(doctor._numbers(Path(os.environ["RESTORE_DATA"])))
     assert len(checks) == 14

@@ -17,10 +17,7 @@ from restore.metric.psnr import PSNR, InputPSNR
 from restore.metric.ssim import SSIM, ssim_terms
 from restore.types import Batch
 
-pytestmark = [
-    pytest.mark.data,
-    pytest.mark.skipif("RESTORE_DATA" not in os.environ, reason="RESTORE_DATA is not set"),
-]
+pytestmark = pytest.mark.data
 MakeBatch = Callable[..., Batch]
 
 
