@@ -10,13 +10,14 @@ from typing import Any, Literal, cast
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from restore.data.augmentation import Augmentation
 from restore.data.framing import Framing
 from restore.data.order import EvalOrder, TrainOrder
 from restore.data.samples import Raw, Samples, collate
 from restore.data.source import Source, Split, data_root
+from restore.data.streaming import Place, StreamedSamples, Streaming
 from restore.degradation.composition import Curriculum
 from restore.degradation.contract import Degradation, Degraded
 from restore.image import from_uint8
@@ -126,10 +127,20 @@ class DataModule(LightningDataModule):
         samples = self.samples("train")
         rank, world = self._process()
         self._check_batch(len(samples) // world)
+        if isinstance(samples.source, Streaming):
+            return self._streamed(samples.source, rank, world)
         order = TrainOrder(
             len(samples), self.seed, rank=rank, world=world, epoch=self._epoch, start=self._start
         )
         return self._loader(samples, order, drop_last=True)
+
+    def _streamed(self, source: Streaming, rank: int, world: int) -> DataLoader[Raw]:
+        source.check(Place(rank, world, 0, max(self.num_workers, 1)))
+        streamed = StreamedSamples(
+            source, self.train_framing, self.augmentation, self.seed, self.batch_size
+        )
+        streamed.go_to(Place(rank, world), self._epoch, self._start)
+        return self._loader(streamed, None, drop_last=True)
 
     def go_to(self, epoch: int, start: int) -> None:
         """Lets training begin in that epoch, behind the first `start` samples of each process."""
@@ -146,6 +157,8 @@ class DataModule(LightningDataModule):
             item = train.source[k * train.num_photos // 16]
             digest.update(item.name.encode() + item.image.contiguous().numpy().tobytes())
         val = self.samples("val")
+        if isinstance(train.source, Streaming):  # its order depends on them
+            digest.update(f"{train.source.shards} {self.num_workers}".encode())
         return {"train": train.num_photos, "val": val.num_photos, "digest": digest.hexdigest()}
 
     def val_dataloader(self) -> DataLoader[Raw]:
@@ -181,7 +194,7 @@ class DataModule(LightningDataModule):
         return self._loader(samples, order, drop_last=False)
 
     def _loader(
-        self, samples: Samples, order: Sampler[tuple[int, int]], drop_last: bool
+        self, samples: Dataset[Raw], order: Sampler[tuple[int, int]] | None, drop_last: bool
     ) -> DataLoader[Raw]:
         return DataLoader(
             samples,

@@ -1,0 +1,251 @@
+"""A training split that is read as a stream by webdataset: more shards than fit, or far away.
+
+The order is f(seed, epoch), of the shards and within them, but it depends on how many workers and
+processes share it. Local shards are better read by restore.data.webdataset, where it does not.
+"""
+
+import contextlib
+import itertools
+import random
+import tarfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from restore.data import opener
+from restore.data.augmentation import Augmentation
+from restore.data.framing import Framing
+from restore.data.image_file import load_image
+from restore.data.samples import Raw
+from restore.data.source import CHANNELS, Item, Mode, Source, Split
+from restore.stream import fold
+from restore.types import InputError
+
+Sample = dict[str, Any]  # members of one key as bytes, by extension, and where they come from
+IMAGES = ("jpg", "jpeg", "png", "webp")
+
+
+class Place(NamedTuple):
+    """One of the readers that share the shards: a worker of a process."""
+
+    rank: int = 0
+    world: int = 1
+    worker: int = 0
+    workers: int = 1
+
+    @property
+    def number(self) -> int:
+        return self.rank * self.workers + self.worker
+
+    @property
+    def readers(self) -> int:
+        return self.world * self.workers
+
+
+def order(shards: Sequence[str], seed: int, epoch: int, turn: int, place: Place) -> list[str]:
+    """The shards of one reader in a pass over all: shuffled, and shared out without rest.
+
+    A function of its arguments. Where the number of readers does not divide that of shards, some
+    read one more.
+    """
+    shuffled = list(shards)
+    random.Random(_seed(seed, epoch, turn)).shuffle(shuffled)
+    return shuffled[place.number :: place.readers]
+
+
+def _seed(*keys: int) -> int:
+    return int(fold(torch.zeros(1, dtype=torch.int64), *keys))
+
+
+class Streaming:
+    """Training samples from shards at addresses or in files; other splits are those of `held`.
+
+    shards: paths below root or http, https, s3 and gs addresses, with braces:
+    `https://HOST/train-{000000..000999}.tar`. held: a source for validation and test.
+    samples_per_epoch: of all processes together, since nobody knows what a stream holds.
+    buffer: encoded samples that are shuffled with each other, a worker. cache: folder that keeps
+    every shard once it is read. timeout: seconds without a byte after which a shard is given up;
+    such shards, and broken ones, are left out with a warning.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        shards: str,
+        held: Callable[..., Source],
+        samples_per_epoch: int,
+        buffer: int = 1000,
+        cache: str | None = None,
+        timeout: float = 60.0,
+        mode: Mode = "rgb",
+        num_classes: int | None = None,
+    ) -> None:
+        for name, value in (("samples_per_epoch", samples_per_epoch), ("buffer", buffer)):
+            if value < 1:
+                raise InputError(f"data.source.{name} must be at least 1, got {value}")
+        if timeout <= 0:
+            raise InputError(f"data.source.timeout must be above 0 seconds, got {timeout}")
+        self.root, self.split, self.pattern = root, split, shards
+        self.held = held(root=root, split=split) if split != "train" else None
+        self.samples_per_epoch, self.buffer = samples_per_epoch, buffer
+        self.cache = None if cache is None else Path(cache).expanduser()
+        self.timeout = timeout
+        self.channels, self.num_classes = CHANNELS[mode], num_classes
+
+    def __len__(self) -> int:
+        return self.samples_per_epoch if self.held is None else len(self.held)
+
+    def __getitem__(self, index: int) -> Item:
+        """Of the training split the first sample of a shard: spread over them as the index is."""
+        if self.held is not None:
+            return self.held[index]
+        shards = self.shards
+        return self._item(next(self._read([shards[index * len(shards) // len(self)]])))
+
+    @property
+    def shards(self) -> list[str]:
+        """In the order of the pattern; InputError where it names none."""
+        return opener.addresses(self.root, self.pattern)
+
+    def check(self, place: Place) -> None:
+        """Raises InputError for more readers than shards."""
+        if len(self.shards) < place.readers:
+            raise InputError(
+                f"{len(self.shards)} shards for {place.world} processes times {place.workers} "
+                "workers: each needs one of its own; lower data.num_workers, or make more shards"
+            )
+
+    def items(self, seed: int, epoch: int, place: Place, start: int = 0) -> Iterator[Item]:
+        """The samples of one reader in an epoch, behind the first `start`: pass by pass, without
+        end, and shuffled within a pass alone, so that none comes twice before all have come.
+
+        Raises:
+            InputError: more readers than shards, or a pass in which no shard could be read.
+        """
+        self.check(place)
+        shards = self.shards
+        samples = (
+            sample
+            for turn in itertools.count()
+            for sample in self._read(
+                order(shards, seed, epoch, turn, place),
+                random.Random(_seed(seed, epoch, turn, place.number)),
+            )
+        )
+        yield from map(self._item, itertools.islice(samples, start, None))
+
+    def _read(self, shards: list[str], draw: random.Random | None = None) -> Iterator[Sample]:
+        """webdataset's pipeline; nothing is decoded before it is shuffled and wanted."""
+        import webdataset
+
+        stages: list[Any] = [webdataset.tariterators.group_by_keys]
+        if draw is not None:
+            stages.append(webdataset.shuffle(self.buffer, rng=draw))
+        for sample in webdataset.DataPipeline(lambda: self._members(shards), *stages):
+            if not sample.keys().isdisjoint(IMAGES):
+                yield sample
+
+    def _item(self, sample: Sample) -> Item:
+        ending = next(one for one in IMAGES if one in sample)
+        name = f"{sample['__url__']}: {sample['__key__']}.{ending}"
+        image = load_image(sample[ending], self.channels, name)
+        return Item(image, self._label(sample), sample["__key__"])
+
+    def _members(self, shards: list[str]) -> Iterator[Sample]:
+        """Members of shards in turn, `{}` behind each, which ends a sample."""
+        from webdataset.tariterators import tar_file_iterator
+
+        found = 0
+        for url in shards:
+            try:
+                with contextlib.closing(self._opened(url)) as stream:
+                    for member in tar_file_iterator(stream, select_files=_is_wanted):
+                        found += 1
+                        yield {**member, "__url__": url}
+            except InputError:
+                raise
+            except (OSError, EOFError, ValueError, tarfile.TarError, HTTPException) as error:
+                warnings.warn(f"shard {url} left out from here: {error}", stacklevel=2)
+            yield {}
+        if not found:
+            raise InputError(f"no image in any of {len(shards)} shards, such as {shards[0]}")
+
+    def _opened(self, url: str) -> Any:
+        if self.cache is not None and "://" in url:
+            return open(opener.kept(url, self.timeout, self.cache), "rb")
+        return opener.opened(url, self.timeout)
+
+    def _label(self, sample: Sample) -> int | None:
+        if self.num_classes is None:
+            return None
+        text: bytes = sample.get("cls", b"").strip()
+        if not text.isdigit() or int(text) >= self.num_classes:
+            raise InputError(
+                f"{sample['__url__']}: {sample['__key__']}.cls is missing or holds no class "
+                f"below {self.num_classes} (data.source.num_classes)"
+            )
+        return int(text)
+
+
+def _is_wanted(name: str) -> bool:
+    return name.rpartition(".")[2].lower() in (*IMAGES, "cls")
+
+
+class StreamedSamples(IterableDataset[Raw]):
+    """A process's share of a streamed epoch, framed and augmented: the same number in each.
+
+    Worker w of W makes every W-th batch. Sample p of process r has the index p * world + r.
+    """
+
+    def __init__(
+        self,
+        source: Streaming,
+        framing: Framing,
+        augmentation: Augmentation,
+        seed: int,
+        batch_size: int,
+    ) -> None:
+        self.source, self.framing, self.augmentation = source, framing, augmentation
+        self.seed, self.batch_size = seed, batch_size
+        self.go_to(Place())
+
+    def go_to(self, place: Place, epoch: int = 0, start: int = 0) -> None:
+        """Lets a process begin in that epoch, behind its first `start` samples."""
+        self.place, self.epoch, self.start = place, epoch, start
+        self.batches = len(self.source) // place.world // self.batch_size
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_size
+
+    def __iter__(self) -> Iterator[Raw]:
+        """The next epoch: every worker counts for itself, since it lives as long as the run."""
+        info = get_worker_info()
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        epoch, begun = self.epoch, self.start // self.batch_size
+        self.epoch, self.start = epoch + 1, 0
+        # A loader asks its first worker first, whatever batch the epoch goes on with.
+        own = range(begun + worker, self.batches, workers)
+        reader = (begun + worker) % workers
+        place = self.place._replace(worker=reader, workers=workers)
+        skipped = self.batch_size * len(range(reader, begun, workers))
+        items = self.source.items(self.seed, epoch, place, skipped)
+        for batch in own:
+            for k in range(self.batch_size):
+                index = (batch * self.batch_size + k) * place.world + place.rank
+                yield self._framed(next(items), index, _seed(self.seed, epoch, index))
+
+    def _framed(self, item: Item, index: int, seed: int) -> Raw:
+        image = self.augmentation(self.framing(item.image, seed), seed)
+        return Raw(
+            image=image[None],
+            label=None if item.label is None else torch.tensor([item.label]),
+            index=torch.tensor([index]),
+            seed=torch.tensor([seed]),
+            name=[item.name],
+        )
