@@ -51,7 +51,7 @@ def restored(content: Config, task: Config | None = None) -> Any:
     try:
         made.load_state_dict(content["state_dict"])
         if content.get("ema", {}).get("weights"):
-            made.restorer.load_state_dict(content["ema"]["weights"], strict=False)
+            made.network.load_state_dict(content["ema"]["weights"], strict=False)
     except RuntimeError as error:
         raise InputError(f"the checkpoint's weights do not fit its config: {error}") from error
     return made.eval()

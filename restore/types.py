@@ -9,16 +9,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Batch(TypedDict):
-    """What a task trains on and restores. Built by the data module, never extended on the way."""
+class Observation(TypedDict):
+    """All that a restorer may see of a sample. It is never extended on the way."""
 
-    target: Tensor  # [B, C, H, W] in [-1, 1], the clean image
-    input: Tensor  # [B, K, H, W] all that a network may look at
+    input: Tensor  # [B, K, H, W] in [-1, 1], the degraded image
     index: Tensor  # [B] int64, position of the sample in its split
     name: list[str]  # names of the samples, for reports
     hole: NotRequired[Tensor]  # [B, 1, H, W] in {0, 1}, 1 = to be filled
     sigma: NotRequired[Tensor]  # [B] noise level in units of the [-1, 1] range
     label: NotRequired[Tensor]  # [B] int64 class
+
+
+class Batch(Observation):
+    """What a task trains on, built by the data module: an observation and what it hides."""
+
+    target: Tensor  # [B, C, H, W] in [-1, 1], the clean image
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from restore.task.base import RestorationTask
-from restore.types import Batch, Facts
+from restore.types import Batch, Facts, Observation
 
 
 class Restorer(nn.Module):
@@ -33,12 +33,8 @@ class Line(RestorationTask):
         self.validated: list[Tensor] = []
         self.fails = False
 
-    @property
-    def restorer(self) -> nn.Module:
-        return self.network
-
-    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
-        return batch["target"][:, None].repeat_interleave(num_samples, 1)
+    def restore(self, observation: Observation, num_samples: int = 1, **given: Any) -> Tensor:
+        return observation["input"][:, None].repeat_interleave(num_samples, 1)
 
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
         if epoch is None:

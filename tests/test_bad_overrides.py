@@ -90,7 +90,7 @@ SLOW = [
     ("experiment=denoise_photos trainer.strategy=ddp", "trainer.strategy=ddp"),
     (f"{PHOTOS} network=bias_free degradation=jpeg", "noise_map"),
     ("experiment=colorize_photos degradation=noise", "gray"),
-    ("experiment=classifier_digits benchmark=digits_half", "a classifier restores nothing"),
+    ("experiment=classifier_digits benchmark=digits_half", "Classification restores nothing"),
     # targets, and what Hydra's own keys could do
     ("data.source._target_=numpy.load", "data.source._target_=numpy.load"),
     ("task.optimizer._target_=torch.hub.load", "task.optimizer._target_=torch.hub.load"),
@@ -142,7 +142,7 @@ def test_classifier_is_no_method(command: Command, tmp_path: Path) -> None:
     best = f"checkpoint={run}/checkpoints/best.ckpt"
     ended = command(best, "benchmark=digits_half", script="evaluate")
     assert ended.code == 2 and ended.err.count("\n") == 1, ended.err
-    assert "best.ckpt: a classifier restores nothing" in ended.err
+    assert "best.ckpt: Classification restores nothing" in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

@@ -1,4 +1,4 @@
-"""Exponential moving average of the restorer's parameters.
+"""Exponential moving average of the parameters of a task's network.
 
 Lightning's own WeightAveraging counts optimizer steps, averages discriminators and integer
 buffers, shows raw weights to `on_validation_epoch_end` and loses the raw weights at the end.
@@ -14,7 +14,7 @@ from restore.types import InputError
 
 
 class EMA(Callback):
-    """Averages `task.restorer` after every update and lends the average to validation.
+    """Averages `task.network` after every update and lends the average to validation.
 
     After n updates the decay is min(decay, (1 + n) / (10 + n)), so that short runs do not validate
     their random start. The average is kept in float32; buffers are those of the live network.
@@ -30,7 +30,7 @@ class EMA(Callback):
         self.raw: dict[str, Tensor] | None = None  # the live weights, while the average is lent
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        live = dict(_restorer(pl_module).named_parameters())
+        live = dict(pl_module.network.named_parameters())
         start = self.average or live
         self.average = {
             name: start[name].detach().to(live[name].device, torch.float32, copy=True)
@@ -45,14 +45,14 @@ class EMA(Callback):
             return
         self.updates = int(pl_module.updates)
         weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        live = [p.detach().float() for p in _restorer(pl_module).parameters()]
+        live = [p.detach().float() for p in pl_module.network.parameters()]
         torch._foreach_lerp_(list(self.average.values()), live, weight)
 
     @torch.no_grad()
     def lend(self, pl_module: Any) -> None:
         """Puts the average into the network; `take_back` restores the live weights."""
         if self.raw is None and self.average:
-            live = dict(_restorer(pl_module).named_parameters())
+            live = dict(pl_module.network.named_parameters())
             self.raw = {name: p.detach().clone() for name, p in live.items()}
             for name, parameter in live.items():
                 parameter.copy_(self.average[name])
@@ -60,7 +60,7 @@ class EMA(Callback):
     @torch.no_grad()
     def take_back(self, pl_module: Any) -> None:
         if self.raw is not None:
-            for name, parameter in _restorer(pl_module).named_parameters():
+            for name, parameter in pl_module.network.named_parameters():
                 parameter.copy_(self.raw[name])
             self.raw = None
 
@@ -83,9 +83,3 @@ class EMA(Callback):
     ) -> None:
         stored = checkpoint.get("ema", {"updates": 0, "weights": {}})
         self.updates, self.average = stored["updates"], stored["weights"]
-
-
-def _restorer(pl_module: Any) -> torch.nn.Module:
-    restorer = pl_module.restorer
-    assert isinstance(restorer, torch.nn.Module)
-    return restorer

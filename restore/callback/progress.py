@@ -11,7 +11,7 @@ from restore.types import InputError
 
 
 class MaxUpdates(Callback):
-    """Stops training after `max_updates` updates of the restorer, with a last validation."""
+    """Stops training after `max_updates` updates of the network, with a last validation."""
 
     def __init__(self, max_updates: int) -> None:
         if max_updates < 1:

@@ -171,7 +171,10 @@ def _check_complete(
 
 
 def _parameters(target: Callable[..., Any]) -> dict[str, source.Parameter]:
-    """Named parameters with their evaluated annotations, without self and without *args."""
+    """Named parameters with their evaluated annotations, without self and without *args.
+
+    `**settings: Unpack[SomeTypedDict]` hands its keys on to a base class, whose defaults they have.
+    """
     signature = inspect.signature(target)
     function = target.__init__ if inspect.isclass(target) else target
     try:
@@ -179,11 +182,28 @@ def _parameters(target: Callable[..., Any]) -> dict[str, source.Parameter]:
     except (NameError, TypeError):
         hints = {}
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {
+    found = {
         name: source.Parameter(hints.get(name, Any), parameter.default is parameter.empty)
         for name, parameter in signature.parameters.items()
         if parameter.kind in named
     }
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD and _is_record(hints.get(name)):
+            inherited = _inherited(target)
+            record = typing.get_args(hints[name])[0]
+            found |= {key: inherited[key] for key in typing.get_type_hints(record)}
+    return found
+
+
+def _is_record(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is typing.Unpack
+
+
+def _inherited(target: Any) -> dict[str, source.Parameter]:
+    """The parameters of the next class above that has a constructor of its own."""
+    own = next(base for base in target.__mro__ if "__init__" in base.__dict__)
+    above = target.__mro__[target.__mro__.index(own) + 1 :]
+    return _parameters(next(base for base in above if "__init__" in base.__dict__))
 
 
 def unknown(path: str, key: str, known: typing.Iterable[str]) -> str:

@@ -158,7 +158,26 @@ def _arguments(node: ast.FunctionDef, module: str, bound: bool) -> dict[str, Par
         found.pop(positional[0].arg)
     for one, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
         found[one.arg] = Parameter(_annotation(one.annotation, module), default is None)
-    return found
+    return found | (_record(given.kwarg.annotation, module) if given.kwarg else {})
+
+
+def _record(node: ast.expr | None, module: str) -> dict[str, Parameter]:
+    """The arguments that `**settings: Unpack[SomeTypedDict]` stands for."""
+    if not (isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Unpack"):
+        return {}
+    found = _find(module, ast.unparse(node.slice))
+    if found is None or not isinstance(found[1], ast.ClassDef):
+        return {}
+    home, record = found
+    fields: dict[str, Parameter] = {}
+    for item in record.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            annotation, optional = item.annotation, False
+            if isinstance(annotation, ast.Subscript):
+                optional = ast.unparse(annotation.value) == "NotRequired"
+                annotation = annotation.slice if optional else annotation
+            fields[item.target.id] = Parameter(_annotation(annotation, home), not optional)
+    return fields
 
 
 def _annotation(node: ast.expr | None, module: str, depth: int = 0) -> Any:

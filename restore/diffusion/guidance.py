@@ -1,9 +1,23 @@
 """Guidance: what is known of the image, worked into denoise; any sampler then uses it."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Denoise, Prediction
+from restore.types import InputError, Observation
+
+
+class Guidance(Protocol):
+    """A wrapper of denoise."""
+
+    def check(self, observation: Observation) -> None:
+        """Raises InputError where it is not defined for such observations."""
+
+    def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
+        """denoise, led to what the observation says."""
+        ...
 
 
 class Replacement:
@@ -12,11 +26,15 @@ class Replacement:
     Samplers end in a predicted x0, so known pixels of the result are bit-equal to the image.
     """
 
-    def guide(self, denoise: Denoise, *, image: Tensor, hole: Tensor) -> Denoise:
-        """image [B, C, H, W]; hole [B, 1, H, W] in {0, 1}, 1 = to be filled."""
+    def check(self, observation: Observation) -> None:
+        if "hole" not in observation:
+            raise InputError("guidance=replacement fills holes: use a degradation with a mask")
+
+    def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
+        image, hole = observation["input"], observation["hole"] > 0
 
         def guided(x: Tensor, t: Tensor) -> Prediction:
             predicted = denoise(x, t)
-            return predicted._replace(x0=torch.where(hole > 0, predicted.x0, image))
+            return predicted._replace(x0=torch.where(hole, predicted.x0, image))
 
         return guided

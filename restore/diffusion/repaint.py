@@ -6,16 +6,15 @@ paper prints as (1 - alpha_bar_t). And the result is composited, which the paper
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Denoise
-from restore.diffusion.sampler import Callback, Step, batch_time, check_calls
+from restore.diffusion.sampler import Callback, Step, batch_time, check_calls, times_from
 from restore.diffusion.schedule import Schedule
 from restore.stream import Stream
-from restore.types import InputError
+from restore.types import InputError, Observation
 
 
 def jump_levels(num_steps: int, jump_length: int, jump_count: int) -> list[int]:
@@ -84,7 +83,6 @@ class RePaint:
     num_steps: int
     jump_length: int
     jump_count: int
-    inpaints: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.num_steps < 2:
@@ -103,6 +101,10 @@ class RePaint:
         schedule.times(self.num_steps)
         return self._calls
 
+    def check(self, observation: Observation, start: float | None) -> None:
+        if "hole" not in observation:
+            raise InputError("sampler=repaint fills holes: use a degradation with a mask")
+
     @property
     def _calls(self) -> int:
         """One down each level, and jump_length again after every jump."""
@@ -117,18 +119,19 @@ class RePaint:
         generator: Stream,
         callback: Callback | None = None,
         *,
-        image: Tensor,
-        hole: Tensor,
+        start: float = 1.0,
+        observation: Observation,
     ) -> Tensor:
+        """Fills the hole of the observation; see `Sampling` for the rest."""
         return repaint(
             denoise,
             x,
             schedule,
-            schedule.times(self.num_steps),
+            times_from(schedule.times(self.num_steps), start),
             generator,
             callback,
-            image=image,
-            hole=hole,
+            image=observation["input"],
+            hole=observation["hole"],
             jump_length=self.jump_length,
             jump_count=self.jump_count,
         )

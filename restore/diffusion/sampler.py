@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from restore.diffusion.parameterization import Denoise, Denoiser, Prediction
 from restore.diffusion.schedule import Linear, Schedule
 from restore.stream import Stream
-from restore.types import InputError
+from restore.types import InputError, Observation
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,20 @@ MAX_CALLS = 100_000  # of denoise for one image: more is a slip of the pen
 def initial_noise(schedule: Schedule, t: Tensor, shape: Sequence[int], generator: Stream) -> Tensor:
     """Noise [B, *shape] of variance alpha(t)^2 + sigma(t)^2 for a scalar t; shape [C, H, W]."""
     return torch.hypot(*schedule(t.cpu().double())) * generator.normal(*shape)
+
+
+def times_from(times: Tensor, start: float) -> Tensor:
+    """The part of falling times [N + 1] that begins at or below `start` in (0, 1].
+
+    Meng et al. 2022 (SDEdit), algorithm 1. InputError where no step would be left.
+    """
+    left = times[times <= start]
+    if len(left) < 2:
+        raise InputError(
+            f"start={start} leaves none of the sampler's {len(times) - 1} steps: raise start or "
+            "sampler.num_steps"
+        )
+    return left
 
 
 def _pairs(times: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -223,7 +237,6 @@ class Sampling:
 
     method: Callable[..., Tensor]
     num_steps: int
-    inpaints: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_calls("num_steps", self.num_steps)
@@ -231,6 +244,14 @@ class Sampling:
         probe = Denoiser(lambda x, t: torch.cat([x, x], dim=1), "x0", Linear())
         noise, stream = torch.zeros(1, 1, 1, 1), Stream(torch.zeros(1, dtype=torch.int64))
         self.method(probe, noise, probe.schedule, torch.tensor([1.0, 0.0]), stream)
+
+    def check(self, observation: Observation, start: float | None) -> None:
+        """Raises InputError where nothing would lead to the observation: no guidance, no start."""
+        if start is None:
+            raise InputError(
+                "this sampler would ignore what is known: use sampler=repaint_fast, or "
+                "guidance=replacement with any sampler"
+            )
 
     def num_calls(self, schedule: Schedule) -> int:
         """How often denoise is called; InputError for more steps than the schedule has."""
@@ -248,6 +269,11 @@ class Sampling:
         schedule: Schedule,
         generator: Stream,
         callback: Callback | None = None,
+        *,
+        start: float = 1.0,
+        observation: Observation | None = None,
     ) -> Tensor:
-        times = schedule.times(self.num_steps)
+        """x [B, C, H, W] at the first of `times_from(times, start)`; the observation is not seen:
+        a guidance leads to it."""
+        times = times_from(schedule.times(self.num_steps), start)
         return self.method(denoise, x, schedule, times, generator, callback)

@@ -1,4 +1,4 @@
-"""Classical methods: `baseline(batch)` gives [B, C, H, W] in [-1, 1].
+"""Classical methods: `baseline(observation)` gives [B, C, H, W] in [-1, 1].
 
 Those that work on 8-bit or on double-precision images do so one image at a time, on the CPU.
 """
@@ -14,26 +14,19 @@ from torch import Tensor
 
 from restore.image import from_uint8, from_unit, rgb_from_lab, to_uint8, to_unit
 from restore.network.push_pull import push_pull
-from restore.types import Batch, InputError
+from restore.types import InputError, Observation
 
 Image = NDArray[Any]
 
 
 class Baseline(ABC):
-    """Raises InputError where a batch lacks what the method needs."""
+    """Raises InputError where an observation lacks what the method needs."""
 
     name: ClassVar[str]
 
     @abstractmethod
-    def __call__(self, batch: Batch) -> Tensor:
-        """Restored images [B, C, H, W] in [-1, 1], from all but the target's pixels."""
-
-
-def _image_input(batch: Batch, name: str) -> Tensor:
-    """The input, where it is an image of the target's channels."""
-    if batch["input"].shape != batch["target"].shape:
-        raise InputError(f"baseline={name} needs an input like the target: for L, use grey")
-    return batch["input"]
+    def __call__(self, observation: Observation) -> Tensor:
+        """Restored images [B, C, H, W] in [-1, 1], not clipped."""
 
 
 class Identity(Baseline):
@@ -41,18 +34,18 @@ class Identity(Baseline):
 
     name = "identity"
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return _image_input(batch, self.name)
+    def __call__(self, observation: Observation) -> Tensor:
+        return observation["input"]
 
 
 class HoleFill(Baseline):
     """Fills the hole and returns known pixels bit-equal; without any of them, middle grey."""
 
-    def __call__(self, batch: Batch) -> Tensor:
-        degraded = _image_input(batch, self.name)
-        if "hole" not in batch:
+    def __call__(self, observation: Observation) -> Tensor:
+        degraded = observation["input"]
+        if "hole" not in observation:
             raise InputError(f"baseline={self.name} needs a hole: use a degradation of masks")
-        hole = batch["hole"] > 0.5
+        hole = observation["hole"] > 0.5
         filled = torch.zeros_like(degraded)
         for i in range(len(degraded)):
             if not hole[i].all():
@@ -134,15 +127,15 @@ class PushPull(HoleFill):
 class NoiseFilter(Baseline):
     """A denoiser that is told the noise level."""
 
-    def __call__(self, batch: Batch) -> Tensor:
-        degraded = _image_input(batch, self.name)
-        if "sigma" not in batch:
+    def __call__(self, observation: Observation) -> Tensor:
+        degraded = observation["input"]
+        if "sigma" not in observation:
             raise InputError(f"baseline={self.name} needs sigma: use Gaussian noise, or median")
         images = to_unit(degraded).cpu().double().permute(0, 2, 3, 1).numpy()
         # sigma is in units of [-1, 1], which is twice as long as [0, 1]
         restored = [
             self.denoise(image, sigma / 2).reshape(image.shape)
-            for image, sigma in zip(images, batch["sigma"].tolist(), strict=True)
+            for image, sigma in zip(images, observation["sigma"].tolist(), strict=True)
         ]
         return from_unit(torch.from_numpy(np.stack(restored))).permute(0, 3, 1, 2).to(degraded)
 
@@ -228,10 +221,10 @@ class Median(Baseline):
             raise InputError(f"baseline.size={size}: use an odd number of pixels, 3 or more")
         self.size = size
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def __call__(self, observation: Observation) -> Tensor:
         from scipy.ndimage import median_filter
 
-        degraded = _image_input(batch, self.name)
+        degraded = observation["input"]
         window = (1, 1, self.size, self.size)
         return torch.from_numpy(median_filter(degraded.cpu().numpy(), window)).to(degraded)
 
@@ -241,10 +234,10 @@ class Grey(Baseline):
 
     name = "grey"
 
-    def __call__(self, batch: Batch) -> Tensor:
-        lightness = batch["input"]
-        if lightness.shape[1] != 1 or batch["target"].shape[1] != 3:
-            raise InputError("baseline=grey needs L as input and RGB as target: degradation=gray")
+    def __call__(self, observation: Observation) -> Tensor:
+        lightness = observation["input"]
+        if lightness.shape[1] != 1:
+            raise InputError("baseline=grey needs L as input: use degradation=gray")
         ab = torch.zeros_like(lightness).repeat(1, 2, 1, 1)
         return rgb_from_lab(torch.cat([lightness, ab], dim=1))
 

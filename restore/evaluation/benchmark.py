@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -13,8 +13,7 @@ from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import Metric
 from restore.metric.distribution import DistributionMetric
-from restore.task.base import RestorationTask
-from restore.types import Facts, InputError
+from restore.types import Batch, InputError, Observation
 
 # What changes how fast a benchmark runs, where its files lie or how a training on its data goes,
 # but not what it measures.
@@ -63,9 +62,8 @@ class Benchmark:
     def distribution_metrics(self) -> list[DistributionMetric]:
         return [metric for metric in self.metrics if isinstance(metric, DistributionMetric)]
 
-    def check(self, facts: Facts | None = None, label: str = "") -> None:
-        """Raises InputError where files are missing, a metric does not fit the data, or `facts` of
-        a method's training do not."""
+    def check(self) -> None:
+        """Raises InputError where files are missing or a metric does not fit the data."""
         batch = self.data.first("test")
         target = to_unit(batch["target"])
         samples = target[:, None].repeat_interleave(self.num_samples, dim=1)
@@ -80,37 +78,34 @@ class Benchmark:
             distribution.check(target)
         if self.bucket is not None and "hole" not in batch:
             raise InputError(f"benchmark {self.name}: bucket needs a degradation with holes")
-        mine = self.data.facts
-        for key in ("image_channels", "input_channels") if facts else ():
-            ours, theirs = getattr(mine, key), getattr(facts, key)
-            if ours != theirs:
-                raise InputError(
-                    f"checkpoint {label} has {key}={theirs}, benchmark {self.name} has "
-                    f"{ours}: choose a benchmark of the checkpoint's task"
-                )
-
-    def check_task(self, task: RestorationTask, label: str) -> None:
-        """`check`, for what is or was trained."""
-        if not task.restores:
-            raise InputError(
-                f"{label}: a classifier restores nothing that benchmark {self.name} could measure; "
-                "choose another checkpoint, or no benchmark"
-            )
-        self.check(task.facts, label)
 
     def check_method(self, method: Method) -> None:
-        """`check`, and a cheap method is tried out on a corner of the first image."""
-        if isinstance(method.module, RestorationTask):
-            self.check_task(method.module, method.checkpoint)
-        else:
-            self.check(method.facts, method.checkpoint)
+        """`check`, and whether the method serves the first image.
+
+        A method that is no model is tried out on a corner of it; a model may cost minutes a call.
+        """
+        self.check()
+        batch = self.data.first("test")
+        try:
+            method.check(batch)
+        except InputError as error:
+            label = method.checkpoint or method.name
+            raise InputError(f"{label} on benchmark {self.name}: {error}") from None
         if method.kind != "model":
-            first: dict[str, Any] = {**self.data.first("test")}
-            corner = {
-                key: value[..., :_PROBE, :_PROBE] if key in ("target", "input", "hole") else value
-                for key, value in first.items()
-            }
-            method.restore(corner, 1)  # type: ignore[arg-type]
+            self._try_out(method, batch)
+
+    def _try_out(self, method: Method, batch: Batch) -> None:
+        corner: dict[str, Any] = {**batch}
+        for key in corner.keys() & {"target", "input", "hole"}:
+            corner[key] = corner[key][..., :_PROBE, :_PROBE]
+        restored = method.restore(cast(Observation, corner), 1)[:, 0]
+        wanted = corner["target"].shape
+        if restored.shape != wanted:
+            raise InputError(
+                f"{method.name} on benchmark {self.name}: it returns images of "
+                f"{restored.shape[1]} channels and the targets have {wanted[1]}; L wants "
+                "baseline=grey or a colorizer"
+            )
 
 
 def _distinct(

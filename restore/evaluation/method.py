@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from restore.task.base import RestorationTask
-from restore.types import Batch, Facts
+from restore.task.base import RestorationTask, Task
+from restore.types import Batch, InputError, Observation
 
 
 class Sampling(NamedTuple):
@@ -34,10 +34,10 @@ class Method:
 
     name: str
     kind: Literal["model", "baseline", "published"]
-    restore: Callable[[Batch, int], Tensor]
+    restore: Callable[[Observation, int], Tensor]
+    check: Callable[[Observation], None] = lambda observation: None  # InputError if not served
     checkpoint: str = ""
     module: nn.Module = field(default_factory=nn.Identity)  # moved to the device of the run
-    facts: Facts | None = None
     num_calls: int = 0
     seed: int | None = None
     sampling: Sampling = NO_SAMPLING
@@ -80,27 +80,31 @@ def _is_object(node: Any) -> bool:
     return isinstance(node, Mapping) and "_target_" in node
 
 
-def from_task(
-    task: RestorationTask, name: str, checkpoint: str, seed: int, sampling: Sampling
-) -> Method:
+def from_task(task: Task, name: str, checkpoint: str, seed: int, sampling: Sampling) -> Method:
+    """InputError for a task that restores nothing."""
+    if not isinstance(task, RestorationTask):
+        raise InputError(
+            f"{checkpoint or name}: {type(task).__name__} restores nothing that a benchmark "
+            "could measure; choose another checkpoint, or no benchmark"
+        )
     return Method(
         name=name,
         kind="model",
         restore=task.restore,
+        check=task.check_observation,
         checkpoint=checkpoint,
         module=task,
-        facts=task.facts,
         num_calls=task.num_calls,
         seed=seed,
         sampling=sampling,
     )
 
 
-def from_baseline(name: str, baseline: Callable[[Batch], Tensor]) -> Method:
+def from_baseline(name: str, baseline: Callable[[Observation], Tensor]) -> Method:
     """A baseline is deterministic: its one result [B, C, H, W] stands for every sample."""
 
-    def restore(batch: Batch, num_samples: int) -> Tensor:
-        return baseline(batch)[:, None].repeat_interleave(num_samples, dim=1)
+    def restore(observation: Observation, num_samples: int) -> Tensor:
+        return baseline(observation)[:, None].repeat_interleave(num_samples, dim=1)
 
     return Method(name=name, kind="baseline", restore=restore)
 

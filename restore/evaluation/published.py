@@ -12,18 +12,18 @@ from torch.nn import functional as F
 from restore.evaluation.method import Method
 from restore.image import from_unit, to_unit
 from restore.network.denoiser import Denoiser
-from restore.types import Batch, InputError
+from restore.types import InputError, Observation
 
 
 class Published:
-    """`published(batch)` gives [B, C, H, W] in [-1, 1], from the input and its noise level.
+    """`published(observation)` gives [B, C, H, W] in [-1, 1], from the input and its noise level.
 
     path: a state dict with exactly the network's keys, absolute or below $RESTORE_WEIGHTS (without
     it, the working directory). sha256: its first digits, checked where given.
 
     Raises:
-        InputError: no such file, another hash, other keys or shapes; when called, a batch without
-            the noise level that the network needs, or of other channels.
+        InputError: no such file, another hash, other keys or shapes; when called, an observation
+            without the noise level that the network needs, or of other channels.
     """
 
     def __init__(self, network: Denoiser, path: str, sha256: str | None = None) -> None:
@@ -38,18 +38,17 @@ class Published:
         _load(network, self.path)
         self.network = network.eval().requires_grad_(False)
 
-    def __call__(self, batch: Batch) -> Tensor:
-        image, network = batch["input"], self.network
-        if image.shape != batch["target"].shape or image.shape[1] != network.image_channels:
+    def __call__(self, observation: Observation) -> Tensor:
+        image, network = observation["input"], self.network
+        if image.shape[1] != network.image_channels:
             raise InputError(
                 f"{self.path.name} restores noisy images of {network.image_channels} channels, "
-                f"this benchmark has inputs of {image.shape[1]} and targets of "
-                f"{batch['target'].shape[1]}"
+                f"this benchmark has inputs of {image.shape[1]}"
             )
-        if network.takes_sigma and "sigma" not in batch:
+        if network.takes_sigma and "sigma" not in observation:
             raise InputError(f"{self.path.name} needs sigma: use a benchmark of Gaussian noise")
         # a level in units of [-1, 1] is half of that in units of [0, 1]
-        sigma = batch.get("sigma", image.new_zeros(len(image))) / 2
+        sigma = observation.get("sigma", image.new_zeros(len(image))) / 2
         height, width = image.shape[-2:]
         padding = (0, -width % network.factor, 0, -height % network.factor)
         restored: Tensor = network(F.pad(to_unit(image), padding, mode="replicate"), sigma)
@@ -58,8 +57,8 @@ class Published:
     def method(self, name: str) -> Method:
         """One deterministic result of one network call stands for every sample."""
 
-        def restore(batch: Batch, num_samples: int) -> Tensor:
-            return self(batch)[:, None].repeat_interleave(num_samples, dim=1)
+        def restore(observation: Observation, num_samples: int) -> Tensor:
+            return self(observation)[:, None].repeat_interleave(num_samples, dim=1)
 
         return Method(
             name=name,

@@ -14,7 +14,7 @@ import torch
 
 from restore.callback.progress import Throughput
 from restore.folder import write_whole
-from restore.task.base import RestorationTask
+from restore.task.base import Task
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "kornia", "numpy")
 
@@ -30,7 +30,7 @@ def provenance(device: str) -> dict[str, Any]:
     }
 
 
-def training(throughput: Throughput, task: RestorationTask) -> dict[str, Any]:
+def training(throughput: Throughput, task: Task) -> dict[str, Any]:
     """What the training of a task cost."""
     device = task.device.type
     return {

@@ -7,7 +7,7 @@ from optuna.trial import Trial
 
 from restore.sweep import study
 from restore.sweep.process import PRUNED
-from restore.task.base import RestorationTask
+from restore.task.base import Task
 
 
 class Pruned(SystemExit):
@@ -33,7 +33,7 @@ class Pruning(Callback):
         self.storage, self.name, self.trial, self.monitor = storage, name, trial, monitor
         self.pruner = study.pruner_of(pruner, num_startup_trials, warmup_updates)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: RestorationTask) -> None:  # type: ignore[override]
+    def on_validation_end(self, trainer: Trainer, pl_module: Task) -> None:  # type: ignore[override]
         lags = trainer.is_global_zero and self._lags(trainer, pl_module.updates)
         ending = trainer.should_stop or trainer.sanity_checking
         if trainer.strategy.broadcast(lags, src=0) and not ending:

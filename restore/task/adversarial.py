@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from restore.loss.content import ContentLoss
 from restore.stream import Stream, fold
 from restore.task.adversary import Adversary
-from restore.task.base import OptimizerFactory, RestorationTask, SchedulerFactory
-from restore.types import Batch, Facts, InputError
+from restore.task.base import Learning, RestorationTask
+from restore.types import Batch, Facts, InputError, Observation
 
 _ADVERSARY = -14  # keeps its random streams apart from those of other tasks
 
@@ -22,25 +22,21 @@ class AdversarialTask(RestorationTask):
 
     loss: content losses by name; None switches one off. They alone are validated (`val/loss`),
     because the verdict of a moving discriminator ranks no checkpoints. Parameters of the
-    discriminator stay out of `restorer`, EMA and clip norm of the generator; clip_norm and
+    discriminator stay out of `network`, EMA and clip norm of the generator; clip_norm and
     accumulate mean the same for both. network: called with what `generator` knows. The other
-    arguments are those of RestorationTask; adversary None is plain regression.
+    arguments are those of Task; adversary None is plain regression.
     """
 
     def __init__(
         self,
         facts: Facts,
         network: Callable[..., nn.Module],
-        optimizer: OptimizerFactory,
         loss: Mapping[str, ContentLoss | None],
         adversary: Callable[..., Adversary] | None = None,
-        scheduler: SchedulerFactory | None = None,
         seed: int = 0,
-        clip_norm: float | None = None,
-        accumulate: int = 1,
-        scheduler_interval: Literal["update", "epoch"] = "update",
+        **learning: Unpack[Learning],
     ) -> None:
-        super().__init__(facts, optimizer, scheduler, clip_norm, accumulate, scheduler_interval)
+        super().__init__(facts, **learning)
         self.network = self.generator(network)
         self.content = {name: term for name, term in loss.items() if term is not None}
         if not self.content:
@@ -55,10 +51,6 @@ class AdversarialTask(RestorationTask):
                 image_size=facts.image_size,
             )
 
-    @property
-    def restorer(self) -> nn.Module:
-        return self.network
-
     @abstractmethod
     def generator(self, network: Callable[..., nn.Module]) -> nn.Module:
         """The network for `facts`; InputError where the data does not suit the task."""
@@ -69,7 +61,7 @@ class AdversarialTask(RestorationTask):
         """Channels of what the discriminator judges, and of its condition."""
 
     @abstractmethod
-    def predict(self, batch: Batch) -> tuple[Tensor, ...]:
+    def predict(self, observation: Observation) -> tuple[Tensor, ...]:
         """What the generator says, stage by stage; the last is the result."""
 
     def truth(self, batch: Batch) -> Tensor:
@@ -77,20 +69,28 @@ class AdversarialTask(RestorationTask):
         return batch["target"]
 
     @abstractmethod
-    def condition(self, batch: Batch) -> Tensor:
+    def condition(self, observation: Observation) -> Tensor:
         """What the discriminator sees beside the image, [B, condition_channels, H, W]."""
 
-    def judged(self, stages: tuple[Tensor, ...], batch: Batch) -> Tensor:
+    def judged(self, stages: tuple[Tensor, ...], observation: Observation) -> Tensor:
         """What the discriminator takes for fake."""
         return stages[-1]
 
-    def result(self, batch: Batch) -> Tensor:
+    def result(self, observation: Observation) -> Tensor:
         """Restored images [B, C, H, W] in [-1, 1]; not clipped."""
-        return self.judged(self.predict(batch), batch)
+        return self.judged(self.predict(observation), observation)
 
-    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
+    def restore(
+        self,
+        observation: Observation,
+        num_samples: int = 1,
+        *,
+        seed: int | None = None,
+        start: float | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> Tensor:
         """The one result of each image, num_samples times."""
-        return self.result(batch).unsqueeze(1).repeat_interleave(num_samples, 1)
+        return self.result(observation).unsqueeze(1).repeat_interleave(num_samples, 1)
 
     def check(self, batch: Batch | None = None) -> None:
         super().check(batch)

@@ -3,7 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,18 +14,28 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from restore.task import gradient
-from restore.types import Batch, Facts, InputError, NonFiniteError
+from restore.types import Batch, Facts, InputError, NonFiniteError, Observation
 
 OptimizerFactory = Callable[..., Optimizer]
 SchedulerFactory = Callable[..., LRScheduler]
 
 
-class RestorationTask(LightningModule, ABC):
-    """A learning rule that ends in `restore`.
+class Learning(TypedDict):
+    """The settings that every task shares, as `Task` takes them."""
 
-    An update is one step of the restoring network. `updates` counts them, for every task alike:
-    learning-rate schedules, EMA, the x axis of logs and `max_updates` follow it, not Lightning's
-    global_step, which counts every optimizer.
+    optimizer: OptimizerFactory
+    scheduler: NotRequired[SchedulerFactory | None]
+    clip_norm: NotRequired[float | None]
+    accumulate: NotRequired[int]
+    scheduler_interval: NotRequired[Literal["update", "epoch"]]
+
+
+class Task(LightningModule, ABC):
+    """A learning rule for `network`: what EMA averages, and what is exported.
+
+    An update is one step of `network`. `updates` counts them, for every task alike: learning-rate
+    schedules, EMA, the x axis of logs and `max_updates` follow it, not Lightning's global_step,
+    which counts every optimizer.
 
     optimizer: called with the parameters; scheduler: called with the optimizer, stepped once per
     update, or per epoch (scheduler_interval). clip_norm: largest gradient norm of an update.
@@ -33,7 +43,7 @@ class RestorationTask(LightningModule, ABC):
     next one.
     """
 
-    restores: ClassVar[bool] = True  # whether a benchmark can measure what it does
+    network: nn.Module
 
     def __init__(
         self,
@@ -61,32 +71,14 @@ class RestorationTask(LightningModule, ABC):
         self.updates = 0
         self.batches = 0
 
-    @property
-    @abstractmethod
-    def restorer(self) -> nn.Module:
-        """The module that restores: what EMA averages and what is exported."""
-
-    @abstractmethod
-    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
-        """Restored images [B, num_samples, C, H, W] in [-1, 1]; not clipped.
-
-        Uses input, hole, sigma, label and index of the batch, never target. A deterministic task
-        returns num_samples equal images.
-        """
-
     @abstractmethod
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
         """Weighted loss terms, scalars, whose sum is minimised; epoch None means validation."""
 
-    @property
-    def num_calls(self) -> int:
-        """Network evaluations (NFE) that one restored image costs."""
-        return 1
-
     def check(self, batch: Batch | None = None) -> None:
         """Raises InputError for settings that do not fit together or the data, before any work.
 
-        batch: one that `restore` will have to serve.
+        batch: one as validation will see it.
         """
         try:
             made = self.configure_optimizers()
@@ -103,7 +95,7 @@ class RestorationTask(LightningModule, ABC):
             raise InputError(f"task.optimizer or task.scheduler: {error}") from error
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.restorer.parameters())
+        optimizer = self.optimizer(self.network.parameters())
         if self.scheduler is None:
             return optimizer
         return [optimizer], [self.scheduler(optimizer)]
@@ -147,7 +139,7 @@ class RestorationTask(LightningModule, ABC):
         """Keeps the gradients of an open window, which Lightning would clear before validation."""
 
     def step_schedule(self) -> None:
-        """Counts an update of the restorer and moves the learning rates."""
+        """Counts an update of the network and moves the learning rates."""
         self.updates += 1
         if self.scheduler_interval == "update":
             self._step_schedulers()
@@ -194,3 +186,44 @@ class RestorationTask(LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.updates = checkpoint["progress"]["updates"]
         self.batches = checkpoint["progress"]["batches"]
+
+
+class RestorationTask(Task):
+    """A learning rule that ends in `restore`."""
+
+    @abstractmethod
+    def restore(
+        self,
+        observation: Observation,
+        num_samples: int = 1,
+        *,
+        seed: int | None = None,
+        start: float | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> Tensor:
+        """Restored images [B, num_samples, C, H, W] in [-1, 1]; not clipped.
+
+        A deterministic task returns num_samples equal images. seed: of the samples that are drawn;
+        None is the task's own. start: strength in (0, 1] of the noise that is laid over the input
+        for a sampler to start from; None starts from pure noise. callback: sees every step of a
+        sampler. A task without a sampler uses none of the three.
+        """
+
+    @property
+    def num_calls(self) -> int:
+        """Network evaluations (NFE) that one restored image costs."""
+        return 1
+
+    def check_observation(self, observation: Observation) -> None:
+        """Raises InputError where `restore` cannot serve such observations."""
+        channels = observation["input"].shape[1]
+        if channels != self.facts.input_channels:
+            raise InputError(
+                f"this model restores inputs of {self.facts.input_channels} channels and the "
+                f"degradation leaves {channels}: choose a benchmark of the checkpoint's task"
+            )
+
+    def check(self, batch: Batch | None = None) -> None:
+        super().check(batch)
+        if batch is not None:
+            self.check_observation(batch)

@@ -1,48 +1,35 @@
 """The recipe of the frozen classifiers that judge labels and give features to FID and KID."""
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Unpack
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.task.base import OptimizerFactory, RestorationTask, SchedulerFactory
+from restore.task.base import Learning, Task
 from restore.types import Batch, Facts, InputError
 
 
-class Classification(RestorationTask):
+class Classification(Task):
     """Cross-entropy on clean images; logs `val/error_rate`. It restores nothing.
 
     label_smoothing: Szegedy et al. 2016.
     """
 
-    restores: ClassVar[bool] = False
-
     def __init__(
         self,
         facts: Facts,
         network: Callable[..., nn.Module],
-        optimizer: OptimizerFactory,
-        scheduler: SchedulerFactory | None = None,
         label_smoothing: float = 0.1,
-        clip_norm: float | None = None,
-        accumulate: int = 1,
-        scheduler_interval: Literal["update", "epoch"] = "update",
+        **learning: Unpack[Learning],
     ) -> None:
-        super().__init__(facts, optimizer, scheduler, clip_norm, accumulate, scheduler_interval)
+        super().__init__(facts, **learning)
         if facts.num_classes is None:
             raise InputError("task=classification needs labels, and the data has none")
         if not 0 <= label_smoothing < 1:
             raise InputError(f"task.label_smoothing={label_smoothing} must be in [0, 1)")
         self.network = network(in_channels=facts.image_channels, num_classes=facts.num_classes)
         self.label_smoothing = label_smoothing
-
-    @property
-    def restorer(self) -> nn.Module:
-        return self.network
-
-    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
-        raise InputError("a classifier restores nothing: choose a checkpoint of another task")
 
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
         logits = self.network(batch["target"]).float()

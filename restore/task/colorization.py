@@ -1,7 +1,7 @@
 """Colorization: lightness to colour."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Unpack
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,8 +11,8 @@ from restore.loss.content import ContentLoss, Pixels
 from restore.network.colorization import recombine
 from restore.task.adversarial import AdversarialTask
 from restore.task.adversary import Adversary
-from restore.task.base import OptimizerFactory, SchedulerFactory
-from restore.types import Batch, Facts, InputError
+from restore.task.base import Learning
+from restore.types import Batch, Facts, InputError, Observation
 
 
 class Colorizer(AdversarialTask):
@@ -26,18 +26,13 @@ class Colorizer(AdversarialTask):
         self,
         facts: Facts,
         network: Callable[..., nn.Module],
-        optimizer: OptimizerFactory,
         loss: Mapping[str, ContentLoss | None],
         adversary: Callable[..., Adversary] | None = None,
-        scheduler: SchedulerFactory | None = None,
         size: int | None = None,
         seed: int = 0,
-        clip_norm: float | None = None,
-        accumulate: int = 1,
-        scheduler_interval: Literal["update", "epoch"] = "update",
+        **learning: Unpack[Learning],
     ) -> None:
-        players = network, optimizer, loss, adversary, scheduler
-        super().__init__(facts, *players, seed, clip_norm, accumulate, scheduler_interval)
+        super().__init__(facts, network, loss, adversary, seed, **learning)
         if size is not None and size < 1:
             raise InputError(f"task.size={size} must be at least 1, or null for the input's size")
         for name, term in self.content.items():
@@ -60,18 +55,18 @@ class Colorizer(AdversarialTask):
     def judged_channels(self) -> tuple[int, int]:
         return 2, 1
 
-    def predict(self, batch: Batch) -> tuple[Tensor, ...]:
-        return (self.network(batch["input"]),)
+    def predict(self, observation: Observation) -> tuple[Tensor, ...]:
+        return (self.network(observation["input"]),)
 
     def truth(self, batch: Batch) -> Tensor:
         return lab_from_rgb(batch["target"])[:, 1:]
 
-    def condition(self, batch: Batch) -> Tensor:
-        return batch["input"]
+    def condition(self, observation: Observation) -> Tensor:
+        return observation["input"]
 
-    def result(self, batch: Batch) -> Tensor:
+    def result(self, observation: Observation) -> Tensor:
         """RGB with the lightness of the input."""
-        lightness = batch["input"]
+        lightness = observation["input"]
         longest = max(lightness.shape[-2:])
         seen = lightness
         if self.size is not None and longest > self.size:

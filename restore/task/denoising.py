@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from restore.task.adversarial import AdversarialTask
-from restore.types import Batch, InputError
+from restore.types import InputError, Observation
 
 
 class Denoiser(AdversarialTask):
@@ -24,12 +24,17 @@ class Denoiser(AdversarialTask):
             )
         return network(image_channels=channels, image_size=self.facts.image_size)
 
+    def check_observation(self, observation: Observation) -> None:
+        if "hole" in observation:
+            raise InputError("this model removes noise and fills no holes: use degradation=noise")
+        super().check_observation(observation)
+
     @property
     def judged_channels(self) -> tuple[int, int]:
         return self.facts.image_channels, self.facts.input_channels
 
-    def predict(self, batch: Batch) -> tuple[Tensor, ...]:
-        return (self.network(batch["input"], batch.get("sigma")),)
+    def predict(self, observation: Observation) -> tuple[Tensor, ...]:
+        return (self.network(observation["input"], observation.get("sigma")),)
 
-    def condition(self, batch: Batch) -> Tensor:
-        return batch["input"]
+    def condition(self, observation: Observation) -> Tensor:
+        return observation["input"]

@@ -1,21 +1,21 @@
 """Denoising diffusion: an unconditional (or class-conditional) prior."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 
-from restore.diffusion.guidance import Replacement
+from restore.diffusion.guidance import Guidance
 from restore.diffusion.parameterization import Denoise, Denoiser
 from restore.diffusion.repaint import RePaint
-from restore.diffusion.sampler import Sampling, initial_noise
+from restore.diffusion.sampler import Sampling, initial_noise, times_from
 from restore.diffusion.schedule import Schedule
 from restore.loss.diffusion import denoising_loss, variational_bound
 from restore.network.unet import UNet
 from restore.stream import Stream, fold
-from restore.task.base import OptimizerFactory, RestorationTask, SchedulerFactory
-from restore.types import Batch, Facts, InputError
+from restore.task.base import Learning, RestorationTask
+from restore.types import Batch, Facts, InputError, Observation
 
 _TRAINING, _VALIDATION, _SAMPLING = -11, -12, -13  # keys that keep the random streams apart
 NUM_LEVELS = 1000  # T of the bound: its terms compare t with t - 1/T
@@ -25,8 +25,8 @@ BOUND_WEIGHT = 0.001  # of L_vlb in the hybrid loss, Nichol & Dhariwal 2021, sec
 class Diffusion(RestorationTask):
     """DDPM (Ho et al. 2020) on clean images: x_t = alpha(t) x_0 + sigma(t) eps, t ~ U(0, 1].
 
-    The degradation plays no part in training: `restore` fills holes zero-shot, by a sampler that
-    inpaints (RePaint) or by guidance (replacement) around any sampler.
+    The degradation plays no part in training: `restore` works zero-shot, by a sampler that
+    inpaints (RePaint) or by a guidance (replacement) around any sampler.
 
     min_snr_gamma: Hang et al. 2023; None for the plain loss. class_conditional: feeds labels to the
     network, but for the share label_dropout of training samples, which teach it "no class" (Ho &
@@ -41,9 +41,7 @@ class Diffusion(RestorationTask):
         network: Callable[..., nn.Module],
         schedule: Schedule,
         sampler: Sampling | RePaint,
-        optimizer: OptimizerFactory,
-        scheduler: SchedulerFactory | None = None,
-        guidance: Replacement | None = None,
+        guidance: Guidance | None = None,
         prediction: Literal["eps", "x0", "v"] = "v",
         min_snr_gamma: float | None = 5.0,
         learned_variance: bool = False,
@@ -52,11 +50,9 @@ class Diffusion(RestorationTask):
         given_label: bool = False,
         clip: bool = True,
         seed: int = 0,
-        clip_norm: float | None = None,
-        accumulate: int = 1,
-        scheduler_interval: Literal["update", "epoch"] = "update",
+        **learning: Unpack[Learning],
     ) -> None:
-        super().__init__(facts, optimizer, scheduler, clip_norm, accumulate, scheduler_interval)
+        super().__init__(facts, **learning)
         if class_conditional and facts.num_classes is None:
             raise InputError("task.class_conditional=true needs labels, and the data has none")
         if not 0 < label_dropout < 1:
@@ -85,34 +81,34 @@ class Diffusion(RestorationTask):
         self.seed = seed
 
     @property
-    def restorer(self) -> nn.Module:
-        return self.network
-
-    @property
     def num_calls(self) -> int:
         return self.sampler.num_calls(self.schedule)
 
     def check(self, batch: Batch | None = None) -> None:
         super().check(batch)
         self.denoiser(None)
-        if batch is not None:
-            self._check_restores(batch)
         size = self.facts.image_size
         if size is not None and isinstance(self.network, UNet):
             self.network.check_size(size, size)
         if self.min_snr_gamma is not None and self.min_snr_gamma <= 0:
             raise InputError(f"task.min_snr_gamma={self.min_snr_gamma} must be positive, or null")
 
-    def _check_restores(self, batch: Batch) -> None:
-        if "hole" not in batch:
-            raise InputError("this prior fills holes: use a degradation with a mask")
-        if not (self.sampler.inpaints or self.guidance):
+    def check_observation(self, observation: Observation) -> None:
+        self._check_served(observation, None)
+
+    def _check_served(self, observation: Observation, start: float | None) -> None:
+        channels = observation["input"].shape[1]
+        if channels != self.facts.image_channels:
             raise InputError(
-                "this sampler would ignore the known pixels: use sampler=repaint_fast, or "
-                "guidance=replacement with any sampler"
+                f"this prior makes images of {self.facts.image_channels} channels and the "
+                f"degradation leaves {channels}: choose one that keeps them"
             )
-        if self.given_label and "label" not in batch:
+        if self.given_label and "label" not in observation:
             raise InputError("task.given_label=true needs labels, and this data has none")
+        if self.guidance is not None:
+            self.guidance.check(observation)
+        else:
+            self.sampler.check(observation, start)
 
     def denoiser(self, label: Tensor | None) -> Denoiser:
         """The network as x_0 of (x_t, t), for labels [B]; None is "no class" for all."""
@@ -167,33 +163,58 @@ class Diffusion(RestorationTask):
         terms = variational_bound(x_0, truth.mean, small, mean, log_variance, s == 0)
         return NUM_LEVELS * terms
 
-    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
-        """Holes filled by samples of the prior; known pixels bit-equal to the input's."""
-        self._check_restores(batch)
-        repeat = [
-            batch[key].repeat_interleave(num_samples, 0) for key in ("input", "hole", "index")
-        ]
-        image, hole, index = repeat
-        draw = torch.arange(num_samples, device=index.device).repeat(len(batch["index"]))
-        label = batch["label"].repeat_interleave(num_samples, 0) if self.given_label else None
+    def restore(
+        self,
+        observation: Observation,
+        num_samples: int = 1,
+        *,
+        seed: int | None = None,
+        start: float | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> Tensor:
+        """Samples of the prior, which sampler and guidance lead to the observation.
+
+        start: samples begin at the noised input (Meng et al. 2022).
+        """
+        self._check_served(observation, start)
+        seen = repeated(observation, num_samples)
+        draw = torch.arange(num_samples, device=seen["index"].device)
+        draw = draw.repeat(len(observation["index"]))
+        own = self.seed if seed is None else seed
+        stream = Stream(fold(seen["index"], own, _SAMPLING, draw))
+        label = seen["label"] if self.given_label else None
         denoise: Denoise = self.denoiser(label)
-        stream = Stream(fold(index, self.seed, _SAMPLING, draw))
-        x = initial_noise(self.schedule, torch.ones(()), image.shape[1:], stream)
         if self.guidance is not None:
-            denoise = self.guidance.guide(denoise, image=image, hole=hole)
-        if isinstance(self.sampler, RePaint):
-            x = self.sampler(denoise, x, self.schedule, stream, image=image, hole=hole)
-        else:
-            x = self.sampler(denoise, x, self.schedule, stream)
+            denoise = self.guidance.guide(denoise, seen)
+        x = self._first(seen["input"], stream, start)
+        x = self.sampler(
+            denoise, x, self.schedule, stream, callback, start=start or 1.0, observation=seen
+        )
         return x.view(-1, num_samples, *x.shape[1:])
+
+    def _first(self, image: Tensor, stream: Stream, start: float | None) -> Tensor:
+        """Where the sampler begins, [B, C, H, W]: pure noise, or the noised image."""
+        if start is None:
+            return initial_noise(self.schedule, torch.ones(()), image.shape[1:], stream)
+        time = times_from(self.schedule.times(self.sampler.num_steps), start)[0]
+        alpha, sigma = self.schedule(time)
+        return alpha * image + sigma * stream.normal(*image.shape[1:])
 
     def generate(self, index: Tensor, size: tuple[int, int], label: Tensor | None = None) -> Tensor:
         """New images [B, C, H, W] in [-1, 1], one for each index [B]: same index, same image."""
         stream = Stream(fold(index, self.seed, _SAMPLING, -1))
         shape = (self.facts.image_channels, *size)
         x = initial_noise(self.schedule, torch.ones(()), shape, stream)
-        denoise = self.denoiser(label)
-        if isinstance(self.sampler, RePaint):  # a hole everywhere: plain ancestral sampling
-            hole = torch.ones_like(x[:, :1])
-            return self.sampler(denoise, x, self.schedule, stream, image=x, hole=hole)
-        return self.sampler(denoise, x, self.schedule, stream)
+        nothing = Observation(input=x, index=index, name=[], hole=torch.ones_like(x[:, :1]))
+        return self.sampler(self.denoiser(label), x, self.schedule, stream, observation=nothing)
+
+
+def repeated(observation: Observation, num_samples: int) -> Observation:
+    """Every sample of an observation num_samples times in a row."""
+    return cast(
+        Observation,
+        {
+            key: value.repeat_interleave(num_samples, 0) if isinstance(value, Tensor) else value
+            for key, value in observation.items()
+        },
+    )

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from restore.network.inpainting import composite
 from restore.task.adversarial import AdversarialTask
-from restore.types import Batch, InputError
+from restore.types import InputError, Observation
 
 
 class InpaintingGAN(AdversarialTask):
@@ -20,18 +20,18 @@ class InpaintingGAN(AdversarialTask):
     def judged_channels(self) -> tuple[int, int]:
         return self.facts.image_channels, 1
 
-    def check(self, batch: Batch | None = None) -> None:
-        if batch is not None and "hole" not in batch:
-            raise InputError("task=inpainting fills holes: use a degradation with a mask")
-        super().check(batch)
+    def check_observation(self, observation: Observation) -> None:
+        if "hole" not in observation:
+            raise InputError("this model fills holes: use a degradation with a mask")
+        super().check_observation(observation)
 
-    def predict(self, batch: Batch) -> tuple[Tensor, ...]:
-        stages: tuple[Tensor, ...] = self.network(batch["input"], batch["hole"])
+    def predict(self, observation: Observation) -> tuple[Tensor, ...]:
+        stages: tuple[Tensor, ...] = self.network(observation["input"], observation["hole"])
         return stages
 
-    def condition(self, batch: Batch) -> Tensor:
-        return batch["hole"]
+    def condition(self, observation: Observation) -> Tensor:
+        return observation["hole"]
 
-    def judged(self, stages: tuple[Tensor, ...], batch: Batch) -> Tensor:
+    def judged(self, stages: tuple[Tensor, ...], observation: Observation) -> Tensor:
         """The last stage; known pixels are bit-equal to the input's."""
-        return composite(batch["input"], stages[-1], batch["hole"])
+        return composite(observation["input"], stages[-1], observation["hole"])

@@ -44,6 +44,8 @@ def fit(run: Run) -> dict[str, float]:
 
 def evaluate(run: Run) -> list[Report]:
     """The best checkpoint on the benchmarks of the run."""
+    if not run.benchmarks:
+        return []
     best = load.method(best_checkpoint(run), {})
     return [measure(run.tester, best, benchmark) for benchmark in run.benchmarks]
 

@@ -13,7 +13,7 @@ from restore import checkpoint as file
 from restore.data.module import DataModule
 from restore.recovery.points import Recovery
 from restore.recovery.position import keep_rows
-from restore.task.base import RestorationTask
+from restore.task.base import Task
 from restore.types import InputError
 
 # Settings that cannot change a weight: all below a name that ends in a dot.
@@ -50,9 +50,7 @@ class Resumed:
     def experiment(self) -> str:
         return str(self.content["experiment"])
 
-    def check(
-        self, task: RestorationTask, data: DataModule, trainer: Trainer, recovery: Recovery
-    ) -> None:
+    def check(self, task: Task, data: DataModule, trainer: Trainer, recovery: Recovery) -> None:
         """Raises InputError, naming every difference, unless the run goes on exactly or may not."""
         content = self.content
         self.differences = differences(content["config"], self.config)

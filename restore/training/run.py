@@ -13,8 +13,9 @@ from restore.config import rules
 from restore.data.module import DataModule
 from restore.evaluation import load
 from restore.evaluation.benchmark import Benchmark
+from restore.evaluation.method import NO_SAMPLING, from_task
 from restore.recovery.best import ConfigInCheckpoint
-from restore.task.base import RestorationTask
+from restore.task.base import RestorationTask, Task
 from restore.trainer import tester, trainer
 from restore.types import Batch, Facts
 
@@ -39,7 +40,7 @@ class Run:
     config: Config  # as it is written into the folder; nothing reads it
     notes: list[str]  # what was chosen for this machine, for the user
     data: DataModule
-    task: RestorationTask
+    task: Task
     sample: Batch  # the first of validation
     benchmarks: list[Benchmark]
     callbacks: dict[str, Any]
@@ -69,9 +70,12 @@ def prepare(
     task = build(config["task"], "task", facts=data.facts)
     sample = data.first("val")
     task.check(sample)
-    benchmarks = load.benchmarks(config, task.num_calls)
-    for benchmark in benchmarks:
-        benchmark.check_task(task, experiment)
+    num_calls = task.num_calls if isinstance(task, RestorationTask) else 0
+    benchmarks = load.benchmarks(config, num_calls)
+    if benchmarks:
+        method = from_task(task, experiment, "", config["seed"], NO_SAMPLING)
+        for benchmark in benchmarks:
+            benchmark.check_method(method)
     called = callbacks(config, data.facts, experiment)
     every = [*called.values(), *(extra or {}).values()]
     made = trainer(config, folder, every, tracking.loggers(config, folder))

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
+from observing import observed
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -18,7 +19,7 @@ def test_replacement_is_known_pixels_and_predicted_ones() -> None:
     x, t = torch.randn(2, 3, 4, 4), torch.rand(2)
     image, hole = torch.rand(2, 3, 4, 4), (torch.rand(2, 1, 4, 4) > 0.5).float()
     denoiser = Denoiser(network, "v", Linear())
-    guided = Replacement().guide(denoiser, image=image, hole=hole)
+    guided = Replacement().guide(denoiser, observed(image, hole))
     x0, fraction = denoiser(x, t)
     predicted = guided(x, t)
     expected = image * (1 - hole) + x0 * hole
@@ -30,10 +31,8 @@ def test_replacement_is_known_pixels_and_predicted_ones() -> None:
 def test_replacement_of_a_non_finite_prediction_keeps_known_pixels() -> None:
     """A product with the mask would give NaN."""
     image, hole = torch.rand(1, 1, 2, 2), torch.tensor([[0.0, 1.0], [0.0, 1.0]]).view(1, 1, 2, 2)
-    lost = lambda x, t: Prediction(x * torch.inf)  # noqa: E731
-    result = (
-        Replacement().guide(lost, image=image, hole=hole)(torch.ones(1, 1, 2, 2), torch.ones(1)).x0
-    )
+    guided = Replacement().guide(lambda x, t: Prediction(x * torch.inf), observed(image, hole))
+    result = guided(torch.ones(1, 1, 2, 2), torch.ones(1)).x0
     assert torch.equal(result[..., 0], image[..., 0])
 
 

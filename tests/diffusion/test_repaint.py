@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from observing import observed
 from torch import Tensor
 
 from restore.diffusion.parameterization import Prediction
@@ -28,7 +29,7 @@ def sample(
 ) -> Tensor:
     generator = Stream(torch.tensor(seeds))
     x = initial_noise(schedule, torch.tensor(1.0), image.shape[1:], generator)
-    return sampler(shrink, x, schedule, generator, image=image, hole=hole)
+    return sampler(shrink, x, schedule, generator, observation=observed(image, hole))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,8 @@ def test_calls_and_steps_are_counted() -> None:
     calls_levels = [12 - a for a, b in pairwise(jump_levels(12, 3, 3)) if b < a]
     image = torch.zeros(2, 1, 2, 2)
     sampler = RePaint(12, 3, 3)
-    sampler(denoise, image, Linear(), stream(2), steps.append, image=image, hole=image + 1)
+    known = observed(image, image + 1)
+    sampler(denoise, image, Linear(), stream(2), steps.append, observation=known)
     assert calls == sampler.num_calls(Linear()) == len(steps) == steps[0].total == 30
     assert [s.number for s in steps] == list(range(1, 31))
 
@@ -142,7 +144,7 @@ def test_resampling_approaches_the_conditional_distribution() -> None:
     for count in (1, 10):
         x = stream(400).normal(1, 1, 2)
         sampler = RePaint(100, 10, count)
-        result = sampler(denoise, x, schedule, stream(400, 1), image=image, hole=hole)
+        result = sampler(denoise, x, schedule, stream(400, 1), observation=observed(image, hole))
         error = result[..., 1] - 0.9 * image[..., 0]
         ratios.append(float(error.square().mean()) / 0.0475)
     assert ratios[0] > 1.6 and ratios[1] == pytest.approx(1, abs=0.25), ratios

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from observing import observed
 from torch import Tensor
 
 from restore.diffusion.guidance import Replacement
@@ -223,7 +224,7 @@ def test_replacement_keeps_known_pixels_bit_for_bit(name: str) -> None:
     schedule = Linear()
     image, hole = torch.rand(2, 3, 4, 4) * 2 - 1, (torch.rand(2, 1, 4, 4) > 0.5).float()
     denoiser, times = elementwise(schedule), schedule.times(5)
-    guided = Replacement().guide(denoiser, image=image, hole=hole)
+    guided = Replacement().guide(denoiser, observed(image, hole))
     x = initial_noise(schedule, times[0], [3, 4, 4], stream(2))
     result = METHODS[name](guided, x, schedule, times, stream(2, 1))
     known = hole.expand_as(image) == 0

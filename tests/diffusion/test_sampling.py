@@ -1,11 +1,11 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hydra.utils import instantiate
+from observing import observed
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -53,10 +53,10 @@ def check_num_calls(sampler: Sampling | RePaint, schedule: Schedule) -> None:
         return Prediction(x)
 
     pixel = torch.zeros(1, 1, 1, 1)
-    known: Any = {"image": pixel, "hole": pixel + 1} if sampler.inpaints else {}
-    result = sampler(denoise, pixel, schedule, Stream(torch.tensor([0])), steps.append, **known)
+    known = observed(pixel, pixel + 1)
+    stream = Stream(torch.tensor([0]))
+    result = sampler(denoise, pixel, schedule, stream, steps.append, observation=known)
     assert calls == sampler.num_calls(schedule) and result.shape == pixel.shape
-    assert sampler.inpaints == isinstance(sampler, RePaint)
     assert [s.number for s in steps] == list(range(1, steps[-1].total + 1))
 
 

@@ -22,7 +22,7 @@ from restore.metric.diversity import Diversity
 from restore.metric.fid import FID
 from restore.metric.psnr import PSNR, HolePSNR
 from restore.metric.ssim import SSIM
-from restore.types import Facts, InputError
+from restore.types import InputError, Observation
 
 CONFIG: dict[str, Any] = {
     "data": {
@@ -150,12 +150,13 @@ def test_fid_of_one_image_is_refused_before_work() -> None:
     make({"fid": FID(Flat())}, limit=2).check()
 
 
-def test_a_checkpoint_of_another_task_is_refused() -> None:
-    fitting = Facts(image_channels=1, input_channels=1, image_size=8, num_classes=None)
-    make().check(fitting, "a.ckpt")
-    for other in (Facts(3, 3, 64, None), Facts(1, 2, 8, None)):
-        with pytest.raises(InputError, match=r"a\.ckpt.*choose a benchmark"):
-            make().check(other, "a.ckpt")
+def test_what_a_method_does_not_serve_is_refused_before_work() -> None:
+    def check(observation: Observation) -> None:
+        raise InputError(f"no {observation['input'].shape[1]} channels")
+
+    method = Method("a", "model", lambda *_: torch.empty(0), check, "a.ckpt")
+    with pytest.raises(InputError, match=r"a\.ckpt on benchmark .*: no 1 channels"):
+        make().check_method(method)
 
 
 def test_a_baseline_that_cannot_serve_is_refused_before_work() -> None:
@@ -182,3 +183,9 @@ def test_fewer_photos_for_methods_of_many_calls() -> None:
     assert affordable(config, SLOW) is config
     assert affordable(config, SLOW + 1)["data"] == {"limit": 3, "seed": 0}
     assert affordable({"data": {}}, SLOW + 1) == {"data": {}}
+
+
+def test_a_baseline_whose_result_is_not_like_the_target_is_refused() -> None:
+    coloured = from_baseline("coloured", lambda seen: seen["input"].repeat(1, 3, 1, 1))
+    with pytest.raises(InputError, match="of 3 channels and the targets have 1"):
+        make().check_method(coloured)

@@ -41,7 +41,7 @@ def adversary(lr: float = 0.1, **settings: Any) -> partial[Adversary]:
 def denoiser(lr: float = 0.1, **settings: Any) -> Denoiser:
     torch.manual_seed(0)
     settings = {"adversary": adversary(), "loss": {"pixels": Pixels()}, **settings}
-    return Denoiser(FACTS, Generator, partial(torch.optim.SGD, lr=lr), **settings)
+    return Denoiser(FACTS, Generator, optimizer=partial(torch.optim.SGD, lr=lr), **settings)
 
 
 def batches(batch_size: int, count: int = 32) -> DataLoader[Any]:

@@ -11,11 +11,11 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from restore.task.base import NonFiniteError, RestorationTask
+from restore.task.base import NonFiniteError, Task
 from restore.types import Batch, Facts, InputError
 
 
-class Linear(RestorationTask):
+class Linear(Task):
     """Least squares on batches of `target`; poison makes the loss NaN at that update."""
 
     def __init__(self, lr: float = 0.1, poison: int | None = None, **settings: Any) -> None:
@@ -24,19 +24,12 @@ class Linear(RestorationTask):
         self.network = nn.Linear(3, 1)
         self.poison = poison
 
-    @property
-    def restorer(self) -> nn.Module:
-        return self.network
-
-    def restore(self, batch: Batch, num_samples: int = 1) -> Tensor:
-        raise NotImplementedError
-
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
         error = (self.network(batch["target"]) - 5).square().mean()
         return {"square": error * (torch.nan if self.updates == self.poison else 1.0)}
 
 
-def fit(folder: Path, task: RestorationTask, batch_size: int, num_batches: int) -> Trainer:
+def fit(folder: Path, task: Task, batch_size: int, num_batches: int) -> Trainer:
     generator = torch.Generator().manual_seed(2)
     samples = [
         {"target": target, "index": i}

@@ -163,7 +163,10 @@ def test_restoring_says_no_class_unless_the_label_is_given() -> None:
 class Keep:
     """A guidance that does nothing."""
 
-    def guide(self, denoise: Any, **known: Tensor) -> Any:
+    def check(self, observation: Any) -> None:
+        """Every observation will do."""
+
+    def guide(self, denoise: Any, observation: Any) -> Any:
         return denoise
 
 

@@ -42,7 +42,7 @@ def diffusion(**settings: Any) -> Diffusion:
     torch.manual_seed(0)
     network = partial(UNet, width=4, multipliers=(1, 2), num_blocks=1, attention=(), head_size=4)
     sampler = Sampling(ddim, 4)
-    return Diffusion(FACTS, network, Cosine(), sampler, ADAMW, clip_norm=0.1, **settings)
+    return Diffusion(FACTS, network, Cosine(), sampler, optimizer=ADAMW, clip_norm=0.1, **settings)
 
 
 def gan(**settings: Any) -> Any:
@@ -163,6 +163,6 @@ def test_gradients_that_stay_infinite_end_the_run(tmp_path: Path) -> None:
 
 def test_an_infinite_gradient_of_fp32_is_named(tmp_path: Path) -> None:
     task: RestorationTask = Linear()
-    overflowing(next(iter(task.restorer.parameters())), {2})
+    overflowing(next(iter(task.network.parameters())), {2})
     with pytest.raises(NonFiniteError, match=r"network\.weight is not finite at update 2"):
         fit(tmp_path, task, loader=vectors(4))

@@ -37,16 +37,18 @@ def batch(degradation: Any, size: int = 16) -> Batch:
 
 
 def inpainting(**settings: Any) -> InpaintingGAN:
-    return InpaintingGAN(RGB, partial(InpaintingGenerator, width=4), SGD, LOSS, **settings)
+    return InpaintingGAN(
+        RGB, partial(InpaintingGenerator, width=4), LOSS, optimizer=SGD, **settings
+    )
 
 
 def colorizer(facts: Facts = LIGHTNESS, **settings: Any) -> Colorizer:
     network = partial(ColorizationUNet, widths=(4, 4, 4, 4))
-    return Colorizer(facts, network, SGD, **{"loss": LOSS, **settings})
+    return Colorizer(facts, network, **{"loss": LOSS, "optimizer": SGD, **settings})
 
 
 def denoiser(network: Any = Generator, **settings: Any) -> Denoiser:
-    return Denoiser(RGB, network, SGD, LOSS, **settings)
+    return Denoiser(RGB, network, LOSS, optimizer=SGD, **settings)
 
 
 def test_known_pixels_stay_bit_for_bit() -> None:
@@ -141,7 +143,7 @@ def test_check_restores_one_sample_before_work_starts() -> None:
         (lambda: colorizer(RGB), "degradation=gray"),
         (lambda: colorizer(size=0), "task.size=0"),
         (lambda: colorizer(loss={"smooth": TotalVariation()}), "task.loss.smooth"),
-        (lambda: Denoiser(LIGHTNESS, Generator, SGD, LOSS), "leaves 1"),
+        (lambda: Denoiser(LIGHTNESS, Generator, LOSS, optimizer=SGD), "leaves 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(make: Any, message: str) -> None:
