@@ -168,7 +168,7 @@ def _record(node: ast.expr | None, module: str) -> dict[str, Parameter]:
     found = _find(module, ast.unparse(node.slice))
     if found is None or not isinstance(found[1], ast.ClassDef):
         return {}
-    home, record = found
+    home, record = found[0], found[1]
     fields: dict[str, Parameter] = {}
     for item in record.body:
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):

@@ -115,7 +115,7 @@ def test_reference_follows_the_place_of_the_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        ({"ssim": SSIM()}, "needs 11 px"),
+        ({"ssim": SSIM()}, "needs images of 11 px"),
         ({"colorfulness": Colorfulness()}, "RGB images"),
         ({"diversity": Diversity()}, "draw 2 or more"),
         ({"a": PSNR(), "b": PSNR()}, "two of its metrics"),
