@@ -41,6 +41,8 @@ PACKAGES = (
 FUNCTIONS = ("restore.diffusion.", "restore.loss.", "restore.metric.bucket.")
 _MANY = 20  # names in a message
 _SPECIAL = {"_target_", "_partial_"}
+# What a class does not take: something that it takes is put in its place before it is built.
+SETTLED = [["lightning.pytorch.Trainer", "precision", "auto"]]
 
 
 def check(config: Any, path: str = "", given: set[str] | None = None) -> None:
@@ -157,7 +159,8 @@ def _check_arguments(
             continue
         if key not in parameters:
             raise InputError(unknown(f"{path}.{key}".strip("."), key, parameters))
-        if not fits(value, parameters[key].annotation):
+        settled = [node.get("_target_"), key, value] in SETTLED
+        if not settled and not fits(value, parameters[key].annotation):
             wanted = spell(parameters[key].annotation)
             raise InputError(f"{path}.{key}={value!r} has the wrong type: it takes {wanted}")
 

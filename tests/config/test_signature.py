@@ -92,3 +92,11 @@ def test_own_classes_and_allowed_ones_are_found() -> None:
 def test_node_is_refused_with_its_place(node: dict[str, object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         check(node, "data.shape")
+
+
+def test_what_is_settled_later_is_no_value_of_another_key() -> None:
+    node = {"_target_": "lightning.pytorch.Trainer", "precision": "auto"}
+    check({"trainer": node})
+    for wrong in ({"precision": "fast"}, {"max_time": 3}, {"enable_progress_bar": "auto"}):
+        with pytest.raises(InputError, match="has the wrong type"):
+            check({"trainer": {**node, **wrong}})
