@@ -15,6 +15,8 @@ RESUME = ("path", "allow_inexact")
 # Precisions of a method that is measured: of its arithmetic, never of its weights or the images.
 EVALUATED = ("32-true", "bf16-mixed", "16-mixed", "auto")
 NEEDED = ("max_updates", "throughput", "best", "last", "recovery")  # callbacks
+# Weights, EMA and what a schedule computes stay in float32, whatever the network multiplies in.
+TRAINED = ("auto", "32-true", "32", "bf16-mixed", "bf16", "16-mixed", "16")  # trainer.precision
 # Keys of Lightning's Trainer that mean something else, or nothing, here.
 REFUSED = {
     "max_steps": "it counts the steps of every optimizer: set max_updates",
@@ -79,6 +81,12 @@ def _check_trainer(trainer: Config, task: Config) -> None:
     for key, reason in REFUSED.items():
         if key in trainer:
             raise InputError(f"trainer.{key} is refused: {reason}")
+    precision = trainer.get("precision")
+    if precision is not None and str(precision) not in TRAINED:
+        raise InputError(
+            f"trainer.precision={precision} is refused: weights and images stay in float32, use "
+            "bf16-mixed, 16-mixed (on a GPU) or 32-true"
+        )
     for key in ("val_check_interval", "limit_train_batches", "limit_val_batches"):
         value = trainer.get(key)
         if isinstance(value, int | float) and value <= 0:

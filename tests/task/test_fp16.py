@@ -166,3 +166,11 @@ def test_an_infinite_gradient_of_fp32_is_named(tmp_path: Path) -> None:
     overflowing(next(iter(task.network.parameters())), {2})
     with pytest.raises(NonFiniteError, match=r"network\.weight is not finite at update 2"):
         fit(tmp_path, task, loader=vectors(4))
+
+
+def test_finite_gradients_of_an_infinite_norm_end_the_run(tmp_path: Path) -> None:
+    """The scaler would step, and clipping would have made the step nothing."""
+    task = Linear(clip_norm=1.0)
+    task.network.weight.register_hook(lambda gradient: torch.full_like(gradient, 3e38))
+    with pytest.raises(NonFiniteError, match="all parameters together is not finite at update 0"):
+        fit(tmp_path, task, fp16(), loader=vectors(1))
