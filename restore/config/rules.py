@@ -45,7 +45,7 @@ def check_evaluation(config: Config) -> None:
         raise InputError(
             f"trainer.precision={chosen!r}: an evaluation takes one of {', '.join(EVALUATED)}"
         )
-    check_early(config)
+    check_early(_settled(config))
 
 
 def check_run(config: Config) -> None:
@@ -68,7 +68,15 @@ def check_run(config: Config) -> None:
         raise InputError(f"seed={seed!r} must be an integer in [0, 2^31)")
     _check_trainer(config["trainer"], config["task"])
     _check_benchmarks(config)
-    check_early(config)
+    check_early(_settled(config))
+
+
+def _settled(config: Config) -> Config:
+    """Without a precision that is chosen later, for the machine (restore/precision.py)."""
+    trainer = config["trainer"]
+    if trainer.get("precision") != "auto":
+        return config
+    return {**config, "trainer": {key: trainer[key] for key in trainer if key != "precision"}}
 
 
 def _check_keys(config: Config, known: set[str]) -> None:
