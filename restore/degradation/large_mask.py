@@ -9,7 +9,8 @@ import math
 import torch
 from torch import Tensor
 
-from restore.degradation.mask import THINNEST, Box, paint, trace
+from restore.degradation.brush import THINNEST, fill, paint, trace
+from restore.degradation.mask import Box
 from restore.stream import Stream
 from restore.types import InputError
 
@@ -81,21 +82,24 @@ class Boxes:
         stream = Stream(seeds)
         num_boxes = stream.integers(self.min_boxes, self.max_boxes + 1)
         short = min(height, width)
-        rows = self._interval(stream, height, short)
-        columns = self._interval(stream, width, short)
+        top, bottom = self._interval(stream, height, short)
+        left, right = self._interval(stream, width, short)
+        row = torch.arange(height, device=seeds.device)
         drawn = torch.arange(self.max_boxes, device=seeds.device) < num_boxes[:, None]
-        boxes = drawn[..., None, None] & rows[:, :, :, None] & columns[:, :, None, :]
-        return boxes.any(dim=1, keepdim=True).float()
+        inside = drawn[..., None] & (row >= top[..., None]) & (row < bottom[..., None])
+        sample, box, row = inside.nonzero(as_tuple=True)
+        line = (sample * height + row) * (width + 1)
+        shape = (len(seeds), height, width)
+        return fill(line + left[sample, box], line + right[sample, box], shape)
 
-    def _interval(self, stream: Stream, length: int, short: int) -> Tensor:
-        """Where the boxes are along an axis of `length` pixels, bool [B, boxes, length]."""
+    def _interval(self, stream: Stream, length: int, short: int) -> tuple[Tensor, Tensor]:
+        """First pixel of each box along an axis of `length`, and the one behind it, [B, boxes]."""
         margin = math.floor(self.margin * short)
         least, most = (max(1, math.floor(size * short)) for size in (self.min_size, self.max_size))
         side = stream.integers(least, most + 1, self.max_boxes)
         place = stream.uniform(self.max_boxes).double()
         start = margin + (place * (length - 2 * margin - side + 1)).long()
-        index = torch.arange(length, device=side.device)
-        return (index >= start[..., None]) & (index < (start + side)[..., None])
+        return start, start + side
 
 
 class Expand:

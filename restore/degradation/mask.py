@@ -7,15 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from restore.degradation.brush import THINNEST, paint, trace
 from restore.degradation.choice import Choice
 from restore.degradation.contract import Degraded
 from restore.stream import Stream, fold
 from restore.types import InputError
 
 Shape = Callable[[Tensor, int, int], Tensor]
-THINNEST = math.sqrt(0.5)  # pixels; a brush of a smaller radius may miss every pixel centre
 _CHOICE, _SHAPE = -2, -3  # keep the draws of a mixture and of its parts apart
-_PAINTED = 2**22  # pixels of all segments that are painted at once
 
 
 class Mask:
@@ -167,52 +166,7 @@ class Mixture:
         seeds = fold(seeds, _SHAPE)
         hole = torch.empty(len(seeds), 1, height, width, device=seeds.device)
         for number, shape in enumerate(self.shapes):
-            chosen = choice == number
-            if chosen.any():
-                hole[chosen] = shape(seeds[chosen], height, width)
+            chosen = (choice == number).nonzero()[:, 0]
+            if len(chosen):
+                hole.index_copy_(0, chosen, shape(seeds[chosen], height, width))
         return hole
-
-
-def trace(start: Tensor, angle: Tensor, length: Tensor, height: int, width: int) -> Tensor:
-    """Vertices (row, column) [B, S, V + 1, 2] of chains of V steps, kept inside the image.
-
-    start: [B, S, 2] in [0, 1), shares of the image; angle, length: [B, S, V], radians and pixels.
-    """
-    limit = torch.tensor([height - 1.0, width - 1.0], device=start.device)
-    step = torch.stack([length * angle.cos(), length * angle.sin()], dim=-1)
-    points = [start * limit]
-    for vertex in range(angle.shape[2]):
-        points.append(
-            (points[-1] + step[:, :, vertex]).clamp(min=torch.zeros_like(limit), max=limit)
-        )
-    return torch.stack(points, dim=2)
-
-
-def paint(points: Tensor, radius: Tensor, height: int, width: int) -> Tensor:
-    """Hole [B, 1, H, W] of all pixels within `radius` of the segments of chains.
-
-    points: vertices [B, S, V + 1, 2]; radius: pixels [B, S, V], negative where nothing is painted.
-    """
-    sample, stroke, vertex = (radius >= 0).nonzero(as_tuple=True)
-    start, stop = points[sample, stroke, vertex], points[sample, stroke, vertex + 1]
-    reach = radius[sample, stroke, vertex][:, None, None]
-    hits = torch.zeros(len(points), height, width, dtype=torch.int32, device=points.device)
-    at_once = max(1, _PAINTED // (height * width))
-    for first in range(0, len(sample), at_once):
-        some = slice(first, first + at_once)
-        near = _distance(start[some], stop[some], height, width) <= reach[some]
-        hits.index_add_(0, sample[some], near.int())
-    return (hits > 0)[:, None].float()
-
-
-def _distance(start: Tensor, stop: Tensor, height: int, width: int) -> Tensor:
-    """From every pixel centre to the segments start - stop [N, 2], in pixels, [N, H, W]."""
-    row = torch.arange(height, device=start.device)[:, None]
-    column = torch.arange(width, device=start.device)[None, :]
-    start_row, start_column = start[:, 0, None, None], start[:, 1, None, None]
-    run = (stop - start)[..., None, None]
-    run_row, run_column = run[:, 0], run[:, 1]
-    down, right = row - start_row, column - start_column
-    squared = (run_row**2 + run_column**2).clamp(min=1e-12)
-    along = ((down * run_row + right * run_column) / squared).clamp(0, 1)
-    return ((down - along * run_row) ** 2 + (right - along * run_column) ** 2).sqrt()

@@ -101,6 +101,23 @@ def test_boxes_keep_their_sizes_and_their_margin(size: tuple[int, int]) -> None:
     assert first_row.min() == margin and last_row.min() == margin
 
 
+def test_boxes_against_loops() -> None:
+    shape, (height, width) = Boxes(1, 4, 0.2, 0.5, 0.1), (20, 31)
+    stream = Stream(SEEDS)
+    number = stream.integers(1, 5)
+    sides = []
+    for length in (height, width):
+        side = stream.integers(4, 11, 4)
+        place = stream.uniform(4).double()
+        sides.append((2 + (place * (length - 4 - side + 1)).long(), side))
+    expected = torch.zeros(40, 1, height, width)
+    for b in range(40):
+        for k in range(int(number[b])):
+            (top, tall), (left, wide) = ((start[b, k], side[b, k]) for start, side in sides)
+            expected[b, 0, top : top + tall, left : left + wide] = 1
+    assert torch.equal(shape(SEEDS, height, width), expected)
+
+
 def test_number_of_boxes() -> None:
     area = Boxes(4, 4, 0.1, 0.1)(torch.arange(500), 40, 40).sum(dim=(1, 2, 3))
     assert area.max() == 4 * 16 and area.min() >= 16
