@@ -39,8 +39,14 @@ class Facts:
 class InputError(ValueError):
     """A configuration or an input that cannot be used: shown as one line, exit code 2.
 
-    The message names the offending value and the way out.
+    The message names the offending value and the way out. It survives a DataLoader's worker, whose
+    traceback PyTorch puts in its place.
     """
+
+    def __init__(self, message: str = "") -> None:
+        in_worker = message.startswith("Caught ") and "worker process" in message.partition("\n")[0]
+        last = message.rstrip().rpartition("\n")[2]
+        super().__init__(last.partition(": ")[2] if in_worker else message)
 
 
 class NonFiniteError(RuntimeError):

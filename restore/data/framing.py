@@ -18,11 +18,18 @@ class Framing(Protocol):
         """Side of the square result; None where sizes vary."""
         ...
 
+    @property
+    def fixed(self) -> bool:
+        """Whether the result depends on the photo alone, and not on the seed."""
+        ...
+
     def __call__(self, image: Tensor, seed: int) -> Tensor: ...
 
 
 class CenterSquare:
     """The largest square in the middle, resized by area to `size` pixels."""
+
+    fixed = True
 
     def __init__(self, size: int) -> None:
         self.size = _checked(size)
@@ -39,6 +46,8 @@ class RandomPatch:
 
     A photo smaller than the patch is continued by reflection at its lower and right border.
     """
+
+    fixed = False
 
     def __init__(self, size: int) -> None:
         self.size = _checked(size)
@@ -57,6 +66,8 @@ class RandomSquare:
 
     Its side is drawn uniformly from [smallest, 1] times the photo's shorter side.
     """
+
+    fixed = False
 
     def __init__(self, size: int, smallest: float = 0.6) -> None:
         self.size = _checked(size)
@@ -78,6 +89,7 @@ class Whole:
     """The photo as it is."""
 
     size = None
+    fixed = True
 
     def __call__(self, image: Tensor, seed: int) -> Tensor:
         return image

@@ -1,41 +1,102 @@
 """Holes from a folder of mask images."""
 
+from collections import OrderedDict
 from functools import cached_property
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from restore.data.framing import area_resize
 from restore.data.image_file import SUFFIXES, load_image
+from restore.data.name import printable
 from restore.data.source import data_root
+from restore.data.walk import walk
 from restore.types import InputError
+
+_HALF = 127.5
+_BUDGET = 2**28  # bytes of resized holes that a process keeps
 
 
 class MaskFiles:
-    """Mask seed % n of the n images in root/folder in the order of their names; white = hole.
+    """Mask seed % n of the n images below root/folder in the order of their names; white = hole.
 
-    A mask is resized by area to the image; pixels that are white by half or more become hole.
+    With `invert`, black is hole. Transparency is white, as in photos; where all that is drawn is
+    white, the drawing is the mask. A mask is resized by area to the image; pixels that are hole by
+    half or more become hole. Files are read when their turn comes; resized ones are kept as far as
+    they fit into 256 MiB.
+
+    Raises:
+        InputError: no masks, or one that has lost its meaning: it is all hole, or what it shows is
+            darker than half everywhere, as of masks that hold 0 and 1.
     """
 
-    def __init__(self, folder: str = "masks300", root: str | None = None) -> None:
-        self.folder, self.root = folder, root
+    def __init__(
+        self, folder: str = "masks300", root: str | None = None, invert: bool = False
+    ) -> None:
+        self.folder, self.root, self.invert = folder, root, invert
+        self._kept: OrderedDict[tuple[int, int, int], Tensor] = OrderedDict()
+        self._used = 0
 
     def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
-        masks = self._masks
-        holes = [
-            area_resize(masks[seed % len(masks)], height, width) >= 127.5 for seed in seeds.tolist()
-        ]
+        count = len(self._paths)
+        holes = [self._hole(seed % count, height, width) for seed in seeds.tolist()]
         return torch.stack(holes).float().to(seeds.device)
 
+    def _hole(self, index: int, height: int, width: int) -> Tensor:
+        """bool [1, H, W]."""
+        key = (index, height, width)
+        hole = self._kept.get(key)
+        if hole is not None:
+            self._kept.move_to_end(key)
+            return hole
+        hole = area_resize(_read(self._paths[index], self.invert), height, width) >= _HALF
+        self._kept[key] = hole
+        self._used += hole.numel()
+        while self._used > _BUDGET and len(self._kept) > 1:
+            self._used -= self._kept.popitem(last=False)[1].numel()
+        return hole
+
     @cached_property
-    def _masks(self) -> list[Tensor]:
-        """uint8 [1, H, W] each."""
+    def _paths(self) -> list[Path]:
         folder = data_root(self.root) / self.folder
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        paths = [path for path in files if path.suffix.lower() in SUFFIXES]
+        paths = [folder / name for name in walk(folder, SUFFIXES).names]
         if not paths:
             raise InputError(
-                f"no mask images in {folder.absolute()}: put them there (white = hole), or set "
-                "data.degradation.shape.root or $RESTORE_DATA"
+                f"no mask images in {printable(str(folder.absolute()))}: put them there (white = "
+                "hole), or set data.degradation.shape.root or $RESTORE_DATA"
             )
-        return [load_image(path, channels=1) for path in paths]
+        return paths
+
+
+def _read(path: Path, invert: bool) -> Tensor:
+    """uint8 [1, H, W], white = hole."""
+    mask = load_image(path, channels=1)
+    if mask.min() > _HALF:
+        mask = _alpha(path, mask)
+    if invert:
+        mask = 255 - mask
+    if mask.min() > _HALF:
+        raise InputError(f"mask {printable(str(path))} is hole everywhere: {_way_out(invert)}")
+    if 0 < mask.max() < _HALF:
+        raise InputError(
+            f"mask {printable(str(path))} is not empty, but nothing in it is half white (its "
+            f"brightest is {int(mask.max())} of 255): save holes as white, known pixels as black"
+        )
+    return mask
+
+
+def _way_out(invert: bool) -> str:
+    other = "not inverted" if invert else "white where it is to be filled and black elsewhere"
+    return f"save it {other}, or delete it"
+
+
+def _alpha(path: Path, white: Tensor) -> Tensor:
+    """How opaque a mask is, if it has transparency: with white strokes, that is the drawing."""
+    with Image.open(path) as image:
+        if not image.has_transparency_data:
+            return white
+        alpha = np.array(image.convert("RGBA").getchannel("A"))
+    return torch.from_numpy(alpha)[None]

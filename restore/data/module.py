@@ -1,9 +1,6 @@
 """The one LightningDataModule: a source, framed in the loader, degraded on the device."""
 
 import hashlib
-import os
-import signal
-import threading
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -13,11 +10,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from restore.data.augmentation import Augmentation
+from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
 from restore.data.order import EvalOrder, TrainOrder
+from restore.data.part import Part
+from restore.data.probe import check_task
 from restore.data.samples import Raw, Samples, collate
-from restore.data.source import Source, Split, data_root
+from restore.data.source import Divided, Source, Split, data_root
 from restore.data.streaming import Place, StreamedSamples, Streaming
+from restore.data.survey import Broken, broken, summary
+from restore.data.worker import leave_signals_to_the_trainer
 from restore.degradation.composition import Curriculum
 from restore.degradation.contract import Degradation, Degraded
 from restore.image import from_uint8
@@ -39,8 +41,10 @@ class DataModule(LightningDataModule):
     index alone, so that their corruptions are frozen for ever. Per process: `batch_size` and
     `num_workers`. `limit` keeps the first photos of validation and test. Every photo gives
     `repeat` samples there and `train_repeat` samples per epoch of training, where alone `flip`,
-    `rotate` and `brightness` act (see Augmentation). The trainer must run with
-    use_distributed_sampler=False.
+    `rotate` and `brightness` act (see Augmentation). on_error=skip decodes every file (of no
+    stream) before the first batch and leaves out what cannot be read; with error, a broken file ends the pass that
+    meets it, by its name. cache_gb: memory of a process for decoded photos, shared by its workers;
+    the samples are the same with any. The trainer must run with use_distributed_sampler=False.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class DataModule(LightningDataModule):
         flip: bool = False,
         rotate: bool = False,
         brightness: float = 0.0,
+        on_error: Literal["error", "skip"] = "error",
+        cache_gb: float = 1.0,
     ) -> None:
         super().__init__()
         _check_least(1, batch_size=batch_size, repeat=repeat, train_repeat=train_repeat)
@@ -74,7 +80,16 @@ class DataModule(LightningDataModule):
         self.root, self.seed, self.limit = root, seed, limit
         self.repeat, self.train_repeat = repeat, train_repeat
         self.augmentation = Augmentation(flip, rotate, brightness)
+        if on_error not in ("error", "skip"):
+            raise InputError(f"data.on_error={on_error} must be error or skip")
+        if not 0 <= cache_gb < float("inf"):
+            raise InputError(f"data.cache_gb={cache_gb} must be at least 0")
+        self.on_error, self.cache_gb = on_error, cache_gb
+        self._whole: dict[Split, Source] = {}  # before broken files are left out
         self._sources: dict[Split, Source] = {}
+        self._broken: dict[Split, list[Broken]] = {}
+        self._caches: dict[Split, PhotoCache] = {}
+        self._probed: set[Split] = set()
         self._epoch = self._start = 0
 
     @property
@@ -94,18 +109,46 @@ class DataModule(LightningDataModule):
 
     def samples(self, split: Split) -> Samples:
         """The samples of a split; InputError where its files are missing or broken."""
-        if split not in self._sources:
-            self._sources[split] = self.source(root=data_root(self.root), split=split)
-        source = self._sources[split]
+        source = self._source(split)
         num_photos = len(source)
         if num_photos == 0:
             raise InputError(f"the {split} split of the data is empty")
+        cache = self._caches.setdefault(split, self._cache(source))
         if split == "train":
             frame, augment = self.train_framing, self.augmentation
-            return Samples(source, frame, num_photos, self.train_repeat, augment)
+            return Samples(source, frame, num_photos, self.train_repeat, augment, cache)
         if self.limit is not None:
             num_photos = min(num_photos, self.limit)
-        return Samples(source, self.eval_framing, num_photos, self.repeat)
+        return Samples(source, self.eval_framing, num_photos, self.repeat, cache=cache)
+
+    def _source(self, split: Split) -> Source:
+        if split in self._sources:
+            return self._sources[split]
+        made = next((one for one in self._whole.values() if isinstance(one, Divided)), None)
+        if made is None:
+            whole = self.source(root=data_root(self.root), split=split)
+        else:
+            whole = made.sibling(split)
+        self._whole[split] = source = whole
+        if self.on_error == "skip" and isinstance(whole, Divided):
+            found = self._broken[split] = broken(whole)
+            if len(found) == len(whole):
+                raise InputError(f"no image of the {split} split can be read: {found[0].reason}")
+            bad = {one.number for one in found}
+            source = Part(whole, [index for index in range(len(whole)) if index not in bad])
+        self._sources[split] = source
+        return source
+
+    def _cache(self, source: Source) -> PhotoCache:
+        """Of what is read from files alone: other sources lie in memory as they are."""
+        decodes = isinstance(source.source if isinstance(source, Part) else source, Divided)
+        return PhotoCache(self.cache_gb * 2**30 / max(1, self.num_workers) if decodes else 0)
+
+    def summary(self, *splits: Split) -> dict[str, Any]:
+        """What these splits hold, in plain values: see `restore.data.survey.summary`."""
+        for split in splits:
+            self._source(split)
+        return summary({split: self._whole[split] for split in splits}, self._broken)
 
     def setup(self, stage: str | None = None) -> None:
         for split in _SPLITS[stage]:
@@ -113,6 +156,7 @@ class DataModule(LightningDataModule):
 
     def check(self, *splits: Split) -> None:
         """Read, frame and degrade one sample of each split: InputError now rather than later."""
+        _ = self.facts  # a degradation that does not fit the channels says so
         for split in splits:
             samples = self.samples(split)
             if split == "train":
@@ -120,8 +164,16 @@ class DataModule(LightningDataModule):
             self.first(split)
 
     def first(self, split: Split) -> Batch:
-        """The first sample of a split, as validation and test see it."""
-        return self.to_batch(self.samples(split)[0, self.seed * 2**32])
+        """The first sample of a split, as validation and test see it.
+
+        Raises:
+            InputError: no hole of the split has a pixel, or all photos to be coloured are grey.
+        """
+        batch = self.to_batch(self.samples(split)[0, self.seed * 2**32])
+        if split not in self._probed:
+            check_task(self.samples(split), self.degradation, self.to_batch, self.seed * 2**32)
+            self._probed.add(split)
+        return batch
 
     def train_dataloader(self) -> DataLoader[Raw]:
         samples = self.samples("train")
@@ -204,7 +256,7 @@ class DataModule(LightningDataModule):
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
-            worker_init_fn=_leave_signals_to_the_trainer,
+            worker_init_fn=leave_signals_to_the_trainer,
             persistent_workers=self.num_workers > 0,
             # Without one of its own the loader draws from the global generator at every epoch.
             generator=torch.Generator(),
@@ -222,21 +274,6 @@ class DataModule(LightningDataModule):
                 f"data.batch_size={self.batch_size} is more than the {num_samples} training "
                 "samples of a process: lower it, or raise data.train_repeat"
             )
-
-
-def _leave_signals_to_the_trainer(worker: int) -> None:
-    """A scheduler signals all processes of a group, and a training without its workers can save
-    nothing. Of SIGTERM only the trainer's own counts, which waits for its workers to end."""
-    trainer = os.getppid()
-
-    def obey() -> None:
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer:
-            pass
-        os._exit(0)
-
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=obey, daemon=True).start()
 
 
 def _check_least(least: int, **settings: int) -> None:

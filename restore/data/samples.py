@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from restore.data.augmentation import Augmentation
+from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
-from restore.data.source import Source
+from restore.data.source import Item, Source
 from restore.types import InputError
 
 
@@ -23,7 +24,10 @@ class Raw(TypedDict):
 
 
 class Samples(Dataset[Raw]):
-    """A split as batches of one, by (index, seed); sample i is photo i // repeat."""
+    """A split as batches of one, by (index, seed); sample i is photo i // repeat.
+
+    cache: may keep photos between samples; the samples are the same with any and without.
+    """
 
     def __init__(
         self,
@@ -32,8 +36,10 @@ class Samples(Dataset[Raw]):
         num_photos: int,
         repeat: int,
         augmentation: Augmentation | None = None,
+        cache: PhotoCache | None = None,
     ) -> None:
         self.source, self.framing, self.augmentation = source, framing, augmentation
+        self.cache = PhotoCache(0) if cache is None else cache
         self.num_photos, self.repeat = num_photos, repeat
 
     def __len__(self) -> int:
@@ -42,8 +48,8 @@ class Samples(Dataset[Raw]):
     def __getitem__(self, key: tuple[int, int] | int) -> Raw:
         # Lightning's overfit_batches puts plain indices in the place of our order.
         index, seed = (key, key) if isinstance(key, int) else key
-        item = self.source[index // self.repeat]
-        image = self.framing(item.image, seed)
+        item = self.cache(index // self.repeat, self._photo)
+        image = item.image if self.framing.fixed else self.framing(item.image, seed)
         if self.augmentation is not None:
             image = self.augmentation(image, seed)
         return Raw(
@@ -53,6 +59,13 @@ class Samples(Dataset[Raw]):
             seed=torch.tensor([seed]),
             name=[item.name],
         )
+
+    def _photo(self, index: int) -> Item:
+        """A photo, framed already where the framing depends on no seed."""
+        item = self.source[index]
+        if not self.framing.fixed:
+            return item
+        return item._replace(image=self.framing(item.image, 0).contiguous())
 
 
 def collate(samples: list[Raw]) -> Raw:

@@ -1,12 +1,15 @@
 """Several sources as one, for models of anybody's photo."""
 
+import copy
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import Self
 
-from restore.data.source import Item, Source, Split
+from restore.data.source import Divided, Item, Source, Split
 from restore.types import InputError
 
 
@@ -24,6 +27,7 @@ class Several:
     ) -> None:
         if not sources:
             raise InputError("data.source.sources is empty: name at least one")
+        self._root, self._made = root, sources
         self.sources = {name: made(root=root, split=split) for name, made in sources.items()}
         channels = {name: source.channels for name, source in self.sources.items()}
         self.channels = next(iter(channels.values()))
@@ -40,6 +44,21 @@ class Several:
         name, source = list(self.sources.items())[place]
         item = source[index - (self._ends[place] - len(source))]
         return Item(item.image, None, f"{name}/{item.name}")
+
+    def left_out(self) -> Counter[str]:
+        divided = (one for one in self.sources.values() if isinstance(one, Divided))
+        return sum((one.left_out() for one in divided), Counter())
+
+    def sibling(self, split: Split) -> Self:
+        other = copy.copy(self)
+        other.__dict__.pop("_ends", None)
+        other.sources = {
+            name: one.sibling(split)
+            if isinstance(one, Divided)
+            else self._made[name](root=self._root, split=split)
+            for name, one in self.sources.items()
+        }
+        return other
 
     @cached_property
     def _ends(self) -> list[int]:

@@ -2,15 +2,17 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
 from restore.types import InputError
 
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Mode = Literal["rgb", "gray"]
 CHANNELS: dict[Mode, int] = {"rgb": 3, "gray": 1}
 
@@ -37,6 +39,32 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Item: ...
+
+
+@runtime_checkable
+class Divided(Source, Protocol):
+    """A source of files that are looked up once for all splits."""
+
+    def left_out(self) -> Counter[str]:
+        """Files that are no data, by reason; of all splits that have been looked at."""
+        ...
+
+    def sibling(self, split: Split) -> Self:
+        """Another split of the same files."""
+        ...
+
+
+@runtime_checkable
+class Stored(Divided, Protocol):
+    """A source with one file, or one member of an archive, an image."""
+
+    def size(self, index: int) -> int:
+        """Bytes of the file."""
+        ...
+
+    def content(self, index: int) -> bytes: ...
+
+    def name(self, index: int) -> str: ...
 
 
 def data_root(root: str | None) -> Path:

@@ -4,32 +4,19 @@ webdataset itself reads shards as streams: without exact shuffling, resumption o
 every sample in several processes. Nothing is unpickled and no command in a shard name is run.
 """
 
+import copy
 import re
-import tarfile
-import warnings
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Self
 
 from restore.data.image_file import load_image
+from restore.data.name import printable
+from restore.data.shard import IMAGE, Index, Sample
+from restore.data.shard_index import shard_index
 from restore.data.source import CHANNELS, Item, Mode, Split, check_fraction, held_out
 from restore.types import InputError
-
-_IMAGE = ("jpg", "jpeg", "png", "webp")
-_OTHER = ("cls", "json", "txt")
-_BLOCK = tarfile.BLOCKSIZE
-
-
-class Member(NamedTuple):
-    offset: int
-    size: int
-
-
-class Sample(NamedTuple):
-    key: str
-    shard: Path
-    members: dict[str, Member]  # by extension
 
 
 class WebDataset:
@@ -54,16 +41,40 @@ class WebDataset:
         self.train, self.test = train, test
         self.val_fraction = check_fraction(val_fraction)
         self.channels, self.num_classes = CHANNELS[mode], num_classes
+        # Shared with siblings, filled by the first to look.
+        self._indices: dict[Path, Index] = {}
+        self._division: dict[Split, list[Sample]] = {}
+
+    def sibling(self, split: Split) -> Self:
+        """Another split of the same shards, which are not indexed again for it."""
+        other = copy.copy(self)
+        other.__dict__.pop("_samples", None)
+        other.split = split
+        return other
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def __getitem__(self, index: int) -> Item:
         sample = self._samples[index]
-        extension = next(one for one in _IMAGE if one in sample.members)
+        extension = _image(sample)
         name = f"{sample.shard}: {sample.key}.{extension}"
         image = load_image(self._read(sample, extension), self.channels, name)
-        return Item(image, self._label(sample), sample.key)
+        return Item(image, self._label(sample), printable(sample.key))
+
+    def left_out(self) -> Counter[str]:
+        return sum((index.left_out for index in self._indices.values()), Counter())
+
+    def size(self, index: int) -> int:
+        sample = self._samples[index]
+        return sample.members[_image(sample)].size
+
+    def content(self, index: int) -> bytes:
+        sample = self._samples[index]
+        return self._read(sample, _image(sample))
+
+    def name(self, index: int) -> str:
+        return printable(self._samples[index].key)
 
     def _label(self, sample: Sample) -> int | None:
         if self.num_classes is None:
@@ -78,20 +89,36 @@ class WebDataset:
 
     def _read(self, sample: Sample, extension: str) -> bytes:
         member = sample.members[extension]
-        with open(sample.shard, "rb") as file:
-            file.seek(member.offset)
-            return file.read(member.size)
+        try:
+            with open(sample.shard, "rb") as file:
+                file.seek(member.offset)
+                return file.read(member.size)
+        except OSError as error:
+            raise InputError(f"shard {sample.shard} cannot be read: {error.strerror}") from error
 
     @cached_property
     def _samples(self) -> list[Sample]:
-        own_test = self.split == "test" and self.test is not None
-        pattern = self.test if own_test and self.test is not None else self.train
-        samples = [sample for path in shards(self.root, pattern) for sample in index_shard(path)]
-        samples.sort(key=lambda sample: (sample.key, sample.shard))
-        if own_test:
-            return samples
-        held = held_out([sample.key for sample in samples], self.val_fraction)
-        return [sample for sample in samples if (sample.key in held) == (self.split != "train")]
+        if self.split == "test" and self.test is not None:
+            return self._of(self.test)
+        if not self._division:
+            samples = self._of(self.train)
+            held = held_out([sample.key for sample in samples], self.val_fraction)
+            self._division["val"] = [sample for sample in samples if sample.key in held]
+            self._division["train"] = [sample for sample in samples if sample.key not in held]
+        return self._division["train" if self.split == "train" else "val"]
+
+    def _of(self, pattern: str) -> list[Sample]:
+        """The samples of these shards in the order of their keys."""
+        samples: list[Sample] = []
+        for path in shards(self.root, pattern):
+            if path not in self._indices:
+                self._indices[path] = shard_index(path)
+            samples += self._indices[path].samples
+        return sorted(samples, key=lambda sample: (sample.key, sample.shard))
+
+
+def _image(sample: Sample) -> str:
+    return next(extension for extension in IMAGE if extension in sample.members)
 
 
 def shards(root: Path, pattern: str) -> list[Path]:
@@ -109,53 +136,3 @@ def shards(root: Path, pattern: str) -> list[Path]:
                 "set data.root or $RESTORE_DATA to the folder that holds them"
             )
     return paths
-
-
-def index_shard(path: Path) -> list[Sample]:
-    """The samples of a shard, from its headers alone.
-
-    Members are grouped by webdataset's rule: the key is the path up to the first dot of the file
-    name. Warns of members that are left out.
-
-    Raises:
-        InputError: truncated, damaged, or with two members of one name.
-    """
-    from webdataset.tariterators import base_plus_ext
-
-    samples: dict[str, Sample] = {}
-    skipped: Counter[str] = Counter()
-    for entry in _entries(path):
-        key, extension = base_plus_ext(entry.name)
-        extension = (extension or "").lower()
-        if extension not in _IMAGE + _OTHER or not key or entry.type not in tarfile.REGULAR_TYPES:
-            skipped[f".{extension}"] += not entry.isdir()
-            continue
-        members = samples.setdefault(key, Sample(key, path, {})).members
-        if extension in members:
-            raise InputError(f"shard {path}: two members are named {key}.{extension}")
-        members[extension] = Member(entry.offset_data, entry.size)
-    complete = [sample for sample in samples.values() if sample.members.keys() & set(_IMAGE)]
-    skipped["without an image"] = len(samples) - len(complete)
-    if +skipped:
-        warnings.warn(f"shard {path}: left out {dict(+skipped)}", stacklevel=2)
-    return complete
-
-
-def _entries(path: Path) -> list[tarfile.TarInfo]:
-    """All headers. tarfile alone would not miss the two blocks of zeros that end an archive."""
-    entries: list[tarfile.TarInfo] = []
-    end = 0
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for entry in tar:
-                if entry.offset < end or entry.offset_data <= entry.offset or entry.size < 0:
-                    raise tarfile.ReadError("overlapping members")
-                end = entry.offset_data + -(-entry.size // _BLOCK) * _BLOCK
-                entries.append(entry)
-        with open(path, "rb") as file:
-            file.seek(end)
-            if file.read(2 * _BLOCK) != bytes(2 * _BLOCK):
-                raise tarfile.ReadError("no end of archive where the last member ends")
-    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
-        raise InputError(f"shard {path} is truncated or damaged: {error}") from error
-    return entries

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
+from restore.data import mask_files
 from restore.data.mask_files import MaskFiles
 from restore.types import InputError
+
+FILES = Path(__file__).parent / "files"
+EXPECTED = json.loads((FILES / "expected.json").read_text())
 
 
 def write_masks(folder: Path) -> np.ndarray:
@@ -46,6 +51,72 @@ def test_no_masks(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no mask images") as caught:
         MaskFiles("gone", root=str(tmp_path))(torch.arange(2), 8, 8)
     assert str(tmp_path / "gone") in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EXPECTED if kind.startswith("masks/")])
+def test_masks_of_people(kind: str) -> None:
+    """The share of the hole that was meant, or an error that names the file."""
+    expected = EXPECTED[kind]["hole"]
+    with Image.open(FILES / kind / "m.png") as image:
+        width, height = image.size
+    shape = MaskFiles(kind, root=str(FILES))
+    if isinstance(expected, float):
+        assert float(shape(torch.zeros(1).long(), height, width).mean()) == pytest.approx(expected)
+        return
+    if kind.endswith("white_strokes_on_transparent"):
+        share = float(shape(torch.zeros(1).long(), height, width).mean())
+        assert share == pytest.approx(0.1982, abs=1e-4)
+        return
+    with pytest.raises(InputError, match=rf"{kind}/m\.png is not empty.* brightest is") as caught:
+        shape(torch.zeros(1).long(), height, width)
+    assert "\n" not in str(caught.value)
+
+
+def save(folder: Path, array: np.ndarray, name: str = "m.png") -> MaskFiles:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(folder / name)
+    return MaskFiles(".", root=str(folder))
+
+
+def test_a_hole_that_is_everything_is_an_error(tmp_path: Path) -> None:
+    shape = save(tmp_path, np.full((4, 4), 255, np.uint8))
+    with pytest.raises(InputError, match=r"m\.png is hole everywhere"):
+        shape(torch.zeros(1).long(), 4, 4)
+    inverted = MaskFiles(".", root=str(tmp_path), invert=True)
+    assert not inverted(torch.zeros(1).long(), 4, 4).any()
+
+
+def test_an_empty_mask_is_an_empty_hole(tmp_path: Path) -> None:
+    shape = save(tmp_path, np.zeros((4, 4), np.uint8))
+    assert not shape(torch.zeros(1).long(), 4, 4).any()
+    with pytest.raises(InputError, match="everywhere: save it not inverted"):
+        MaskFiles(".", root=str(tmp_path), invert=True)(torch.zeros(1).long(), 4, 4)
+
+
+def test_inverted_masks(tmp_path: Path) -> None:
+    masks = write_masks(tmp_path / "masks")
+    hole = MaskFiles("masks", root=str(tmp_path), invert=True)(torch.arange(3), 8, 8)
+    assert np.array_equal(hole[:, 0].numpy(), 1 - masks / 255)
+
+
+def test_sub_folders_count_and_hidden_ones_do_not(tmp_path: Path) -> None:
+    half = np.zeros((4, 4), np.uint8)
+    half[:2] = 255
+    save(tmp_path, half, "b/1.png")
+    save(tmp_path, half.T.copy(), "a.png")
+    save(tmp_path, half, ".ipynb_checkpoints/a-checkpoint.png")
+    (tmp_path / "._a.png").write_bytes(b"no image")
+    hole = MaskFiles(".", root=str(tmp_path))(torch.arange(3), 4, 4)[:, 0].numpy()
+    assert np.array_equal(hole, np.stack([half.T, half, half.T]) / 255)
+
+
+def test_memory_of_masks_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = write_masks(tmp_path / "masks")
+    monkeypatch.setattr(mask_files, "_BUDGET", 2 * 64)
+    shape = MaskFiles("masks", root=str(tmp_path))
+    for _ in range(2):
+        assert np.array_equal(shape(torch.arange(3), 8, 8)[:, 0].numpy(), masks / 255)
+        assert len(shape._kept) == 2 and shape._used == 128
 
 
 @pytest.mark.data

@@ -2,7 +2,6 @@ import io
 import json
 import pickle
 import tarfile
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,11 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
+from restore.data import shard_index
 from restore.data.image_file import ImageError
+from restore.data.shard import index_shard
 from restore.data.source import Split
-from restore.data.webdataset import WebDataset, index_shard, shards
+from restore.data.walk import HIDDEN
+from restore.data.webdataset import WebDataset, shards
 from restore.types import InputError
 
+FILES = Path(__file__).parent / "files"
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -88,11 +91,9 @@ def test_same_samples_as_webdataset(tmp_path: Path) -> None:
     members = {"a/b.c.png": png(1), "a/b.cls": b"1", "x.JPEG": png(2), "dir.d/y.png": png(3)}
     members |= {"multi.v1.png": png(4), "z.json": b"{}", "z.png": png(5)}
     write_tar(tmp_path / "s.tar", members)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mine = {one.key: set(one.members) for one in index_shard(tmp_path / "s.tar")}
-        stream = webdataset.WebDataset(str(tmp_path / "s.tar"), shardshuffle=False)
-        theirs = {one["__key__"]: set(one) & {"png", "jpeg", "cls", "json"} for one in stream}
+    mine = {one.key: set(one.members) for one in index_shard(tmp_path / "s.tar").samples}
+    stream = webdataset.WebDataset(str(tmp_path / "s.tar"), shardshuffle=False)
+    theirs = {one["__key__"]: set(one) & {"png", "jpeg", "cls", "json"} for one in stream}
     assert mine == {key: found for key, found in theirs.items() if found & {"png", "jpeg"}}
     assert set(mine) == {"x", "dir.d/y", "z"}
 
@@ -105,7 +106,7 @@ def test_real_shards_against_webdataset(real_data: Path) -> None:
     stream = webdataset.WebDataset(str(path), shardshuffle=False)
     theirs = {one["__key__"]: (one["jpg"], one["cls"]) for one in stream}
     mine = {}
-    for one in index_shard(path):
+    for one in index_shard(path).samples:
         packed = path.read_bytes()
         cut = {ext: packed[at.offset : at.offset + at.size] for ext, at in one.members.items()}
         mine[one.key] = (cut["jpg"], cut["cls"])
@@ -214,10 +215,11 @@ def test_evil_members_are_left_out_and_named(tmp_path: Path) -> None:
         link = tarfile.TarInfo("b.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    with pytest.warns(UserWarning, match=r"s\.tar.*pyd.*pth.*without an image") as caught:
-        found = index_shard(tmp_path / "s.tar")
-    assert ".png" in str(caught[0].message)
-    assert [(one.key, set(one.members)) for one in found] == [("a", {"png", "cls"})]
+    found = index_shard(tmp_path / "s.tar")
+    assert [(one.key, set(one.members)) for one in found.samples] == [("a", {"png", "cls"})]
+    kinds = ("pyd", "pickle", "pkl", "pth", "npy", "cbor")
+    expected = {f"named .{kind}": 1 for kind in kinds}
+    assert found.left_out == {**expected, "links or devices": 1, "samples without an image": 1}
     assert not marker.exists()
 
 
@@ -275,3 +277,114 @@ def test_reads_at_random_are_exact_in_workers(tmp_path: Path) -> None:
     )
     found = [int(item.image[0, 0, 0]) for items in loader for item in items]
     assert found == numbers(source)
+
+
+def test_what_a_packed_or_an_empty_shard_is_called(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "s.tar.gz", "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("a.png"))
+    with pytest.raises(InputError, match=r"s\.tar\.gz is compressed \(gzip\)"):
+        index_shard(tmp_path / "s.tar.gz")
+    with pytest.raises(InputError, match=r"whole\.tar\.gz is compressed"):
+        index_shard(FILES / "whole.tar.gz")
+    write_tar(tmp_path / "empty.tar", {})
+    with pytest.raises(InputError, match=r"empty\.tar holds no sample: it has no members"):
+        index_shard(tmp_path / "empty.tar")
+
+
+@pytest.mark.parametrize(
+    "name,reason",
+    [
+        ("a.v1.png", r"1 named \.v1\.png \(a key ends at the first dot"),
+        ("a.input.png", r"1 named \.input\.png"),
+        ("a.gif", r"1 named \.gif"),
+        ("__MACOSX/a.png", "1 hidden"),
+        ("._a.png", "1 hidden"),
+        ("a.cls", "1 samples without an image"),
+    ],
+)
+def test_why_a_shard_gives_no_sample(tmp_path: Path, name: str, reason: str) -> None:
+    write_tar(tmp_path / "s.tar", {name: png(1)})
+    with pytest.raises(InputError, match=rf"s\.tar holds no sample: {reason}"):
+        index_shard(tmp_path / "s.tar")
+
+
+def test_members_of_a_system_are_left_out(tmp_path: Path) -> None:
+    members = {"./a.png": png(1), "./._a.png": b"mac", "x/.ipynb_checkpoints/a.png": png(2)}
+    write_tar(tmp_path / "s.tar", members)
+    index = index_shard(tmp_path / "s.tar")
+    assert [one.key for one in index.samples] == ["./a"]
+    assert index.left_out == {HIDDEN: 2}
+
+
+def test_tiff_members_are_photos(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((2, 3, 3), 7, np.uint8)).save(file, "TIFF")
+    write_tar(tmp_path / "s.tar", {"a.tif": file.getvalue()})
+    (image, _, _) = dataset(tmp_path, "val", train="s.tar", num_classes=None)[0]
+    assert (image == 7).all()
+
+
+def test_archives_behind_each_other_are_all_read(tmp_path: Path) -> None:
+    for number in range(2):
+        write_tar(tmp_path / f"{number}.tar", {f"{number}{n}.png": png(n) for n in range(3)})
+    both = b"".join((tmp_path / f"{number}.tar").read_bytes() for number in range(2))
+    (tmp_path / "s.tar").write_bytes(both)
+    source = dataset(tmp_path, "val", train="s.tar", num_classes=None, val_fraction=1.0)
+    assert numbers(source) == [0, 1, 2, 0, 1, 2]
+    assert len(index_shard(FILES / "concatenated.tar").samples) == 6
+    (tmp_path / "s.tar").write_bytes(both[:-2048] + b"no header" * 60)
+    with pytest.raises(InputError, match=r"s\.tar is truncated or damaged"):
+        index_shard(tmp_path / "s.tar")
+
+
+def test_an_index_is_kept_until_its_shard_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.tar"
+    write_tar(path, {"a.png": png(1), "b.png": png(2), "b.gif": b""})
+    made = shard_index.shard_index(path)
+    assert made == index_shard(path) and made.left_out == {"named .gif": 1}
+    count = []
+    monkeypatch.setattr(shard_index, "index_shard", lambda path: count.append(1) or made)
+    assert shard_index.shard_index(path) == made and not count
+    write_tar(path, {"a.png": png(1), "c.png": png(2)})
+    shard_index.shard_index(path)
+    assert len(count) == 1
+    (kept,) = (tmp_path / ".restore-index").glob("*.json")
+    for damage in (b"", b"[]", b"{}", kept.read_bytes()[:-9]):
+        kept.write_bytes(damage)
+        shard_index.shard_index(path)
+    assert len(count) == 5
+
+
+def test_an_index_of_shards_that_cannot_be_written_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / ".restore-index").write_text("no folder can be made here")
+    write_tar(tmp_path / "data" / "s.tar", {"a.png": png(1)})
+    assert len(shard_index.shard_index(tmp_path / "data" / "s.tar").samples) == 1
+    assert len(list((tmp_path / "cache" / "restore" / "index").glob("*-s.tar.json"))) == 1
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "data" / "s.tar"))
+    assert len(shard_index.shard_index(tmp_path / "data" / "s.tar").samples) == 1
+
+
+def test_splits_share_one_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shards(tmp_path)
+    train = dataset(tmp_path, "train")
+    assert len(train) and train._indices
+    monkeypatch.setattr("restore.data.webdataset.shard_index", None)
+    assert [one.key for one in train.sibling("val")._samples]
+    monkeypatch.undo()
+    for split in SPLITS:
+        assert numbers(train.sibling(split)) == numbers(dataset(tmp_path, split))
+
+
+def test_a_vanished_shard_is_named(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    source = dataset(tmp_path, "test")
+    assert len(source)
+    (tmp_path / "test-0.tar").unlink()
+    with pytest.raises(InputError, match=r"test-0\.tar cannot be read: No such file"):
+        source[0]

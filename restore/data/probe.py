@@ -1,0 +1,49 @@
+"""Whether there is anything to learn or to measure in what a degradation makes of a split."""
+
+from collections.abc import Callable
+
+import torch
+
+from restore.data.samples import Raw, Samples
+from restore.degradation.contract import Degradation
+from restore.degradation.gray import Gray
+from restore.types import Batch, InputError
+
+_HOLES, _PHOTOS = 256, 16  # how many samples are looked at before the rest is thought alike
+
+
+def check_task(
+    samples: Samples,
+    degradation: Degradation,
+    to_batch: Callable[[Raw], Batch],
+    first_seed: int,
+) -> None:
+    """Raises InputError where no hole has a pixel, or where all photos to be coloured are grey."""
+    batch = to_batch(samples[0, first_seed])
+    if isinstance(degradation, Gray) and _all_grey(samples):
+        raise InputError(
+            "the photos are grey, so that there is no colour to learn or to measure: choose photos "
+            "in colour, or another degradation"
+        )
+    if "hole" in batch and not batch["hole"].any() and _all_empty(samples, to_batch, first_seed):
+        raise InputError(
+            "no hole has a single pixel, so that there is nothing to fill: look at the masks, or "
+            "choose another degradation or size"
+        )
+
+
+def _all_grey(samples: Samples) -> bool:
+    photos = (samples.source[index].image for index in range(min(samples.num_photos, _PHOTOS)))
+    return all(bool((photo == photo[:1]).all()) for photo in photos)
+
+
+def _all_empty(samples: Samples, to_batch: Callable[[Raw], Batch], first_seed: int) -> bool:
+    """Holes depend on size and seed alone: where sizes are fixed, no further photo is read."""
+    raw = samples[0, first_seed]
+    count = min(len(samples), _HOLES)
+    for index in range(1, count):
+        seed = torch.tensor([first_seed + index])
+        one = raw if samples.framing.size else samples[index, first_seed + index]
+        if to_batch({**one, "seed": seed})["hole"].any():
+            return False
+    return True

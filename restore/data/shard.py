@@ -1,0 +1,138 @@
+"""One webdataset shard: the samples in a tar file, found by its headers alone."""
+
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from restore.data.name import printable
+from restore.data.walk import HIDDEN, is_hidden
+from restore.types import InputError
+
+IMAGE = ("jpg", "jpeg", "png", "webp", "avif", "tif", "tiff", "bmp")
+_OTHER = ("cls", "json", "txt")
+_BLOCK = tarfile.BLOCKSIZE
+_STEP = 2**20
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+
+
+class Member(NamedTuple):
+    offset: int
+    size: int
+
+
+class Sample(NamedTuple):
+    key: str
+    shard: Path
+    members: dict[str, Member]  # by extension
+
+
+class Index(NamedTuple):
+    samples: list[Sample]
+    left_out: Counter[str]  # members by reason
+
+
+def index_shard(path: Path) -> Index:
+    """The samples of a shard with an image, in the order of the file.
+
+    Members are grouped by webdataset's rule: the key is the path up to the first dot of the file
+    name, and the rest is the extension. Of archives that were written one behind the other into
+    one file, all are read.
+
+    Raises:
+        InputError: compressed, truncated, damaged, without a sample, or with two members of one
+            name.
+    """
+    from webdataset.tariterators import base_plus_ext
+
+    samples: dict[str, Sample] = {}
+    left_out: Counter[str] = Counter()
+    for entry in _entries(path):
+        if entry.isdir():
+            continue
+        key, extension = base_plus_ext(entry.name)
+        extension = (extension or "").lower()
+        reason = _reason(entry, key, extension)
+        if reason:
+            left_out[reason] += 1
+            continue
+        members = samples.setdefault(key, Sample(key, path, {})).members
+        if extension in members:
+            raise InputError(f"shard {path}: two members are named {printable(key)}.{extension}")
+        members[extension] = Member(entry.offset_data, entry.size)
+    complete = [sample for sample in samples.values() if sample.members.keys() & set(IMAGE)]
+    left_out["samples without an image"] = len(samples) - len(complete)
+    if not complete:
+        why = ", ".join(f"{count} {reason}" for reason, count in (+left_out).items())
+        raise InputError(f"shard {path} holds no sample: {why or 'it has no members'}")
+    return Index(complete, +left_out)
+
+
+def _reason(entry: tarfile.TarInfo, key: str | None, extension: str) -> str | None:
+    """Why a member is no part of a sample."""
+    if is_hidden(entry.name):
+        return HIDDEN
+    if entry.type not in tarfile.REGULAR_TYPES:
+        return "links or devices"
+    if not key:
+        return "named without a key or an extension"
+    if extension in IMAGE + _OTHER:
+        return None
+    if extension.rpartition(".")[2] in IMAGE + _OTHER and "." in extension:
+        return f"named .{extension} (a key ends at the first dot: use no other)"
+    return f"named .{extension}"
+
+
+def _entries(path: Path) -> Iterator[tarfile.TarInfo]:
+    """All headers. tarfile alone would not miss the two blocks of zeros that end an archive."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            packed = next((_PACKED[magic] for magic in _PACKED if start.startswith(magic)), None)
+            if packed:
+                raise InputError(
+                    f"shard {path} is compressed ({packed}), and photos are read at random: "
+                    "unpack it to a plain .tar"
+                )
+            begin: int | None = 0
+            while begin is not None:
+                end = begin
+                for entry in _archive(file, begin):
+                    yield entry
+                    end = entry.offset_data + -(-entry.size // _BLOCK) * _BLOCK
+                begin = _next_archive(file, end)
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"shard {path} is truncated or damaged: {error}") from error
+
+
+def _archive(file: IO[bytes], begin: int) -> Iterator[tarfile.TarInfo]:
+    file.seek(begin)
+    end = begin
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for entry in tar:
+            if entry.offset < end or entry.offset_data <= entry.offset or entry.size < 0:
+                raise tarfile.ReadError("overlapping members")
+            end = entry.offset_data + -(-entry.size // _BLOCK) * _BLOCK
+            yield entry
+
+
+def _next_archive(file: IO[bytes], end: int) -> int | None:
+    """Where another archive begins behind the zeros at `end`, or None at the end of the file."""
+    file.seek(end)
+    if file.read(2 * _BLOCK) != bytes(2 * _BLOCK):
+        raise tarfile.ReadError("no end of archive where the last member ends")
+    at = end + 2 * _BLOCK
+    while chunk := file.read(_STEP):
+        zeros = len(chunk) - len(chunk.lstrip(b"\0"))
+        if zeros < len(chunk):
+            return at + zeros // _BLOCK * _BLOCK
+        at += len(chunk)
+    return None

@@ -1,0 +1,101 @@
+"""What a training should know of its files before it begins: duplicates, damage, sizes."""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from restore.data.several import Several
+from restore.data.source import Divided, Source, Split, Stored
+from restore.types import InputError
+
+
+class Place(NamedTuple):
+    """An image of a split, in the files that hold it."""
+
+    split: Split
+    source: Stored
+    number: int
+
+
+class Broken(NamedTuple):
+    number: int
+    reason: str  # names the file
+
+
+def summary(whole: Mapping[Split, Source], skipped: Mapping[Split, list[Broken]]) -> dict[str, Any]:
+    """Plain values: photos of each split, `left_out` (how many files are no data, by reason),
+    `duplicates` (pairs of names of equal files in two splits) and `skipped` (a line for each file
+    that on_error=skip left out)."""
+    left_out: Counter[str] = Counter()
+    divided = [source for source in whole.values() if isinstance(source, Divided)]
+    if divided:
+        left_out = divided[-1].left_out()
+    return {
+        "photos": {
+            split: len(source) - len(skipped.get(split, ())) for split, source in whole.items()
+        },
+        "left_out": dict(sorted(left_out.items())),
+        "duplicates": duplicates({split: _stored(source) for split, source in whole.items()}),
+        "skipped": sorted({one.reason for split in whole for one in skipped.get(split, ())}),
+    }
+
+
+def _stored(source: Source) -> list[Stored]:
+    if isinstance(source, Several):
+        return [one for one in source.sources.values() if isinstance(one, Stored)]
+    return [source] if isinstance(source, Stored) else []
+
+
+def duplicates(splits: Mapping[Split, Iterable[Stored]]) -> list[tuple[str, str]]:
+    """Pairs of names of images with the same bytes in two splits.
+
+    Only files whose size is found in two splits are read.
+    """
+    sizes: defaultdict[int, list[Place]] = defaultdict(list)
+    for split, sources in splits.items():
+        for source in sources:
+            for index in range(len(source)):
+                sizes[source.size(index)].append(Place(split, source, index))
+    suspects = [places for places in sizes.values() if _across(places)]
+    pairs = []
+    for places in suspects:
+        by_content: defaultdict[bytes, list[Place]] = defaultdict(list)
+        for place in places:
+            digest = hashlib.sha256(place.source.content(place.number)).digest()
+            by_content[digest].append(place)
+        for same in by_content.values():
+            first = same[0]
+            pairs += [
+                (first.source.name(first.number), other.source.name(other.number))
+                for other in same[1:]
+                if other.split != first.split
+            ]
+    return sorted(pairs)
+
+
+def _across(places: list[Place]) -> bool:
+    return len({place.split for place in places}) > 1
+
+
+def broken(source: Source) -> list[Broken]:
+    """The images of a source that cannot be read, each with its reason.
+
+    Every file is decoded whole, on all processors: headers say nothing of what is cut off or
+    damaged behind them.
+    """
+
+    def reason(index: int) -> str | None:
+        try:
+            source[index]
+        except InputError as error:
+            return str(error)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+        return None
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        reasons = enumerate(pool.map(reason, range(len(source))))
+        return [Broken(index, why) for index, why in reasons if why is not None]

@@ -1,0 +1,150 @@
+"""Which files of a folder are data, and of which split."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from restore.data.folder import Folder
+from restore.data.source import Split
+from restore.data.walk import HIDDEN
+from restore.types import InputError
+
+FILES = Path(__file__).parent / "files"
+
+
+def photos(folder: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3), (number, 0, 0)).save(path)
+    return folder
+
+
+def names(root: Path, split: Split = "test", fraction: float = 1.0) -> list[str]:
+    source = Folder(root, split, val_fraction=fraction)
+    return [source.name(index) for index in range(len(source))]
+
+
+def test_the_trees_of_people(tmp_path: Path) -> None:
+    trees = shutil.copytree(FILES / "trees", tmp_path / "trees")
+    (trees / "linked/cats").unlink()  # the link travels as a file that names its target
+    (trees / "linked/cats").symlink_to("../outside")
+    assert names(trees / "linked") == ["a.jpg", "cats/o0.jpg", "cats/o1.jpg", "cats/o2.jpg"]
+    assert names(trees / "mac") == ["a.jpg", "b.jpg"]
+    assert names(trees / "hidden") == ["a.jpg"]
+    with pytest.raises(InputError, match=r"rename Test to test, Train to train"):
+        names(trees / "capital")
+
+
+def test_links_lead_into_no_loop(tmp_path: Path) -> None:
+    photos(tmp_path, "a.png", "x/b.png")
+    (tmp_path / "x/up").symlink_to(tmp_path)
+    (tmp_path / "x/self").symlink_to(tmp_path / "x")
+    (tmp_path / "broken.png").symlink_to(tmp_path / "gone")
+    source = Folder(tmp_path, "test", val_fraction=1.0)
+    assert names(tmp_path) == ["a.png", "x/b.png"]
+    assert source.left_out() == {"a link to a folder above it": 2, "a broken link or no file": 1}
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
+    photos(tmp_path, "train/a.png", "val/b.png", "c.png", "x/d.png", "train/.thumbnails/a.png")
+    for name in ("train/._a.png", "train/note.txt", "train/b.xcf", "train/README"):
+        (tmp_path / name).write_bytes(b"no image")
+    (tmp_path / "@eaDir").mkdir()
+    assert Folder(tmp_path, "train").left_out() == {
+        HIDDEN: 3,
+        "named .txt": 1,
+        "named .xcf": 1,
+        "named without a suffix": 1,
+        "outside of train, val and test": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    "misnamed",
+    [
+        ("Train/a.png", "Test/b.png"),
+        ("training/a.png", "validation/b.png"),
+        ("TEST/a.png", "b.png"),
+        ("train/a.png", "val/b.png", "Test/c.png"),
+        ("train_images/a.png", "b.png"),
+        ("train2017/a.png", "val2017/b.png"),
+        ("DIV2K_train_HR/a.png", "DIV2K_valid_HR/b.png"),
+        ("set/train/a.png", "set/test/b.png"),
+        ("valid/a.png", "b.png"),
+    ],
+)
+def test_folders_that_mean_a_split_are_not_merged(tmp_path: Path, misnamed: tuple[str]) -> None:
+    photos(tmp_path, *misnamed)
+    with pytest.raises(InputError, match="would be merged and split anew") as caught:
+        names(tmp_path, "train")
+    line = str(caught.value)
+    assert str(tmp_path) in line and "\n" not in line
+    wrong = {name.rpartition("/")[0] for name in misnamed} - {"train", "val", ""}
+    assert all(name in line for name in wrong)
+
+
+@pytest.mark.parametrize(
+    "plain", [("train_station/a.png", "b.png"), ("trainers/a.png", "tests.png"), ("cats/a.png",)]
+)
+def test_other_folders_are_subjects(tmp_path: Path, plain: tuple[str]) -> None:
+    assert names(photos(tmp_path, *plain)) == sorted(plain)
+
+
+def test_each_emptiness_has_its_own_words(tmp_path: Path) -> None:
+    def words(folder: Path, split: Split = "train", fraction: float = 0.05) -> str:
+        with pytest.raises(InputError) as caught:
+            len(Folder(folder, split, val_fraction=fraction))
+        return str(caught.value)
+
+    assert "there is no such folder" in words(tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    assert "it is empty" in words(tmp_path / "empty")
+    photos(tmp_path / "one", "a.png")
+    assert "it holds one image" in words(tmp_path / "one")
+    photos(tmp_path / "few", "a.png", "b.png")
+    assert "val_fraction=1.0 holds out all 2" in words(tmp_path / "few", fraction=1.0)
+    photos(tmp_path / "half", "train/a.png")
+    assert "sub-folder val is missing beside train" in words(tmp_path / "half", "val")
+    (tmp_path / "half/val").mkdir()
+    assert "sub-folder val is empty" in words(tmp_path / "half", "val")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").touch()
+    assert "no image (left out: 1 named .txt)" in words(tmp_path / "texts")
+    assert "it is a file" in words(tmp_path / "texts/a.txt")
+
+
+def test_one_walk_serves_all_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(tmp_path, *(f"{number}.png" for number in range(30)))
+    train = Folder(tmp_path, "train", val_fraction=0.3)
+    assert len(train)
+    monkeypatch.setattr(os, "scandir", None)
+    val = train.sibling("val")
+    together = [train.name(i) for i in range(len(train))] + [val.name(i) for i in range(len(val))]
+    assert len(together) == len(set(together)) == 30
+
+
+def test_everything_below_the_default_root_is_no_subject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path, "mine/a.png", "masks/b.png")
+    monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=r"data\.root is not set: .*data\.root=FOLDER"):
+        names(tmp_path)
+    assert len(Folder(tmp_path, "test", folder="mine", val_fraction=1.0)) == 1
+    assert names(tmp_path / "mine") == ["a.png"]
+
+
+def test_names_that_are_no_utf8_can_be_printed(tmp_path: Path) -> None:
+    photos(tmp_path, "a.png")
+    os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/\xe9t\xe9.png")
+    source = Folder(tmp_path, "test", val_fraction=1.0)
+    assert source[0].name == r"\udce9t\udce9.png" and source[0].image.shape == (3, 3, 4)
+    source[0].name.encode("ascii")
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"/\\udcff\.png: ") as caught:
+        Folder(tmp_path, "test", val_fraction=1.0)[1]
+    str(caught.value).encode("ascii")
