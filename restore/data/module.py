@@ -41,10 +41,11 @@ class DataModule(LightningDataModule):
     index alone, so that their corruptions are frozen for ever. Per process: `batch_size` and
     `num_workers`. `limit` keeps the first photos of validation and test. Every photo gives
     `repeat` samples there and `train_repeat` samples per epoch of training, where alone `flip`,
-    `rotate` and `brightness` act (see Augmentation). on_error=skip decodes every file (of no
-    stream) before the first batch and leaves out what cannot be read; with error, a broken file ends the pass that
-    meets it, by its name. cache_gb: memory of a process for decoded photos, shared by its workers;
-    the samples are the same with any. The trainer must run with use_distributed_sampler=False.
+    `rotate` and `brightness` act (see Augmentation). on_error=skip decodes every file before
+    the first batch (streams aside) and leaves out what cannot be read; with error, a broken file
+    ends the pass that meets it, by its name. cache_gb: memory of a process for decoded photos,
+    shared by its workers; samples are the same with any. The trainer must run with
+    use_distributed_sampler=False.
     """
 
     def __init__(
