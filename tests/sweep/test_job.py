@@ -8,9 +8,11 @@ from typing import Any
 
 import optuna
 import pytest
+import yaml
 from entry import ROOT
 from test_train import TINY
 
+from restore import precision
 from restore.config.command import plain
 from restore.sweep import journal, study
 from restore.sweep.job import Job, _train
@@ -64,9 +66,13 @@ def test_an_interrupted_job_goes_on_if_it_is_the_same(
 
     with monkeypatch.context() as patch:
         patch.setattr(Throughput, "on_train_batch_end", cut)
+        patch.setattr(precision, "choose", lambda device: ("32-true", "this machine"))
         with pytest.raises(KeyError):
             _train(job(), tmp_path)
+    monkeypatch.setattr(precision, "choose", lambda device: ("bf16-mixed", "another machine"))
     _train(job(second), tmp_path)
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert config["trainer"]["precision"] == ("32-true" if resumed else "bf16-mixed")
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["training"]["updates"] == 6
     assert [one["updates"] for one in result["resumed"]] == resumed
