@@ -51,7 +51,7 @@ class DataModule(LightningDataModule):
     def __init__(
         self,
         source: Callable[..., Source],
-        degradation: Degradation,
+        degradation: Degradation | None,
         train_framing: Framing,
         eval_framing: Framing,
         batch_size: int,
@@ -71,6 +71,11 @@ class DataModule(LightningDataModule):
         _check_least(1, batch_size=batch_size, repeat=repeat, train_repeat=train_repeat)
         _check_least(1, limit=1 if limit is None else limit)
         _check_least(0, num_workers=num_workers, seed=seed)
+        if degradation is None:
+            raise InputError(
+                "the degradation is not set: choose one as degradation=NAME, or of a benchmark as "
+                "+degradation@benchmark.NAME.data.degradation=NAME"
+            )
         if seed >= 2**31:
             raise InputError(f"data.seed must be below 2^31, got {seed}")
         if rotate and train_framing.size is None:

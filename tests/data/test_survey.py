@@ -169,6 +169,8 @@ def test_settings_of_files_are_checked(folder: Path) -> None:
         module(folder, on_error="ignore")
     with pytest.raises(InputError, match=r"data\.cache_gb=-1"):
         module(folder, cache_gb=-1)
+    with pytest.raises(InputError, match="the degradation is not set"):
+        module(folder, degradation=None)
 
 
 @pytest.mark.parametrize("framing", [CenterSquare(8), Whole()])
