@@ -20,6 +20,10 @@ def main() -> NoReturn:
     sweep = commands.add_parser("sweep", help="rank the jobs of a sweep, or continue it")
     sweep.add_argument("folder", metavar="DIR", type=Path, help="what train.py -m printed first")
     sweep.add_argument("--resume", action="store_true", help="run the jobs that are not done")
+    sweep.add_argument("--by", metavar="METRIC", help="rank by this metric, not the objective")
+    sweep.add_argument(
+        "--over", metavar="KEY", action="append", default=[], help="mean and deviation over KEY"
+    )
     sweep.set_defaults(command=_sweep)
     arguments = parser.parse_args()
     if "command" not in arguments:
@@ -38,6 +42,10 @@ def _doctor() -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from restore.sweep import ranking
+    if arguments.resume:
+        from restore.sweep import again
 
-    return ranking.resume(arguments.folder) if arguments.resume else ranking.show(arguments.folder)
+        return again.resume(arguments.folder)
+    from restore.sweep import show
+
+    return show.show(arguments.folder, arguments.by, arguments.over)

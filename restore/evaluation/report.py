@@ -35,6 +35,7 @@ def describe(report: Report) -> dict[str, Any]:
         "parameters": report.method.num_parameters,
         "metrics": report.summary,
         "definitions": {m.name: m.definition for m in report.benchmark.metrics},
+        "higher_is_better": {m.name: m.higher_is_better for m in report.benchmark.metrics},
         "seconds_per_image": round(report.seconds_per_image, 5),
     }
 

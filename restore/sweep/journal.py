@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ def hash_of(config: dict[str, Any]) -> str:
     """Of a resolved config: equal for equal work."""
     text = json.dumps(config, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def kept(overrides: list[str]) -> list[str]:
+    """Of a job's overrides, those that say what it does and not how it was chosen."""
+    return [one for one in overrides if not re.match(r"[+~]*search\b", one)]
 
 
 def append(sweep: Path, line: Line) -> None:

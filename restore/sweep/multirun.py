@@ -5,7 +5,6 @@ every rank would run the sweep, in a folder and with hyperparameters of its own.
 """
 
 import functools
-import importlib.util
 import json
 import math
 import os
@@ -20,90 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig
 
-from restore import errors, launch
+from restore import errors
 from restore.config import rules
-from restore.config.command import plain, takes
+from restore.config.command import plain
 from restore.folder import remove_empty
 from restore.sweep import gpu, journal, process, ranking, settings
 from restore.sweep.job import Job, command
 from restore.sweep.settings import Search
+from restore.sweep.start import CURRENT, MADE, refuse
 from restore.sweep.sweeper import study_of
-from restore.types import InputError
 
 _STATUS = {
     errors.DONE: journal.DONE,
     errors.BAD_INPUT: journal.REFUSED,
     process.PRUNED: journal.PRUNED,
 }
-_current: list[Path] = []  # the folder of the sweep that this process runs
-_made: list[Path] = []  # the same, if this process has made it
-
-
-class Start(Callback):
-    """Hydra's callback at the start of a multirun: checks `search`, settles the sweep's folder."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        try:
-            self._start(config)
-        except Exception as error:  # Hydra would make a warning of it
-            sys.exit(errors.explain(error))
-
-    def _start(self, config: DictConfig) -> None:
-        launch.check_sweep()
-        search = settings.parse(_plain(config, "search"))
-        if search.sampler and importlib.util.find_spec("optuna") is None:
-            refuse(f"search.sampler={search.sampler} needs Optuna: pip install -e '.[sweep]'")
-        launcher = str(config.hydra.runtime.choices["hydra/launcher"])
-        if search.num_jobs > 1 and launcher == "basic":
-            refuse(f"search.num_jobs={search.num_jobs} needs hydra/launcher=joblib or submitit_*")
-        if not _sweeps_over(config, ("experiment", "benchmark")):
-            settings.check_objective(search.objective, {"benchmark": _plain(config, "benchmark")})
-        folder = Path(config.hydra.sweep.dir).absolute()
-        # Jobs compose anew, some of them elsewhere and later: with the folder of their own
-        # experiment and their own time, were it not for this.
-        quoted = QuotedString(str(folder), Quote.single).with_quotes()
-        with read_write(config), open_dict(config):
-            config.hydra.sweep.dir = str(folder)
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            _made.append(folder)
-        _add_pluses(config)
-        started = ranking.Sweep(sys.argv, os.getcwd(), search.objective, search.direction)
-        started.settle(folder)
-        os.environ[process.SWEEP] = str(os.getpid())
-        _current.append(folder)
-        print(folder, flush=True)
-
-
-def _plain(config: DictConfig, key: str) -> dict[str, Any]:
-    node = OmegaConf.select(config, key)
-    return {} if node is None else plain(node)
-
-
-def _add_pluses(config: DictConfig) -> None:
-    """A swept key that the YAML lacks and its class takes needs a plus in every job."""
-    given = list(config.hydra.overrides.task)
-    for index, one in enumerate(OverridesParser.create().parse_overrides(given)):
-        parent, _, key = one.key_or_group.rpartition(".")
-        node = OmegaConf.select(config, parent) if one.is_sweep_override() and parent else None
-        plain_key = not (one.is_add() or one.is_force_add() or one.is_delete())
-        if plain_key and isinstance(node, DictConfig) and key not in node and takes(node, key):
-            config.hydra.overrides.task[index] = f"+{given[index]}"
-
-
-def refuse(reason: str) -> None:
-    raise InputError(reason)
-
-
-def _sweeps_over(config: DictConfig, groups: tuple[str, ...]) -> bool:
-    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-    return any(one.is_sweep_override() and one.key_or_group in groups for one in parsed)
 
 
 def whole(main: Callable[[], Any]) -> Callable[[], None]:
@@ -111,17 +43,17 @@ def whole(main: Callable[[], Any]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
-        _current.clear()
-        _made.clear()
+        CURRENT.clear()
+        MADE.clear()
         try:
             main()
         finally:
             os.environ.pop(process.SWEEP, None)
-            for folder in _made:
+            for folder in MADE:
                 if not journal.read(folder) and not any(folder.glob("*/.hydra")):
                     shutil.rmtree(folder, ignore_errors=True)
                     remove_empty(folder)
-        for folder in _current:
+        for folder in CURRENT:
             sys.exit(ranking.finish(folder))
 
     return run
@@ -138,13 +70,13 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Hydra's task function for a job of a sweep: its status and its objective."""
     hydra = HydraConfig.get()
     sweep, number = Path(hydra.sweep.dir), int(hydra.job.num)
-    overrides = [one for one in hydra.overrides.task if not re.match(r"[+~]*search\b", one)]
+    overrides = journal.kept(list(hydra.overrides.task))
     started = time.monotonic()
     digest, told = "", None
     try:
         config = plain(cfg)
         search = Search(**(config.pop("search", None) or {}))
-        settings.check_objective(search.objective, config)
+        settings.check_benchmark(search.objective, config)
         rules.check_run(config)
         digest = journal.hash_of(config)
         before = journal.done(sweep, digest)
@@ -153,6 +85,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         experiment = str(hydra.runtime.choices["experiment"])
         study = _study(search, sweep, experiment)
         made = Job(number, config, digest, experiment, overrides, study)
+        print(f"job {number}: starts  {' '.join(overrides)}", flush=True)
         code, told = _run(made, folder, search)
         status, objective, error = _outcome(code, folder, search.objective)
     except Exception as failure:

@@ -1,9 +1,6 @@
-"""restore sweep DIR: what a sweep has found, as lines, a table and a picture; or its next part."""
+"""How a sweep was started, and what its jobs have found, as lines."""
 
-import csv
 import json
-import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,8 +8,9 @@ from pathlib import Path
 
 from restore.sweep import journal
 from restore.sweep.journal import Line
+from restore.sweep.settings import Direction
 
-_FOLDER = "hydra.sweep.dir="
+FOLDER = "hydra.sweep.dir="
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Sweep:
     argv: list[str]
     cwd: str
     objective: str
-    direction: str
+    direction: Direction
 
     @classmethod
     def read(cls, folder: Path) -> "Sweep":
@@ -33,24 +31,24 @@ class Sweep:
             raise InputError(
                 f"{folder} holds no sweep.json: give the folder that `train.py -m` printed first"
             )
-        return cls(**json.loads(path.read_text()))
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
 
     def settle(self, folder: Path) -> None:
         """Writes the file; refuses a folder that holds another sweep."""
         path = folder / "sweep.json"
         if not path.exists():
-            path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+            path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
             return
         if Sweep.read(folder).arguments() != self.arguments():
             from restore.types import InputError
 
             raise InputError(
-                f"{_FOLDER}{folder} holds a sweep by another command line: "
+                f"{FOLDER}{folder} holds a sweep by another command line: "
                 "give another folder, or `restore sweep DIR --resume` to continue that one"
             )
 
     def arguments(self) -> list[str]:
-        return [one for one in self.argv[1:] if not one.startswith(_FOLDER)]
+        return [one for one in self.argv[1:] if not one.startswith(FOLDER)]
 
 
 def ranked(lines: Sequence[Line], direction: str) -> list[Line]:
@@ -104,54 +102,3 @@ def finish(folder: Path) -> int:
     if bad and len(bad) == statuses[journal.REFUSED] == len(lines):
         return 2
     return 1 if bad else 0
-
-
-def show(folder: Path) -> int:
-    """Prints the ranking; writes sweep.csv, and sweep.png where jobs have an objective."""
-    from restore.sweep import plot
-
-    sweep = Sweep.read(folder)
-    lines = ranked(journal.read(folder), sweep.direction)
-    columns = swept(lines)
-    head = ["rank", "job", "status", sweep.objective, "seconds", *columns, "error"]
-    rows = [
-        [
-            str(rank) if line.objective is not None else "",
-            str(line.job),
-            line.status,
-            "" if line.objective is None else f"{line.objective:.6g}",
-            f"{line.seconds:.1f}",
-            *(values[rank - 1] for values in columns.values()),
-            line.error or "",
-        ]
-        for rank, line in enumerate(lines, start=1)
-    ]
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-    for row in [head, *rows]:
-        cells = zip(row, widths, strict=True)
-        print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
-    with (folder / "sweep.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([head, *rows])
-    print(folder / "sweep.csv")
-    measured = [line for line in lines if line.objective is not None]
-    if measured and columns:
-        plot.parallel(
-            folder / "sweep.png",
-            {key: values[: len(measured)] for key, values in columns.items()},
-            sweep.objective,
-            [line.objective for line in measured if line.objective is not None],
-            sweep.direction,
-        )
-        print(folder / "sweep.png")
-    return 0
-
-
-def resume(folder: Path) -> int:
-    """Runs the sweep's command line again; jobs that are done are not run again."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    sweep = Sweep.read(folder)
-    quoted = QuotedString(str(folder.resolve()), Quote.single).with_quotes()
-    command = [sys.executable, sweep.argv[0], *sweep.arguments(), f"{_FOLDER}{quoted}"]
-    os.chdir(sweep.cwd)
-    os.execv(sys.executable, command)

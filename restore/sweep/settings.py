@@ -1,6 +1,6 @@
 """The `search` section of a multirun: what its jobs are ranked by and how they are chosen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_type_hints
 
 Direction = Literal["minimize", "maximize"]
@@ -11,7 +11,8 @@ class Search:
     """What conf/search/*.yaml sets.
 
     objective: `val/...` as logged by the last validation, or `benchmark/metric` of the best
-    checkpoint. jobs_per_gpu: jobs that share one GPU of a machine; null leaves the GPUs alone.
+    checkpoint. direction: null is that of the metric, and no other is accepted. jobs_per_gpu: jobs
+    that share one GPU of a machine; null leaves the GPUs alone.
     sampler: null is Hydra's own grid, which uses nothing of what follows. num_trials: jobs
     altogether. num_jobs: jobs that are launched together. seed: null draws one. storage: file or
     URL of the study, to share it between machines; null is a file in the sweep's folder. pruner:
@@ -21,7 +22,7 @@ class Search:
     """
 
     objective: str = "val/loss"
-    direction: Direction = "minimize"
+    direction: Direction | None = None
     jobs_per_gpu: int | None = None
     sampler: Literal["tpe", "random"] | None = None
     num_trials: int = 20
@@ -72,24 +73,79 @@ _LEAST = {
 }
 
 
-def check_objective(objective: str, config: dict[str, Any]) -> None:
-    """Raises InputError for an objective of a benchmark that the config does not measure.
+def settled(search: Search, config: dict[str, Any]) -> Search:
+    """The search with the direction of its objective.
 
-    What validation logs is only known to a validation.
+    Raises InputError for an objective that the runs of `config` do not measure, and for a direction
+    that would crown the worst job.
     """
-    if objective.startswith("val/"):
-        return
-    known = [
-        f"{name}/{metric}"
-        for name, node in (config.get("benchmark") or {}).items()
-        for metric, value in node["metric"].items()
-        if value is not None
-    ]
-    if objective not in known:
+    from restore.types import InputError
+
+    known = {"val/loss": False}
+    if search.objective not in known:
+        known |= measured(search.objective, config)
+    if search.objective not in known:
+        raise InputError(
+            f"search.objective={search.objective} is not measured: choose from {', '.join(known)}"
+        )
+    direction: Direction = "maximize" if known[search.objective] else "minimize"
+    if search.direction not in (None, direction):
+        raise InputError(
+            f"search.direction={search.direction} would crown the worst job: the best "
+            f"{search.objective} is the one to {direction}; leave search.direction out"
+        )
+    return replace(search, direction=direction)
+
+
+def as_given(search: Search) -> Search:
+    """The same where no config tells for all jobs; InputError for a benchmark without direction."""
+    if search.direction is not None:
+        return search
+    if search.objective.startswith("val/"):
+        high = best_is_high(search.objective)
+        return replace(search, direction="maximize" if high else "minimize")
+    from restore.types import InputError
+
+    raise InputError(
+        f"search.objective={search.objective} may differ from job to job in a sweep over "
+        "experiment or benchmark: say whether to search.direction=minimize or maximize it"
+    )
+
+
+def check_benchmark(objective: str, config: dict[str, Any]) -> None:
+    """Raises InputError for an objective of a benchmark that the config does not have."""
+    name = objective.partition("/")[0]
+    if name != "val" and name not in (config.get("benchmark") or {}):
         from restore.types import InputError
 
-        choices = ", ".join(["val/loss", *known])
-        raise InputError(f"search.objective={objective} is not measured: choose from {choices}")
+        raise InputError(f"search.objective={objective} is not measured: give benchmark={name}")
+
+
+def measured(objective: str, config: dict[str, Any]) -> dict[str, bool]:
+    """What the runs of a config measure, and whether higher is better; loads torch.
+
+    Only what an objective of that kind can be: what validation logs, or the benchmarks' metrics.
+    """
+    from restore.build import build
+
+    if objective.startswith("val/"):
+        from restore.task.dry import logged_in_validation
+
+        data = build(config["data"], "data")
+        task = build(config["task"], "task", facts=data.facts)
+        return {name: best_is_high(name) for name in logged_in_validation(task, data.first("val"))}
+    found = {}
+    for benchmark, node in (config.get("benchmark") or {}).items():
+        for key, value in node["metric"].items():
+            if value is not None:
+                metric = build(value, f"benchmark.{benchmark}.metric.{key}")
+                found[f"{benchmark}/{metric.name}"] = bool(metric.higher_is_better)
+    return found
+
+
+def best_is_high(name: str) -> bool:
+    """Whether higher is better, of what validation logs: a few metrics, all else are losses."""
+    return name.partition("/")[2] in ("psnr", "ssim", "hole_psnr", "colorfulness")
 
 
 def value_of(objective: str, result: dict[str, Any]) -> float:
@@ -98,9 +154,24 @@ def value_of(objective: str, result: dict[str, Any]) -> float:
     Raises:
         KeyError: not in the record; the message names what is.
     """
+    known = values(result)
+    if objective not in known:
+        raise KeyError(f"search.objective={objective} was not measured, but {', '.join(known)}")
+    return known[objective]
+
+
+def values(result: dict[str, Any]) -> dict[str, float]:
+    """All that a record holds, as `val/...` and `benchmark/metric`."""
     known = dict(result["validation"])
     for one in result["evaluation"]:
         known |= {f"{one['benchmark']}/{name}": value for name, value in one["metrics"].items()}
-    if objective not in known:
-        raise KeyError(f"search.objective={objective} was not measured, but {', '.join(known)}")
-    return float("nan") if known[objective] is None else float(known[objective])
+    return {name: float("nan") if value is None else float(value) for name, value in known.items()}
+
+
+def directions(result: dict[str, Any]) -> dict[str, bool]:
+    """Whether higher is better, of all that a record holds; by the metrics' own word."""
+    known = {name: best_is_high(name) for name in result["validation"]}
+    for one in result["evaluation"]:
+        for name, high in one.get("higher_is_better", {}).items():
+            known[f"{one['benchmark']}/{name}"] = high
+    return known

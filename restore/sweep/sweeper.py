@@ -1,23 +1,27 @@
-"""Hydra's sweeper for random search and TPE on current Optuna.
+"""Hydra's sweepers: the grid, and random search and TPE on current Optuna.
 
+Hydra's own grid composes every job twice, of a sweep that goes on those that are done, too.
 hydra-optuna-sweeper 1.3 is bound to Optuna 2.10, ends at the first NaN and cannot be resumed.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import plain
-from restore.sweep import settings
+from restore.sweep import journal, settings
+from restore.sweep.ranking import Sweep
 
 # Hydra builds no sweeper from any other package. By this name the workers of a launcher, which
 # import this module with the first thing that they are given, find it too.
@@ -25,8 +29,8 @@ _MODULE = "hydra_plugins.restore"
 sys.modules[_MODULE] = sys.modules[__name__]
 
 
-class OptunaSweeper(Sweeper):
-    """Asks a study for the next jobs, launches them, tells the study how they ended."""
+class _Launching(Sweeper):
+    """What both sweepers have: Hydra's context, and a launcher."""
 
     __module__ = _MODULE
 
@@ -39,17 +43,83 @@ class OptunaSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
+    def _parsed(self, arguments: list[str]) -> list[Override]:
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        return parser.parse_overrides(arguments)
+
+    def _launch_apart(self, jobs: Mapping[int, list[str]]) -> list[Any]:
+        """What the jobs, overrides by rising number, return; consecutive ones run together."""
+        batches: list[list[list[str]]] = []
+        firsts: list[int] = []
+        for number, overrides in jobs.items():
+            if not batches or number != firsts[-1] + len(batches[-1]):
+                batches.append([])
+                firsts.append(number)
+            batches[-1].append(overrides)
+        returned: list[Any] = []
+        for first, batch in zip(firsts, batches, strict=True):
+            ended = self.launcher.launch(batch, initial_job_idx=first)
+            returned += [one.return_value for one in ended]  # raises what the job has raised
+        return returned
+
+
+class GridSweeper(_Launching):
+    """Every combination of the values; what the journal says is done is not even composed."""
+
+    __module__ = _MODULE
+
+    def __init__(self, max_batch_size: int | None = None, params: Any = None) -> None:
+        self.max_batch_size = max_batch_size  # of Hydra's own: jobs are launched together here
+
+    def sweep(self, arguments: list[str]) -> None:
+        overrides = self._parsed(arguments)
+        (jobs,) = BasicSweeper.split_arguments(overrides, None)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        done = {
+            line.job: line.overrides for line in journal.read(folder) if line.status == journal.DONE
+        }
+        left = {k: job for k, job in enumerate(jobs) if done.get(k) != journal.kept(job)}
+        if done:
+            print(f"{len(jobs) - len(left)} of {len(jobs)} jobs are done", flush=True)
+        self._check(left, overrides)
+        self._launch_apart(left)
+
+    def _check(self, jobs: Mapping[int, list[str]], overrides: list[Override]) -> None:
+        """Composes a job of every config file that is chosen: before any of them runs."""
+        groups = {one.get_key_element() for one in overrides if _is_group(one.key_or_group)}
+        seen: set[str] = set()
+        chosen: list[int] = []
+        for number, job in jobs.items():
+            choices = {one for one in job if one.partition("=")[0] in groups}
+            if not chosen or choices - seen:
+                chosen.append(number)
+                seen |= choices
+        if len(jobs) > 1:
+            print(f"checking {len(chosen)} of {len(jobs)} jobs", flush=True)
+        self.validate_batch_is_legal([jobs[number] for number in chosen])
+
+
+def _is_group(key: str) -> bool:
+    return (Path(__file__).parents[2] / "conf" / key).is_dir()
+
+
+class OptunaSweeper(_Launching):
+    """Asks a study for the next jobs, launches them, tells the study how they ended."""
+
+    __module__ = _MODULE
+
     def sweep(self, arguments: list[str]) -> Any:
         from restore.sweep import study
 
         search = settings.parse(plain(self.config.search))
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        fixed, space = study.split(parser.parse_overrides(arguments))
+        fixed, space = study.split(self._parsed(arguments))
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        opened = study.open_study(
-            *study_of(search, folder, _experiment(self.config)), search.direction
-        )
+        direction = Sweep.read(folder).direction
+        named = study_of(search, folder, _experiment(self.config))
+        opened = study.open_study(*named, direction)
         free = study.reclaim(opened, str(folder))
         while (left := search.num_trials - study.count(opened)) > 0:
             trials = []
@@ -65,23 +135,13 @@ class OptunaSweeper(Sweeper):
         return None
 
     def _launch(self, fixed: list[str], trials: Sequence[Any]) -> list[dict[str, Any]]:
-        """Outcomes in the order of trials; those with consecutive job numbers run together."""
-        batches: list[list[list[str]]] = []
-        firsts: list[int] = []
+        """Outcomes in the order of trials."""
+        jobs = {}
         for trial in trials:
-            job = trial.user_attrs["job"]
             chosen = [f"{key}={value}" for key, value in trial.params.items()]
-            overrides = [*fixed, *chosen, f"search.trial={trial.number}"]
-            if not batches or job != firsts[-1] + len(batches[-1]):
-                batches.append([])
-                firsts.append(job)
-            batches[-1].append(overrides)
-        outcomes: list[dict[str, Any]] = []
-        for first, batch in zip(firsts, batches, strict=True):
-            self.validate_batch_is_legal(batch)
-            returned = self.launcher.launch(batch, initial_job_idx=first)
-            outcomes += [one.return_value for one in returned]
-        return outcomes
+            jobs[trial.user_attrs["job"]] = [*fixed, *chosen, f"search.trial={trial.number}"]
+        self.validate_batch_is_legal(list(jobs.values()))
+        return self._launch_apart(jobs)
 
 
 def _experiment(config: DictConfig) -> str:
@@ -91,11 +151,13 @@ def _experiment(config: DictConfig) -> str:
 def study_of(search: settings.Search, sweep: Path, experiment: str) -> tuple[str, str]:
     """Storage and name of the study: machines that share the storage share the study."""
     storage = search.storage or str(sweep / "study.journal")
-    return storage, f"{experiment} {search.direction} {search.objective}"
+    return storage, f"{experiment} {Sweep.read(sweep).direction} {search.objective}"
 
 
 def register() -> None:
-    """Makes `hydra/sweeper: restore` known to Hydra."""
-    target = f"{_MODULE}.{OptunaSweeper.__name__}"
-    ConfigStore.instance().store(group="hydra/sweeper", name="restore", node={"_target_": target})
-    Plugins.instance().register(OptunaSweeper)
+    """Makes `hydra/sweeper: restore` known to Hydra, and the grid its basic sweeper."""
+    store, plugins = ConfigStore.instance(), Plugins.instance()
+    for name, sweeper in (("restore", OptunaSweeper), ("basic", GridSweeper)):
+        node = {"_target_": f"{_MODULE}.{sweeper.__name__}"}
+        store.store(group="hydra/sweeper", name=name, node=node, provider="restore")
+        plugins.register(sweeper)

@@ -1,0 +1,61 @@
+"""restore sweep DIR --resume: the next part of a sweep.
+
+Only overrides come from its sweep.json, which may be a stranger's: the program that reads them is
+always the train.py of this installation, and what could make Hydra start anything else is refused.
+"""
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from restore.sweep.ranking import FOLDER, Sweep
+
+ENTRY = Path(__file__).resolve().parents[2] / "train.py"
+_FLAGS = ("-m", "--multirun")
+# What a sweep may say to Hydra: where it writes, and how its jobs share a machine or a cluster.
+_HYDRA = re.compile(
+    r"hydra\.(sweep\.(dir|subdir)|launcher\.(n_jobs|timeout_min|cpus_per_task|gpus_per_node|"
+    r"tasks_per_node|mem_gb|nodes|name|partition|qos|account|array_parallelism|backend|"
+    r"pre_dispatch|batch_size|verbose))$"
+)
+
+
+def command(folder: Path) -> list[str]:
+    """The command line that goes on with the sweep in `folder`.
+
+    Raises InputError for an argument that is no override of a setting.
+    """
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    sweep = Sweep.read(folder)
+    for argument in sweep.arguments():
+        _check(argument, sweep)
+    quoted = QuotedString(str(folder.resolve()), Quote.single).with_quotes()
+    return [sys.executable, str(ENTRY), *sweep.arguments(), f"{FOLDER}{quoted}"]
+
+
+def _check(argument: object, sweep: Sweep) -> None:
+    from restore.types import InputError
+
+    text = str(argument)
+    key = text.partition("=")[0].lstrip("+~")
+    harmless = text in _FLAGS or (
+        isinstance(argument, str)
+        and not text.startswith("-")
+        and "_target_" not in text
+        and (not key.startswith("hydra.") or _HYDRA.match(key))
+    )
+    if not harmless:
+        raise InputError(
+            f"sweep.json says {text!r}, which is no setting of a job: if you trust it, run it in "
+            f"{sweep.cwd} yourself: {shlex.join(map(str, sweep.argv))}"
+        )
+
+
+def resume(folder: Path) -> int:
+    """Runs the sweep's command line again; jobs that are done are not run again."""
+    again, home = command(folder), Sweep.read(folder).cwd
+    os.chdir(home)
+    os.execv(sys.executable, again)

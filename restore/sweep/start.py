@@ -1,0 +1,105 @@
+"""The start of a sweep: its `search` is checked, its folder settled."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from restore import errors, launch
+from restore.config.command import plain, takes
+from restore.sweep import process, ranking, settings
+from restore.types import InputError
+
+CURRENT: list[Path] = []  # the folder of the sweep that this process runs
+MADE: list[Path] = []  # the same, if this process has made it
+
+
+class Start(Callback):
+    """Hydra's callback at the start of a multirun: checks `search`, settles the sweep's folder."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            self._start(config)
+        except Exception as error:  # Hydra would make a warning of it
+            sys.exit(errors.explain(error))
+
+    def _start(self, config: DictConfig) -> None:
+        launch.check_sweep()
+        search = settings.parse(_plain(config, "search"))
+        if search.sampler and importlib.util.find_spec("optuna") is None:
+            refuse(f"search.sampler={search.sampler} needs Optuna: pip install -e '.[sweep]'")
+        launcher = str(config.hydra.runtime.choices["hydra/launcher"])
+        if search.num_jobs > 1 and launcher == "basic":
+            refuse(f"search.num_jobs={search.num_jobs} needs hydra/launcher=joblib or submitit_*")
+        if _sweeps_over(config, ("experiment", "benchmark")):
+            search = settings.as_given(search)  # what is measured differs from job to job
+        else:
+            search = settings.settled(search, _plain_parts(config))
+        folder = _folder(config)
+        # Jobs compose anew, some of them elsewhere and later: with the folder of their own
+        # experiment and their own time, were it not for this.
+        quoted = QuotedString(str(folder), Quote.single).with_quotes()
+        with read_write(config), open_dict(config):
+            config.hydra.sweep.dir = str(folder)
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            MADE.append(folder)
+        _add_pluses(config)
+        assert search.direction is not None
+        started = ranking.Sweep(sys.argv, os.getcwd(), search.objective, search.direction)
+        started.settle(folder)
+        os.environ[process.SWEEP] = str(os.getpid())
+        CURRENT.append(folder)
+        print(folder, flush=True)
+
+
+def _plain_parts(config: DictConfig) -> dict[str, Any]:
+    """Of a sweep's own config, in which a key with several values is still its default."""
+    return {key: _plain(config, key) for key in ("data", "task", "benchmark")}
+
+
+def _folder(config: DictConfig) -> Path:
+    """The sweep's folder; one that is named after the experiment is named after all of them."""
+    folder = Path(config.hydra.sweep.dir).absolute()
+    given = any(
+        one.lstrip("+").startswith("hydra.sweep.dir=") for one in config.hydra.overrides.hydra
+    )
+    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    swept = [one for one in parsed if one.is_sweep_override() and one.key_or_group == "experiment"]
+    if given or not swept:
+        return folder
+    names = list(swept[0].sweep_string_iterator())
+    more = f"+{len(names) - 3}_more" if len(names) > 3 else ""
+    return folder.parent.with_name("+".join(names[:3]) + more) / folder.name
+
+
+def _plain(config: DictConfig, key: str) -> dict[str, Any]:
+    node = OmegaConf.select(config, key)
+    return {} if node is None else plain(node)
+
+
+def _add_pluses(config: DictConfig) -> None:
+    """A swept key that the YAML lacks and its class takes needs a plus in every job."""
+    given = list(config.hydra.overrides.task)
+    for index, one in enumerate(OverridesParser.create().parse_overrides(given)):
+        parent, _, key = one.key_or_group.rpartition(".")
+        node = OmegaConf.select(config, parent) if one.is_sweep_override() and parent else None
+        plain_key = not (one.is_add() or one.is_force_add() or one.is_delete())
+        if plain_key and isinstance(node, DictConfig) and key not in node and takes(node, key):
+            config.hydra.overrides.task[index] = f"+{given[index]}"
+
+
+def refuse(reason: str) -> None:
+    raise InputError(reason)
+
+
+def _sweeps_over(config: DictConfig, groups: tuple[str, ...]) -> bool:
+    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    return any(one.is_sweep_override() and one.key_or_group in groups for one in parsed)

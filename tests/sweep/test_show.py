@@ -1,0 +1,161 @@
+"""What `restore sweep DIR` shows, and how a sweep is taken up again."""
+
+import csv
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entry import ROOT, Command
+from fake_job import Sweep
+from PIL import Image
+
+from restore.sweep import again, journal, show
+from restore.sweep.ranking import Sweep as Started
+from restore.types import InputError
+
+LR = "task.optimizer.lr"
+SPACE = [(rate, seed) for rate in ("1e-4", "1e-2") for seed in (1, 2, 3)]
+
+
+def job(folder: Path, k: int, psnr: float, status: str = "done", *overrides: str) -> None:
+    (folder / str(k)).mkdir()
+    evaluation = {
+        "benchmark": "b",
+        "metrics": {"psnr": psnr, "fid": None},
+        "higher_is_better": {"psnr": True, "fid": False},
+    }
+    record = {"validation": {"val/loss": psnr / 100}, "evaluation": [evaluation]}
+    (folder / str(k) / "result.json").write_text(json.dumps(record))
+    ended = journal.Line(k, str(k), [*overrides], f"{k}", status, psnr / 100, 1.0)
+    journal.append(folder, ended)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two learning rates with three seeds each; psnr 20, 21, 22 and 30, 32, 34."""
+    Started(["train.py", "-m"], str(tmp_path), "val/loss", "minimize").settle(tmp_path)
+    for k, (rate, seed) in enumerate(SPACE):
+        psnr = 19 + seed if rate == "1e-4" else 28 + 2 * seed
+        job(tmp_path, k, psnr, "done", f"{LR}={rate}", f"seed={seed}")
+    return tmp_path
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_has_all_metrics_of_each_job(folder: Path) -> None:
+    failed = journal.Line(6, "6", ["seed=9"], "6", "failed", None, 1.0, "no luck")
+    journal.append(folder, failed)
+    assert show.show(folder) == 0
+    found = rows(folder)
+    assert [row["job"] for row in found] == ["0", "1", "2", "3", "4", "5", "6"]  # by val/loss
+    assert [row["b/psnr"] for row in found] == ["20", "21", "22", "30", "32", "34", ""]
+    assert found[6]["rank"] == "" and found[6]["error"] == "no luck"
+    assert found[3][LR] == "1e-2" and found[3]["seed"] == "1"
+
+
+def test_by_another_metric_in_its_own_direction(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show.show(folder, by="b/psnr")
+    assert [row["job"] for row in rows(folder)] == ["5", "4", "3", "2", "1", "0"]
+    assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["1", "5", "done", "34"]
+    with pytest.raises(InputError, match="choose from val/loss, b/psnr"):
+        show.show(folder, by="b/ssim")
+
+
+def test_over_seeds_are_mean_and_deviation(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show.show(folder, by="b/psnr", over=["seed"])
+    head, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert head.split("  ")[0] == "rank" and "deviation" in head and "seed" not in head
+    assert first.split() == ["1", "32", f"{statistics.stdev([30, 32, 34]):.2g}", "3", "1e-2"]
+    assert second.split() == ["2", "21", "1", "3", "1e-4"]
+    with pytest.raises(InputError, match=r"what differs is task\.optimizer\.lr, seed"):
+        show.show(folder, over=["task.network.width"])
+
+
+def test_labels_are_as_short_as_they_can_be() -> None:
+    keys = [LR, "task.adversary.optimizer.lr", "task.network.width", "seed"]
+    lrs = ["task.optimizer.lr", "adversary.optimizer.lr"]
+    assert [*show.labels(keys).values()] == [*lrs, "width", "seed"]
+    assert [*show.labels([LR, "+task.x"]).values()] == ["lr", "x"]
+
+
+@pytest.mark.parametrize("kept", [[], ["seed"]])
+def test_the_picture(folder: Path, kept: list[str]) -> None:
+    """Six jobs, and two learning rates once seeds are averaged; or seeds alone."""
+    if kept:
+        for line in journal.read(folder):
+            journal.append(folder, journal.Line(**{**vars(line), "overrides": line.overrides[1:]}))
+    show.show(folder)
+    with Image.open(folder / "sweep.png") as picture:
+        assert picture.width > 900 and len(picture.convert("RGB").getcolors(10**6) or []) > 50
+
+
+def test_grids_of_real_sweeps_are_shown(sweep: Sweep, tmp_path: Path) -> None:
+    sweep("search=grid", "seed=77,3", f"{LR}=1e-4,1e-2")
+    assert show.show(tmp_path / "sweep") == 0
+    found = rows(tmp_path / "sweep")
+    assert [row["rank"] for row in found] == ["1", "2", "", ""]
+    assert [row["seed"] for row in found] == ["3", "3", "77", "77"]
+    assert [float(row[LR]) for row in found] == [1e-4, 1e-2, 1e-4, 1e-2]
+    assert float(found[0]["val/loss"]) == pytest.approx(3.001)
+
+
+def test_a_thousand_jobs_that_are_done_take_seconds(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["-m", "seed=range(1000)"]
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    Started(["train.py", *arguments], str(tmp_path), "val/loss", "minimize").settle(folder)
+    lines = [
+        {"job": k, "folder": str(k), "overrides": [f"seed={k}"], "hash": str(k)}
+        | {"status": "done", "objective": k, "seconds": 1.0}
+        for k in range(1000)
+    ]
+    (folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    def compose(*given: Any, **named: Any) -> None:
+        raise AssertionError("a job that is done was composed")
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", compose)
+    started = time.monotonic()
+    ended = command(*again.command(folder)[2:])
+    assert ended.code == 0, ended.err
+    assert "1000 of 1000 jobs are done" in ended.out and "1000 jobs: 1000 done" in ended.out
+    assert time.monotonic() - started < 20  # 2 s on an idle machine
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "--config-dir=/tmp/evil",
+        "--config-path=/tmp/evil",
+        "hydra.searchpath=[file:///tmp/evil]",
+        "+hydra.callbacks.evil._target_=os.system",
+        "hydra.launcher._target_=subprocess.Popen",
+        "+hydra.callbacks.evil={_target_:os.system}",
+        "+hydra.launcher.setup=[touch /tmp/evil]",
+        "hydra.job.chdir=true",
+    ],
+)
+def test_a_foreign_sweep_json_starts_nothing_but_our_entry(tmp_path: Path, hostile: str) -> None:
+    evil = tmp_path / "evil.py"
+    evil.write_text("raise SystemExit(99)")
+    Started([str(evil), "-m", "seed=1,2"], "/", "val/loss", "minimize").settle(tmp_path)
+    assert again.command(tmp_path)[:2] == [sys.executable, str(ROOT / "train.py")]
+    assert str(evil) not in again.command(tmp_path)
+    (tmp_path / "sweep.json").unlink()
+    Started([str(evil), "-m", hostile], "/", "val/loss", "minimize").settle(tmp_path)
+    with pytest.raises(InputError, match="no setting of a job"):
+        again.command(tmp_path)
