@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.sweep.show import Found, Group, grouped, labels
+from restore.sweep.found import Found, Group, grouped, labels
 
 Values = NDArray[np.float64]
 BEST = 0.1  # the share that stands out

@@ -1,71 +1,15 @@
 """restore sweep DIR: what a sweep has found, as a table and a picture."""
 
 import csv
-import json
 import math
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from restore.sweep import journal, settings
-from restore.sweep.journal import Line
-from restore.sweep.ranking import Sweep, swept
+from restore.sweep import plot
+from restore.sweep.found import Found, grouped, read
+from restore.sweep.ranking import Sweep
 
 SEED = "seed"
-
-
-@dataclass(frozen=True)
-class Found:
-    """All that the jobs of a sweep have measured. Values are by job, NaN where there is none."""
-
-    lines: list[Line]
-    settings: dict[str, list[str]]  # what differs between the jobs: a value a job
-    metrics: dict[str, list[float]]
-    high: dict[str, bool]  # whether higher is better
-
-
-@dataclass(frozen=True)
-class Group:
-    """Jobs that differ in nothing but the keys that were averaged over."""
-
-    settings: tuple[str, ...]
-    values: list[float]
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.values)
-
-    @property
-    def deviation(self) -> float:
-        """Of a sample, divided by n - 1; NaN for a single value."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
-
-
-def read(folder: Path) -> Found:
-    """The journal with the records of its jobs."""
-    sweep, lines = Sweep.read(folder), journal.read(folder)
-    records = [_record(folder / line.folder / "result.json") for line in lines]
-    values = [settings.values(record) if record else {} for record in records]
-    for line, known in zip(lines, values, strict=True):
-        if line.objective is not None:
-            known[sweep.objective] = line.objective
-    names = dict.fromkeys([sweep.objective, *(name for known in values for name in known)])
-    high = {name: settings.best_is_high(name) for name in names}
-    for record in records:
-        high |= settings.directions(record) if record else {}
-    high[sweep.objective] = sweep.direction == "maximize"
-    metrics = {name: [known.get(name, math.nan) for known in values] for name in names}
-    return Found(lines, swept(lines), metrics, high)
-
-
-def _record(path: Path) -> dict[str, object] | None:
-    """A job's result.json; a job that repeats another, or that failed, has none."""
-    try:
-        record: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-    return record
 
 
 def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
@@ -86,8 +30,6 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
         _print(_jobs(found, order, by))
     print(folder / "sweep.csv")
     if found.settings and not all(map(math.isnan, found.metrics[by])):
-        from restore.sweep import plot
-
         averaged = list(over) or [key for key in found.settings if key == SEED]
         plot.draw(folder / "sweep.png", found, by, averaged)
         print(folder / "sweep.png")
@@ -112,17 +54,6 @@ def ranking(values: Sequence[float], high: bool) -> list[int]:
         range(len(values)),
         key=lambda k: (math.isnan(values[k]), 0.0 if math.isnan(values[k]) else sign * values[k]),
     )
-
-
-def grouped(found: Found, by: str, over: Sequence[str]) -> tuple[list[str], list[Group]]:
-    """The keys that are left and, best mean first, the groups of jobs that have a value."""
-    keys = [key for key in found.settings if key not in over]
-    groups: dict[tuple[str, ...], list[float]] = {}
-    for k, value in enumerate(found.metrics[by]):
-        if not math.isnan(value):
-            groups.setdefault(tuple(found.settings[key][k] for key in keys), []).append(value)
-    made = [Group(chosen, values) for chosen, values in groups.items()]
-    return keys, sorted(made, key=lambda one: -one.mean if found.high[by] else one.mean)
 
 
 def _averaged(found: Found, by: str, over: Sequence[str]) -> list[list[str]]:
@@ -175,18 +106,3 @@ def _print(table: Sequence[Sequence[str]]) -> None:
     for row in table:
         cells = zip(row, widths, strict=True)
         print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
-
-
-def labels(keys: Mapping[str, object] | Sequence[str]) -> dict[str, str]:
-    """Keys by their last names: as few of them as tell one key from the others."""
-    made: dict[str, str] = {}
-    for key in keys:
-        parts = key.lstrip("+~").split(".")
-        count = 1
-        while (
-            count < len(parts)
-            and sum(other.split(".")[-count:] == parts[-count:] for other in keys) > 1
-        ):
-            count += 1
-        made[key] = ".".join(parts[-count:])
-    return made

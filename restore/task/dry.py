@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from restore.task.base import RestorationTask
+from restore.task.base import Task
 from restore.types import Batch
 
 
-def logged_in_validation(task: RestorationTask, sample: Batch) -> list[str]:
+def logged_in_validation(task: Task, sample: Batch) -> list[str]:
     """Names that `validation_step` logs for a batch [1, ...], as `val/loss`; the task is as before.
 
     Lightning's `log` needs a trainer; here it is stood in for.

@@ -14,6 +14,7 @@ from fake_job import Sweep
 from PIL import Image
 
 from restore.sweep import again, journal, show
+from restore.sweep.found import labels
 from restore.sweep.ranking import Sweep as Started
 from restore.types import InputError
 
@@ -85,8 +86,8 @@ def test_over_seeds_are_mean_and_deviation(
 def test_labels_are_as_short_as_they_can_be() -> None:
     keys = [LR, "task.adversary.optimizer.lr", "task.network.width", "seed"]
     lrs = ["task.optimizer.lr", "adversary.optimizer.lr"]
-    assert [*show.labels(keys).values()] == [*lrs, "width", "seed"]
-    assert [*show.labels([LR, "+task.x"]).values()] == ["lr", "x"]
+    assert [*labels(keys).values()] == [*lrs, "width", "seed"]
+    assert [*labels([LR, "+task.x"]).values()] == ["lr", "x"]
 
 
 @pytest.mark.parametrize("kept", [[], ["seed"]])
