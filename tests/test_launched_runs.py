@@ -56,18 +56,18 @@ def test_two_processes_are_one_run(
             cwd=tmp_path,
             env={**environment, **own},
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
         )
         for own in environs
     ]
-    printed = [one.communicate(timeout=300)[0] for one in started]
-    assert [one.returncode for one in started] == [0] * len(started), printed
+    ended = [one.communicate(timeout=300) for one in started]
+    assert [one.returncode for one in started] == [0] * len(started), ended
     (experiment,) = (tmp_path / "outputs").iterdir()
     (folder,) = experiment.iterdir()
     training = json.loads((folder / "result.json").read_text())["training"]
     assert (training["images"], training["updates"]) == (2 * 2 * 4, 2)
-    assert "".join(printed).count(f"{folder}\n") == 1
+    assert "".join(out for out, _ in ended).count(f"{folder}\n") == 1
     assert os.listdir(tmp_path) == ["outputs"]
 
 
