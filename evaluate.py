@@ -18,7 +18,7 @@ from restore.folder import run_folder
 
 
 def main() -> None:
-    sys.argv[1:] = map(command.without_null, sys.argv[1:])
+    sys.argv[1:] = command.spelled(sys.argv[1:])
     command.patient(composed)()
 
 

@@ -23,7 +23,7 @@ sweeper.register()
 
 def main() -> None:
     """Goes on with the run that resume.path names, with its own config, or composes a new one."""
-    sys.argv[1:] = map(command.without_null, sys.argv[1:])
+    sys.argv[1:] = command.spelled(sys.argv[1:])
     request = command.resume_request(sys.argv[1:])
     if request is None:
         multirun.whole(command.patient(composed))()
@@ -42,7 +42,7 @@ def composed(cfg: DictConfig) -> Any:
     if job.mode == RunMode.MULTIRUN:
         return multirun.job(cfg, folder)
     with run_folder(folder):
-        config = multirun.single(command.plain(cfg))
+        config = multirun.single(command.plain(cfg), str(job.runtime.choices["hydra/launcher"]))
         rules.check_run(config)
         from restore.training import fit, run
 

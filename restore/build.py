@@ -3,6 +3,7 @@
 The whole tree is checked before the first object is built, wherever the config came from.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,8 +38,10 @@ def build(config: Config, path: str = "", **given: Any) -> Any:
         raise InputError(_reason(error, path)) from error
     except InputError:
         raise
+    except ModuleNotFoundError as error:
+        raise InputError(f"{path} needs a package that is not here: {error}") from error
     except (TypeError, ValueError, MisconfigurationException) as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(_unfit(config, str(error)) or f"{path}: {error}") from error
 
 
 def restored(content: Config, task: Config | None = None) -> Any:
@@ -60,6 +63,20 @@ def restored(content: Config, task: Config | None = None) -> Any:
 def is_off(node: Any) -> bool:
     """Whether a callback is null, or its class is."""
     return node is None or (isinstance(node, Mapping) and node.get("_target_", "") is None)
+
+
+def _unfit(config: Config, reason: str) -> str | None:
+    """The words for a part of a config, such as a network, that its owner cannot call."""
+    found = re.match(
+        r"(\w+)\.__init__\(\) (?:got an unexpected keyword argument|missing) .*", reason
+    )
+    if found is None:
+        return None
+    owner = config["_target_"].rpartition(".")[2]
+    return (
+        f"{found[1]} does not fit {owner} ({found[0].partition(' ')[2]}): take the part that an "
+        "experiment with this task names"
+    )
 
 
 def _reason(error: InstantiationException, path: str) -> str:

@@ -5,14 +5,19 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from restore.errors import DONE, explain
+from restore.errors import DONE, explain, readable
 
 
 def main() -> NoReturn:
     """The console script `restore`."""
     from restore import __version__
 
-    parser = argparse.ArgumentParser(prog="restore", description=__doc__.splitlines()[0])
+    readable()
+    parser = argparse.ArgumentParser(
+        prog="restore",
+        description="Image restoration: trainings by train.py, measurements by evaluate.py, and "
+        "here what else there is.",
+    )
     parser.add_argument("--version", action="version", version=f"restore {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     doctor = commands.add_parser("doctor", help="check this installation, its data and weights")

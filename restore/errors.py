@@ -5,6 +5,7 @@ Importing this module must stay instant: `train.py --help` goes through it.
 
 import difflib
 import errno
+import io
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ DONE, FAILED, BAD_INPUT = 0, 1, 2
 
 def run(main: Callable[[], Any]) -> NoReturn:
     """Calls main and exits: 0 done, 1 failed (traceback), 2 bad configuration or input."""
+    readable()
     try:
         main()
         sys.stdout.flush()
@@ -29,6 +31,16 @@ def run(main: Callable[[], Any]) -> NoReturn:
     finally:
         _leave_group()
     sys.exit(DONE)
+
+
+def readable() -> None:
+    """Lets a terminal that is no UTF-8 take whatever is printed, with ? for what it lacks.
+
+    A finished training must not fail by the arrow in its last table.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _leave_group() -> None:

@@ -1,6 +1,7 @@
 """The folder of a run: made by Hydra, taken away where no work begins."""
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -9,6 +10,37 @@ from pathlib import Path
 
 from restore.errors import explain
 from restore.types import InputError
+
+_made: list[Path] = []  # folders that `make` has made, the innermost first
+
+
+def make(place: str) -> Path:
+    """Makes the folder of a run with its parents; `remove_empty` takes them away again.
+
+    Raises:
+        InputError: the folder cannot be made or written, or it is where the command was typed.
+    """
+    folder = Path(place).absolute()
+    if not place.strip() or folder.resolve() == Path.cwd():
+        raise InputError(
+            f"hydra.run.dir={place!r} is the working directory: a run needs a folder of its own"
+        )
+    try:
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
+        _made[:] = missing
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        remove_empty(folder)
+        raise InputError(
+            f"hydra.run.dir={_short(place)} cannot be made or written: {error.strerror}"
+        ) from error
+    return folder
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @contextlib.contextmanager
@@ -32,7 +64,7 @@ def remove_empty(folder: Path) -> None:
     """Takes away a folder in which Hydra alone has written, and its empty parents in here."""
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
     for empty in (folder, *folder.parents):
-        if empty == folder or Path.cwd() in empty.parents:
+        if empty in (folder, *_made) or Path.cwd() in empty.parents:
             with contextlib.suppress(OSError):  # not empty: somebody else's
                 empty.rmdir()
 
@@ -40,7 +72,7 @@ def remove_empty(folder: Path) -> None:
 def work_begins(folder: Path, config: str) -> None:
     """Says where the run writes, as its first line, and keeps its resolved config there."""
     try:
-        (folder / "config.yaml").write_text(config)
+        (folder / "config.yaml").write_text(config, encoding="utf-8")
     except OSError as error:
         raise InputError(f"run folder {folder} cannot be written: {error.strerror}") from error
     print(folder, flush=True)

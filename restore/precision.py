@@ -113,7 +113,7 @@ def has_bf16(device: Device) -> bool | None:
 def processor_flags() -> set[str]:
     """Features of the first processor as Linux names them; empty where it does not tell."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     for line in lines:
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):

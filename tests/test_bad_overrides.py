@@ -9,6 +9,7 @@ from entry import ROOT, Command
 
 TINY = ("task.network.width=4", "task.network.attention=[]", "max_updates=1", "debug=smoke")
 PHOTOS = "experiment=denoise_photos_regression task.network.widths=[4,4]"
+GAN = "experiment=inpaint_photos"
 
 # The command line (spaces separate arguments), and what the one line has to say.
 FAST = [
@@ -22,8 +23,41 @@ FAST = [
     ("+task._partial_=true", "task._partial_"),
     ("task.optimizer.lr=${nothing.here}", "nothing.here"),
     ("task.network.width=???", "task.network.width"),
+    # what nothing here can start, or should
+    ("trainer.accelerator=tpu", "trainer.accelerator=tpu is not served: choose from auto, cpu"),
+    ("trainer.strategy=foo", "trainer.strategy=foo is not served: choose from auto, ddp"),
+    ("trainer.devices=1000", "trainer.devices=1000 asks for as many processes on"),
+    ("trainer.devices=-3", "trainer.devices=-3 must be at least 1"),
+    ("trainer.precision=13", "trainer.precision=13 has the wrong type"),
+    (f"{GAN} trainer.devices=2", "use trainer=ddp, trainer=ddp_cpu or trainer.strategy=ddp_find"),
+    ("hydra/launcher=joblib", "hydra/launcher=joblib launches the jobs of a sweep: add -m"),
+    ("search=grid", "search= chooses the jobs of a sweep: add -m"),
+    ("-m --cfg job", "--cfg shows one config and starts no sweep: leave out -m"),
+    ("=3", "=3 names no key: give KEY=3"),
+    # folders that cannot be
+    ("hydra.run.dir=", "hydra.run.dir='' is the working directory"),
+    ("hydra.run.dir=.", "hydra.run.dir='.' is the working directory"),
+    ("hydra.run.dir=/dev/null", "hydra.run.dir=/dev/null cannot be made"),
+    ("hydra.run.dir=/proc/x/y", "hydra.run.dir=/proc/x/y cannot be made"),
+    ("hydra.run.dir=" + 300 * "a", "File name too long"),
+    ("hydra.run.dir=a${x}b", "Interpolation key 'x' not found"),
+    # names of checkpoints
+    ("callback.best.name=last", "callback.best.name=last is callback.last.name, too"),
+    # meant otherwise
+    ("resume=outputs/x", "give resume.path=outputs/x"),
+    ("task.optimizer.lr=high", "task.optimizer.lr='high' has the wrong type: it takes float"),
+    ("task.optimizer.epz=1", "task.optimizer.epz is not a setting: did you mean eps?"),
+    ("trainer.determinstic=true", "did you mean deterministic?"),
+    ("callback.samples.num_imges=3", "did you mean num_images?"),
 ]
 SLOW = [
+    ("callback.best.name=''", "must be a plain file name"),
+    ("callback.best.name=../x", "must be a plain file name"),
+    ("data.train_framing.size=100000", "at most 8192 pixels, got 100000"),
+    (f"{GAN} network=unet", "UNet does not fit InpaintingGAN"),
+    ("experiment=colorize_photos data.source.mode=gray", "use data.source.mode=rgb"),
+    ("experiment=denoise_photos degradation=half", "fills no holes: use degradation=noise"),
+    ("experiment=denoise_photos benchmark=photos_masks", "on benchmark photos_masks:"),
     # unknown keys, at every depth
     ("nope=1", "nope is not a setting"),
     ("+nope.deeper=1", "nope is not a setting"),

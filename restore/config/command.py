@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,55 @@ def without_null(argument: str) -> str:
     group, _, value = argument.partition("=")
     is_group = value == "null" and (Path(__file__).parents[2] / "conf" / group).is_dir()
     return f"~{group}" if is_group else argument
+
+
+# Flags of Hydra that show something and start nothing.
+_SHOW = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion")
+_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "resume.path")
+
+
+def spelled(arguments: list[str]) -> list[str]:
+    """A command line as Hydra has to read it.
+
+    Raises:
+        InputError: what Hydra would answer with a traceback.
+    """
+    shows = [one for one in arguments if one.partition("=")[0] in _SHOW]
+    sweeps = {"-m", "--multirun"} & {*arguments}
+    if shows and sweeps:
+        raise InputError(f"{shows[0]} shows one config and starts no sweep: leave out -m")
+    for one in arguments:
+        if one.startswith("="):
+            raise InputError(f"{one} names no key: give KEY{one}")
+    return [_whole_path(without_null(one), bool(sweeps)) for one in arguments]
+
+
+def _whole_path(argument: str, sweeps: bool) -> str:
+    """A path is all that stands behind the first `=` of its key, whatever its characters mean."""
+    key, _, value = argument.partition("=")
+    exists = (key == "checkpoint" or key.endswith(".root")) and Path(value).expanduser().exists()
+    if not (key in _PATHS or exists) or not value or "${" in value or value[0] in "'\"":
+        return argument
+    return f"{key}={quoted(value)}"
+
+
+def quoted(value: str) -> str:
+    """A text as the value of an override, in Hydra's quotes where one of its characters needs them.
+
+    Where Hydra's grammar sees a plain word, the text stays as it is.
+    """
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if re.fullmatch(r"[\w./:%+@-]+", value, re.ASCII):
+        return value
+    text = value.replace("${", r"\${")
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def pasted(key: str, *values: str, many: bool = False) -> str:
+    """`key=value` to be pasted into a shell; many: as a list."""
+    texts = [quoted(value) for value in values]
+    return shlex.quote(f"{key}=[{','.join(texts)}]" if many else f"{key}={texts[0]}")
 
 
 def patient(composed: Callable[[], Any]) -> Callable[[], Any]:
@@ -95,9 +145,8 @@ def resume_request(arguments: list[str]) -> ResumeRequest | None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     settings: dict[str, Any] = {}
-    for one in OverridesParser.create().parse_overrides(
-        [argument for argument in arguments if not argument.startswith("-")]
-    ):
+    parsed = [argument for argument in arguments if not argument.startswith("-")]
+    for one in OverridesParser.create().parse_overrides(parsed):
         if one.is_delete() or one.is_sweep_override() or one.package is not None:
             raise InputError(f"{one.input_line}: a resumed run takes plain key=value only")
         settings[one.key_or_group] = one.value()

@@ -1,6 +1,8 @@
 """What the settings of a run must say together, before anything is built."""
 
+import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from restore.config.signature import check_early, unknown
@@ -17,6 +19,8 @@ EVALUATED = ("32-true", "bf16-mixed", "16-mixed", "auto")
 NEEDED = ("max_updates", "throughput", "best", "last", "recovery")  # callbacks
 # Weights, EMA and what a schedule computes stay in float32, whatever the network multiplies in.
 TRAINED = ("auto", "32-true", "32", "bf16-mixed", "bf16", "16-mixed", "16")  # trainer.precision
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+STRATEGIES = ("auto", "ddp", *(f"ddp_find_unused_parameters_{one}" for one in ("true", "false")))
 # Keys of Lightning's Trainer that mean something else, or nothing, here.
 REFUSED = {
     "max_steps": "it counts the steps of every optimizer: set max_updates",
@@ -30,6 +34,7 @@ REFUSED = {
 def check_evaluation(config: Config) -> None:
     """Raises InputError for an evaluation config that has unknown keys or nothing to do."""
     _check_keys(config, EVALUATION)
+    _check_machine(config["trainer"])
     if not any(config.get(key) for key in ("checkpoint", "baseline", "published")):
         raise InputError(
             "nothing to evaluate: give checkpoint=PATH, baseline=NAME or published=NAME"
@@ -57,7 +62,10 @@ def check_run(config: Config) -> None:
     for name in NEEDED:
         if config["callback"].get(name) is None:
             raise InputError(f"callback.{name} is missing: a run cannot end or report without it")
-    for key in config.get("resume") or {}:
+    resume = config.get("resume")
+    if resume is not None and not isinstance(resume, Mapping):
+        raise InputError(f"resume={resume} is no setting by itself: give resume.path={resume}")
+    for key in resume or {}:
         if key not in RESUME:
             raise InputError(unknown(f"resume.{key}", key, RESUME))
     size = config["max_updates"]
@@ -66,7 +74,10 @@ def check_run(config: Config) -> None:
     seed = config["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
         raise InputError(f"seed={seed!r} must be an integer in [0, 2^31)")
+    _check_machine(config["trainer"])
     _check_trainer(config["trainer"], config["task"])
+    _check_callbacks(config["callback"])
+    _check_logger(config["logger"])
     _check_benchmarks(config)
     check_early(_settled(config))
 
@@ -104,10 +115,63 @@ def _check_trainer(trainer: Config, task: Config) -> None:
             )
     if "_target_" in trainer and trainer.get("use_distributed_sampler") is not False:
         raise InputError("trainer.use_distributed_sampler must be false: the data module shards")
-    if task.get("adversary") is not None and trainer.get("strategy") == "ddp":
+    strategy = trainer.get("strategy", "auto")
+    several = (trainer.get("devices", 1), trainer.get("num_nodes", 1)) not in ((1, 1), ("1", 1))
+    if task.get("adversary") is not None and (
+        strategy == "ddp" or (strategy == "auto" and several)
+    ):
         raise InputError(
-            "trainer.strategy=ddp stops at a task with an adversary, whose players step apart: use "
-            "trainer=ddp or trainer.strategy=ddp_find_unused_parameters_true"
+            f"trainer.strategy={strategy} with trainer.devices={trainer.get('devices', 1)} stops "
+            "at a task with an adversary, whose players step apart: use trainer=ddp, "
+            "trainer=ddp_cpu or trainer.strategy=ddp_find_unused_parameters_true"
+        )
+
+
+def _check_machine(trainer: Config) -> None:
+    """Raises InputError for what no machine, or not this one, can start."""
+    accelerator, devices = trainer.get("accelerator", "auto"), trainer.get("devices", 1)
+    if accelerator not in ACCELERATORS:
+        raise InputError(
+            f"trainer.accelerator={accelerator} is not served: choose from "
+            f"{', '.join(ACCELERATORS)}"
+        )
+    strategy = trainer.get("strategy", "auto")
+    if strategy not in STRATEGIES:
+        raise InputError(
+            f"trainer.strategy={strategy} is not served: choose from {', '.join(STRATEGIES)}"
+        )
+    if type(devices) is not int:
+        return
+    least = 1 if accelerator == "cpu" or devices != -1 else -1
+    if devices < least:
+        raise InputError(
+            f"trainer.devices={devices} must be at least 1, or -1 for all GPUs of the machine"
+        )
+    cores = os.cpu_count() or 1
+    if accelerator == "cpu" and devices > max(4, 2 * cores):
+        raise InputError(
+            f"trainer.devices={devices} asks for as many processes on {cores} CPU cores: take at "
+            f"most {max(4, 2 * cores)}"
+        )
+
+
+def _check_callbacks(callbacks: Config) -> None:
+    best, last = callbacks["best"], callbacks["last"]
+    if best.get("name") == last.get("name"):
+        raise InputError(
+            f"callback.best.name={best.get('name')} is callback.last.name, too: one file cannot "
+            "be both"
+        )
+
+
+def _check_logger(logger: Config) -> None:
+    target = str(logger.get("_target_"))
+    if target.endswith(".TensorBoardLogger") and not (
+        find_spec("tensorboard") or find_spec("tensorboardX")
+    ):
+        raise InputError(
+            "logger=tensorboard needs a package that is not here: pip install tensorboard, or "
+            "choose logger=csv"
         )
 
 

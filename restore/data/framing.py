@@ -12,6 +12,9 @@ from restore.types import InputError
 _PLACE = -3  # keeps the stream of places apart from those of other uses of a seed
 
 
+_LARGEST = 8192  # pixels of a side: a photo of this size takes 0.8 GB
+
+
 class Framing(Protocol):
     @property
     def size(self) -> int | None:
@@ -122,4 +125,6 @@ def _coverage(old: int, new: int) -> Tensor:
 def _checked(size: int) -> int:
     if size < 1:
         raise InputError(f"framing size must be at least 1 pixel, got {size}")
+    if size > _LARGEST:
+        raise InputError(f"framing size must be at most {_LARGEST} pixels, got {size}")
     return size

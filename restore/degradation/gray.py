@@ -12,7 +12,10 @@ class Gray:
 
     def input_channels(self, image_channels: int) -> int:
         if image_channels != 3:
-            raise InputError(f"gray needs images of 3 channels, got {image_channels}")
+            raise InputError(
+                f"degradation=gray takes the colour away from images of 3 channels, got "
+                f"{image_channels}: use data.source.mode=rgb"
+            )
         return 1
 
     def __call__(self, target: Tensor, seeds: Tensor) -> Degraded:

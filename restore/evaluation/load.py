@@ -29,7 +29,11 @@ def benchmarks(config: Config, num_calls: int) -> list[Benchmark]:
 
 
 def method(path: Path, config: Config) -> Method:
-    """A checkpoint as a method; sampler and guidance of the config replace its own."""
+    """A checkpoint, or the best one of a run folder, as a method.
+
+    Sampler and guidance of the config replace its own.
+    """
+    path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
     content = checkpoint.read(path)
     own = {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
     sampling = sampling_of({**content["config"]["task"], **own})

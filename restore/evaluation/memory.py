@@ -30,5 +30,5 @@ def total(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    stated = _LIMIT.read_text().strip() if _LIMIT.is_file() else "max"
+    stated = _LIMIT.read_text(encoding="utf-8").strip() if _LIMIT.is_file() else "max"
     return min(physical, int(stated)) if stated.isdigit() else physical

@@ -50,7 +50,7 @@ def device_name(device: str) -> str:
     names = (
         [
             line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
             if line.startswith("model name")
         ]
         if Path("/proc/cpuinfo").exists()
@@ -82,5 +82,7 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 def _git(*arguments: str) -> str:
     """Output of a git command in the source tree; "" outside a checkout."""
     root = Path(__file__).resolve().parents[2]
-    result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+    result = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8"
+    )
     return result.stdout.strip() if result.returncode == 0 else ""

@@ -79,7 +79,7 @@ def save_classifier(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     path.write_bytes(data)
-    path.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return path
 
 
@@ -89,7 +89,7 @@ def load_classifier(name: str, folder: Path = WEIGHTS) -> FrozenClassifier:
     if not path.is_file():
         shipped = sorted(found.stem for found in folder.glob("*.safetensors"))
         raise InputError(f"classifier={name}: no {path}; there are {shipped or 'none'}")
-    record = json.loads(path.with_suffix(".json").read_text())
+    record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise InputError(f"{path} is damaged: its checksum is not that of its .json, restore it")

@@ -1,5 +1,6 @@
 """Checkpoints that say how they were made, in the run folder."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from restore.callback.monitor import check_monitor
 from restore.checkpoint import SUFFIX, DurableIO
+from restore.types import InputError
 
 
 class Checkpoint(ModelCheckpoint):
@@ -23,6 +25,11 @@ class Checkpoint(ModelCheckpoint):
     def __init__(
         self, name: str, monitor: str | None = None, mode: Literal["min", "max"] = "min"
     ) -> None:
+        if not re.fullmatch(r"\w[\w.=-]*", name) or name.startswith("recovery"):
+            raise InputError(
+                f"callback: the checkpoint's name={name!r} must be a plain file name such as best, "
+                "without folders and not recovery"
+            )
         super().__init__(
             filename=name,
             monitor=monitor,

@@ -136,7 +136,11 @@ def save_rows(logger: Any) -> int:
     """Rows of metrics.csv once all that was logged is written; 0 for other loggers."""
     logger.save()
     path = rows_file(logger)
-    return max(len(path.read_text().splitlines()) - 1, 0) if path and path.exists() else 0
+    return (
+        max(len(path.read_text(encoding="utf-8").splitlines()) - 1, 0)
+        if path and path.exists()
+        else 0
+    )
 
 
 def rows_file(logger: Any) -> Path | None:
@@ -149,9 +153,9 @@ def keep_rows(loggers: Iterable[Any], count: int) -> None:
         path = rows_file(logger)
         if path is None or not path.exists():
             continue
-        lines = path.read_text().splitlines(keepends=True)[: count + 1]
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[: count + 1]
         writer = logger.experiment  # removes the file
-        path.write_text("".join(lines))
+        path.write_text("".join(lines), encoding="utf-8")
         writer.metrics_keys = lines[0].strip().split(",") if lines else []
 
 

@@ -20,7 +20,7 @@ def visible() -> list[str]:
         return [name for name in named.split(",") if name and name != "-1"]
     try:
         command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-        listed = subprocess.run(command, capture_output=True, text=True)
+        listed = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     except FileNotFoundError:
         return []
     return listed.stdout.split() if listed.returncode == 0 else []

@@ -30,12 +30,12 @@ class Job:
         path = _path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(self)))
+        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
         os.replace(temporary, path)
 
     @classmethod
     def read(cls, folder: Path) -> "Job":
-        job = cls(**json.loads(_path(folder).read_text()))
+        job = cls(**json.loads(_path(folder).read_text(encoding="utf-8")))
         assert journal.hash_of(job.config) == job.hash
         return job
 

@@ -58,7 +58,7 @@ def read(sweep: Path) -> list[Line]:
     """The newest line of every job, by job number."""
     path = sweep / "journal.jsonl"
     newest: dict[int, Line] = {}
-    for text in path.read_text().splitlines() if path.exists() else []:
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             line = Line(**json.loads(text))
         except (json.JSONDecodeError, TypeError):  # cut by a crash

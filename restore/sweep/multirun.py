@@ -59,8 +59,10 @@ def whole(main: Callable[[], Any]) -> Callable[[], None]:
     return run
 
 
-def single(config: dict[str, Any]) -> dict[str, Any]:
-    """The config of a run that is no sweep, for which `search` means nothing."""
+def single(config: dict[str, Any], launcher: str = "basic") -> dict[str, Any]:
+    """The config of a run that is no sweep, for which `search` and a launcher mean nothing."""
+    if launcher != "basic":
+        refuse(f"hydra/launcher={launcher} launches the jobs of a sweep: add -m")
     if config.pop("search", None):
         refuse("search= chooses the jobs of a sweep: add -m and a key with several values")
     return config
@@ -164,7 +166,9 @@ def _outcome(code: int, folder: Path, name: str) -> tuple[str, float | None, str
     log = folder / "train.log"
     if code == errors.DONE:
         try:
-            value = settings.value_of(name, json.loads((folder / "result.json").read_text()))
+            value = settings.value_of(
+                name, json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            )
         except (OSError, KeyError) as error:
             return journal.FAILED, None, str(error.args[0] if error.args else error)
         if math.isfinite(value):
@@ -180,7 +184,7 @@ def _outcome(code: int, folder: Path, name: str) -> tuple[str, float | None, str
 
 def last_error(log: Path) -> str | None:
     """The last line of a log that is an error's."""
-    for line in reversed(log.read_text(errors="replace").splitlines()):
+    for line in reversed(log.read_text(errors="replace", encoding="utf-8").splitlines()):
         if line.startswith("error: "):
             return line.removeprefix("error: ")
         text = re.sub(r"^\[rank\d+\]: ?", "", line)

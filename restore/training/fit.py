@@ -1,11 +1,14 @@
 """A run in three steps: fit, evaluate the best checkpoint, write the record."""
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from restore import tracking
+from restore.config.command import pasted
 from restore.evaluation import load, report, upload
 from restore.evaluation import record as origin
 from restore.evaluation.method import floor
@@ -80,13 +83,28 @@ def print_end(run: Run, validation: dict[str, float]) -> None:
     """The last validation where nothing else was measured, and a command that works next."""
     checkpoint = best_checkpoint(run)
     if run.benchmarks:
-        names = ",".join(benchmark.name for benchmark in run.benchmarks)
-        print(
-            f"next: python evaluate.py 'checkpoint=[{checkpoint}]' "
-            f"baseline={floor(run.sample)} 'benchmark=[{names}]'"
-        )
+        print(f"next: python evaluate.py {' '.join(again(run, checkpoint))}")
         return
     for name, value in validation.items():
         print(f"{name:<24} {value:.4f}")
     print(f"checkpoint: {checkpoint}")
     print(f"next: python train.py -m experiment={run.experiment} seed=1,2,3")
+
+
+def again(run: Run, checkpoint: Path) -> list[str]:
+    """Arguments of evaluate.py, for a shell: this checkpoint on the same benchmarks, settings of
+    theirs included."""
+    names = [benchmark.name for benchmark in run.benchmarks]
+    own = [one for one in run.overrides if re.match(r"[+~]*([\w/]+@)?benchmark\.", one)]
+    given = {one.partition("=")[0].lstrip("+") for one in own}
+    roots = {
+        f"benchmark.{name}.data.root": run.config["benchmark"][name]["data"].get("root")
+        for name in names
+    }
+    return [
+        pasted("checkpoint", str(checkpoint)),
+        f"baseline={floor(run.sample)}",
+        pasted("benchmark", *names, many=True),
+        *map(shlex.quote, own),
+        *(pasted(key, str(root)) for key, root in roots.items() if root and key not in given),
+    ]

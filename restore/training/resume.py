@@ -184,9 +184,17 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def recorded_updates(folder: Path) -> int:
     """Updates in the record that ends a run; -1 where there is none."""
     path = folder / "result.json"
-    return int(json.loads(path.read_text())["training"]["updates"]) if path.exists() else -1
+    return (
+        int(json.loads(path.read_text(encoding="utf-8"))["training"]["updates"])
+        if path.exists()
+        else -1
+    )
 
 
 def first_overrides(folder: Path) -> list[str]:
     path = folder / ".hydra" / "overrides.yaml"
-    return [str(one) for one in yaml.safe_load(path.read_text())] if path.exists() else []
+    return (
+        [str(one) for one in yaml.safe_load(path.read_text(encoding="utf-8"))]
+        if path.exists()
+        else []
+    )
