@@ -29,7 +29,7 @@ FAST = [
     ("trainer.devices=1000", "trainer.devices=1000 asks for as many processes on"),
     ("trainer.devices=-3", "trainer.devices=-3 must be at least 1"),
     ("trainer.precision=13", "trainer.precision=13 has the wrong type"),
-    (f"{GAN} trainer.devices=2", "use trainer=ddp, trainer=ddp_cpu or trainer.strategy=ddp_find"),
+    (f"{GAN} trainer.strategy=ddp", "use trainer.strategy=auto"),
     ("hydra/launcher=joblib", "hydra/launcher=joblib launches the jobs of a sweep: add -m"),
     ("search=grid", "search= chooses the jobs of a sweep: add -m"),
     ("-m --cfg job", "--cfg shows one config and starts no sweep: leave out -m"),

@@ -115,15 +115,10 @@ def _check_trainer(trainer: Config, task: Config) -> None:
             )
     if "_target_" in trainer and trainer.get("use_distributed_sampler") is not False:
         raise InputError("trainer.use_distributed_sampler must be false: the data module shards")
-    strategy = trainer.get("strategy", "auto")
-    several = (trainer.get("devices", 1), trainer.get("num_nodes", 1)) not in ((1, 1), ("1", 1))
-    if task.get("adversary") is not None and (
-        strategy == "ddp" or (strategy == "auto" and several)
-    ):
+    if task.get("adversary") is not None and trainer.get("strategy") == "ddp":
         raise InputError(
-            f"trainer.strategy={strategy} with trainer.devices={trainer.get('devices', 1)} stops "
-            "at a task with an adversary, whose players step apart: use trainer=ddp, "
-            "trainer=ddp_cpu or trainer.strategy=ddp_find_unused_parameters_true"
+            "trainer.strategy=ddp stops at a task with an adversary, whose players step apart: use "
+            "trainer.strategy=auto"
         )
 
 
