@@ -115,5 +115,5 @@ def test_plain_ddp_is_refused_for_two_players(command: Command, tmp_path: Path) 
     settings = ("experiment=denoise_photos", "trainer=ddp_cpu", "trainer.strategy=ddp")
     ended = command(*settings, f"hydra.run.dir={tmp_path / 'run'}")
     assert ended.code == 2
-    assert "ddp_find_unused_parameters_true" in ended.err
+    assert "use trainer.strategy=auto" in ended.err
     assert not (tmp_path / "run").exists()
