@@ -30,6 +30,10 @@ def main() -> NoReturn:
         "--over", metavar="KEY", action="append", default=[], help="mean and deviation over KEY"
     )
     sweep.set_defaults(command=_sweep)
+    ema = commands.add_parser("ema", help="rebuild averages of other lengths after training")
+    ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
+    ema.add_argument("--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15")
+    ema.set_defaults(command=_ema)
     arguments = parser.parse_args()
     if "command" not in arguments:
         parser.print_help()
@@ -44,6 +48,19 @@ def _doctor() -> int:
     from restore.evaluation import doctor
 
     return doctor.show(doctor.diagnose())
+
+
+def _ema(arguments: argparse.Namespace) -> int:
+    from restore.training import average
+    from restore.types import InputError
+
+    try:
+        stds = [float(std) for std in arguments.std.split(",")]
+    except ValueError:
+        raise InputError(f"--std={arguments.std}: give numbers, as --std 0.05,0.1") from None
+    written = average.checkpoints(arguments.run, stds)
+    print(f"next: python evaluate.py 'checkpoint=[{','.join(map(str, written))}]' benchmark=NAME")
+    return DONE
 
 
 def _sweep(arguments: argparse.Namespace) -> int:

@@ -1,25 +1,31 @@
 """Colorization: lightness to colour."""
 
 from collections.abc import Callable, Mapping
-from typing import Unpack
+from typing import Any, Unpack
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.image import lab_from_rgb
+from restore.loss.color_classes import ColorClasses
 from restore.loss.content import ContentLoss, Pixels
+from restore.network.color_bins import ColorBins
 from restore.network.colorization import recombine
 from restore.task.adversarial import AdversarialTask
 from restore.task.adversary import Adversary
 from restore.task.base import Learning
 from restore.types import Batch, Facts, InputError, Observation
 
+_COUNTED = 1000  # images, spread over the training data, that say how frequent colours are
+
 
 class Colorizer(AdversarialTask):
     """A generator of L to ab (Isola et al. 2017); the discriminator sees L and ab.
 
-    Losses compare ab. size: longest side at which colour is predicted, which the full-size L then
-    sharpens; None predicts at the size of the input.
+    Losses compare ab, or bins of it where the network speaks of them. size: longest side at which
+    colour is predicted, which the full-size L then sharpens; None predicts at the size of the
+    input.
     """
 
     def __init__(
@@ -35,12 +41,22 @@ class Colorizer(AdversarialTask):
         super().__init__(facts, network, loss, adversary, seed, **learning)
         if size is not None and size < 1:
             raise InputError(f"task.size={size} must be at least 1, or null for the input's size")
+        bins = getattr(self.network, "bins", None)
         for name, term in self.content.items():
-            if not isinstance(term, Pixels):
+            if bins is None and not isinstance(term, Pixels):
                 raise InputError(
                     f"task.loss.{name}: colorization compares ab, which has no VGG features and "
-                    "no total variation worth the name; use loss=l1 or another loss of pixels"
+                    "no total variation worth the name; use loss=l1 or another loss of pixels, or "
+                    "loss=color_classes with network=colorization_classes"
                 )
+            if bins is not None and not isinstance(term, ColorClasses):
+                raise InputError(
+                    f"task.loss.{name} compares ab, and network=colorization_classes speaks of "
+                    "bins: use loss=color_classes"
+                )
+            if isinstance(term, ColorClasses) and bins is not None:
+                term.use(bins)
+        self.bins: ColorBins | None = bins
         self.size = size
 
     def generator(self, network: Callable[..., nn.Module]) -> nn.Module:
@@ -56,7 +72,8 @@ class Colorizer(AdversarialTask):
         return 2, 1
 
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
-        return (self.network(observation["input"]),)
+        said = self.network(observation["input"])
+        return said if isinstance(said, tuple) else (said,)
 
     def truth(self, batch: Batch) -> Tensor:
         return lab_from_rgb(batch["target"])[:, 1:]
@@ -72,4 +89,19 @@ class Colorizer(AdversarialTask):
         if self.size is not None and longest > self.size:
             small = [max(1, round(side * self.size / longest)) for side in lightness.shape[-2:]]
             seen = F.interpolate(lightness, small, mode="bilinear", antialias=True)
-        return recombine(lightness, self.network(seen).float())
+        said = self.network(seen)
+        return recombine(lightness, (said[-1] if isinstance(said, tuple) else said).float())
+
+    @torch.no_grad()
+    def on_fit_start(self) -> None:
+        """Measures how frequent colours are in the training data, once in the life of a network."""
+        if self.bins is None or self.bins.distribution.any():
+            return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        samples = data.samples("train")
+        counted = torch.zeros_like(self.bins.distribution)
+        for k in range(min(_COUNTED, len(samples))):
+            raw = samples[k * len(samples) // min(_COUNTED, len(samples)), 0]
+            target = data.to_batch(raw)["target"].to(counted.device)
+            counted += self.bins.histogram(lab_from_rgb(target)[:, 1:]) / target[0, 0].numel()
+        self.bins.distribution.copy_(counted / counted.sum())

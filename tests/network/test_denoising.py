@@ -4,6 +4,7 @@ from torch import nn
 
 from restore.network.bias_free import BiasFreeUNet
 from restore.network.denoising import DenoisingUNet
+from restore.network.drunet import ResidualBlock
 from restore.types import InputError
 
 
@@ -51,7 +52,45 @@ def test_unet_takes_any_size_and_no_level(height: int, width: int) -> None:
     torch.testing.assert_close(clean[:1], network(image[:1]))
 
 
-@pytest.mark.parametrize("network", [DenoisingUNet(1, 8, [4, 8]), BiasFreeUNet(1, 8, [4, 8], 1)])
+def test_without_switches_it_is_the_network_it_was() -> None:
+    """Weights by hand: 4x4 layers down and up, GroupNorm with scale and shift, a 3x3 head."""
+    widths, count = [4, 6, 8], 0
+    for depth, (before, width) in enumerate(zip([3, 4, 6], widths, strict=True)):
+        count += (16 * before + 1) * width + (2 * width if depth == 1 else 0)
+    for before, width in ((8, 6), (12, 4), (8, 4)):  # skips double the input of the later ones
+        count += (16 * before + 1) * width + 2 * width
+    count += (9 * (3 + 4) + 1) * 3
+    assert sum(p.numel() for p in DenoisingUNet(3, 16, widths).parameters()) == count
+
+
+@pytest.mark.parametrize("num_blocks", [0, 2])
+def test_residual_starts_as_the_identity_and_is_not_bounded(num_blocks: int) -> None:
+    torch.manual_seed(0)
+    network = DenoisingUNet(3, 8, [4, 8], residual=True, num_blocks=num_blocks)
+    image = 3 * torch.randn(2, 3, 9, 30)
+    torch.testing.assert_close(network(image), image, atol=0.1, rtol=0)
+
+
+def test_full_size_blocks_stand_before_and_after_the_trunk() -> None:
+    network = DenoisingUNet(3, 16, [4, 8], num_blocks=2)
+    seen: list[int] = []
+    assert network.before is not None and network.after is not None
+    blocks = [*network.before[1:], *network.after[1:]]
+    assert len(blocks) == 4 and all(isinstance(block, ResidualBlock) for block in blocks)
+    for layer in [*network.before[1:], network.trunk.encoders[0], *network.after[1:]]:
+        layer.register_forward_hook(lambda _, __, output: seen.append(output.shape[-1]))
+    network(torch.zeros(1, 3, 16, 16))
+    assert seen == [16, 16, 8, 16, 16]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        DenoisingUNet(1, 8, [4, 8]),
+        DenoisingUNet(1, 8, [4, 8], "none", residual=True, num_blocks=1),
+        BiasFreeUNet(1, 8, [4, 8], 1),
+    ],
+)
 def test_every_parameter_learns(network: nn.Module) -> None:
     network(torch.randn(2, 1, 8, 8), torch.ones(2)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())

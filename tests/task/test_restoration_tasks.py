@@ -10,13 +10,17 @@ from players import Generator, adversary, trainer, weights
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from restore.data.framing import RandomPatch
+from restore.data.module import DataModule
+from restore.data.photos import Photos
 from restore.degradation.gray import Gray
 from restore.degradation.mask import Box, Half, Mask
 from restore.degradation.noise import Gaussian
 from restore.image import lab_from_rgb, rgb_from_lab
+from restore.loss.color_classes import ColorClasses
 from restore.loss.content import Pixels, TotalVariation
 from restore.network.bias_free import BiasFreeUNet
-from restore.network.colorization import ColorizationUNet
+from restore.network.colorization import ColorClassUNet, ColorizationUNet
 from restore.network.inpainting import InpaintingGenerator
 from restore.task.colorization import Colorizer
 from restore.task.denoising import Denoiser
@@ -94,6 +98,52 @@ def test_colorizer_is_taught_ab() -> None:
     torch.testing.assert_close(
         terms["l1"], (task.predict(given)[0] - task.truth(given)).abs().mean()
     )
+
+
+def speaker(**settings: Any) -> Colorizer:
+    network = partial(ColorClassUNet, widths=(4, 4, 4), step=25.0)
+    loss = {"classes": ColorClasses()}
+    return Colorizer(LIGHTNESS, network, **{"loss": loss, "optimizer": SGD, **settings})
+
+
+@pytest.mark.parametrize("size", [16, 21])
+def test_a_colorizer_of_bins_restores_and_is_judged_by_ab(size: int) -> None:
+    task, given = speaker(adversary=adversary()), batch(Gray(), size)
+    logits, ab = task.predict(given)
+    assert task.bins is not None
+    half = (size + 1) // 2
+    assert logits.shape == (2, len(task.bins), half, half) and ab.shape == (2, 2, size, size)
+    assert task.judged((logits, ab), given) is ab
+    assert task.restore(given).shape == (2, 1, 3, size, size)
+    assert list(task.losses(given, 0)) == ["classes"]
+
+
+def test_frequent_colors_are_measured_once_and_travel_with_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restore.task.colorization._COUNTED", 3)
+    frame = RandomPatch(16)
+    data = DataModule(Photos, Gray(), frame, frame, batch_size=2, train_repeat=2)
+    task = speaker()
+    run = trainer(tmp_path, limit_train_batches=1, use_distributed_sampler=False)
+    run.fit(task, datamodule=data)
+    bins = task.bins
+    assert bins is not None
+    samples = data.samples("train")
+    seen = [data.to_batch(samples[k * len(samples) // 3, 0])["target"] for k in range(3)]
+    counted = bins.histogram(lab_from_rgb(torch.cat(seen))[:, 1:])
+    torch.testing.assert_close(bins.distribution, counted / counted.sum())
+    other = speaker()
+    other.load_state_dict(task.state_dict())
+    other.on_fit_start()  # has no trainer to ask
+    assert other.bins is not None and torch.equal(other.bins.distribution, bins.distribution)
+
+
+def test_bins_and_losses_must_fit() -> None:
+    with pytest.raises(InputError, match=r"loss\.pixels compares ab"):
+        speaker(loss=LOSS)
+    with pytest.raises(InputError, match=r"loss\.classes.*network=colorization_classes"):
+        colorizer(loss={"classes": ColorClasses()})
 
 
 class Tint(nn.Module):
