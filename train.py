@@ -4,52 +4,8 @@ Trains an experiment, evaluates its best checkpoint on its benchmarks and writes
 `--cfg job` prints the config, `--help` the groups and their choices.
 """
 
-import sys
-from pathlib import Path
-from typing import Any
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from restore import errors, launch
-from restore.config import command, rules
-from restore.folder import run_folder
-from restore.sweep import multirun, sweeper
-
-sweeper.register()
-
-
-def main() -> None:
-    """Goes on with the run that resume.path names, with its own config, or composes a new one."""
-    sys.argv[1:] = command.spelled(sys.argv[1:])
-    request = command.resume_request(sys.argv[1:])
-    if request is None:
-        multirun.whole(command.patient(composed))()
-        return
-    from restore.training import fit, resume, run
-
-    resumed = resume.load(request.folder, request.settings, request.allow_inexact)
-    own = resumed.config, resumed.folder, resumed.experiment, resumed.overrides
-    fit.train(run.prepare(*own, resumed=resumed))
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def composed(cfg: DictConfig) -> Any:
-    job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir).resolve()
-    if job.mode == RunMode.MULTIRUN:
-        return multirun.job(cfg, folder)
-    with run_folder(folder):
-        config = multirun.single(command.plain(cfg), str(job.runtime.choices["hydra/launcher"]))
-        rules.check_run(config)
-        from restore.training import fit, run
-
-        folder = launch.shared(folder, config.get("trainer"))
-        experiment = str(job.runtime.choices["experiment"])
-        fit.train(run.prepare(config, folder, experiment, list(job.overrides.task)))
-
+from restore import errors
+from restore.main.train import main
 
 if __name__ == "__main__":
     errors.run(main)

@@ -11,7 +11,7 @@ from entry import ROOT
 
 LAYERS = (
     {"train", "evaluate"},
-    {"cli"},
+    {"main", "cli"},
     {"sweep"},
     {"training"},
     {"evaluation"},
@@ -34,7 +34,7 @@ LAYERS = (
     {"image", "stream"},
     {"types"},
 )
-COMPOSE = {"train", "evaluate", "sweep", "build", "config"}  # who may know Hydra and OmegaConf
+COMPOSE = {"main", "sweep", "build", "config"}  # who may know Hydra and OmegaConf
 ENTRIES = [ROOT / "train.py", ROOT / "evaluate.py"]
 MODULES = [*sorted((ROOT / "restore").rglob("*.py")), *ENTRIES]
 

@@ -11,10 +11,16 @@ from typing import Any, NamedTuple
 from restore.types import InputError
 
 
+def conf() -> Path:
+    """The folder of the configs: conf/ of a checkout, or its copy inside an installed package."""
+    package = Path(__file__).parents[1]
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
 def without_null(argument: str) -> str:
     """`group=null` as Hydra spells it, `~group`: the task without its adversary, for one."""
     group, _, value = argument.partition("=")
-    is_group = value == "null" and (Path(__file__).parents[2] / "conf" / group).is_dir()
+    is_group = value == "null" and (conf() / group).is_dir()
     return f"~{group}" if is_group else argument
 
 

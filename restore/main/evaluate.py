@@ -1,0 +1,42 @@
+"""python evaluate.py 'checkpoint=[A,B]' 'baseline=[telea]' 'benchmark=[X,Y]' [sampler=ddim ...]
+
+Measures checkpoints and baselines on benchmarks. All that a checkpoint needs is in the checkpoint;
+sampler= and guidance= replace its own.
+"""
+
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from restore import errors, launch
+from restore.config import command, rules
+from restore.folder import run_folder
+
+
+def main() -> None:
+    sys.argv[1:] = command.spelled(sys.argv[1:])
+    command.patient(composed)()
+
+
+@hydra.main(version_base="1.3", config_path=str(command.conf()), config_name="evaluate")
+def composed(cfg: DictConfig) -> None:
+    job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir).resolve()
+    single = job.mode == RunMode.RUN
+    with run_folder(folder, alone=single):
+        config = command.plain(cfg)
+        rules.check_evaluation(config)
+        if not single:
+            rules.check_one_process(config)
+        from restore.evaluation import evaluate
+
+        folder = launch.shared(folder, config.get("trainer"))
+        evaluate.evaluate(config, folder)
+
+
+if __name__ == "__main__":
+    errors.run(main)
