@@ -4,7 +4,7 @@ The whole tree is checked before the first object is built, wherever the config 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -12,13 +12,16 @@ from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from restore.config.signature import check
+from restore.config.trust import STRICT, Trust, check_named, named
 from restore.types import Facts, InputError
 
 Config = dict[str, Any]
 
 
-def build(config: Config, path: str = "", **given: Any) -> Any:
+def build(config: Config, path: str = "", *, trust: Trust = STRICT, **given: Any) -> Any:
     """The object that `config` describes; `given` are arguments that only code knows.
+
+    trust: whose classes it may name; by default what a stranger's checkpoint may.
 
     Raises:
         InputError: a target that is not allowed, an unknown key, a value of the wrong type, a
@@ -29,7 +32,7 @@ def build(config: Config, path: str = "", **given: Any) -> Any:
         raise InputError(f"{path}._target_ is missing: nothing says what {path} is")
     if config.get("_partial_"):
         raise InputError(f"{path}._partial_=true is refused: {path} itself is needed")
-    check(config, path, given=set(given))
+    check(config, path, given=set(given), trust=trust)
     # The root is called here and not by instantiate, which would turn live arguments into configs.
     root = {**config, "_partial_": True}
     try:
@@ -44,13 +47,16 @@ def build(config: Config, path: str = "", **given: Any) -> Any:
         raise InputError(_unfit(config, str(error)) or f"{path}: {error}") from error
 
 
-def restored(content: Config, task: Config | None = None) -> Any:
+def restored(content: Config, task: Config | None = None, packages: Iterable[str] = ()) -> Any:
     """The task of a checkpoint's content in eval mode, with its averaged weights if it has them.
 
-    task: replaces top-level keys of the task's config, such as the sampler.
+    task: replaces top-level keys of the task's config, such as the sampler. packages: those that
+    the reader trusts beside restore.
     """
-    facts = Facts(**content["facts"])
-    made = build({**content["config"]["task"], **(task or {})}, "task", facts=facts)
+    facts, trust = Facts(**content["facts"]), Trust(named(list(packages)))
+    node = {**content["config"]["task"], **(task or {})}
+    check_named(node, content.get("foreign", {}), trust)
+    made = build(node, "task", trust=trust, facts=facts)
     try:
         made.load_state_dict(content["state_dict"])
         if content.get("ema", {}).get("weights"):

@@ -1,15 +1,23 @@
 """The `restore` command: arguments only; every word calls one room."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 from restore.errors import DONE, explain, readable
 
+_HYDRA = {
+    "train": "train an experiment: what train.py does, in any folder",
+    "evaluate": "measure checkpoints and baselines: what evaluate.py does, in any folder",
+}
+
 
 def main() -> NoReturn:
     """The console script `restore`."""
+    if len(sys.argv) > 1 and sys.argv[1] in _HYDRA:
+        _become(sys.argv[1], sys.argv[2:])
     from restore import __version__
 
     readable()
@@ -20,6 +28,8 @@ def main() -> NoReturn:
     )
     parser.add_argument("--version", action="version", version=f"restore {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for word, text in _HYDRA.items():
+        commands.add_parser(word, help=text)
     doctor = commands.add_parser("doctor", help="check this installation, its data and weights")
     doctor.set_defaults(command=lambda given: _doctor())
     sweep = commands.add_parser("sweep", help="rank the jobs of a sweep, or continue it")
@@ -42,6 +52,12 @@ def main() -> NoReturn:
         sys.exit(arguments.command(arguments))
     except Exception as error:
         sys.exit(explain(error))
+
+
+def _become(word: str, arguments: list[str]) -> NoReturn:
+    """Hydra's entry takes the place of this process: Lightning starts other ranks by its command."""
+    command = [sys.executable, "-m", f"restore.main.{word}", *arguments]
+    os.execv(sys.executable, command)
 
 
 def _doctor() -> int:

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from restore.build import build
+from restore.config.trust import Trust
 from restore.recovery.best import ConfigInCheckpoint
 from restore.types import InputError
 
@@ -215,7 +216,7 @@ def finished(loggers: Iterable[Any]) -> Iterator[None]:
 
 def loggers(config: dict[str, Any], folder: Path) -> list[Any]:
     """The configured logger, behind the one of the metrics.csv that every run has."""
-    made = build(config["logger"], "logger", save_dir=str(folder))
+    made = build(config["logger"], "logger", trust=Trust.of(config), save_dir=str(folder))
     if isinstance(made, CSVLogger):
         return [made]
     return [CSVLogger(str(folder), name="", version="", flush_logs_every_n_steps=20), made]
@@ -225,7 +226,7 @@ def tracker(config: dict[str, Any], folder: Path) -> WandB | None:
     """The logger of an evaluation, whose files need none."""
     if not config.get("logger"):
         return None
-    made = build(config["logger"], "logger", save_dir=str(folder))
+    made = build(config["logger"], "logger", trust=Trust.of(config), save_dir=str(folder))
     if not isinstance(made, WandB):
         raise InputError(
             f"logger={type(made).__name__}: an evaluation writes its files without one, and takes "

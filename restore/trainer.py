@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 
 from restore import launch
 from restore.build import build
+from restore.config.trust import Trust
 from restore.recovery.preemption import EndOnSignal
 from restore.types import InputError
 
@@ -41,7 +42,7 @@ def trainer(config: Config, folder: Path, callbacks: list[Callback], loggers: li
     called = [*callbacks, *(one for one in loggers if isinstance(one, Callback))]
     players = 2 if config["task"].get("adversary") is not None else 1
     given = {"callbacks": called, "logger": loggers, "default_root_dir": folder}
-    return _made(config["trainer"], players, given)
+    return _made(config["trainer"], Trust.of(config), players, given)
 
 
 def tester(config: Config, precision: str = "32-true") -> Trainer:
@@ -51,10 +52,10 @@ def tester(config: Config, precision: str = "32-true") -> Trainer:
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
     own = {"use_distributed_sampler": False, "precision": precision, "logger": False}
     node = {**node, **quiet, **own, "enable_checkpointing": False}
-    return _made(node, 1, {"callbacks": [EndOnSignal()]})
+    return _made(node, Trust.of(config), 1, {"callbacks": [EndOnSignal()]})
 
 
-def _made(node: Config, players: int, given: dict[str, Any]) -> Trainer:
+def _made(node: Config, trust: Trust, players: int, given: dict[str, Any]) -> Trainer:
     """With the strategy that `auto` stands for: two players step apart, so that an update of one
     leaves the other's weights without a gradient, which plain DDP takes for an error.
     """
@@ -63,7 +64,7 @@ def _made(node: Config, players: int, given: dict[str, Any]) -> Trainer:
     several = launch.asked(node) != 1 or node.get("num_nodes", 1) != 1
     if node.get("strategy", "auto") == "auto" and several and players > 1:
         node = {**node, "strategy": "ddp_find_unused_parameters_true"}
-    made = build(node, "trainer", **given, plugins=[_environment(started)])
+    made = build(node, "trainer", trust=trust, **given, plugins=[_environment(started)])
     if not isinstance(made, Trainer):
         raise InputError("trainer._target_ must be lightning.pytorch.Trainer")
     launch.check(started, made.num_devices, made.num_nodes)

@@ -10,7 +10,7 @@ from restore.types import InputError
 
 Config = dict[str, Any]
 
-_SHARED = {"benchmark", "sampler", "guidance", "trainer", "logger"}
+_SHARED = {"packages", "benchmark", "sampler", "guidance", "trainer", "logger"}
 TRAINING = _SHARED | {"data", "task", "callback", "seed", "max_updates", "resume"}
 EVALUATION = _SHARED | {"checkpoint", "baseline", "published", "batch_size", "record"}
 RESUME = ("path", "allow_inexact")
@@ -50,7 +50,7 @@ def check_evaluation(config: Config) -> None:
         raise InputError(
             f"trainer.precision={chosen!r}: an evaluation takes one of {', '.join(EVALUATED)}"
         )
-    check_early(_settled(config))
+    check_early(config)
 
 
 def check_run(config: Config) -> None:
@@ -79,15 +79,7 @@ def check_run(config: Config) -> None:
     _check_callbacks(config["callback"])
     _check_logger(config["logger"])
     _check_benchmarks(config)
-    check_early(_settled(config))
-
-
-def _settled(config: Config) -> Config:
-    """Without a precision that is chosen later, for the machine (restore/precision.py)."""
-    trainer = config["trainer"]
-    if trainer.get("precision") != "auto":
-        return config
-    return {**config, "trainer": {key: trainer[key] for key in trainer if key != "precision"}}
+    check_early(config)
 
 
 def _check_keys(config: Config, known: set[str]) -> None:

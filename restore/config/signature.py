@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Union
 
 from restore.config import source
+from restore.config.trust import STRICT, Trust, root_of
 from restore.types import InputError
 
 ALLOWED = {
@@ -45,12 +46,14 @@ _SPECIAL = {"_target_", "_partial_"}
 SETTLED = [["lightning.pytorch.Trainer", "precision", "auto"]]
 
 
-def check(config: Any, path: str = "", given: set[str] | None = None) -> None:
+def check(
+    config: Any, path: str = "", given: set[str] | None = None, trust: Trust = STRICT
+) -> None:
     """Raises InputError unless every node of the tree may be built. Builds nothing."""
     _check_values(config, path)
     for place, node in _nodes(config, path):
         if isinstance(node, Mapping) and "_target_" in node:
-            _check_call(node, place, (given or set()) if place == path else set())
+            _check_call(node, place, (given or set()) if place == path else set(), trust)
 
 
 def check_early(config: Mapping[str, Any]) -> None:
@@ -59,12 +62,13 @@ def check_early(config: Mapping[str, Any]) -> None:
     What the program gives to the objects of the first two levels is not known here, so that only
     deeper ones can lack something.
     """
+    trust = Trust.of(config)
     for root, path in _roots(config):
         _check_values(root, path)
         for place, node in _nodes(root, path):
             if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
                 continue
-            _check_allowed(node["_target_"], place)
+            _check_allowed(node["_target_"], place, trust)
             described = source.describe(node["_target_"])
             if described is not None:
                 _check_arguments(node, place, described.parameters)
@@ -102,9 +106,9 @@ def _nodes(config: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from _nodes(value, f"{path}.{key}" if path else str(key))
 
 
-def resolve(target: str, path: str = "") -> Callable[..., Any]:
-    """The class or function behind a dotted path of the allow-list, or InputError."""
-    refusal = _check_allowed(target, path)
+def resolve(target: str, path: str = "", trust: Trust = STRICT) -> Callable[..., Any]:
+    """The class or function behind a dotted path that may be built, or InputError."""
+    refusal = _check_allowed(target, path, trust)
     place = f"{path}._target_={target}".strip(".")
     module, _, name = target.rpartition(".")
     allowed = target in ALLOWED
@@ -114,19 +118,39 @@ def resolve(target: str, path: str = "") -> Callable[..., Any]:
         raise InputError(f"{place} does not exist ({error})") from None
     if allowed:
         return typing.cast(Callable[..., Any], found)
-    home = getattr(found, "__module__", None) or ""
-    is_function = inspect.isfunction(found) and target.startswith(FUNCTIONS)
-    if not _is_own(home) or not (inspect.isclass(found) or is_function):
+    if not _is_buildable(found, target, trust):
         raise refusal
     return typing.cast(Callable[..., Any], found)
 
 
-def _check_allowed(target: str, path: str) -> InputError:
-    """Raises InputError unless the allow-list has the path; returns what it would have raised."""
+def _is_buildable(found: Any, target: str, trust: Trust) -> bool:
+    """Whether what lies behind a path is what the path promises, and not what a module imported."""
+    home = getattr(found, "__module__", None) or ""
+    is_class = inspect.isclass(found) and not issubclass(found, BaseException)
+    is_function = inspect.isfunction(found)
+    if _is_own(target.rpartition(".")[0]):
+        return _is_own(home) and (is_class or (is_function and target.startswith(FUNCTIONS)))
+    if trust.covers_all(target):
+        return root_of(home) == root_of(target) and (is_class or is_function)
+    return is_class and home.startswith("torch.") and issubclass(found, _inert())
+
+
+def _inert() -> tuple[type, ...]:
+    import torch
+
+    return (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, torch.nn.Module)
+
+
+def _check_allowed(target: str, path: str, trust: Trust) -> InputError:
+    """Raises InputError unless the path may be built; returns what it would have raised."""
     place = f"{path}._target_={target}".strip(".")
-    refusal = InputError(f"{place}: only restore's own classes can be built here")
+    refusal = InputError(
+        f"{place}: only restore's own classes can be built here, and those of packages that you "
+        "name, as packages=[mylab]"
+    )
     module, _, name = target.rpartition(".")
-    if target not in ALLOWED and (not _is_own(module) or name.startswith("_")):
+    allowed = _is_own(module) or trust.covers(target)
+    if target not in ALLOWED and (not allowed or name.startswith("_")):
         raise refusal
     return refusal
 
@@ -135,8 +159,8 @@ def _is_own(module: str) -> bool:
     return f"{module}.".startswith(tuple(f"restore.{package}." for package in PACKAGES))
 
 
-def _check_call(node: Mapping[str, Any], path: str, given: set[str]) -> None:
-    target = resolve(str(node["_target_"]), path)
+def _check_call(node: Mapping[str, Any], path: str, given: set[str], trust: Trust) -> None:
+    target = resolve(str(node["_target_"]), path, trust)
     try:
         parameters = _parameters(target)
     except ValueError as error:  # an exception class and the like

@@ -14,7 +14,12 @@ from restore.evaluation.method import Method
 from restore.folder import work_begins
 from restore.trainer import tester
 
-RESULTS = Path(__file__).parents[2] / "experiments" / "results.csv"
+_CHECKOUT = Path(__file__).parents[2] / "experiments"
+
+
+def results_file() -> Path:
+    """Where records go: into the checkout, or below the working folder of an installed restore."""
+    return (_CHECKOUT if _CHECKOUT.is_dir() else Path("experiments")) / "results.csv"
 
 
 def evaluate(config: dict[str, Any], folder: Path) -> list[runner.Report]:
@@ -42,7 +47,7 @@ def evaluate(config: dict[str, Any], folder: Path) -> list[runner.Report]:
             upload.track([tracker], reports, {})
     if trainer.is_global_zero:
         if config["record"]:
-            results.append(RESULTS, reports)
+            results.append(results_file(), reports)
         report.print_table(reports)
     return reports
 

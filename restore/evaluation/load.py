@@ -5,6 +5,8 @@ from typing import Any
 
 from restore import checkpoint
 from restore.build import build, restored
+from restore.config.command import listed
+from restore.config.trust import Trust
 from restore.evaluation.benchmark import Benchmark, affordable, fingerprint
 from restore.evaluation.method import Method, from_baseline, from_task, sampling_of
 
@@ -20,6 +22,7 @@ def benchmarks(config: Config, num_calls: int) -> list[Benchmark]:
             build(
                 node,
                 f"benchmark.{name}",
+                trust=Trust.of(config),
                 name=name,
                 protocol=fingerprint(node),
                 reference=fingerprint(node["data"], "degradation"),
@@ -38,7 +41,8 @@ def method(path: Path, config: Config) -> Method:
     own = {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
     sampling = sampling_of({**content["config"]["task"], **own})
     seed = content["config"]["seed"]
-    return from_task(restored(content, own), content["experiment"], str(path), seed, sampling)
+    task = restored(content, own, listed(config.get("packages")))
+    return from_task(task, content["experiment"], str(path), seed, sampling)
 
 
 def methods(config: Config, paths: list[str]) -> list[Method]:
@@ -48,11 +52,13 @@ def methods(config: Config, paths: list[str]) -> list[Method]:
 
 
 def baselines(config: Config) -> list[Method]:
-    named = (config.get("baseline") or {}).items()
-    return [from_baseline(name, build(node, f"baseline.{name}")) for name, node in named]
+    named, trust = (config.get("baseline") or {}).items(), Trust.of(config)
+    return [
+        from_baseline(name, build(node, f"baseline.{name}", trust=trust)) for name, node in named
+    ]
 
 
 def published(config: Config) -> list[Method]:
     """Networks of others with their released weights."""
-    named = (config.get("published") or {}).items()
-    return [build(node, f"published.{name}").method(name) for name, node in named]
+    named, trust = (config.get("published") or {}).items(), Trust.of(config)
+    return [build(node, f"published.{name}", trust=trust).method(name) for name, node in named]

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from restore.callback.monitor import check_monitor
 from restore.checkpoint import SUFFIX, DurableIO
+from restore.config.trust import foreign
 from restore.types import InputError
 
 
@@ -87,12 +88,14 @@ class ConfigInCheckpoint(Callback):
     """Stores experiment, resolved config and the data's facts: a checkpoint alone is enough.
 
     data.root is stored as null: it belongs to the machine, and is resolved anew where it is read.
+    With it go the versions of the classes that are not restore's.
     """
 
     def __init__(self, experiment: str, config: dict[str, Any], facts: dict[str, Any]) -> None:
         self.experiment = experiment
         self.config = {**config, "data": {**config["data"], "root": None}}
         self.facts = facts
+        self.foreign = foreign(config)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -100,3 +103,4 @@ class ConfigInCheckpoint(Callback):
         checkpoint["experiment"] = self.experiment
         checkpoint["config"] = self.config
         checkpoint["facts"] = self.facts
+        checkpoint["foreign"] = self.foreign

@@ -19,7 +19,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from restore.config.command import plain
+from restore.config.command import conf, plain
 from restore.sweep import journal, settings
 from restore.sweep.ranking import Sweep
 
@@ -102,7 +102,7 @@ class GridSweeper(_Launching):
 
 
 def _is_group(key: str) -> bool:
-    return (Path(__file__).parents[2] / "conf" / key).is_dir()
+    return (conf() / key).is_dir()
 
 
 class OptunaSweeper(_Launching):

@@ -49,7 +49,7 @@ def evaluate(run: Run) -> list[Report]:
     """The best checkpoint on the benchmarks of the run."""
     if not run.benchmarks:
         return []
-    best = load.method(best_checkpoint(run), {})
+    best = load.method(best_checkpoint(run), {"packages": run.config.get("packages")})
     return [measure(run.tester, best, benchmark) for benchmark in run.benchmarks]
 
 

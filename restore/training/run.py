@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from restore import launch, precision, tracking
 from restore.build import build, is_off
 from restore.config import rules
+from restore.config.trust import Trust
 from restore.data.module import DataModule
 from restore.evaluation import load
 from restore.evaluation.benchmark import Benchmark
@@ -65,9 +66,10 @@ def prepare(
     launch.ready(config["trainer"])
     config, notes = precision.settled(config)
     seed_everything(config["seed"], workers=True, verbose=False)
-    data = build(config["data"], "data")
+    trust = Trust.of(config)
+    data = build(config["data"], "data", trust=trust)
     data.check("train", "val")
-    task = build(config["task"], "task", facts=data.facts)
+    task = build(config["task"], "task", trust=trust, facts=data.facts)
     sample = data.first("val")
     task.check(sample)
     num_calls = task.num_calls if isinstance(task, RestorationTask) else 0
@@ -101,7 +103,7 @@ def prepare(
 def callbacks(config: Config, facts: Facts, experiment: str) -> dict[str, Any]:
     """The configured callbacks by name, and the one that stores the config in checkpoints."""
     named = {
-        name: build(_ours(node), f"callback.{name}")
+        name: build(_ours(node), f"callback.{name}", trust=Trust.of(config))
         for name, node in config["callback"].items()
         if not is_off(node)
     }

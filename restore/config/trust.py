@@ -1,0 +1,116 @@
+"""Whose classes a config may name: this follows from where the config came from.
+
+What a user types or keeps in files of his own is his program. What a checkpoint brings along may be
+a stranger's, and importing a module already runs it.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from restore.types import InputError
+
+# Libraries whose classes and functions a user's config may name.
+LIBRARIES = (
+    *("torch.optim.", "torch.nn.", "torchmetrics."),
+    *("kornia.losses.", "kornia.filters.", "kornia.augmentation."),
+    *(
+        f"lightning.pytorch.{part}."
+        for part in ("callbacks", "loggers", "profilers", "strategies", "plugins")
+    ),
+)
+# Optimizers, schedulers and layers touch nothing but tensors: a checkpoint may name them, too.
+INERT = ("torch.optim.", "torch.nn.")
+OURS = ("restore", "torch", "torchmetrics", "kornia", "lightning")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """packages: top-level packages of which any class or function may be named. libraries: whether
+    those of LIBRARIES may."""
+
+    packages: tuple[str, ...] = ()
+    libraries: bool = False
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Trust":
+        """For a config that the user himself composed: its `packages`, and the libraries.
+
+        Raises:
+            InputError: a package that is no name, or that is not installed.
+        """
+        return cls(named(config.get("packages")), libraries=True)
+
+    def covers(self, target: str) -> bool:
+        """Whether the package of a dotted path is trusted, restore's own aside."""
+        known = self.libraries and target.startswith(LIBRARIES)
+        return known or target.startswith(INERT) or root_of(target) in self.packages
+
+    def covers_all(self, target: str) -> bool:
+        """Whether any class or function of the package may be built, and not just inert ones."""
+        return root_of(target) in self.packages or (self.libraries and target.startswith(LIBRARIES))
+
+
+STRICT = Trust()
+
+
+def named(packages: Any) -> tuple[str, ...]:
+    """The top-level packages that a setting names; none of them is imported."""
+    listed = [packages] if isinstance(packages, str) else packages or []
+    if not isinstance(listed, list | tuple):
+        raise InputError(f"packages={packages!r} must be a list of names, as packages=[mylab]")
+    for name in listed:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise InputError(f"packages={name!r} must be the name of a top-level package")
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"packages=[{name}] is not installed: install it, or mind its name")
+    return tuple(listed)
+
+
+def root_of(target: str) -> str:
+    return target.partition(".")[0]
+
+
+def foreign(config: Any) -> dict[str, str]:
+    """Version of every class that is neither restore's nor a library's, by its dotted path.
+
+    Where its package has no version, the first digits of the SHA-256 of its file.
+    """
+    return {target: _version(target) for target in sorted(set(_targets(config)))}
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        if isinstance(target, str) and root_of(target) not in OURS:
+            yield target
+        for value in node.values():
+            yield from _targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _targets(value)
+
+
+def _version(target: str) -> str:
+    root = root_of(target)
+    for distribution in importlib.metadata.packages_distributions().get(root, ()):
+        return f"{distribution} {importlib.metadata.version(distribution)}"
+    spec = importlib.util.find_spec(target.rpartition(".")[0])
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return "unknown"
+    return f"sha256 {hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:12]}"
+
+
+def check_named(config: Any, recorded: Mapping[str, str], trust: Trust) -> None:
+    """Raises InputError where a stored config names a package that the reader did not."""
+    for target in _targets(config):
+        if root_of(target) not in trust.packages:
+            made = f" (of {recorded[target]})" if target in recorded else ""
+            raise InputError(
+                f"the checkpoint names {target}{made}: if you trust that package, add "
+                f"packages=[{root_of(target)}]"
+            )
