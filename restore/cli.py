@@ -55,7 +55,7 @@ def main() -> NoReturn:
 
 
 def _become(word: str, arguments: list[str]) -> NoReturn:
-    """Hydra's entry takes the place of this process: Lightning starts other ranks by its command."""
+    """Hydra's entry replaces this process, because Lightning starts other ranks by its command."""
     command = [sys.executable, "-m", f"restore.main.{word}", *arguments]
     os.execv(sys.executable, command)
 

@@ -1,7 +1,7 @@
 """restore sweep DIR --resume: the next part of a sweep.
 
 Only overrides come from its sweep.json, which may be a stranger's: the program that reads them is
-always the train.py of this installation, and what could make Hydra start anything else is refused.
+always that of this installation, and what could make Hydra start anything else is refused.
 """
 
 import os
@@ -12,7 +12,11 @@ from pathlib import Path
 
 from restore.sweep.ranking import FOLDER, Sweep
 
-ENTRY = Path(__file__).resolve().parents[2] / "train.py"
+_ROOT = Path(__file__).resolve().parents[2]
+# By its path and not as a module, which would be looked for in the folder that the file names.
+ENTRY = next(
+    path for path in (_ROOT / "train.py", _ROOT / "restore/main/train.py") if path.is_file()
+)
 _FLAGS = ("-m", "--multirun")
 # What a sweep may say to Hydra: where it writes, and how its jobs share a machine or a cluster.
 _HYDRA = re.compile(

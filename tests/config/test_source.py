@@ -19,7 +19,9 @@ NAMED = {
     for found in re.findall(r"_target_: ([\w.]+\w)$", path.read_text(encoding="utf-8"), re.M)
 }
 TARGETS = sorted(
-    one for one in ALLOWED | NAMED if not one.startswith("restore.sweep.") and "." in one
+    one
+    for one in ALLOWED | NAMED
+    if not one.startswith(("restore.sweep.", "restore.config.")) and "." in one
 )
 VALUES = [
     1,
