@@ -86,6 +86,8 @@ def test_keeps_the_type_and_its_precision_under_autocast() -> None:
     plain = push_pull(image, hole)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(push_pull(image, hole), plain)
+    double, known = image.double() / 3, hole.expand_as(image) == 0
+    assert torch.equal(push_pull(double, hole)[known], double[known])
     half = push_pull(image.bfloat16(), hole.bfloat16())
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), plain, atol=0.02, rtol=0)
