@@ -41,9 +41,9 @@ class DataModule(LightningDataModule):
     index alone, so that their corruptions are frozen for ever. Per process: `batch_size` and
     `num_workers`. `limit` keeps the first photos of validation and test. Every photo gives
     `repeat` samples there and `train_repeat` samples per epoch of training, where alone `flip`,
-    `rotate` and `brightness` act (see Augmentation). on_error=skip decodes every file before
-    the first batch (streams aside) and leaves out what cannot be read; with error, a broken file
-    ends the pass that meets it, by its name. cache_gb: memory of a process for decoded photos,
+    `rotate`, `brightness` and `augment` act (see Augmentation). on_error=skip decodes every file
+    before the first batch (streams aside) and leaves out what cannot be read; with error, a broken
+    file ends the pass that meets it, by its name. cache_gb: memory of a process for decoded photos,
     shared by its workers; samples are the same with any. The trainer must run with
     use_distributed_sampler=False.
     """
@@ -66,6 +66,7 @@ class DataModule(LightningDataModule):
         brightness: float = 0.0,
         on_error: Literal["error", "skip"] = "error",
         cache_gb: float = 1.0,
+        augment: list[str | dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         _check_least(1, batch_size=batch_size, repeat=repeat, train_repeat=train_repeat)
@@ -85,7 +86,7 @@ class DataModule(LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.root, self.seed, self.limit = root, seed, limit
         self.repeat, self.train_repeat = repeat, train_repeat
-        self.augmentation = Augmentation(flip, rotate, brightness)
+        self.augmentation = Augmentation(flip, rotate, brightness, augment or [])
         if on_error not in ("error", "skip"):
             raise InputError(f"data.on_error={on_error} must be error or skip")
         if not 0 <= cache_gb < float("inf"):

@@ -14,7 +14,7 @@ from restore.stream import Stream, fold
 from restore.types import InputError
 
 Shape = Callable[[Tensor, int, int], Tensor]
-_CHOICE, _SHAPE = -2, -3  # keep the draws of a mixture and of its parts apart
+_CHOICE, _SHAPE = -2, -15  # keep the draws of a mixture and of its parts apart
 
 
 class Mask:

@@ -17,7 +17,7 @@ from restore.types import Batch, InputError, Observation
 
 # What changes how fast a benchmark runs, where its files lie or how a training on its data goes,
 # but not what it measures.
-_INCIDENTAL = {"root", "batch_size", "num_workers", "rotate", "brightness"}
+_INCIDENTAL = {"root", "batch_size", "num_workers", "rotate", "brightness", "augment"}
 SLOW = 500  # network calls an image
 _PROBE = 32  # pixels of the side on which a method is tried out before work starts
 
@@ -131,8 +131,8 @@ def affordable(config: dict[str, Any], num_calls: int) -> dict[str, Any]:
 def fingerprint(config: Mapping[str, Any], *without: str) -> str:
     """Twelve hex digits that identify data, degradation, metrics and protocol of a benchmark.
 
-    Where its files lie, batch_size, num_workers, rotate and brightness do not count, nor the
-    top-level keys `without`.
+    Where its files lie, batch_size, num_workers, rotate, brightness and augment do not count, nor
+    the top-level keys `without`.
     """
 
     def essential(node: Any) -> Any:

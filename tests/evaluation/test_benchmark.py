@@ -57,6 +57,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.source.root", "/elsewhere"),
         ("data.rotate", True),
         ("data.brightness", 0.2),
+        ("data.augment", ["RandomInvert"]),
     ],
 )
 def test_fingerprint_is_blind_to_place_speed_and_augmentation(path: str, value: Any) -> None:
