@@ -118,7 +118,7 @@ def _parameters(node: Any) -> Mapping[str, Any]:
 
 def _unknown_setting(path: str, key: str, node: Any) -> str:
     """The message for an override of a key that is not there; OmegaConf's error knows its node."""
-    from restore.config.signature import unknown
+    from restore.config.value import unknown
 
     known = {str(name) for name in node or () if str(name) != "_target_"} | {*_parameters(node)}
     if known:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from restore.config.signature import check_early, unknown
+from restore.config.signature import check_early
+from restore.config.value import unknown
 from restore.types import InputError
 
 Config = dict[str, Any]

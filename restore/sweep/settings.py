@@ -39,7 +39,7 @@ def parse(node: dict[str, Any] | None) -> Search:
     """The settings of a composed `search` section; raises InputError for what cannot be meant."""
     if not node:
         return Search()
-    from restore.config.signature import fits, spell, unknown  # loads torch
+    from restore.config.value import fits, spell, unknown
     from restore.types import InputError
 
     hints = get_type_hints(Search)

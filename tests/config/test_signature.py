@@ -3,7 +3,9 @@ from typing import Any, Literal
 
 import pytest
 
-from restore.config.signature import check, fits, resolve
+from restore.config.signature import check
+from restore.config.target import resolve
+from restore.config.value import fits
 from restore.types import InputError
 
 HALF = "restore.degradation.mask.Half"

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from entry import ROOT
 
-from restore.config.signature import ALLOWED, _parameters, check_early, fits, resolve
+from restore.config.signature import _parameters, check_early
 from restore.config.source import describe
+from restore.config.target import ALLOWED, resolve
+from restore.config.value import fits
 from restore.types import InputError
 
 NAMED = {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from restore.config.signature import resolve
+from restore.config.target import resolve
 from restore.evaluation import leaderboard, record, results, table
 from restore.evaluation.leaderboard import lower_is_better, tables
 from restore.evaluation.markup import Table, latex, latex_text, markdown
