@@ -17,7 +17,7 @@ FOLDER = "averages"
 
 
 class PowerEMA(Callback):
-    """Keeps power-function averages of `task.restorer` (see power_average) of the lengths `stds`.
+    """Keeps power-function averages of `task.network` (see power_average) of the lengths `stds`.
 
     Beside callback.ema, whose length is fixed before training. Every `every` updates, and at the
     end, one file an average: averages/<updates>_<std>.safetensors in float16. max_bytes: of all
@@ -40,7 +40,7 @@ class PowerEMA(Callback):
         self.averages: list[dict[str, Tensor]] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        live = dict(pl_module.restorer.named_parameters())
+        live = dict(pl_module.network.named_parameters())
         start = self.averages or [live for _ in self.stds]
         self.averages = [
             {k: average[k].detach().to(live[k].device, torch.float32, copy=True) for k in live}
@@ -64,7 +64,7 @@ class PowerEMA(Callback):
         if pl_module.updates == self.updates:
             return
         self.updates = int(pl_module.updates)
-        live = [p.detach().float() for p in pl_module.restorer.parameters()]
+        live = [p.detach().float() for p in pl_module.network.parameters()]
         for average, power in zip(self.averages, self.powers, strict=True):
             weight = 1 - decay(power, self.updates)
             torch._foreach_lerp_(list(average.values()), live, weight)
