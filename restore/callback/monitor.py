@@ -10,3 +10,8 @@ def check_monitor(setting: str, monitor: str | None, logged: Iterable[str]) -> N
     names = sorted(name for name in logged if name.startswith("val/"))
     if monitor is not None and monitor not in names:
         raise InputError(f"{setting}.monitor={monitor} is not logged: choose from {names}")
+
+
+def best_is_high(name: str) -> bool:
+    """Whether higher is better, of what validation logs: a few metrics, all else are losses."""
+    return name.partition("/")[2] in ("psnr", "ssim", "hole_psnr", "colorfulness")

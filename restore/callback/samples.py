@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from restore.callback.monitor import check_monitor
+from restore.callback.monitor import best_is_high, check_monitor
 from restore.picture import first, grid, panel, save_png
 from restore.types import Batch, InputError
 
@@ -15,7 +15,7 @@ class Samples(Callback):
     """Writes samples/{first,last,best}.png: input | num_samples results | target, after validation.
 
     The same first num_images validation images every time, restored with the weights that were
-    validated. monitor: `best` is at its smallest value.
+    validated. monitor: `best` is at its best value.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class Samples(Callback):
         names = ["last"] if (folder / "first.png").exists() else ["first", "last"]
         check_monitor("callback.samples", self.monitor, trainer.callback_metrics)
         value = float(trainer.callback_metrics[self.monitor])
-        if self.best is None or value < self.best:
+        sign = -1 if best_is_high(self.monitor) else 1
+        if self.best is None or sign * value < sign * self.best:
             self.best = value
             names.append("best")
         for name in names:

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
-from restore.callback.monitor import check_monitor
+from restore.callback.monitor import best_is_high, check_monitor
 from restore.checkpoint import SUFFIX, DurableIO
 from restore.config.trust import foreign
 from restore.types import InputError
@@ -17,24 +17,30 @@ from restore.types import InputError
 class Checkpoint(ModelCheckpoint):
     """The file checkpoints/<name>.ckpt in the trainer's root folder, written after validation.
 
-    monitor: the metric whose best value is kept; None keeps the newest. Two instances are used,
-    because Lightning's save_last together with a monitor keeps an old `last`.
+    monitor: the metric whose best value is kept; None keeps the newest. mode: None is that of the
+    metric, and no other is accepted for those that validation is known to log. Two instances are
+    used, because Lightning's save_last together with a monitor keeps an old `last`.
 
     A disk that refuses costs a warning, and the run if it still refuses at the end.
     """
 
     def __init__(
-        self, name: str, monitor: str | None = None, mode: Literal["min", "max"] = "min"
+        self, name: str, monitor: str | None = None, mode: Literal["min", "max"] | None = None
     ) -> None:
         if not re.fullmatch(r"\w[\w.=-]*", name) or name.startswith("recovery"):
             raise InputError(
                 f"callback: the checkpoint's name={name!r} must be a plain file name such as best, "
                 "without folders and not recovery"
             )
+        own: Literal["min", "max"] = "max" if monitor and best_is_high(monitor) else "min"
+        if mode == "min" and own == "max":
+            raise InputError(
+                f"callback.{name}.mode=min keeps the worst {monitor}: leave it out, or set max"
+            )
         super().__init__(
             filename=name,
             monitor=monitor,
-            mode=mode,
+            mode=mode or own,
             save_top_k=1,
             save_on_train_epoch_end=False,
             auto_insert_metric_name=False,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from restore.callback.monitor import best_is_high
 from restore.sweep import journal, settings
 from restore.sweep.journal import Line
 from restore.sweep.ranking import Sweep, swept
@@ -48,7 +49,7 @@ def read(folder: Path) -> Found:
         if line.objective is not None:
             known[sweep.objective] = line.objective
     names = dict.fromkeys([sweep.objective, *(name for known in values for name in known)])
-    high = {name: settings.best_is_high(name) for name in names}
+    high = {name: best_is_high(name) for name in names}
     for record in records:
         high |= settings.directions(record) if record else {}
     high[sweep.objective] = sweep.direction == "maximize"

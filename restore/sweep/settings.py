@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_type_hints
 
+from restore.callback.monitor import best_is_high
+
 Direction = Literal["minimize", "maximize"]
 
 
@@ -141,11 +143,6 @@ def measured(objective: str, config: dict[str, Any]) -> dict[str, bool]:
                 metric = build(value, f"benchmark.{benchmark}.metric.{key}")
                 found[f"{benchmark}/{metric.name}"] = bool(metric.higher_is_better)
     return found
-
-
-def best_is_high(name: str) -> bool:
-    """Whether higher is better, of what validation logs: a few metrics, all else are losses."""
-    return name.partition("/")[2] in ("psnr", "ssim", "hole_psnr", "colorfulness")
 
 
 def value_of(objective: str, result: dict[str, Any]) -> float:

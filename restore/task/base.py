@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from restore.task import gradient
+from restore.task.validation import measured
 from restore.types import Batch, Facts, InputError, NonFiniteError, Observation
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -189,7 +190,20 @@ class Task(LightningModule, ABC):
 
 
 class RestorationTask(Task):
-    """A learning rule that ends in `restore`."""
+    """A learning rule that ends in `restore`.
+
+    Validation measures what it restores (`val/psnr` and the rest of `restore.task.validation`)
+    where that costs one call of the network. What a sampler draws in many is left to the
+    benchmarks, and its guess from one noise level is no restoration.
+    """
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        super().validation_step(batch, batch_idx)
+        if self.num_calls != 1:
+            return
+        for name, (mean, count) in measured(self.restore(batch)[:, 0], batch).items():
+            weight = count * self.weight(batch) // len(batch["index"])
+            self.log(f"val/{name}", mean.float(), batch_size=weight, sync_dist=True)
 
     @abstractmethod
     def restore(
