@@ -1,14 +1,21 @@
 """Pictures of batches: rows of images side by side, as PNG."""
 
+import re
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
 from restore.image import to_uint8
 from restore.types import Batch
+
+SMALL = 128  # pixels; narrower images are enlarged by whole numbers
+GAP = 2  # pixels between images
+GIVEN = ["mask", "incomplete"]
+_FONT_SIZE = 11
 
 
 def grid(rows: Tensor, gap: int = 2, scale: int = 1) -> Tensor:
@@ -31,17 +38,86 @@ def save_png(picture: Tensor, path: Path) -> None:
 
 
 def panel(batch: Batch, restored: Tensor) -> Tensor:
-    """Rows input | results | target [B, N + 2, C, H, W] for restored [B, N, C, H, W].
+    """Given | results | target [B, K + N + 1, C, H, W] for restored [B, N, C, H, W].
 
-    An input of another channel count (L for a colorizer) is shown in its first channel.
+    Given is the input (K = 1); or, with holes, the mask, whose white is to be filled, and the
+    incomplete image (K = 2). An input of another channel count (L for a colorizer) is shown in its
+    first channel.
     """
     target = batch["target"]
     shown = batch["input"]
     if shown.shape[1] != target.shape[1]:
         shown = shown[:, :1].expand_as(target)
-    return torch.cat([shown[:, None], restored.to(target), target[:, None]], dim=1)
+    given = [shown[:, None]]
+    if "hole" in batch:
+        given.insert(0, (batch["hole"] * 2 - 1).to(target).expand_as(target)[:, None])
+    return torch.cat([*given, restored.to(target), target[:, None]], dim=1)
 
 
-def first(batch: Batch, count: int) -> Batch:
-    """The first `count` samples of a batch."""
-    return {key: value[:count] for key, value in batch.items()}  # type: ignore[return-value,index]
+def titles(batch: Batch, num_samples: int) -> list[str]:
+    """Of the columns of a panel."""
+    given = GIVEN if "hole" in batch else ["input"]
+    done = "filled" if "hole" in batch else "restored"
+    results = [done] if num_samples == 1 else [f"{done} {k}" for k in range(1, num_samples + 1)]
+    return [*given, *results, "target"]
+
+
+def titled(rows: Tensor, names: list[str], least: int = 1) -> Image.Image:
+    """RGB: images [R, N, C, H, W] in [-1, 1] below N names, enlarged `least` times or to SMALL."""
+    scale = max(least, -(-SMALL // rows.shape[-1]))
+    rows = rows.repeat_interleave(scale, dim=-1).repeat_interleave(scale, dim=-2)
+    pixels = to_uint8(grid(rows, GAP)).cpu().permute(1, 2, 0).numpy()
+    body = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    font = ImageFont.load_default(_FONT_SIZE)
+    width = rows.shape[-1]
+    wrapped = [_wrap(title, font, width) for title in names]
+    line = _FONT_SIZE + 3
+    header = line * max(map(len, wrapped)) + GAP
+    picture = Image.new("RGB", (body.width, body.height + header), "white")
+    picture.paste(body, (0, header))
+    draw = ImageDraw.Draw(picture)
+    for column, lines in enumerate(wrapped):
+        left = GAP + column * (width + GAP)
+        for row, text in enumerate(lines):
+            draw.text((left, row * line), text, fill="black", font=font)
+    return picture
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """Lines no wider than `width` pixels, broken behind "_" and " ", inside words if need be."""
+    lines = [""]
+    for word in re.findall(r"[^_\s]*[_\s]|[^_\s]+", text):
+        for part in [word] if font.getlength(word) <= width else list(word):
+            if lines[-1] and font.getlength(lines[-1] + part) > width:
+                lines.append("")
+            lines[-1] += part
+    return lines
+
+
+class Spread:
+    """Picks `count` of `total` samples, evenly spaced, as they pass in rising order of `index`.
+
+    Of data in which one photo gives many samples these are many photos.
+    """
+
+    def __init__(self, total: int, count: int) -> None:
+        count = max(1, min(count, total))
+        self.wanted = [k * total // count for k in range(count)]
+
+    def take(self, index: Tensor) -> list[int]:
+        """Places in a batch of the samples to keep, by their `index` [B]."""
+        places = []
+        for place, number in enumerate(index.tolist()):
+            if self.wanted and number >= self.wanted[0]:
+                places.append(place)
+                self.wanted = self.wanted[1:]
+        return places
+
+
+def chosen(batch: Batch, places: list[int]) -> Batch:
+    """These samples of a batch."""
+    kept: dict[str, Any] = {}
+    for key, value in batch.items():
+        names = [] if isinstance(value, Tensor) else cast(list[str], value)
+        kept[key] = value[places] if isinstance(value, Tensor) else [names[k] for k in places]
+    return cast(Batch, kept)

@@ -1,21 +1,21 @@
 """Pictures of what a task does: one row an image."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, Trainer
 
 from restore.callback.monitor import best_is_high, check_monitor
-from restore.picture import first, grid, panel, save_png
+from restore.picture import Spread, chosen, panel, titled, titles
 from restore.types import Batch, InputError
 
 
 class Samples(Callback):
-    """Writes samples/{first,last,best}.png: input | num_samples results | target, after validation.
+    """Writes samples/{first,last,best}.png: given | num_samples results | target, after validation.
 
-    The same first num_images validation images every time, restored with the weights that were
-    validated. monitor: `best` is at its best value.
+    The same num_images validation images every time, spread over all of them, restored with the
+    weights that were validated. monitor: `best` is at its best value.
     """
 
     def __init__(
@@ -31,7 +31,8 @@ class Samples(Callback):
         self.num_samples = num_samples
         self.scale = scale
         self.best: float | None = None
-        self.batch: Batch | None = None
+        self._spread = Spread(1, 1)
+        self._kept: list[Batch] = []
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -48,15 +49,23 @@ class Samples(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx == 0 and trainer.is_global_zero:
-            self.batch = first(batch, self.num_images)
+        if not trainer.is_global_zero:
+            return
+        if batch_idx == 0:
+            self._spread, self._kept = Spread(_validated(trainer), self.num_images), []
+        same = not self._kept or batch["target"].shape[1:] == self._kept[0]["target"].shape[1:]
+        places = self._spread.take(batch["index"]) if same else []
+        if places:
+            self._kept.append(chosen(batch, places))
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.sanity_checking or self.batch is None or not trainer.is_global_zero:
+        if trainer.sanity_checking or not self._kept or not trainer.is_global_zero:
             return
-        restored = pl_module.restore(self.batch, self.num_samples)
-        picture = grid(panel(self.batch, restored.clamp(-1, 1)), scale=self.scale)
+        batch = _joined(self._kept)
+        restored = pl_module.restore(batch, self.num_samples)
+        rows = panel(batch, restored.clamp(-1, 1))
+        picture = titled(rows, titles(batch, self.num_samples), self.scale)
         folder = Path(trainer.default_root_dir) / "samples"
         names = ["last"] if (folder / "first.png").exists() else ["first", "last"]
         check_monitor("callback.samples", self.monitor, trainer.callback_metrics)
@@ -65,5 +74,23 @@ class Samples(Callback):
         if self.best is None or sign * value < sign * self.best:
             self.best = value
             names.append("best")
+        folder.mkdir(parents=True, exist_ok=True)
         for name in names:
-            save_png(picture, folder / f"{name}.png")
+            picture.save(folder / f"{name}.png")
+
+
+def _validated(trainer: Any) -> int:
+    """How many samples a validation sees."""
+    loader = trainer.val_dataloaders
+    seen = trainer.num_val_batches[0] * (loader.batch_size or 1) * trainer.world_size
+    return int(min(seen, len(loader.dataset)))
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    """Batches of equal keys and sizes as one."""
+    joined: dict[str, Any] = {}
+    for key, value in parts[0].items():
+        values: list[Any] = [part[key] for part in parts]  # type: ignore[literal-required]
+        tensors = isinstance(value, torch.Tensor)
+        joined[key] = torch.cat(values) if tensors else [one for part in values for one in part]
+    return cast(Batch, joined)

@@ -6,21 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+from PIL import Image
 
 from restore.evaluation.runner import Report
-from restore.image import to_uint8
-from restore.picture import grid
+from restore.picture import GIVEN, titled
 
 Named = Sequence[tuple[str, Report]]  # reports of one benchmark and what to call their methods
-SMALL = 64  # pixels; smaller images are enlarged
-GAP = 2  # pixels between images, before enlarging
-_FONT_SIZE = 11
 
 
 def comparison(named: Named) -> Image.Image | None:
-    """RGB: a row an image; input | methods | target, with their names on top. None without images.
+    """RGB: a row an image; given | methods | target below their names. None without images.
 
     A single method shows all its samples, several show their first one.
     """
@@ -28,45 +23,15 @@ def comparison(named: Named) -> Image.Image | None:
     if not named:
         return None
     count = min(len(report.pictures) for _, report in named)
-    rows = named[0][1].pictures[:count]
+    rows, samples = named[0][1].pictures[:count], named[0][1].benchmark.num_samples
+    shown = rows.shape[1] - samples - 1  # columns before the results
     names = [name for name, _ in named]
     if len(named) > 1:
-        results = [report.pictures[:count, 1:2] for _, report in named]
-        rows = torch.cat([rows[:, :1], *results, rows[:, -1:]], dim=1)
-    elif rows.shape[1] > 3:
-        names = [f"{names[0]} {k}" for k in range(1, rows.shape[1] - 1)]
-    return _titled(rows, ["input", *names, "target"])
-
-
-def _titled(rows: Tensor, titles: list[str]) -> Image.Image:
-    """Images [R, N, C, H, W] in [-1, 1] below N titles."""
-    scale = max(1, SMALL // rows.shape[-1])
-    pixels = to_uint8(grid(rows, GAP, scale)).cpu().permute(1, 2, 0).numpy()
-    body = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
-    font = ImageFont.load_default(_FONT_SIZE)
-    width = rows.shape[-1] * scale
-    wrapped = [_wrap(title, font, width) for title in titles]
-    line = _FONT_SIZE + 3
-    header = line * max(map(len, wrapped)) + GAP
-    picture = Image.new("RGB", (body.width, body.height + header), "white")
-    picture.paste(body, (0, header))
-    draw = ImageDraw.Draw(picture)
-    for column, lines in enumerate(wrapped):
-        left = GAP * scale + column * (width + GAP * scale)
-        for row, text in enumerate(lines):
-            draw.text((left, row * line), text, fill="black", font=font)
-    return picture
-
-
-def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """Lines no wider than `width` pixels, broken behind "_" and " ", inside words if need be."""
-    lines = [""]
-    for word in re.findall(r"[^_\s]*[_\s]|[^_\s]+", text):
-        for part in [word] if font.getlength(word) <= width else list(word):
-            if lines[-1] and font.getlength(lines[-1] + part) > width:
-                lines.append("")
-            lines[-1] += part
-    return lines
+        results = [report.pictures[:count, shown : shown + 1] for _, report in named]
+        rows = torch.cat([rows[:, :shown], *results, rows[:, -1:]], dim=1)
+    elif samples > 1:
+        names = [f"{names[0]} {k}" for k in range(1, samples + 1)]
+    return titled(rows, [*(GIVEN if shown > 1 else ["input"]), *names, "target"])
 
 
 def buckets_of(summary: Sequence[str]) -> dict[str, list[str]]:
@@ -88,7 +53,7 @@ def _bucket_order(bucket: str) -> tuple[float, str]:
 
 
 def bucket_plot(named: Named) -> Image.Image | None:
-    """RGB: a panel a metric, a line a method over the buckets. None where there are no buckets."""
+    """RGB: a panel a metric, bars of a method over the buckets. None where there are no buckets."""
     panels = buckets_of([key for _, report in named for key in report.summary])
     if not panels:
         return None
@@ -101,9 +66,12 @@ def bucket_plot(named: Named) -> Image.Image | None:
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(num_rows, num_columns, squeeze=False).flatten()
     for axis, (metric, buckets) in zip(axes, panels.items(), strict=False):
-        for name, report in named:
+        wide = 0.8 / len(named)
+        for k, (name, report) in enumerate(named):
             values = [report.summary.get(f"{metric}[{bucket}]", math.nan) for bucket in buckets]
-            axis.plot(range(len(buckets)), values, marker=".", label=name)
+            lefts = [place - 0.4 + (k + 0.5) * wide for place in range(len(buckets))]
+            axis.bar(lefts, values, wide, label=name)
+        axis.set_ylim(*_span(named, metric, buckets))
         axis.set_xticks(range(len(buckets)), buckets, rotation=45, fontsize=7)
         axis.tick_params(axis="y", labelsize=7)
         axis.set_title(metric, fontsize=8)
@@ -112,3 +80,15 @@ def bucket_plot(named: Named) -> Image.Image | None:
     axes[0].legend(fontsize=6)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _span(named: Named, metric: str, buckets: list[str]) -> tuple[float, float]:
+    """From 0, or from below the smallest value where bars from 0 would all look alike."""
+    keys = [f"{metric}[{bucket}]" for bucket in buckets]
+    values = [report.summary.get(key, math.nan) for _, report in named for key in keys]
+    defined = [value for value in values if not math.isnan(value)] or [0.0]
+    low, high = min(0.0, *defined, 0.0), max(0.0, *defined, 0.0)
+    least = min(defined)
+    if least > 0 and high - least < 0.5 * high:
+        low = least - 0.3 * (high - least)
+    return low, high + 0.05 * (high - low) or 1.0

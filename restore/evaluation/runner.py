@@ -17,7 +17,7 @@ from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import measure_all
 from restore.metric.distribution import COMPARABLE, update_all
-from restore.picture import first, panel
+from restore.picture import Spread, chosen, panel
 from restore.types import Batch, InputError
 
 Row = dict[str, Any]
@@ -33,7 +33,7 @@ class Report:
     benchmark: Benchmark
     rows: list[Row]
     summary: dict[str, float]
-    pictures: Tensor  # [K, N + 2, C, H, W] in [-1, 1]: input | samples | target, first images
+    pictures: Tensor  # [K, 2 or 3 + N, C, H, W] in [-1, 1]: rows of `picture.panel`
     seconds_per_image: float
     device: str
     precision: str = EXACT  # of the method; metrics are computed in float32 always
@@ -54,6 +54,7 @@ class Evaluation(LightningModule):
         self.pictures: list[Tensor] = []
         self.seconds = 0.0
         self._meter: Meter | None = None
+        self._spread: Spread | None = None
 
     def on_test_start(self) -> None:
         if self.trainer.is_global_zero:
@@ -96,11 +97,13 @@ class Evaluation(LightningModule):
         ]
 
     def _keep_pictures(self, batch: Batch, restored: Tensor) -> None:
-        """The first NUM_PICTURES images of this process that have the size of the very first."""
-        missing = NUM_PICTURES - len(self.pictures)
+        """NUM_PICTURES images spread over all, of those that have the size of the very first."""
+        if self._spread is None:
+            self._spread = Spread(num_images(self.trainer, self.benchmark), NUM_PICTURES)
         size = self.pictures[0].shape[-2:] if self.pictures else restored.shape[-2:]
-        if missing > 0 and restored.shape[-2:] == size:
-            few = panel(first(batch, missing), restored[:missing].clamp(-1, 1)).cpu()
+        places = self._spread.take(batch["index"]) if restored.shape[-2:] == size else []
+        if places:
+            few = panel(chosen(batch, places), restored[places].clamp(-1, 1)).cpu()
             self.pictures.extend(few)
 
 

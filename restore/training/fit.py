@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from lightning.pytorch.profilers import SimpleProfiler
 
 from restore import tracking
 from restore.config.command import pasted
@@ -16,6 +17,9 @@ from restore.evaluation.runner import Report
 from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
 from restore.training.run import Run
+
+
+PROFILED = 30  # lines of a profile: its head and what took longest
 
 
 def train(run: Run) -> dict[str, Any]:
@@ -29,6 +33,9 @@ def train(run: Run) -> dict[str, Any]:
         reports = evaluate(run)
         result = record(run, validation, reports)
     if run.trainer.is_global_zero:
+        profiler = vars(run.trainer).get("profiler")
+        if isinstance(profiler, SimpleProfiler):  # it tells a logger only, at a level that is off
+            print("\n".join(profiler.summary().splitlines()[:PROFILED]))
         report.print_table(reports)
         print_end(run, validation)
     return result

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from line import Line, fit
 from PIL import Image
 
 from restore.callback.progress import MaxUpdates
-from restore.callback.samples import Samples, grid, panel
+from restore.callback.samples import Samples
+from restore.picture import SMALL, Spread, grid, panel, titles
 from restore.types import Batch, InputError
 
 
@@ -33,6 +35,38 @@ def test_panel_is_input_results_target() -> None:
     assert rows.shape == (2, 7, 3, 4, 4)
     assert torch.equal(rows[:, 0], -target[:, :1].expand(-1, 3, -1, -1))
     assert torch.equal(rows[:, 1:6], restored) and torch.equal(rows[:, 6], target)
+    assert titles(batch, 1) == ["input", "restored", "target"]
+
+
+def test_a_hole_has_a_column_of_its_own() -> None:
+    target, hole = torch.rand(2, 3, 4, 4), (torch.rand(2, 1, 4, 4) > 0.5).float()
+    given = {"target": target, "input": target * (1 - hole), "hole": hole}
+    batch = cast(Batch, given | {"index": torch.arange(2), "name": ["a", "b"]})
+    rows = panel(batch, target[:, None])
+    assert rows.shape == (2, 4, 3, 4, 4)
+    assert torch.equal(rows[:, 0] == 1, hole.expand_as(target) == 1)  # white is to be filled
+    assert torch.equal(rows[:, 0] == -1, hole.expand_as(target) == 0)
+    assert torch.equal(rows[:, 1], batch["input"])
+    assert titles(batch, 1) == ["mask", "incomplete", "filled", "target"]
+    assert titles(batch, 2)[2:4] == ["filled 1", "filled 2"]
+
+
+def test_samples_are_spread_over_all() -> None:
+    spread, found = Spread(total=20, count=4), []
+    for start in range(0, 20, 3):
+        index = torch.arange(start, min(start + 3, 20))
+        found += [int(index[place]) for place in spread.take(index)]
+    assert found == [0, 5, 10, 15]
+    odd = torch.arange(1, 20, 2)  # the share of one of two processes
+    assert odd[Spread(total=20, count=4).take(odd)].tolist() == [1, 5, 11, 15]
+    assert Spread(total=2, count=8).take(torch.arange(2)) == [0, 1]
+
+
+def middle(path: Path) -> int:
+    """A pixel of the second of three columns, near the bottom."""
+    pixels = np.asarray(Image.open(path))
+    assert pixels.shape[1] >= 3 * SMALL
+    return int(pixels[-SMALL // 2, pixels.shape[1] // 2, 0])
 
 
 def test_first_last_and_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,9 +77,7 @@ def test_first_last_and_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(task, "restore", restore)
     fit(tmp_path, task, Samples("val/score", num_images=1), MaxUpdates(12))
-    shown = {
-        path.name: np.asarray(Image.open(path))[2, 6] for path in (tmp_path / "samples").iterdir()
-    }
+    shown = {path.name: middle(path) for path in (tmp_path / "samples").iterdir()}
     assert shown == {"first.png": 0, "best.png": 128, "last.png": 255}
 
 

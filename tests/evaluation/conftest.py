@@ -53,7 +53,10 @@ def make_report() -> MakeReport:
             benchmark=cast(
                 Benchmark,
                 SimpleNamespace(
-                    name=benchmark, metrics=list(metrics.values()), protocol=protocol, num_samples=1
+                    name=benchmark,
+                    metrics=list(metrics.values()),
+                    protocol=protocol,
+                    num_samples=num_samples,
                 ),
             ),
             rows=rows,

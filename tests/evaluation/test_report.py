@@ -11,6 +11,7 @@ from restore.evaluation import plot, report, upload
 from restore.evaluation.comparison import differences
 from restore.evaluation.method import Sampling
 from restore.metric.psnr import PSNR
+from restore.picture import GAP, _wrap
 
 
 def png(path: Path) -> Any:
@@ -87,31 +88,31 @@ class TestDifferences:
 
 class TestPictures:
     def test_columns_under_their_names(self, make_report: Any) -> None:
-        named = [(name, make_report(name, size=(3, 32, 64))) for name in ("left", "right")]
+        named = [(name, make_report(name, size=(3, 64, 128))) for name in ("left", "right")]
         named[1][1].pictures = named[1][1].pictures * 0.5  # another result: 0 in both
         pixels = np.asarray(plot.comparison(named))
-        header = pixels.shape[0] - (2 * (32 + plot.GAP) + plot.GAP)
-        assert header > 10 and pixels.shape[1] == 4 * (64 + plot.GAP) + plot.GAP
+        header = pixels.shape[0] - (2 * (64 + GAP) + GAP)
+        assert header > 10 and pixels.shape[1] == 4 * (128 + GAP) + GAP
         for column, value in enumerate((0, 128, 128, 255)):  # input | left | right | target
-            left = plot.GAP + column * (64 + plot.GAP)
-            title = pixels[:header, left : left + 64]
+            left = GAP + column * (128 + GAP)
+            title = pixels[:header, left : left + 128]
             assert title.min() < 128 < title.max()  # something is written there
-            image = pixels[header + plot.GAP : header + plot.GAP + 32, left : left + 64]
+            image = pixels[header + GAP : header + GAP + 64, left : left + 128]
             assert (image == value).all()
 
     def test_all_samples_of_a_single_method(self, make_report: Any) -> None:
         one = [("mine", make_report(size=(1, 8, 8), num_samples=3))]
         picture = plot.comparison(one)
         assert picture is not None and picture.mode == "RGB"
-        # eight times enlarged: input, three samples, target, and the frame
-        assert picture.width == 8 * (5 * (8 + plot.GAP) + plot.GAP)
+        # sixteen times enlarged: input, three samples, target, and the frame
+        assert picture.width == 5 * (16 * 8 + GAP) + GAP
 
     def test_long_names_stay_in_their_column(self) -> None:
         from PIL import ImageFont
 
         font = ImageFont.load_default(11)
         name = "ddpm_flowers_masked_with_anextraordinarilylongword"
-        lines = plot._wrap(name, font, 64)
+        lines = _wrap(name, font, 64)
         assert "".join(lines) == name
         assert max(font.getlength(line) for line in lines) <= 64
 
