@@ -18,7 +18,6 @@ from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
 from restore.training.run import Run
 
-
 PROFILED = 30  # lines of a profile: its head and what took longest
 
 
