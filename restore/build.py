@@ -60,7 +60,10 @@ def restored(content: Config, task: Config | None = None, packages: Iterable[str
     try:
         made.load_state_dict(content["state_dict"])
         if content.get("ema", {}).get("weights"):
-            made.network.load_state_dict(content["ema"]["weights"], strict=False)
+            # Buffers are not averaged, so that some keys are missing.
+            found = made.network.load_state_dict(content["ema"]["weights"], strict=False)
+            if found.unexpected_keys:
+                raise RuntimeError(f"no place for the average of {found.unexpected_keys[0]}")
     except RuntimeError as error:
         raise InputError(f"the checkpoint's weights do not fit its config: {error}") from error
     return made.eval()

@@ -13,7 +13,7 @@ import os
 import pickle
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -21,20 +21,16 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 
+from restore.content import FORMAT, checked
+from restore.folder import sync_folder
 from restore.types import InputError
 
-FORMAT = 2  # of what a file holds; 1 is that of the files that do not say
-# Where the classes of released checkpoints have moved, by old path.
-MOVED = {
-    "restore.callback.checkpoint.Checkpoint": "restore.recovery.best.Checkpoint",
-    "restore.callback.recovery.Recovery": "restore.recovery.points.Recovery",
-    "restore.callback.memory.ChannelsLast": "restore.callback.channels_last.ChannelsLast",
-    "restore.callback.tracking.WandB": "restore.tracking.WandB",
-}
 SUFFIX = ".ckpt"
 TEMPORARY = ".ckpt.tmp"
-_SEAL = re.compile(rb"restore updates=(\d+) batches=(\d+) sha256=([0-9a-f]{64})\Z")
-_LONGEST_SEAL = 160
+_SEAL = re.compile(
+    rb"restore updates=(\d+) batches=(\d+) (?:run=([0-9a-f]+) )?sha256=([0-9a-f]{64})\Z"
+)
+_LONGEST_SEAL = 256
 _BLOCK = 2**20
 
 
@@ -43,6 +39,7 @@ class Seal(NamedTuple):
 
     updates: int
     batches: int
+    run: str | None  # id of the run that wrote it; None before runs had one
     digest: str
     length: int  # of the comment
 
@@ -77,7 +74,8 @@ class DurableIO(TorchCheckpointIO):
 def write(content: dict[str, Any], path: Path) -> None:
     """Writes, flushes to the disk, reads back, and only then takes the name `path`.
 
-    content["progress"] holds `updates` and `batches`. On OSError the old file stands and nothing
+    content["progress"] holds `updates` and `batches`, content["run"] the id of the run, if it has
+    one. On OSError the old file stands and nothing
     else is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +92,7 @@ def write(content: dict[str, Any], path: Path) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _write_sealed(content: dict[str, Any], file: io.BufferedWriter) -> None:
@@ -103,8 +101,9 @@ def _write_sealed(content: dict[str, Any], file: io.BufferedWriter) -> None:
         torch.save(content, cast(BinaryIO, hashing))
     except RuntimeError as error:  # torch's archive writer hides why
         raise hashing.error or error from None
-    progress = content["progress"]
-    stated = f"restore updates={progress['updates']} batches={progress['batches']} sha256="
+    progress, run = content["progress"], content.get("run")
+    stated = f"restore updates={progress['updates']} batches={progress['batches']} "
+    stated += f"run={run} sha256=" if run else "sha256="
     hashing.digest.update(stated.encode())
     seal = stated.encode() + hashing.digest.hexdigest().encode()
     file.seek(-2, os.SEEK_END)  # the length of the comment ends a zip archive
@@ -131,14 +130,6 @@ class _Hashing:
         self.file.flush()
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def seal(path: Path) -> Seal | None:
     """The seal at the end of a file; None where there is none."""
     with open(path, "rb") as file:
@@ -148,7 +139,8 @@ def seal(path: Path) -> Seal | None:
     found = _SEAL.match(end[start:]) if start >= 0 else None
     if found is None:
         return None
-    return Seal(int(found[1]), int(found[2]), found[3].decode(), len(end) - start)
+    run = None if found[3] is None else found[3].decode()
+    return Seal(int(found[1]), int(found[2]), run, found[4].decode(), len(end) - start)
 
 
 def is_whole(path: Path) -> bool:
@@ -175,14 +167,16 @@ def _blocks(file: io.BufferedReader, size: int) -> Iterator[bytes]:
         yield block
 
 
-def newest_valid(folder: Path) -> tuple[Path | None, list[Path]]:
+def newest_valid(
+    folder: Path, belongs: Callable[[Seal], bool] = lambda stated: True
+) -> tuple[Path | None, list[Path]]:
     """The whole checkpoint of most updates in `folder`, and the damaged ones that were passed over.
 
-    Between equals, the one that was written last.
+    Between equals, the one that was written last. What does not belong is not looked at.
     """
     found = [(seal(path), path) for path in folder.glob(f"*{SUFFIX}")]
     damaged = [path for stated, path in found if stated is None]
-    sealed = [(stated, path) for stated, path in found if stated is not None]
+    sealed = [(stated, path) for stated, path in found if stated is not None and belongs(stated)]
     sealed.sort(key=lambda one: (*one[0][:2], one[1].stat().st_mtime_ns), reverse=True)
     for _, path in sealed:
         if is_whole(path):
@@ -200,34 +194,22 @@ def read(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"checkpoint={path} does not exist: give the path of a .ckpt file")
+    if not is_whole(path):
+        raise InputError(
+            f"checkpoint={path} is damaged, or was not written by restore: {_instead(path)}"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"checkpoint={path} is damaged or not trusted: {reason}") from error
-    _check_content(content, path)
-    return {**content, "config": _moved(content["config"])}
+        raise InputError(f"checkpoint={path} is not trusted: {reason}") from error
+    return checked(content, path)
 
 
-def _check_content(content: Any, path: Path) -> None:
-    """Raises InputError unless the content has the types of the schema."""
-    if not isinstance(content, dict) or not {"config", "facts", "state_dict"} <= content.keys():
-        raise InputError(f"checkpoint={path} holds no config: it was not written by restore")
-    number = content.get("format", 1)
-    if not isinstance(number, int) or number > FORMAT:
-        raise InputError(
-            f"checkpoint={path} has format {number}, this version of restore reads up to {FORMAT}: "
-            "install a newer one"
-        )
-
-
-def _moved(node: Any) -> Any:
-    """A config in which classes have the paths of today."""
-    if isinstance(node, Mapping):
-        return {
-            key: MOVED.get(value, value)
-            if key == "_target_" and isinstance(value, str)
-            else _moved(value)
-            for key, value in node.items()
-        }
-    return [_moved(item) for item in node] if isinstance(node, list) else node
+def _instead(path: Path) -> str:
+    """What to take in the place of a damaged file."""
+    other, _ = newest_valid(path.parent)
+    stated = None if other is None else seal(other)
+    if stated is None:
+        return "no other checkpoint beside it is whole"
+    return f"{other} of update {stated.updates} is whole"

@@ -13,13 +13,15 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from restore.types import InputError
+from restore.types import InputError, RunError
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
+INTERRUPTED = 130  # 128 + SIGINT
 
 
 def run(main: Callable[[], Any]) -> NoReturn:
-    """Calls main and exits: 0 done, 1 failed (traceback), 2 bad configuration or input."""
+    """Calls main and exits: 0 done, 1 failed (traceback), 2 bad configuration or input, 130
+    interrupted before there was anything to save."""
     readable()
     try:
         main()
@@ -28,6 +30,13 @@ def run(main: Callable[[], Any]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         sys.exit(explain(error))
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
+    except SystemExit as ended:
+        # Lightning exits with 1 before its first batch, where nothing waits to be saved.
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            sys.exit(_interrupted())
+        raise
     finally:
         _leave_group()
     sys.exit(DONE)
@@ -43,6 +52,11 @@ def readable() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _interrupted() -> int:
+    print("interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
 def _leave_group() -> None:
     """Ends the threads of a process group, which now and then abort the process at its exit."""
     distributed = sys.modules.get("torch.distributed")
@@ -52,6 +66,9 @@ def _leave_group() -> None:
 
 def explain(error: Exception) -> int:
     """Tells the user what went wrong, on stderr, and returns the exit code."""
+    if isinstance(error, RunError):
+        print(f"error: {_text(error)}", file=sys.stderr)
+        return FAILED
     line = one_line(error)
     if line is None:
         traceback.print_exception(error)
@@ -63,10 +80,7 @@ def explain(error: Exception) -> int:
 def one_line(error: BaseException) -> str | None:
     """What the user should read of a configuration error; None for a fault of the program."""
     if isinstance(error, InputError):
-        # One that was raised in a DataLoader's worker brings the worker's traceback along.
-        text = str(error).strip()
-        worker = text.startswith("Caught ") and "DataLoader worker" in text
-        return text.rpartition("InputError: ")[2] if worker else " ".join(text.split())
+        return _text(error)
     unusable = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
     if isinstance(error, OSError) and error.errno in unusable and error.filename is not None:
         return f"{error.filename} cannot be made or opened: {error.strerror}"
@@ -77,6 +91,14 @@ def one_line(error: BaseException) -> str | None:
     ):
         return _hydra_line(error)
     return None
+
+
+def _text(error: BaseException) -> str:
+    """The message on one line, without the traceback that a DataLoader's worker puts before it."""
+    text = str(error).strip()
+    if text.startswith("Caught ") and "DataLoader worker" in text:
+        text = text.rpartition(f"{type(error).__name__}: ")[2]
+    return " ".join(text.split())
 
 
 def _hydra_line(error: BaseException) -> str:

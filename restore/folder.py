@@ -11,6 +11,7 @@ from pathlib import Path
 from restore.errors import explain
 from restore.types import InputError
 
+LOCK, RUN = ".lock", "run.json"  # of restore.recovery.lock
 _made: list[Path] = []  # folders that `make` has made, the innermost first
 
 
@@ -63,6 +64,8 @@ def run_folder(folder: Path, alone: bool = True) -> Iterator[None]:
 def remove_empty(folder: Path) -> None:
     """Takes away a folder in which Hydra alone has written, and its empty parents in here."""
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (folder / LOCK).unlink(missing_ok=True)
     for empty in (folder, *folder.parents):
         if empty in (folder, *_made) or Path.cwd() in empty.parents:
             with contextlib.suppress(OSError):  # not empty: somebody else's
@@ -91,7 +94,12 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    descriptor = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder outlive a crash of the machine."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from restore.build import build
 from restore.config.trust import Trust
 from restore.recovery.best import ConfigInCheckpoint
+from restore.recovery.rows import Rows
 from restore.types import InputError
 
 SWEEP = "sweep.json"  # in the folder above a job's
@@ -217,9 +218,7 @@ def finished(loggers: Iterable[Any]) -> Iterator[None]:
 def loggers(config: dict[str, Any], folder: Path) -> list[Any]:
     """The configured logger, behind the one of the metrics.csv that every run has."""
     made = build(config["logger"], "logger", trust=Trust.of(config), save_dir=str(folder))
-    if isinstance(made, CSVLogger):
-        return [made]
-    return [CSVLogger(str(folder), name="", version="", flush_logs_every_n_steps=20), made]
+    return [made] if isinstance(made, Rows) else [Rows(str(folder)), made]
 
 
 def tracker(config: dict[str, Any], folder: Path) -> WandB | None:

@@ -49,5 +49,9 @@ class InputError(ValueError):
         super().__init__(last.partition(": ")[2] if in_worker else message)
 
 
-class NonFiniteError(RuntimeError):
+class RunError(RuntimeError):
+    """A run that cannot go on, by no fault of the program: shown as one line, exit code 1."""
+
+
+class NonFiniteError(RunError):
     """A loss term, a gradient or a weight is not finite; the message names it and the update."""

@@ -118,12 +118,14 @@ class Marker:
 
 
 def write_checkpoints(folder: Path) -> None:
-    import torch
+    from restore.checkpoint import write
 
+    progress = {"updates": 1, "batches": 1}
     (folder / "corrupt.ckpt").write_bytes(b"no checkpoint")
-    torch.save({"state_dict": {}}, folder / "foreign.ckpt")
+    write({"state_dict": {}, "progress": progress}, folder / "foreign.ckpt")
     (folder / "pickle.ckpt").write_bytes(pickle.dumps(Marker(folder / "marker")))
-    torch.save({"config": Marker(folder / "marker")}, folder / "malicious.ckpt")
+    marker = {"config": Marker(folder / "marker"), "progress": progress}
+    write(marker, folder / "malicious.ckpt")
     facts = {"image_channels": 1, "input_channels": 1, "image_size": 8, "num_classes": 10}
     for name, task in {
         "target": {"_target_": "os.system", "command": f"touch {folder / 'marker'}"},
@@ -136,7 +138,7 @@ def write_checkpoints(folder: Path) -> None:
     }.items():
         config = {"task": task, "seed": 0, "data": {"batch_size": 1}}
         content = {"config": config, "facts": facts, "state_dict": {}, "experiment": "x"}
-        torch.save(content, folder / f"{name}.ckpt")
+        write({**content, "progress": progress}, folder / f"{name}.ckpt")
 
 
 EVALUATE = [
@@ -145,8 +147,11 @@ EVALUATE = [
     ("checkpoint=none.ckpt benchmark=digits_half", "checkpoint=none.ckpt does not exist"),
     ("checkpoint=corrupt.ckpt benchmark=digits_half", "corrupt.ckpt is damaged"),
     ("checkpoint=foreign.ckpt benchmark=digits_half", "foreign.ckpt holds no config"),
-    ("checkpoint=pickle.ckpt benchmark=digits_half", "pickle.ckpt is damaged or not trusted"),
-    ("checkpoint=malicious.ckpt benchmark=digits_half", "malicious.ckpt is damaged or not trusted"),
+    (
+        "checkpoint=pickle.ckpt benchmark=digits_half",
+        "pickle.ckpt is damaged, or was not written by restore",
+    ),
+    ("checkpoint=malicious.ckpt benchmark=digits_half", "malicious.ckpt is not trusted"),
     ("checkpoint=target.ckpt benchmark=digits_half", "task._target_=os.system"),
     ("checkpoint=writer.ckpt benchmark=digits_half", "task._target_=restore.evaluation.record"),
     ("checkpoint=secret.ckpt benchmark=digits_half", "task.sampler=${oc.env:HOME}"),

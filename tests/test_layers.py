@@ -26,6 +26,7 @@ LAYERS = (
     {"loss", "metric", "network"},
     {"build"},
     {"checkpoint"},
+    {"content"},
     {"config"},
     {"launch"},
     {"folder"},

@@ -11,7 +11,10 @@ from restore.types import InputError
 
 
 class MaxUpdates(Callback):
-    """Stops training after `max_updates` updates of the network, with a last validation."""
+    """Stops training after `max_updates` updates of the network, with a last validation.
+
+    trainer.max_epochs, which Lightning would obey without one, gets a last validation, too.
+    """
 
     def __init__(self, max_updates: int) -> None:
         if max_updates < 1:
@@ -25,7 +28,9 @@ class MaxUpdates(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if pl_module.updates >= self.max_updates:
+        epochs = trainer.max_epochs or -1
+        ends = epochs > 0 and trainer.current_epoch + 1 >= epochs and trainer.is_last_batch
+        if ends or pl_module.updates >= self.max_updates:
             trainer.should_stop = True
 
 

@@ -13,7 +13,6 @@ ALLOWED = {
     "lightning.pytorch.Trainer",
     "lightning.pytorch.callbacks.EarlyStopping",
     "lightning.pytorch.callbacks.LearningRateMonitor",
-    "lightning.pytorch.loggers.CSVLogger",
     "lightning.pytorch.loggers.TensorBoardLogger",
     "lightning.pytorch.profilers.SimpleProfiler",
     "torch.optim.Adam",

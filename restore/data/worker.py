@@ -15,6 +15,7 @@ def leave_signals_to_the_trainer(worker: int) -> None:
             pass
         os._exit(0)
 
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=obey, daemon=True).start()

@@ -67,7 +67,7 @@ def peak_memory(device: str) -> int:
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Writes atomically; NaN and infinities become null, which JSON can hold."""
+    """Writes whole, to the disk; NaN and infinities become null, which JSON can hold."""
 
     def finite(node: Any) -> Any:
         if isinstance(node, dict):

@@ -14,10 +14,13 @@ from omegaconf import DictConfig
 
 from restore import errors, launch
 from restore.config import command, rules
-from restore.folder import run_folder
+from restore.folder import RUN, run_folder
+from restore.recovery.parent import die_with_launcher
+from restore.types import InputError
 
 
 def main() -> None:
+    die_with_launcher()
     sys.argv[1:] = command.spelled(sys.argv[1:])
     command.patient(composed)()
 
@@ -28,6 +31,8 @@ def composed(cfg: DictConfig) -> None:
     folder = Path(job.runtime.output_dir).resolve()
     single = job.mode == RunMode.RUN
     with run_folder(folder, alone=single):
+        if (folder / RUN).exists():
+            raise InputError(f"run folder {folder} holds a training: choose another hydra.run.dir")
         config = command.plain(cfg)
         rules.check_evaluation(config)
         if not single:

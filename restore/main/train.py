@@ -16,6 +16,8 @@ from omegaconf import DictConfig
 from restore import errors, launch
 from restore.config import command, rules
 from restore.folder import run_folder
+from restore.recovery import lock
+from restore.recovery.parent import die_with_launcher
 from restore.sweep import multirun, sweeper
 
 sweeper.register()
@@ -23,6 +25,14 @@ sweeper.register()
 
 def main() -> None:
     """Goes on with the run that resume.path names, with its own config, or composes a new one."""
+    die_with_launcher()
+    try:
+        _main()
+    finally:
+        lock.release()
+
+
+def _main() -> None:
     sys.argv[1:] = command.spelled(sys.argv[1:])
     request = command.resume_request(sys.argv[1:])
     if request is None:

@@ -94,14 +94,21 @@ class ConfigInCheckpoint(Callback):
     """Stores experiment, resolved config and the data's facts: a checkpoint alone is enough.
 
     data.root is stored as null: it belongs to the machine, and is resolved anew where it is read.
-    With it go the versions of the classes that are not restore's.
+    With it go the versions of the classes that are not restore's. run: id of the run.
     """
 
-    def __init__(self, experiment: str, config: dict[str, Any], facts: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        experiment: str,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        run: str | None = None,
+    ) -> None:
         self.experiment = experiment
         self.config = {**config, "data": {**config["data"], "root": None}}
         self.facts = facts
         self.foreign = foreign(config)
+        self.run = run
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -110,3 +117,4 @@ class ConfigInCheckpoint(Callback):
         checkpoint["config"] = self.config
         checkpoint["facts"] = self.facts
         checkpoint["foreign"] = self.foreign
+        checkpoint["run"] = self.run

@@ -9,22 +9,26 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from restore.callback.ema import EMA
-from restore.checkpoint import SUFFIX, TEMPORARY, DurableIO
+from restore.checkpoint import SUFFIX, TEMPORARY, DurableIO, write
 from restore.recovery import position, preemption
+from restore.recovery.lock import check_there, is_there
 from restore.types import InputError, NonFiniteError
 
 KEPT = 2
+LOOK_EVERY = 1.0  # seconds
 
 
 class Recovery(Callback):
     """checkpoints/recovery-<updates>.ckpt, the newest two; and what makes a resumed run exact.
 
     Written right before the batch that follows an update, when `every_minutes` or, where given,
-    `every_n_updates` have passed, and when SIGTERM or SIGUSR1 asks the run to stop: then every
-    process ends behind the same batch, with exit code 143. A disk that refuses costs one warning.
-    Every checkpoint of the run, of whatever callback, gets the run's position.
+    `every_n_updates` have passed; when a signal asks the run to stop: then every process ends
+    behind the same batch; and when an exception ends it, as it stood before the batch that failed.
+    A disk that refuses costs one warning. Every checkpoint of the run, of whatever callback, gets
+    the run's position.
 
-    Raises NonFiniteError in the place of a checkpoint with weights that are not finite.
+    Raises NonFiniteError in the place of a checkpoint with weights that are not finite, and
+    RunError where the run folder was taken away.
     """
 
     def __init__(self, every_minutes: float = 10.0, every_n_updates: int | None = None) -> None:
@@ -39,6 +43,11 @@ class Recovery(Callback):
         self._fingerprint: dict[str, Any] = {}
         self._loaded: position.Position | None = None
         self._validating = False
+        self._validated: int | None = None  # updates at the end of the last validation
+        self._before: position.Before | None = None  # the batch that runs
+        self._random: list[dict[str, Any]] | None = None  # by rank, where the others are gone
+        self._signals: preemption.Signals | None = None
+        self._looked = 0.0  # time, when the folder was there
         self._warned = False
         self._written = 0.0  # time
         self._updates: int | None = None  # at the start of the batch before
@@ -63,7 +72,10 @@ class Recovery(Callback):
         broken = position.non_finite(pl_module.named_parameters())
         if broken is not None:
             raise NonFiniteError(f"weights {broken} are not finite at update {pl_module.updates}")
-        checkpoint["position"] = position.capture(trainer, pl_module, self._validating)
+        checkpoint["position"] = {
+            **position.capture(trainer, pl_module, self._validating, self._random),
+            "validated": self._validated,
+        }
         checkpoint["fingerprint"] = self._fingerprint
         checkpoint["resumed"] = self.history
 
@@ -71,6 +83,7 @@ class Recovery(Callback):
         self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
         self._loaded = checkpoint["position"]
+        self._validated = self._loaded.get("validated")
         position.go_to(checkpoint["position"], trainer, checkpoint["loops"]["fit_loop"])
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -82,13 +95,21 @@ class Recovery(Callback):
             position.retune(trainer, pl_module)
         # Where a run was killed after its training, the last validation is its result.
         if self._loaded["validation_due"] or trainer.should_stop:
-            trainer.validating = True
-            trainer.fit_loop.epoch_loop.val_loop.run()
-            trainer.training = True
+            self._validate_again(trainer, logged=self._validated == pl_module.updates)
         if self._loaded["epoch_end_due"]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of schedulers: the optimizer stepped elsewhere
                 pl_module.on_train_epoch_end()
+
+    def _validate_again(self, trainer: Trainer, logged: bool) -> None:
+        """logged: whether what it finds is in metrics.csv already."""
+        loggers = trainer.loggers
+        if logged:
+            trainer.loggers = []
+        trainer.validating = True
+        trainer.fit_loop.epoch_loop.val_loop.run()
+        trainer.training = True
+        trainer.loggers = loggers
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
@@ -100,13 +121,27 @@ class Recovery(Callback):
         self._updates = int(pl_module.updates)
         late = time.monotonic() - self._written >= 60 * self.every_minutes
         stop, late_at_rank_0 = preemption.largest(
-            trainer, self._signals.received, late and trainer.is_global_zero
+            trainer, self._received, late and trainer.is_global_zero
         )
         due = self.every_n_updates is not None and pl_module.updates % self.every_n_updates == 0
+        self._check_folder(trainer)
         if stop or (updated and (late_at_rank_0 or due)):
             self.save(trainer, pl_module)
         if stop:
-            raise preemption.Preempted(trainer)
+            raise preemption.Preempted(trainer, stop)
+        self._before = position.Before(trainer, pl_module)
+
+    def on_train_batch_end(self, *arguments: Any, **named: Any) -> None:
+        self._before = None
+
+    @property
+    def _received(self) -> int:
+        return 0 if self._signals is None else self._signals.received
+
+    def _check_folder(self, trainer: Trainer) -> None:
+        if time.monotonic() - self._looked > LOOK_EVERY and trainer.is_global_zero:
+            self._looked = time.monotonic()
+            check_there(Path(trainer.default_root_dir))
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking:
@@ -126,19 +161,44 @@ class Recovery(Callback):
     ) -> None:
         if not self._validating or batch_idx >= self._shared_batches:
             return
-        if any(preemption.largest(trainer, self._signals.received)):
-            for callback in trainer.callbacks:
-                if isinstance(callback, EMA):
-                    callback.take_back(pl_module)
+        stop = preemption.largest(trainer, self._received)[0]
+        if stop:
+            take_back(trainer, pl_module)
             self.save(trainer, pl_module)
-            raise preemption.Preempted(trainer)
+            raise preemption.Preempted(trainer, stop)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        self._validating = False
+        if not trainer.sanity_checking:
+            self._validating, self._validated = False, int(pl_module.updates)
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         if isinstance(exception, preemption.Preempted):
             preemption.wait_for_children(trainer)
+        elif isinstance(exception, Exception) and self._signals is not None:
+            try:
+                self._keep(trainer, pl_module)
+            except Exception as error:  # what ended the run is what the user must see
+                rank_zero_warn(f"no checkpoint of update {pl_module.updates} was kept: {error}")
+
+    def _keep(self, trainer: Trainer, pl_module: Any) -> None:
+        """Rank 0 alone writes how the run stood before the batch that failed: the other processes
+        may be gone, or wait for what will not come."""
+        before, updates = self._before, int(pl_module.updates)
+        new = self._loaded is None and updates > 0
+        if not (new and trainer.is_global_zero and is_there(Path(trainer.default_root_dir))):
+            return
+        if before is not None and not before.can_go_back(pl_module):
+            return
+        take_back(trainer, pl_module)
+        exact = before is None or before.is_exact(trainer)
+        self._random = [position.random_state(trainer) if before is None else before.random]
+        if before is not None:
+            before.go_back(pl_module)
+        path = self.folder(trainer) / f"recovery-{updates}{SUFFIX}"
+        write(trainer._checkpoint_connector.dump_checkpoint(), path)
+        remove_old(path.parent, updates)
+        note = "" if exact else ", one of its players a step ahead"
+        print(f"kept: {path.name}, as the run stood before the batch that failed{note}", flush=True)
 
     def save(self, trainer: Trainer, pl_module: Any) -> None:
         """Writes recovery-<updates>.ckpt, then removes what it replaces."""
@@ -152,6 +212,13 @@ class Recovery(Callback):
         elif not self._warned:
             self._warned = True
             rank_zero_warn(f"no recovery checkpoint at update {updates}: {error}; training goes on")
+
+
+def take_back(trainer: Any, pl_module: Any) -> None:
+    """The live weights, where EMA has lent its average to a validation."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, EMA):
+            callback.take_back(pl_module)
 
 
 def remove_old(folder: Path, updates: int) -> None:

@@ -8,22 +8,59 @@ the hook that saved, and lead back to the first sample of the epoch.
 import random
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
+
+from restore.recovery.rows import Rows
 
 Position = dict[str, Any]
 
 
-def capture(trainer: Any, pl_module: LightningModule, validation_due: bool) -> Position:
+class Before:
+    """How a run stood right before a batch that may fail."""
+
+    def __init__(self, trainer: Trainer, pl_module: Any) -> None:
+        self.random = random_state(trainer)
+        self.updates, self.batches = int(pl_module.updates), int(pl_module.batches)
+        self.steps = trainer.global_step  # of all optimizers
+        self.gradients = self._versions(pl_module)
+
+    def _versions(self, pl_module: Any) -> dict[str, int] | None:
+        """What changes with every write to a gradient; None where no window is open."""
+        if self.batches % pl_module.accumulate == 0:
+            return None
+        named = pl_module.named_parameters()
+        return {name: one.grad._version for name, one in named if one.grad is not None}
+
+    def can_go_back(self, pl_module: Any) -> bool:
+        """Whether no update was made since, and an open window has the gradients that it had."""
+        unmoved = int(pl_module.updates) == self.updates
+        return unmoved and self._versions(pl_module) == self.gradients
+
+    def is_exact(self, trainer: Trainer) -> bool:
+        """Whether no optimizer has stepped since: one of two players may have."""
+        return trainer.global_step == self.steps
+
+    def go_back(self, pl_module: Any) -> None:
+        pl_module.batches = self.batches
+        if self.gradients is None:
+            pl_module.zero_grad()
+
+
+def capture(
+    trainer: Any,
+    pl_module: LightningModule,
+    validation_due: bool,
+    random: list[dict[str, Any]] | None = None,
+) -> Position:
     """The position between two batches: epoch, batches, random states, an open window's gradients.
 
-    Called by every process; only what rank 0 returns is complete.
+    Called by every process, unless `random` is given, the states by rank; only what rank 0 returns
+    is complete.
     """
     loop = trainer.fit_loop
     batches = loop.epoch_loop.batch_progress
@@ -37,11 +74,11 @@ def capture(trainer: Any, pl_module: LightningModule, validation_due: bool) -> P
         "batch_size": getattr(trainer.datamodule, "batch_size", 1),
         "world_size": trainer.world_size,
         "validation_due": validation_due,
-        "random": gathered(trainer, random_state(trainer)),
+        "random": random or gathered(trainer, random_state(trainer)),
         "gradients": {
             name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None
         },
-        "rows": sum(save_rows(logger) for logger in trainer.loggers),
+        "rows": saved_rows(trainer),
     }
 
 
@@ -132,31 +169,12 @@ def gathered(trainer: Trainer, state: dict[str, Any]) -> list[dict[str, Any]]:
     return states
 
 
-def save_rows(logger: Any) -> int:
-    """Rows of metrics.csv once all that was logged is written; 0 for other loggers."""
-    logger.save()
-    path = rows_file(logger)
-    return (
-        max(len(path.read_text(encoding="utf-8").splitlines()) - 1, 0)
-        if path and path.exists()
-        else 0
-    )
-
-
-def rows_file(logger: Any) -> Path | None:
-    return Path(logger.log_dir) / "metrics.csv" if isinstance(logger, CSVLogger) else None
-
-
-def keep_rows(loggers: Iterable[Any], count: int) -> None:
-    """Lets CSV loggers append behind the first `count` rows; Lightning's would start anew."""
-    for logger in loggers:
-        path = rows_file(logger)
-        if path is None or not path.exists():
-            continue
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[: count + 1]
-        writer = logger.experiment  # removes the file
-        path.write_text("".join(lines), encoding="utf-8")
-        writer.metrics_keys = lines[0].strip().split(",") if lines else []
+def saved_rows(trainer: Trainer) -> int:
+    """Rows of metrics.csv, once all that was logged is written."""
+    found = [logger for logger in trainer.loggers if isinstance(logger, Rows)]
+    for logger in found:
+        logger.save()
+    return sum(logger.count for logger in found)
 
 
 def non_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1 as a request: a scheduler takes the machine away, and the run goes on later.
+"""Signals as a request: a scheduler or a user stops a run, which goes on later.
 
 Lightning's own handler broadcasts inside the signal handler: where only one process gets the
 signal, all of them hang. Here a handler sets a flag, and the processes agree between batches.
@@ -9,43 +9,56 @@ import os
 import signal
 import time
 from types import FrameType
+from typing import Any, NoReturn
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-PREEMPTED = 143  # exit code: 128 + SIGTERM
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+from restore.errors import FAILED
+from restore.types import InputError, RunError
+
+# Exit codes: 128 + the signal; SIGUSR1 is another way to say SIGTERM.
+CODES = {
+    signal.SIGTERM: 143,
+    signal.SIGUSR1: 143,
+    signal.SIGINT: 130,
+    signal.SIGHUP: 129,
+}
 
 
 class Preempted(SystemExit):
-    """Ends a process that was asked to stop.
+    """Ends a process that was asked to stop by the signal of that number, and has saved.
 
     Lightning's launcher kills rank 0 as soon as one of its children fails, so that these end with
     0 and rank 0 alone tells.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__(0 if is_launched(trainer) else PREEMPTED)
+    def __init__(self, trainer: Trainer, number: int = signal.SIGTERM) -> None:
+        super().__init__(0 if is_launched(trainer) else CODES[signal.Signals(number)])
 
 
 class Signals:
     """Remembers the first signal; the second one, or any while nothing can be saved, ends at once.
 
-    patient: whether the first one is only remembered.
+    patient: whether the first one is only remembered. received: its number; 0 for none. What the
+    parent has told this process to ignore, as nohup does, stays ignored.
     """
 
     def __init__(self, trainer: Trainer, patient: bool) -> None:
         self.trainer, self.patient = trainer, patient
-        self.received = False
-        for number in SIGNALS:
-            signal.signal(number, self._handle)
+        self.received = 0
+        for number in CODES:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.patient and not self.received:
-            self.received = True
-            return
-        end_at_once(self.trainer)
+        if not self.patient or self.received:
+            end_at_once(self.trainer, number)
+        self.received = number
+        if number == signal.SIGINT and self.trainer.is_global_zero:
+            # Not by print, which a signal may have interrupted.
+            os.write(2, b"\nsaving behind this batch; a second Ctrl-C ends at once\n")
 
 
 class EndOnSignal(Callback):
@@ -67,15 +80,15 @@ def children(trainer: Trainer) -> list[int]:
     return [process.pid for process in started if process.poll() is None]
 
 
-def end_at_once(trainer: Trainer) -> None:
+def end_at_once(trainer: Trainer, number: int = signal.SIGTERM) -> NoReturn:
     """Takes the other processes of this run along."""
     if is_launched(trainer):
-        os.kill(os.getppid(), signal.SIGTERM)
+        os.kill(os.getppid(), number)
     for worker in multiprocessing.active_children():
         worker.kill()
     for pid in children(trainer):
         os.kill(pid, signal.SIGKILL)
-    os._exit(0 if is_launched(trainer) else PREEMPTED)
+    os._exit(0 if is_launched(trainer) else CODES[signal.Signals(number)])
 
 
 def largest(trainer: Trainer, *values: int) -> list[int]:
@@ -94,3 +107,26 @@ def wait_for_children(trainer: Trainer) -> None:
         time.sleep(0.02)
     for pid in children(trainer):
         os.kill(pid, signal.SIGKILL)
+
+
+def settle(trainer: Trainer, error: BaseException) -> int | None:
+    """Called where `error` ends a training: the exit code of the rank that failed first, if it is
+    one that Lightning started from this process; None where the error is this process's own.
+
+    Lightning would kill this process within five seconds of a failed rank, and a rank whose peers
+    are gone reports that, and not the cause. Ranks that still run are killed.
+    """
+    launcher: Any = trainer.strategy.launcher
+    started = list(getattr(launcher, "procs", None) or [])
+    if not started:
+        return None
+    launcher.procs.clear()  # Lightning's observer looks at this list
+    deadline = time.monotonic() + (0 if isinstance(error, InputError | RunError) else 5)
+    failed = next((one.returncode for one in started if one.poll()), None)
+    while failed is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+        failed = next((one.returncode for one in started if one.poll()), None)
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+    return None if failed is None else (failed if failed > 0 else FAILED)

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from restore.sweep import journal, process
+from restore.recovery import lock
+from restore.recovery.parent import die_with_parent
+from restore.sweep import journal
 from restore.types import InputError
 
 
@@ -49,7 +51,7 @@ def command(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    process.die_with_parent()
+    die_with_parent()
     from restore import errors
 
     folder = Path(sys.argv[1])
@@ -60,6 +62,8 @@ def main() -> None:
 
 
 def _train(job: Job, folder: Path) -> None:
+    if lock.is_first():
+        lock.hold(folder)
     from restore.training import fit, run
 
     extra: dict[str, Any] = {}

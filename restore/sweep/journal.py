@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 DONE, FAILED, REFUSED, KILLED, PRUNED = "done", "failed", "refused", "killed", "pruned"
-BAD = (FAILED, REFUSED, KILLED)
+INTERRUPTED = "interrupted"
+BAD = (FAILED, REFUSED, KILLED, INTERRUPTED)
 
 
 @dataclass(frozen=True)
 class Line:
-    """How a job ended."""
+    """How a job ended. run: its id, as in run.json; None where it did not begin."""
 
     job: int
     folder: str  # below the sweep's
@@ -25,6 +26,7 @@ class Line:
     objective: float | None
     seconds: float
     error: str | None = None
+    run: str | None = None
 
 
 def hash_of(config: dict[str, Any]) -> str:

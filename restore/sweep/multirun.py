@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -25,17 +26,20 @@ from restore import errors
 from restore.config import rules
 from restore.config.command import plain
 from restore.folder import remove_empty
+from restore.recovery import lock
 from restore.sweep import gpu, journal, process, ranking, settings
 from restore.sweep.job import Job, command
 from restore.sweep.settings import Search
 from restore.sweep.start import CURRENT, MADE, refuse
 from restore.sweep.sweeper import study_of
+from restore.types import InputError
 
 _STATUS = {
     errors.DONE: journal.DONE,
     errors.BAD_INPUT: journal.REFUSED,
     process.PRUNED: journal.PRUNED,
 }
+_STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # requests, after which a run has saved
 
 
 def whole(main: Callable[[], Any]) -> Callable[[], None]:
@@ -90,6 +94,8 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         print(f"job {number}: starts  {' '.join(overrides)}", flush=True)
         code, told = _run(made, folder, search)
         status, objective, error = _outcome(code, folder, search.objective)
+        if told is not None and status == journal.KILLED:
+            status = journal.INTERRUPTED
     except Exception as failure:
         line = errors.one_line(failure)
         status = journal.REFUSED if line else journal.FAILED
@@ -98,7 +104,8 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         _forget(folder)
     seconds = round(time.monotonic() - started, 1)
     name = os.path.relpath(folder, sweep)
-    ended = journal.Line(number, name, overrides, digest, status, objective, seconds, error)
+    run = _run_of(folder)
+    ended = journal.Line(number, name, overrides, digest, status, objective, seconds, error, run)
     if not _task():
         journal.append(sweep, ended)
         print(ranking.sentence(ended), flush=True)
@@ -106,6 +113,13 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         print(f"stopped: restore sweep {sweep} --resume goes on", flush=True)
         sys.exit(128 + told)
     return {"status": status, "objective": objective}
+
+
+def _run_of(folder: Path) -> str | None:
+    try:
+        return (lock.identity(folder) or {}).get("id")
+    except InputError:
+        return None
 
 
 def _task() -> int:
@@ -176,7 +190,8 @@ def _outcome(code: int, folder: Path, name: str) -> tuple[str, float | None, str
         return journal.FAILED, None, f"{name} is not finite"
     if code < 0 or code > 128:
         number = -code if code < 0 else code - 128
-        return journal.KILLED, None, last_error(log) or f"signal {number}"
+        status = journal.INTERRUPTED if number in _STOPS else journal.KILLED
+        return status, None, last_error(log) or f"signal {number}"
     status = _STATUS.get(code, journal.FAILED)
     error_line = None if status == journal.PRUNED else last_error(log) or f"exit code {code}"
     return status, None, error_line

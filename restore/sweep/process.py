@@ -1,21 +1,20 @@
 """A job's processes: a group of their own that starts clean, and of which nothing is left."""
 
 import contextlib
-import ctypes
 import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from restore.recovery.parent import PARENT
+
 GRACE = 30.0  # seconds that a job has for saving after SIGTERM
 PRUNED = 3  # exit code of a job
-PARENT = "RESTORE_PARENT"
 SWEEP = "RESTORE_SWEEP"
 # What a launcher of distributed processes says to its own children. MASTER_PORT among them: without
 # it Lightning takes a port that is free at that moment.
@@ -94,21 +93,3 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[tuple[int, floa
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
-
-
-def die_with_parent() -> None:
-    """Called by a job, and by every rank that it starts: ends this process when its parent does."""
-    parent = int(os.environ.get(PARENT, os.getppid()))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    else:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
-        os._exit(1)
-    os.environ[PARENT] = str(os.getpid())
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

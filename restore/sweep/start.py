@@ -1,4 +1,4 @@
-"""The start of a sweep: its `search` is checked, its folder settled."""
+"""The start of a run, which takes its folder, and of a sweep, whose `search` is checked."""
 
 import importlib.util
 import os
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from restore import errors, launch
 from restore.config.command import plain, takes
+from restore.recovery import lock
 from restore.sweep import process, ranking, settings
 from restore.types import InputError
 
@@ -21,7 +23,20 @@ MADE: list[Path] = []  # the same, if this process has made it
 
 
 class Start(Callback):
-    """Hydra's callback at the start of a multirun: checks `search`, settles the sweep's folder."""
+    """Hydra's callback at the start: of a run takes its folder, of a sweep checks `search` and
+    settles the folder."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Takes the folder of a single run, before Hydra writes in it."""
+        try:
+            HydraConfig.instance().set_config(config)  # which ${hydra:...} reads
+            folder = Path(str(config.hydra.run.dir)).absolute()
+            with read_write(config.hydra):
+                config.hydra.run.dir = str(folder)
+            if lock.is_first():
+                lock.claim(folder)
+        except Exception as error:
+            sys.exit(errors.explain(error))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from restore.evaluation.method import floor
 from restore.evaluation.runner import Report
 from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
+from restore.recovery import lock, preemption
 from restore.training.run import Run
+from restore.types import InputError
 
 PROFILED = 30  # lines of a profile: its head and what took longest
 
@@ -24,7 +27,7 @@ PROFILED = 30  # lines of a profile: its head and what took longest
 def train(run: Run) -> dict[str, Any]:
     """Fits, evaluates, records; returns the record."""
     if run.trainer.is_global_zero:
-        work_begins(run.folder, yaml.safe_dump(run.config, sort_keys=False))
+        begin(run)
         for note in run.notes:
             print(note, flush=True)
     with tracking.finished(run.trainer.loggers):
@@ -40,13 +43,34 @@ def train(run: Run) -> dict[str, Any]:
     return result
 
 
+def begin(run: Run) -> None:
+    """Makes the folder this run's, which no other process may write in until it ends."""
+    try:
+        lock.hold(run.folder)
+        if run.resumed is None or lock.identity(run.folder) is None:
+            lock.write_identity(run.folder, run.id, run.experiment, run.overrides)
+    except OSError as error:
+        raise InputError(f"run folder {run.folder} cannot be written: {error.strerror}") from error
+    work_begins(run.folder, yaml.safe_dump(run.config, sort_keys=False))
+
+
 def fit(run: Run) -> dict[str, float]:
     """Trains, or goes on; returns what the last validation logged."""
     checkpoint = None
     if run.resumed is not None:
         run.resumed.begin(run.trainer)
         checkpoint = str(run.resumed.checkpoint)
-    run.trainer.fit(run.task, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        run.trainer.fit(run.task, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+    except preemption.Preempted:
+        if run.trainer.is_global_zero:
+            print(f"to go on: {go_on(run)}", flush=True)
+        raise
+    except Exception as error:
+        code = preemption.settle(run.trainer, error)
+        if code is not None:
+            sys.exit(code)
+        raise
     logged = run.trainer.callback_metrics.items()
     return {name: float(value) for name, value in logged if name.startswith("val/")}
 
@@ -62,6 +86,7 @@ def evaluate(run: Run) -> list[Report]:
 def record(run: Run, validation: dict[str, float], reports: list[Report]) -> dict[str, Any]:
     """result.json with what was trained, how, at what cost, and what came out."""
     result = {
+        "id": run.id,
         "experiment": run.experiment,
         "overrides": run.overrides,
         "seed": run.config["seed"],
@@ -72,6 +97,7 @@ def record(run: Run, validation: dict[str, float], reports: list[Report]) -> dic
         **origin.provenance(run.task.device.type),
     }
     if run.trainer.is_global_zero:
+        lock.check_there(run.folder)
         report.write(run.folder, reports)
         origin.write_json(run.folder / "result.json", result)
         files = {"best": best_checkpoint(run), "result": run.folder / "result.json"}
@@ -83,6 +109,14 @@ def best_checkpoint(run: Run) -> Path:
     path = run.callbacks["best"].path
     assert isinstance(path, Path)
     return path
+
+
+def go_on(run: Run) -> str:
+    """The command that goes on with a stopped run: of its sweep, where it is a job of one."""
+    sweep = run.folder.parent
+    if (sweep / tracking.SWEEP).exists():
+        return f"restore sweep {shlex.quote(str(sweep))} --resume"
+    return f"python train.py {pasted('resume.path', str(run.folder))}"
 
 
 def print_end(run: Run, validation: dict[str, float]) -> None:

@@ -11,8 +11,10 @@ from lightning.pytorch import Trainer
 
 from restore import checkpoint as file
 from restore.data.module import DataModule
+from restore.folder import RUN
+from restore.recovery import lock
 from restore.recovery.points import Recovery
-from restore.recovery.position import keep_rows
+from restore.recovery.rows import Rows
 from restore.task.base import Task
 from restore.types import InputError
 
@@ -49,6 +51,11 @@ class Resumed:
     @property
     def experiment(self) -> str:
         return str(self.content["experiment"])
+
+    @property
+    def id(self) -> str | None:
+        run = self.content.get("run")
+        return None if run is None else str(run)
 
     def check(self, task: Task, data: DataModule, trainer: Trainer, recovery: Recovery) -> None:
         """Raises InputError, naming every difference, unless the run goes on exactly or may not."""
@@ -92,7 +99,9 @@ class Resumed:
         print(f"resumed: {self.checkpoint.name}, update {updates}", flush=True)
         for one in self.differences:
             print(f"inexact: {one}", flush=True)
-        keep_rows(trainer.loggers, int(self.content["position"]["rows"]))
+        for logger in trainer.loggers:
+            if isinstance(logger, Rows):
+                logger.keep(int(self.content["position"]["rows"]))
 
 
 def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resumed:
@@ -104,16 +113,22 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     folder = folder.expanduser().resolve()
     if not (folder / "checkpoints").is_dir():
         raise InputError(f"resume.path={folder} is no run folder: it has no folder checkpoints")
-    path, damaged = file.newest_valid(folder / "checkpoints")
+    if lock.is_first():
+        lock.hold(folder)
+    own = own_id(folder)
+    path, damaged = file.newest_valid(folder / "checkpoints", lambda stated: stated.run == own)
     if path is None:
         named = f" ({', '.join(one.name for one in damaged)} damaged)" if damaged else ""
-        raise InputError(f"resume.path={folder} has no whole checkpoint{named}: start a new run")
+        raise InputError(
+            f"resume.path={folder} has no whole checkpoint of its run{named}: start a new run in "
+            "another folder"
+        )
     content = file.read(path)
     if "position" not in content:
         raise InputError(f"{path} does not say where its run stood: callback.recovery was missing")
     config = replaced(content["config"], settings)
     updates, wanted = content["progress"]["updates"], config["max_updates"]
-    if recorded_updates(folder) >= wanted or updates > wanted:
+    if recorded_updates(folder, own) >= wanted or updates > wanted:
         raise InputError(
             f"{folder} has ended after {updates} updates: give a larger max_updates to go on"
         )
@@ -181,17 +196,38 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, node
 
 
-def recorded_updates(folder: Path) -> int:
-    """Updates in the record that ends a run; -1 where there is none."""
+def own_id(folder: Path) -> str | None:
+    """Id of the run that a folder belongs to; None for one that began before runs had one.
+
+    Raises:
+        InputError: run.json is lost, and the checkpoints are of several runs.
+    """
+    known = lock.identity(folder)
+    if known is not None:
+        return None if known["id"] is None else str(known["id"])
+    seals = [file.seal(path) for path in (folder / "checkpoints").glob(f"*{file.SUFFIX}")]
+    found = {stated.run for stated in seals if stated is not None}
+    if len(found) > 1:
+        raise InputError(
+            f"resume.path={folder} has checkpoints of {len(found)} runs, and no {RUN} that "
+            "says which is its own: move the others away"
+        )
+    return next(iter(found), None)
+
+
+def recorded_updates(folder: Path, own: str | None) -> int:
+    """Updates in the record that ends this run; -1 where there is none."""
     path = folder / "result.json"
-    return (
-        int(json.loads(path.read_text(encoding="utf-8"))["training"]["updates"])
-        if path.exists()
-        else -1
-    )
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    is_own = bool(record) and record.get("id") == own
+    return int(record["training"]["updates"]) if is_own else -1
 
 
 def first_overrides(folder: Path) -> list[str]:
+    """What the run was started with."""
+    known = lock.identity(folder) or {}
+    if "overrides" in known:
+        return [str(one) for one in known["overrides"]]
     path = folder / ".hydra" / "overrides.yaml"
     return (
         [str(one) for one in yaml.safe_load(path.read_text(encoding="utf-8"))]

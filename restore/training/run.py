@@ -16,9 +16,10 @@ from restore.evaluation import load
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import NO_SAMPLING, from_task
 from restore.recovery.best import ConfigInCheckpoint
+from restore.recovery.lock import new_id
 from restore.task.base import RestorationTask, Task
 from restore.trainer import tester, trainer
-from restore.types import Batch, Facts
+from restore.types import Batch, Facts, InputError
 
 if TYPE_CHECKING:
     from restore.training.resume import Resumed
@@ -35,6 +36,7 @@ OURS = {_LIGHTNING + "LearningRateMonitor": "restore.callback.learning_rate.Lear
 class Run:
     """All that a training needs, built and checked, before its first update."""
 
+    id: str | None  # None for one that began before runs had one
     experiment: str
     overrides: list[str]
     folder: Path
@@ -78,12 +80,15 @@ def prepare(
         method = from_task(task, experiment, "", config["seed"], NO_SAMPLING)
         for benchmark in benchmarks:
             benchmark.check_method(method)
-    called = callbacks(config, data.facts, experiment)
+    name = new_id() if resumed is None else resumed.id
+    called = callbacks(config, data.facts, experiment, name)
     every = [*called.values(), *(extra or {}).values()]
     made = trainer(config, folder, every, tracking.loggers(config, folder))
+    _check_validation(data, made.world_size)
     if resumed is not None:
         resumed.check(task, data, made, called["recovery"])
     return Run(
+        id=name,
         experiment=experiment,
         overrides=overrides,
         folder=folder,
@@ -100,14 +105,25 @@ def prepare(
     )
 
 
-def callbacks(config: Config, facts: Facts, experiment: str) -> dict[str, Any]:
+def _check_validation(data: DataModule, processes: int) -> None:
+    """Lightning cannot validate where a process gets no image."""
+    images = len(data.samples("val"))
+    if images < processes:
+        raise InputError(
+            f"data has {images} validation images for {processes} processes: lower trainer.devices "
+            "(or trainer.num_nodes), or raise data.limit or the validation part"
+        )
+
+
+def callbacks(config: Config, facts: Facts, experiment: str, run: str | None) -> dict[str, Any]:
     """The configured callbacks by name, and the one that stores the config in checkpoints."""
     named = {
         name: build(_ours(node), f"callback.{name}", trust=Trust.of(config))
         for name, node in config["callback"].items()
         if not is_off(node)
     }
-    return {**named, "config": ConfigInCheckpoint(experiment, config, dataclasses.asdict(facts))}
+    stored = ConfigInCheckpoint(experiment, config, dataclasses.asdict(facts), run)
+    return {**named, "config": stored}
 
 
 def _ours(node: Any) -> Any:

@@ -76,7 +76,7 @@ from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from restore.sweep import process
 {NOTE}
-start = 'from restore.sweep import process; process.die_with_parent(); '
+start = 'from restore.recovery.parent import die_with_parent; die_with_parent(); '
 rank = start + {NOTE!r} + 'time.sleep(60)'
 job = start + 'import subprocess, sys;' \\
     'subprocess.Popen([sys.executable, "-c", sys.argv[1]]); ' + {NOTE!r} + 'time.sleep(60)'

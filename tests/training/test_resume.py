@@ -52,11 +52,12 @@ def test_interrupted_twice_is_uninterrupted(
     assert ended.code == 0, ended.err
     seen = tmp_path / "parts.txt"
     ended = here(*settings, f"hydra.run.dir={parts}", stop={"updates": 3}, seen=seen)
-    assert (ended.code, ended.out.strip()) == (143, str(parts))
+    command = f"to go on: python train.py resume.path={parts}"
+    assert (ended.code, ended.out.splitlines()) == (143, [str(parts), command])
     assert newest_valid(parts / "checkpoints")[0] == parts / "checkpoints" / "recovery-3.ckpt"
     ended = here(f"resume.path={parts}", stop={"updates": 5, "signal": "SIGUSR1"}, seen=seen)
     assert ended.code == 143, ended.err
-    assert ended.out.splitlines() == [str(parts), "resumed: recovery-3.ckpt, update 3"]
+    assert ended.out.splitlines() == [str(parts), "resumed: recovery-3.ckpt, update 3", command]
     ended = here(f"resume.path={parts}", seen=seen)
     assert ended.code == 0, ended.err
     assert differences(everything(whole), everything(parts)) == []

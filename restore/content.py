@@ -1,0 +1,217 @@
+"""What a checkpoint holds: types that are checked when it is read, and where classes have moved.
+
+A checkpoint may come from a stranger. Reading it runs no code, and what its config may build is
+bounded: by the allow-list of restore.config.signature, and here by the place in the config.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, Union, is_typeddict
+
+from torch import Tensor
+
+from restore.types import Facts, InputError
+
+FORMAT = 2  # of what a file holds; 1 is that of the files that do not say
+# Where the classes of released checkpoints have moved, by old path.
+MOVED = {
+    "restore.callback.checkpoint.Checkpoint": "restore.recovery.best.Checkpoint",
+    "restore.callback.recovery.Recovery": "restore.recovery.points.Recovery",
+    "restore.callback.memory.ChannelsLast": "restore.callback.channels_last.ChannelsLast",
+    "restore.callback.tracking.WandB": "restore.tracking.WandB",
+    "lightning.pytorch.loggers.CSVLogger": "restore.recovery.rows.Rows",
+}
+# Arguments that the class in the new place does not have, by old path.
+GONE = {"lightning.pytorch.loggers.CSVLogger": {"name", "version"}}
+# Classes that write files or act on a run, by the one section of a config where they belong.
+HOMES = {
+    "lightning.pytorch.loggers.": "logger",
+    "restore.tracking.": "logger",
+    "restore.recovery.rows.": "logger",
+    "lightning.pytorch.": "trainer",
+    "lightning.pytorch.callbacks.": "callback",
+    "restore.callback.": "callback",
+    "restore.recovery.": "callback",
+    "restore.evaluation.": "benchmark",
+}
+
+
+class DataConfig(TypedDict):
+    batch_size: int
+
+
+class StoredConfig(TypedDict):
+    """What every reader of a stored config relies on; restore.config.rules checks the rest."""
+
+    task: dict[str, Any]
+    data: DataConfig
+    seed: int
+    max_updates: NotRequired[int]
+    trainer: NotRequired[dict[str, Any]]
+    callback: NotRequired[dict[str, Any]]
+    logger: NotRequired[dict[str, Any]]
+    benchmark: NotRequired[dict[str, Any]]
+
+
+class Progress(TypedDict):
+    updates: int
+    batches: int
+
+
+class Average(TypedDict):
+    """Of restore.callback.ema.EMA."""
+
+    updates: int
+    weights: dict[str, Tensor]
+
+
+class StoredPosition(TypedDict):
+    """Of restore.recovery.position."""
+
+    epoch: int
+    epoch_end_due: bool
+    batch: int
+    batches: int
+    batch_size: int
+    world_size: int
+    validation_due: bool
+    validated: NotRequired[int | None]
+    random: list[dict[str, Any]]
+    gradients: dict[str, Tensor]
+    rows: int
+
+
+class Content(TypedDict):
+    """A checkpoint. run: id of the run that wrote it; None before runs had one."""
+
+    experiment: str
+    config: StoredConfig
+    facts: Facts
+    state_dict: dict[str, Tensor]
+    progress: Progress
+    format: NotRequired[int]
+    run: NotRequired[str | None]
+    ema: NotRequired[Average]
+    position: NotRequired[StoredPosition]
+    fingerprint: NotRequired[dict[str, Any]]
+    resumed: NotRequired[list[dict[str, Any]]]
+    tracking: NotRequired[dict[str, Any]]
+    callbacks: NotRequired[dict[str, Any]]
+    loops: NotRequired[dict[str, Any]]
+    optimizer_states: NotRequired[list[dict[str, Any]]]
+    lr_schedulers: NotRequired[list[dict[str, Any]]]
+
+
+def checked(content: Any, path: Path) -> dict[str, Any]:
+    """The content of the file `path` with today's class paths.
+
+    Raises:
+        InputError: not a checkpoint of restore, one of a newer format, one whose entries have
+            other types than they should, or one whose config names a class where it has no place.
+    """
+    if not isinstance(content, dict) or not {"config", "facts", "state_dict"} <= content.keys():
+        raise InputError(f"checkpoint={path} holds no config: it was not written by restore")
+    number = content.get("format", 1)
+    if not isinstance(number, int) or number > FORMAT:
+        raise InputError(
+            f"checkpoint={path} has format {number}, this version of restore reads up to {FORMAT}: "
+            "install a newer one"
+        )
+    for wrong in _wrong(content, Content, ""):
+        raise InputError(f"checkpoint={path} cannot be used: {wrong}")
+    config = moved(content["config"])
+    task = config["task"].get("_target_")
+    known = isinstance(task, str) and task.startswith(("restore.", "torch.", "lightning."))
+    if not isinstance(task, str) or (known and not task.startswith("restore.task.")):
+        raise InputError(
+            f"checkpoint={path} cannot be used: config.task._target_={task} is no class of a task"
+        )
+    for key, node in config.items():
+        for place, target in _targets(node, key):
+            prefix = max((one for one in HOMES if target.startswith(one)), key=len, default=None)
+            home = key if prefix is None else HOMES[prefix]
+            if home != key:
+                raise InputError(
+                    f"checkpoint={path} cannot be used: {place}._target_={target} belongs below "
+                    f"{home} alone"
+                )
+    return {**content, "config": config}
+
+
+def _wrong(value: Any, kind: Any, path: str) -> Iterator[str]:
+    """Every place whose value does not have its type, with the type that it should have."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return
+    if is_typeddict(kind) or dataclasses.is_dataclass(kind):
+        yield from _wrong_record(value, kind, path)
+    elif origin in (Union, types.UnionType):
+        if all(any(True for _ in _wrong(value, one, path)) for one in arguments):
+            yield f"{path} is {_kind(value)} and should be {kind}"
+    elif not _is(value, origin or kind):
+        yield f"{path} is {_kind(value)} and should be {_name(origin or kind)}"
+    elif origin is dict:
+        for key, one in value.items():
+            if not isinstance(key, str):
+                yield f"{path} has the key {key!r}, which should be a name"
+            else:
+                yield from _wrong(one, arguments[1], f"{path}.{key}")
+    elif origin is list:
+        for k, one in enumerate(value):
+            yield from _wrong(one, arguments[0], f"{path}.{k}")
+
+
+def _wrong_record(value: Any, kind: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"{path} is {_kind(value)} and should be a mapping"
+        return
+    hints = typing.get_type_hints(kind)
+    needed = getattr(kind, "__required_keys__", hints.keys())
+    for name, hint in hints.items():
+        place = f"{path}.{name}".lstrip(".")
+        if name in value:
+            yield from _wrong(value[name], hint, place)
+        elif name in needed:
+            yield f"{place} is missing"
+    if dataclasses.is_dataclass(kind):
+        for name in value.keys() - hints.keys():
+            yield f"{path}.{name} is not known"
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, Mapping if kind is dict else kind)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _name(kind: type) -> str:
+    return "None" if kind is type(None) else f"a {kind.__name__}"
+
+
+def moved(node: Any) -> Any:
+    """A config in which classes have the paths of today."""
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        old = target if isinstance(target, str) else ""
+        kept = {key: moved(one) for key, one in node.items() if key not in GONE.get(old, ())}
+        return {**kept, "_target_": MOVED[old]} if old in MOVED else kept
+    return [moved(item) for item in node] if isinstance(node, list) else node
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every class that a config names, with the place that names it."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("_target_"), str):
+            yield path, node["_target_"]
+        for key, one in node.items():
+            yield from _targets(one, f"{path}.{key}")
+    elif isinstance(node, list):
+        for k, one in enumerate(node):
+            yield from _targets(one, f"{path}.{k}")

@@ -1,0 +1,101 @@
+"""What a resumed run takes up: each part against a computation by hand."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from line import Line, batches
+
+from restore.callback.progress import MaxUpdates
+from restore.checkpoint import newest_valid
+from restore.recovery import position
+from restore.recovery.points import Recovery
+
+
+class Scheduled(Line):
+    """The rate is 0.1 / 2^(updates or epochs)."""
+
+    def __init__(self, interval: Any, lr: float = 0.1) -> None:
+        super().__init__()
+        self.optimizer = lambda p: torch.optim.SGD(p, lr=lr, momentum=0.5)
+        self.scheduler = lambda one: torch.optim.lr_scheduler.StepLR(one, 1, 0.5)
+        self.scheduler_interval = interval
+        self.rates: list[float] = []
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.rates.append(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+
+
+def fit(folder: Path, task: Line, updates: int, resume: bool = False, **retunes: bool) -> Recovery:
+    recovery = Recovery(every_n_updates=2)
+    recovery.retunes = retunes.get("retunes", False)
+    callbacks: list[Callback] = [recovery, MaxUpdates(updates)]
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        check_val_every_n_epoch=None,
+        val_check_interval=100,
+        num_sanity_val_steps=0,
+        max_epochs=-1,
+        **quiet,
+    )
+    path = newest_valid(folder / "checkpoints")[0] if resume else None
+    trainer.fit(task, batches(3), batches(1), ckpt_path=path, weights_only=True)
+    return recovery
+
+
+def test_schedule_by_epochs_goes_on(tmp_path: Path) -> None:
+    """Three batches an epoch; recovery-6 lies at the border of the second and the third."""
+    by_hand = [0.1 * 0.5 ** (update // 3) for update in range(11)]
+    whole = Scheduled("epoch")
+    fit(tmp_path / "whole", whole, 11)
+    assert whole.rates == pytest.approx(by_hand)
+    for stop in (7, 9):  # recovery-6 is at a border of epochs, recovery-8 within one
+        folder = tmp_path / str(stop)
+        fit(folder, Scheduled("epoch"), stop)
+        path, _ = newest_valid(folder / "checkpoints")
+        assert path is not None and path.name == f"recovery-{stop - 1}.ckpt"
+        again = Scheduled("epoch")
+        fit(folder, again, 11, resume=True)
+        assert again.rates == pytest.approx(by_hand[stop - 1 :])
+        assert torch.equal(again.network.weight, whole.network.weight)
+
+
+def test_new_settings_of_the_optimizer_are_applied_and_moments_kept(tmp_path: Path) -> None:
+    fit(tmp_path, Scheduled("update"), 5)
+    again = Scheduled("update", lr=3.2)
+    fit(tmp_path, again, 6, resume=True, retunes=True)
+    assert again.rates == pytest.approx([3.2 * 0.5**4, 3.2 * 0.5**5])
+    fit(tmp_path / "as it was", Scheduled("update"), 5)
+    same = Scheduled("update", lr=3.2)
+    fit(tmp_path / "as it was", same, 6, resume=True)
+    assert same.rates == pytest.approx([0.1 * 0.5**4, 0.1 * 0.5**5])
+
+
+@pytest.mark.parametrize(
+    ("stored", "now", "batch"),
+    [((4, 2), (4, 2), 5), ((4, 2), (4, 1), 10), ((4, 1), (4, 2), 3), ((6, 2), (4, 2), 8)],
+)
+def test_goes_behind_the_samples_that_were_seen(
+    stored: tuple[int, int], now: tuple[int, int], batch: int
+) -> None:
+    """stored and now: batch size and processes. Five batches of stored size have been seen."""
+    seen = 5 * stored[0] * stored[1]
+    went: list[tuple[int, int]] = []
+    data = SimpleNamespace(batch_size=now[0], go_to=lambda *place: went.append(place))
+    loops: dict[str, Any] = {}
+    names = {"epoch": 2, "batch": 5, "batches": 25}
+    place = {**names, "batch_size": stored[0], "world_size": stored[1]}
+    position.go_to(place, SimpleNamespace(datamodule=data, world_size=now[1]), loops)
+    assert went == [(2, batch * now[0])]
+    assert 0 <= batch * now[0] * now[1] - seen < now[0] * now[1]
+    progress = loops["epoch_loop.batch_progress"]
+    assert set(progress["current"].values()) == {batch}
+    assert set(progress["total"].values()) == {25}
