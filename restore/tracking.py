@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ class WandB(Logger, Callback):
     Every value is logged against `step`, the count of updates. An online run that has no key, or no
     answer within `timeout` seconds, goes on offline, for `wandb sync`. Whatever wandb raises costs
     one warning; nobody is ever asked for a key. upload_timeout: seconds that the artifacts of an
-    online run may take at its end.
+    online run may take at its end. name, group: of the run, else WANDB_NAME and
+    WANDB_RUN_GROUP, else those of its folder and sweep; tags: beside WANDB_TAGS and the run's own.
+    WANDB_MODE=offline and =disabled are obeyed.
     """
 
     def __init__(
@@ -39,6 +41,9 @@ class WandB(Logger, Callback):
         offline: bool = True,
         timeout: float = 8.0,
         upload_timeout: float = 120.0,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        group: str | None = None,
     ) -> None:
         if min(timeout, upload_timeout) <= 0:
             raise InputError(
@@ -48,6 +53,7 @@ class WandB(Logger, Callback):
         self.folder = Path(save_dir)
         self.project, self.entity, self.offline = project, entity, offline
         self.timeout, self.upload_timeout = timeout, upload_timeout
+        self.run_name, self.tags, self.group = name, tuple(tags), group
         self.id: str | None = None  # of an earlier part of this run, or of the run once it began
         self._run: Any = None
         self._experiment = ""
@@ -84,17 +90,23 @@ class WandB(Logger, Callback):
     def begin(
         self, job_type: str, experiment: str, config: Mapping[str, Any], tags: Iterable[str]
     ) -> None:
+        mode = os.environ.get("WANDB_MODE", "")
+        if mode == "disabled":
+            return
         # Its telemetry waits for the server when the process ends, even of an offline run.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         self._experiment = experiment
+        given = os.environ.get
+        every = [*self.tags, *given("WANDB_TAGS", "").split(","), *tags]
+        sweep = self.folder.parent.name if (self.folder.parent / SWEEP).exists() else None
         described = {
             "job_type": job_type,
-            "name": f"{experiment}-{self.folder.name}",
+            "name": self.run_name or given("WANDB_NAME") or f"{experiment}-{self.folder.name}",
             "config": dict(config),
-            "tags": [tag[:LONGEST_TAG] for tag in dict.fromkeys(tags) if tag],
-            "group": self.folder.parent.name if (self.folder.parent / SWEEP).exists() else None,
+            "tags": [tag[:LONGEST_TAG] for tag in dict.fromkeys(every) if tag],
+            "group": self.group or given("WANDB_RUN_GROUP") or sweep,
         }
-        for offline in (True,) if self.offline else (False, True):
+        for offline in (True,) if self.offline or mode == "offline" else (False, True):
             try:
                 self._run = self._start(offline, described)
                 self.id = self._run.id
@@ -146,7 +158,9 @@ class WandB(Logger, Callback):
         deadline = time.monotonic() + self.upload_timeout
         sent = []
         for kind, path in files.items():
-            artifact = wandb.Artifact(f"{self._experiment}-{kind}", kind)
+            metadata = {"experiment": self._experiment, "updates": self._step, "file": path.name}
+            sort = "model" if path.suffix == ".ckpt" else kind
+            artifact = wandb.Artifact(f"{self._experiment}-{kind}", sort, metadata=metadata)
             artifact.add_file(str(path), policy="immutable")  # sent from where it lies
             sent.append(self._run.log_artifact(artifact))
         for artifact in [] if self._run.offline else sent:

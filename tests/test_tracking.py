@@ -26,7 +26,7 @@ from PIL import Image
 
 from restore.callback.progress import MaxUpdates
 from restore.callback.samples import Samples
-from restore.evaluation import report
+from restore.evaluation import upload
 from restore.recovery.best import Checkpoint, ConfigInCheckpoint
 from restore.recovery.points import Recovery
 from restore.tracking import WandB, finished
@@ -91,7 +91,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     class Keep(Callback):
         def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-            report.track([tracker], [], {"best": tracker.folder / "checkpoints" / "best.ckpt"})
+            upload.track([tracker], [], {"best": tracker.folder / "checkpoints" / "best.ckpt"})
 
     called = (Samples("val/score", num_images=1), Checkpoint("best", "val/score"), MaxUpdates(8))
     fit(tracker, Line(scores=(0.5, 0.25)), *called, Keep())
@@ -131,7 +131,7 @@ def test_pictures_are_the_eight_bit_files(run: Path) -> None:
 
 def test_best_checkpoint_is_an_artifact(run: Path) -> None:
     (artifact,) = records(run)["artifact"]
-    assert (artifact["name"], artifact["type"]) == ("lines-best", "best")
+    assert (artifact["name"], artifact["type"]) == ("lines-best", "model")
     (content,) = artifact["manifest"]["contents"]
     assert content["local_path"] == str(run / "checkpoints" / "best.ckpt")
 
@@ -314,3 +314,29 @@ def check_report(folder: Path, method: str, per_image: Path) -> None:
     for kind in ("comparison",):
         pixels = np.asarray(Image.open(run / "files" / items[f"digits_half/{kind}.path"]))
         assert np.array_equal(pixels, np.asarray(Image.open(folder / f"{kind}.png")))
+
+
+@pytest.mark.parametrize("mode", ["disabled", "offline"])
+def test_the_mode_of_the_environment_is_obeyed_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, mode: str
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", mode)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_NAME", "mine")
+    monkeypatch.setenv("WANDB_TAGS", "a,b")
+    made = WandB(str(tmp_path), offline=False, tags=["c"], group="g")
+    started: list[dict[str, Any]] = []
+    start = made._start
+
+    def noted(offline: bool, described: dict[str, Any]) -> Any:
+        started.append(described)
+        return start(offline, described)
+
+    monkeypatch.setattr(made, "_start", noted)
+    made.begin("train", "ddpm", {}, ["own"])
+    made.finish(0)
+    assert (tmp_path / "wandb").exists() == (mode == "offline")
+    assert not [one for one in recwarn if "W&B" in str(one.message)]
+    for described in started:
+        assert (described["name"], described["group"]) == ("mine", "g")
+        assert described["tags"] == ["c", "a", "b", "own"]

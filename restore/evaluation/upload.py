@@ -21,8 +21,8 @@ def track(loggers: Iterable[Any], reports: list[Report], files: Mapping[str, Pat
 
 
 def log_to_wandb(send: Callable[[dict[str, Any]], None], reports: list[Report]) -> None:
-    """Scalars `<benchmark>/<method>/<metric>`; per benchmark the table of methods, the table of
-    images and 8-bit pictures."""
+    """Scalars `<benchmark>/<metric>`, of several methods `<benchmark>/<method>/<metric>`; per
+    benchmark the table of methods, the table of images and 8-bit pictures."""
     import numpy as np
     import wandb
 
@@ -34,7 +34,8 @@ def log_to_wandb(send: Callable[[dict[str, Any]], None], reports: list[Report]) 
             for name, one in named
         ]
         logged: dict[str, Any] = {
-            f"{benchmark}/{name}/{metric}": value
+            # Runs of one method share their columns, whatever its name.
+            f"{benchmark}/{metric}" if len(named) == 1 else f"{benchmark}/{name}/{metric}": value
             for name, one in named
             for metric, value in one.summary.items()
         }

@@ -28,7 +28,7 @@ def train(run: Run) -> dict[str, Any]:
     """Fits, evaluates, records; returns the record."""
     if run.trainer.is_global_zero:
         begin(run)
-        for note in run.notes:
+        for note in [*told(run.data.summary("train", "val")), *run.notes]:
             print(note, flush=True)
     with tracking.finished(run.trainer.loggers):
         validation = fit(run)
@@ -52,6 +52,19 @@ def begin(run: Run) -> None:
     except OSError as error:
         raise InputError(f"run folder {run.folder} cannot be written: {error.strerror}") from error
     work_begins(run.folder, yaml.safe_dump(run.config, sort_keys=False))
+
+
+def told(summary: dict[str, Any]) -> list[str]:
+    """What a summary of the data says, a line a fact: photos, what was left out and why."""
+    counts = ", ".join(f"{split} {count}" for split, count in summary["photos"].items())
+    lines = [f"photos: {counts}"]
+    lines += [f"left out: {count} {reason}" for reason, count in summary["left_out"].items()]
+    pairs = summary["duplicates"]
+    if pairs:
+        named = ", ".join(f"{one} and {other}" for one, other in pairs[:3])
+        lines.append(f"equal files in two splits: {len(pairs)}, such as {named}")
+    lines += [f"skipped: {line}" for line in summary["skipped"]]
+    return lines
 
 
 def fit(run: Run) -> dict[str, float]:
@@ -91,6 +104,7 @@ def record(run: Run, validation: dict[str, float], reports: list[Report]) -> dic
         "overrides": run.overrides,
         "seed": run.config["seed"],
         "training": origin.training(run.callbacks["throughput"], run.task),
+        "data": run.data.summary("train", "val"),
         "validation": validation,
         "resumed": run.callbacks["recovery"].history,
         "evaluation": [report.describe(one) for one in reports],
