@@ -59,8 +59,9 @@ class ColorBins(nn.Module):
 
         Temperature 1 is the mean of the distribution, 0 in the limit its mode.
         """
-        share = torch.softmax(logits.float() / (temperature or self.temperature), dim=1)
-        return torch.einsum("bqhw,qc->bchw", share, self.centers)
+        with torch.autocast(logits.device.type, enabled=False):  # bf16 rounds a and b to half units
+            share = torch.softmax(logits.float() / (temperature or self.temperature), dim=1)
+            return torch.einsum("bqhw,qc->bchw", share, self.centers)
 
     def histogram(self, ab: Tensor) -> Tensor:
         """Summed shares [Q] of all pixels of ab [B, 2, h, w]."""

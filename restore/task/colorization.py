@@ -41,7 +41,7 @@ class Colorizer(AdversarialTask):
         super().__init__(facts, network, loss, adversary, seed, **learning)
         if size is not None and size < 1:
             raise InputError(f"task.size={size} must be at least 1, or null for the input's size")
-        bins = getattr(self.network, "bins", None)
+        bins = self.bins
         for name, term in self.content.items():
             if bins is None and not isinstance(term, Pixels):
                 raise InputError(
@@ -56,7 +56,6 @@ class Colorizer(AdversarialTask):
                 )
             if isinstance(term, ColorClasses) and bins is not None:
                 term.use(bins)
-        self.bins: ColorBins | None = bins
         self.size = size
 
     def generator(self, network: Callable[..., nn.Module]) -> nn.Module:
@@ -66,6 +65,12 @@ class Colorizer(AdversarialTask):
                 "with data.source.mode=rgb"
             )
         return network(image_size=self.facts.image_size)
+
+    @property
+    def bins(self) -> ColorBins | None:
+        """Of colour, where the network speaks of them."""
+        bins: ColorBins | None = getattr(self.network, "bins", None)
+        return bins
 
     @property
     def judged_channels(self) -> tuple[int, int]:
@@ -95,13 +100,14 @@ class Colorizer(AdversarialTask):
     @torch.no_grad()
     def on_fit_start(self) -> None:
         """Measures how frequent colours are in the training data, once in the life of a network."""
-        if self.bins is None or self.bins.distribution.any():
+        bins = self.bins
+        if bins is None or bins.distribution.any():
             return
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         samples = data.samples("train")
-        counted = torch.zeros_like(self.bins.distribution)
+        counted = torch.zeros_like(bins.distribution)
         for k in range(min(_COUNTED, len(samples))):
             raw = samples[k * len(samples) // min(_COUNTED, len(samples)), 0]
             target = data.to_batch(raw)["target"].to(counted.device)
-            counted += self.bins.histogram(lab_from_rgb(target)[:, 1:]) / target[0, 0].numel()
-        self.bins.distribution.copy_(counted / counted.sum())
+            counted += bins.histogram(lab_from_rgb(target)[:, 1:]) / target[0, 0].numel()
+        bins.distribution.copy_(counted / counted.sum())

@@ -133,6 +133,7 @@ def test_frequent_colors_are_measured_once_and_travel_with_the_weights(
     seen = [data.to_batch(samples[k * len(samples) // 3, 0])["target"] for k in range(3)]
     counted = bins.histogram(lab_from_rgb(torch.cat(seen))[:, 1:])
     torch.testing.assert_close(bins.distribution, counted / counted.sum())
+    assert not any(name.startswith("bins") for name in task.state_dict())  # they are the network's
     other = speaker()
     other.load_state_dict(task.state_dict())
     other.on_fit_start()  # has no trainer to ask
