@@ -98,6 +98,31 @@ class Whole:
         return image
 
 
+class Multiple:
+    """The middle of the photo, its height and width cut to multiples of `factor` pixels.
+
+    Of an odd number of pixels too many, the smaller part is cut at the top and at the left, as in
+    the tests of PromptIR (Potlapalli et al. 2023), AdaIR and their successors.
+    """
+
+    size = None
+    fixed = True
+
+    def __init__(self, factor: int = 16) -> None:
+        self.factor = _checked(factor)
+
+    def __call__(self, image: Tensor, seed: int) -> Tensor:
+        height, width = image.shape[-2:]
+        rows, columns = height % self.factor, width % self.factor
+        if min(height, width) < self.factor:
+            raise InputError(
+                f"a photo of {height} x {width} pixels has no multiple of {self.factor} in it: "
+                "leave it out, or lower the factor of the framing"
+            )
+        top, left = rows // 2, columns // 2
+        return image[..., top : top + height - rows, left : left + width - columns]
+
+
 def _square(image: Tensor, top: int, left: int, side: int, size: int) -> Tensor:
     square = image[:, top : top + side, left : left + side]
     return square if side == size else area_resize(square, size, size).round().to(torch.uint8)

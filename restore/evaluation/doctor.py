@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from restore.data.folder import Folder
+from restore.data.framing import Multiple
 from restore.data.source import data_root
 from restore.degradation.gray import Gray
-from restore.degradation.noise import KAIRNoise
+from restore.degradation.noise import AllInOneNoise, KAIRNoise
 from restore.evaluation.baseline import Grey
 from restore.evaluation.record import PACKAGES
 from restore.image import from_uint8, to_unit
@@ -41,8 +42,10 @@ INPUT_PSNR = {
     "clipped and rounded, pooled squared error": (24.8350, 20.5295, 14.9869),
     "clipped and rounded, border of 4 left out": (24.8399, 20.5374, 14.9972),
     "shipped noisy PNG files": (24.8312, 20.5376, 15.0025),
+    "all-in-one": (24.8330, 20.5383, 15.0042),  # PromptIR, AdaIR: benchmark=cbsd68_allinone_...
 }
 _RECOMPUTED = list(INPUT_PSNR)[:4]
+_ALL_IN_ONE = "all-in-one"
 GREY_PSNR = 22.51  # dB, of colour left out
 COLORFULNESS = 37.51  # of the clean photos; with |rg| and |yb| it would be 33.86
 _INPUT, _GREY, _VIVID = "input PSNR", "grey baseline's PSNR", "colorfulness"
@@ -134,8 +137,11 @@ def _numbers(root: Path) -> Iterator[Check]:
         yield Check("absent", "check values of CBSD68", str(error))
         return
     measured: dict[str, list[Tensor]] = {}
+    noise = {sigma: AllInOneNoise(sigma) for sigma in SIGMAS}
     for k in range(num_photos):
-        for what, value in _measure(from_uint8(photos[k].image)[None]).items():
+        photo = photos[k].image
+        values = _measure(from_uint8(photo)[None]) | _measure_all_in_one(photo, k, noise)
+        for what, value in values.items():
             measured.setdefault(what, []).append(value)
     means = {what: torch.cat(values).mean().item() for what, values in measured.items()}
     for what, wanted, tolerance in _expected():
@@ -155,7 +161,7 @@ def compare(what: str, found: float, wanted: float, tolerance: float) -> Check:
 def _expected() -> Iterator[tuple[str, float, float]]:
     """What is measured, its known mean over CBSD68, and half of that number's last digit."""
     for k, sigma in enumerate(SIGMAS):
-        for protocol in _RECOMPUTED:
+        for protocol in (*_RECOMPUTED, _ALL_IN_ONE):
             yield _input(protocol, sigma), INPUT_PSNR[protocol][k], 6e-5
     yield _GREY, GREY_PSNR, 6e-3
     yield _VIVID, COLORFULNESS, 6e-3
@@ -182,6 +188,18 @@ def _measure(target: Tensor) -> dict[str, Tensor]:
     batch = Batch(target=target, input=lightness, index=seeds, name=[""])
     error = (eight_bit(to_unit(Grey()(batch))) - clean).square().mean(dim=(1, 2, 3))
     return {**found, _GREY: psnr_from_mse(error)}
+
+
+def _measure_all_in_one(
+    photo: Tensor, place: int, noise: dict[int, AllInOneNoise]
+) -> dict[str, Tensor]:
+    """The input's PSNR [1] at every sigma, of photo number `place`, uint8 [3, H, W]."""
+    target, found = from_uint8(Multiple(16)(photo, 0))[None], {}
+    for sigma, degrade in noise.items():
+        noisy = degrade(target, torch.tensor([place]))["input"]
+        error = (to_unit(noisy.double()) - to_unit(target.double())).square().mean(dim=(1, 2, 3))
+        found[_input(_ALL_IN_ONE, sigma)] = psnr_from_mse(error)
+    return found
 
 
 def show(checks: list[Check]) -> int:

@@ -16,7 +16,7 @@ from restore.degradation.contract import Degradation
 
 LEAVES = sorted(path.stem for path in (ROOT / "conf/degradation").glob("*.yaml"))
 BLIND = {"noise_any", "noise_blind", "noise_mixture", "poisson", "jpeg", "salt_pepper", "speckle"}
-KNOWN = {"noise", "noise_range", "kair_noise"}
+KNOWN = {"noise", "noise_range", "kair_noise", "allinone_noise"}
 
 
 @pytest.fixture(autouse=True)

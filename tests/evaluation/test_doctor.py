@@ -59,5 +59,5 @@ def test_little_space_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.data
 def test_cbsd68_gives_the_known_numbers() -> None:
     checks = list(doctor._numbers(Path(os.environ["RESTORE_DATA"])))
-    assert len(checks) == 14
+    assert len(checks) == 17
     assert [check for check in checks if check.status != "ok"] == []
