@@ -4,7 +4,7 @@ STAMP  := $(VENV)/.installed
 export RESTORE_DATA ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-data test-ci test-full check lint type tables tables-check clean
+.PHONY: help setup train test test-data test-ci test-full check lint type schema schema-check tables tables-check clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -32,7 +32,7 @@ test-ci: setup  ## one case of each slow protection
 test-full: setup  ## all tests
 	$(PYTHON) -m pytest
 
-check: lint type tables-check  ## what must hold before a commit
+check: lint type tables-check schema-check  ## what must hold before a commit
 
 lint: setup
 	$(PYTHON) -m ruff check .
@@ -40,6 +40,12 @@ lint: setup
 
 type: setup
 	$(PYTHON) -m mypy
+
+schema: setup  ## for your editor: completion and checks of configs, in .schema/ and .vscode/settings.json
+	$(VENV)/bin/restore schema --write .schema --settings .vscode/settings.json
+
+schema-check: setup  ## fails where .schema/, if you have it, is not what the code makes it
+	test ! -d .schema || $(VENV)/bin/restore schema --check .schema
 
 tables: setup  ## the tables of README.md and experiments/README.md from experiments/results.csv
 	$(PYTHON) -m restore.evaluation.table

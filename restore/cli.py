@@ -44,6 +44,7 @@ def main() -> NoReturn:
     ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
     ema.add_argument("--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15")
     ema.set_defaults(command=_ema)
+    _add_schema(commands.add_parser("schema", help="JSON schemas of the configs, for editors"))
     arguments = parser.parse_args()
     if "command" not in arguments:
         parser.print_help()
@@ -58,6 +59,28 @@ def _become(word: str, arguments: list[str]) -> NoReturn:
     """Hydra's entry replaces this process, because Lightning starts other ranks by its command."""
     command = [sys.executable, "-m", f"restore.main.{word}", *arguments]
     os.execv(sys.executable, command)
+
+
+def _add_schema(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "group",
+        metavar="GROUP",
+        nargs="?",
+        default="train",
+        help="a folder of conf/, or train or evaluate: the whole config (default: train)",
+    )
+    parser.add_argument("--write", metavar="DIR", type=Path, help="write all of them into DIR")
+    parser.add_argument("--check", metavar="DIR", type=Path, help="fail where one of DIR is stale")
+    parser.add_argument(
+        "--settings",
+        metavar="FILE",
+        type=Path,
+        help="with --write: add them to .vscode/settings.json",
+    )
+    parser.add_argument(
+        "--conf", metavar="DIR", type=Path, action="append", default=[], help="configs of your own"
+    )
+    parser.set_defaults(command=_schema)
 
 
 def _doctor() -> int:
@@ -87,3 +110,18 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from restore.sweep import show
 
     return show.show(arguments.folder, arguments.by, arguments.over)
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from restore.config import editor
+    from restore.config.command import conf
+    from restore.types import InputError
+
+    folders = [conf(), *arguments.conf]
+    if arguments.check is not None:
+        return editor.check(arguments.check, folders)
+    if arguments.write is not None:
+        return editor.write(arguments.write, arguments.settings, folders)
+    if arguments.settings is not None:
+        raise InputError("--settings names files of --write DIR: give both")
+    return editor.show(arguments.group, folders)

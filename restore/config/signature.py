@@ -12,7 +12,7 @@ from typing import Any
 from restore.config import source
 from restore.config.target import check_allowed, resolve
 from restore.config.trust import STRICT, Trust
-from restore.config.value import fits, spell, unknown
+from restore.config.value import fits, unknown, wrong_type
 from restore.types import InputError
 
 _SPECIAL = {"_target_", "_partial_"}
@@ -106,8 +106,8 @@ def _check_arguments(
             raise InputError(unknown(f"{path}.{key}".strip("."), key, parameters))
         settled = [node.get("_target_"), key, value] in SETTLED
         if not settled and not fits(value, parameters[key].annotation):
-            wanted = spell(parameters[key].annotation)
-            raise InputError(f"{path}.{key}={value!r} has the wrong type: it takes {wanted}")
+            wanted = wrong_type(parameters[key].annotation)
+            raise InputError(f"{path}.{key}={value!r} {wanted}")
 
 
 def _check_complete(

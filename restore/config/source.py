@@ -30,12 +30,16 @@ _KNOWN: dict[str, Any] = {
 }
 
 
+UNTOLD: Any = object()  # a default that is no plain value
+
+
 @dataclass(frozen=True)
 class Parameter:
-    """One argument. annotation: Any where the text does not tell."""
+    """One argument. annotation: Any where the text does not tell. default: UNTOLD likewise."""
 
     annotation: Any
     required: bool
+    default: Any = UNTOLD
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Description:
 def describe(target: str) -> Description | None:
     """The class or function behind a dotted path; None where its source text does not tell."""
     module, _, name = target.rpartition(".")
-    found = _find(module, name)
+    found = find(module, name)
     if found is None:
         return None
     home, node = found
@@ -62,6 +66,15 @@ def describe(target: str) -> Description | None:
     if parameters is None:
         return None
     return Description(parameters, ast.get_docstring(node) or "")
+
+
+def public(module: str) -> list[str]:
+    """The classes and functions that a module defines for others, in their order."""
+    return [
+        name
+        for name, node in _tree(module).items()
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not name.startswith("_")
+    ]
 
 
 def _path(module: str) -> Path | None:
@@ -108,7 +121,7 @@ def _absolute(module: str, is_package: bool, node: ast.ImportFrom) -> str:
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
-def _find(module: str, name: str, depth: int = 0) -> tuple[str, ast.AST] | None:
+def find(module: str, name: str, depth: int = 0) -> tuple[str, ast.AST] | None:
     """Where a name is defined, and its node; imports are followed."""
     node = _tree(module).get(name)
     if node is None or depth > _DEPTH:
@@ -116,7 +129,7 @@ def _find(module: str, name: str, depth: int = 0) -> tuple[str, ast.AST] | None:
     if not isinstance(node, ast.ImportFrom):
         return module, node
     original = next(one.name for one in node.names if (one.asname or one.name) == name)
-    return _find(node.module or "", original, depth + 1)
+    return find(node.module or "", original, depth + 1)
 
 
 def _constructor(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, Parameter] | None:
@@ -128,7 +141,7 @@ def _constructor(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, P
     named = {one.id for one in decorators if isinstance(one, ast.Name)}
     if bases == ["NamedTuple"] or ("dataclass" in named and not set(bases) - _EMPTY):
         return {
-            item.target.id: Parameter(_annotation(item.annotation, module), item.value is None)
+            item.target.id: _parameter(item.annotation, item.value, module)
             for item in node.body
             if isinstance(item, ast.AnnAssign)
             and isinstance(item.target, ast.Name)
@@ -137,7 +150,7 @@ def _constructor(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, P
     if not set(bases) - _EMPTY:
         return {}
     for base in bases if depth <= _DEPTH else ():
-        found = _find(module, base)
+        found = find(module, base)
         if found is not None and isinstance(found[1], ast.ClassDef):
             inherited = _constructor(found[0], found[1], depth + 1)
             if inherited is not None:
@@ -149,23 +162,31 @@ def _arguments(node: ast.FunctionDef, module: str, bound: bool) -> dict[str, Par
     """The named arguments of a function, without self and without *args and **kwargs."""
     given = node.args
     positional = [*given.posonlyargs, *given.args]
-    required = len(positional) - len(given.defaults)
+    defaults = [None] * (len(positional) - len(given.defaults)) + list(given.defaults)
     found = {
-        one.arg: Parameter(_annotation(one.annotation, module), index < required)
-        for index, one in enumerate(positional)
+        one.arg: _parameter(one.annotation, default, module)
+        for one, default in zip(positional, defaults, strict=True)
     }
     if bound:
         found.pop(positional[0].arg)
     for one, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
-        found[one.arg] = Parameter(_annotation(one.annotation, module), default is None)
+        found[one.arg] = _parameter(one.annotation, default, module)
     return found | (_record(given.kwarg.annotation, module) if given.kwarg else {})
+
+
+def _parameter(annotation: ast.expr | None, default: ast.expr | None, module: str) -> Parameter:
+    try:
+        plain = UNTOLD if default is None else ast.literal_eval(default)
+    except ValueError:
+        plain = UNTOLD
+    return Parameter(_annotation(annotation, module), default is None, plain)
 
 
 def _record(node: ast.expr | None, module: str) -> dict[str, Parameter]:
     """The arguments that `**settings: Unpack[SomeTypedDict]` stands for."""
     if not (isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Unpack"):
         return {}
-    found = _find(module, ast.unparse(node.slice))
+    found = find(module, ast.unparse(node.slice))
     if found is None or not isinstance(found[1], ast.ClassDef):
         return {}
     home, record = found[0], found[1]
@@ -191,7 +212,7 @@ def _annotation(node: ast.expr | None, module: str, depth: int = 0) -> Any:
     if isinstance(node, ast.Name):
         if node.id in _KNOWN:
             return _KNOWN[node.id]
-        found = _find(module, node.id)
+        found = find(module, node.id)
         if found is None or isinstance(found[1], ast.ClassDef | ast.FunctionDef):
             return Any
         return _annotation(typing.cast(ast.expr, found[1]), found[0], depth + 1)

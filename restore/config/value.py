@@ -20,7 +20,17 @@ def unknown(path: str, key: str, known: typing.Iterable[str]) -> str:
     if len(names) > _MANY:
         nearest = difflib.get_close_matches(key, names, n=_MANY, cutoff=0)
         return f"{path} is not a setting: among others there are {', '.join(nearest)}"
-    return f"{path} is not a setting: known are: {', '.join(names)}"
+    return f"{path} {among(names)}"
+
+
+def among(names: typing.Iterable[str]) -> str:
+    """What is said of a key, behind its name, that is none of `names` and near none."""
+    return f"is not a setting: known are: {', '.join(sorted(names))}"
+
+
+def wrong_type(annotation: Any) -> str:
+    """What is said of a value, behind it, that cannot stand where `annotation` is asked for."""
+    return f"has the wrong type: it takes {spell(annotation)}"
 
 
 def fits(value: Any, annotation: Any) -> bool:
@@ -57,7 +67,7 @@ def _fits_container(value: Any, origin: Any, arguments: tuple[Any, ...]) -> bool
     if isinstance(value, list):
         # A tensor can be iterated over, too, but no list becomes one.
         listable = is_class and issubclass(origin, typing.Iterable) and origin is not str
-        if not listable or origin.__name__ == "Tensor":
+        if not listable or issubclass(origin, Mapping) or origin.__name__ == "Tensor":
             return False
         inner = arguments or (Any,)
         return all(any(fits(item, one) for one in inner if one is not ...) for item in value)

@@ -30,6 +30,7 @@ HALF = "restore.degradation.mask.Half"
         (3, list[int], False),
         ("ab", list[str], False),
         ({"a": 1}, dict[str, int], True),
+        ([1], dict[str, int], False),
         ({"a": "x"}, dict[str, int], False),
         ({"_target_": "x"}, Callable[..., int], True),
         ({"_target_": "x"}, int, False),
