@@ -1,7 +1,7 @@
 """`restore schema`: schemas on the screen, and in files where editors look."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def write(directory: Path, settings: Path | None, folders: Sequence[Path]) -> in
 
 def check(directory: Path, folders: Sequence[Path]) -> int:
     """Fails, with a line a file, where a written schema is not what the code makes it now."""
-    files: Mapping[str, str] = schema.written(folders)
+    files = schema.written(folders)
     there = {path.name: path.read_text(encoding="utf-8") for path in directory.glob("*.json")}
     stale = sorted(name for name in files | there if files.get(name) != there.get(name))
     for name in stale:

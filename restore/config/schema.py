@@ -123,8 +123,8 @@ def _of_one(annotation: Any) -> Schema:
             "then": {"additionalProperties": inner},
         }
     if is_class and issubclass(origin, Iterable) and origin is not source.Tensor:
-        inner = [of_type(one) for one in arguments if one is not ...]
-        listed = {"type": "array", **({"items": {"anyOf": inner}} if inner else {})}
+        items = [of_type(one) for one in arguments if one is not ...]
+        listed = {"type": "array", **({"items": {"anyOf": items}} if items else {})}
         return {"anyOf": [listed, _BUILT]}
     if is_class and issubclass(origin, os.PathLike):
         return {"anyOf": [{"type": "string"}, _BUILT]}
