@@ -43,6 +43,8 @@ FAST = [
     ("hydra.run.dir=a${x}b", "Interpolation key 'x' not found"),
     # names of checkpoints
     ("callback.best.name=last", "callback.best.name=last is callback.last.name, too"),
+    # what nothing logs
+    ("callback.best.monitor=val/lose", "callback.best.monitor=val/lose is not logged: choose from"),
     # meant otherwise
     ("resume=outputs/x", "give resume.path=outputs/x"),
     ("task.optimizer.lr=high", "task.optimizer.lr='high' has the wrong type: it takes float"),
@@ -51,6 +53,16 @@ FAST = [
     ("callback.samples.num_imges=3", "did you mean num_images?"),
 ]
 SLOW = [
+    ("callback.samples.monitor=train/loss", "callback.samples.monitor=train/loss is not logged"),
+    (
+        "+callback.stop._target_=lightning.pytorch.callbacks.EarlyStopping "
+        "+callback.stop.monitor=val_loss",
+        "callback.stop.monitor=val_loss is not logged: choose from val/denoising, val/loss",
+    ),
+    (
+        "-m experiment=ddpm_digits,classifier_digits +search.objective=val/error_rate",
+        "search.objective=val/error_rate is not measured: choose from val/loss, val/denoising",
+    ),
     ("callback.best.name=''", "must be a plain file name"),
     ("callback.best.name=../x", "must be a plain file name"),
     ("data.train_framing.size=100000", "at most 8192 pixels, got 100000"),

@@ -5,11 +5,18 @@ from collections.abc import Iterable
 from restore.types import InputError
 
 
-def check_monitor(setting: str, monitor: str | None, logged: Iterable[str]) -> None:
-    """Raises InputError for a monitor that nothing logs; only a validation can tell."""
-    names = sorted(name for name in logged if name.startswith("val/"))
+def check_monitor(
+    setting: str,
+    monitor: str | None,
+    logged: Iterable[str],
+    stages: tuple[str, ...] = ("val/",),
+) -> None:
+    """Raises InputError for a monitor that no pass of these stages logs."""
+    names = sorted(name for name in logged if name.startswith(stages))
     if monitor is not None and monitor not in names:
-        raise InputError(f"{setting}.monitor={monitor} is not logged: choose from {names}")
+        raise InputError(
+            f"{setting}.monitor={monitor} is not logged: choose from {', '.join(names)}"
+        )
 
 
 def best_is_high(name: str) -> bool:

@@ -129,18 +129,23 @@ def measured(objective: str, config: dict[str, Any]) -> dict[str, bool]:
     Only what an objective of that kind can be: what validation logs, or the benchmarks' metrics.
     """
     from restore.build import build
+    from restore.config.trust import Trust
 
     if objective.startswith("val/"):
         from restore.task.dry import logged_in_validation
 
-        data = build(config["data"], "data")
-        task = build(config["task"], "task", facts=data.facts)
-        return {name: best_is_high(name) for name in logged_in_validation(task, data.first("val"))}
+        trust = Trust.of(config)
+        data = build(config["data"], "data", trust=trust)
+        task = build(config["task"], "task", trust=trust, facts=data.facts)
+        logged = logged_in_validation(task, data.first("val"))
+        names = [objective] if logged is None else logged  # only a run can tell
+        return {name: best_is_high(name) for name in names}
     found = {}
     for benchmark, node in (config.get("benchmark") or {}).items():
         for key, value in node["metric"].items():
             if value is not None:
-                metric = build(value, f"benchmark.{benchmark}.metric.{key}")
+                place = f"benchmark.{benchmark}.metric.{key}"
+                metric = build(value, place, trust=Trust.of(config))
                 found[f"{benchmark}/{metric.name}"] = bool(metric.higher_is_better)
     return found
 

@@ -46,7 +46,7 @@ class Start(Callback):
 
     def _start(self, config: DictConfig) -> None:
         launch.check_sweep()
-        search = settings.parse(_plain(config, "search"))
+        search = settings.parse(plain_at(config, "search"))
         if search.sampler and importlib.util.find_spec("optuna") is None:
             refuse(f"search.sampler={search.sampler} needs Optuna: pip install -e '.[sweep]'")
         launcher = str(config.hydra.runtime.choices["hydra/launcher"])
@@ -55,7 +55,7 @@ class Start(Callback):
         if _sweeps_over(config, ("experiment", "benchmark")):
             search = settings.as_given(search)  # what is measured differs from job to job
         else:
-            search = settings.settled(search, _plain_parts(config))
+            search = settings.settled(search, parts(config))
         folder = _folder(config)
         # Jobs compose anew, some of them elsewhere and later: with the folder of their own
         # experiment and their own time, were it not for this.
@@ -75,9 +75,11 @@ class Start(Callback):
         print(folder, flush=True)
 
 
-def _plain_parts(config: DictConfig) -> dict[str, Any]:
-    """Of a sweep's own config, in which a key with several values is still its default."""
-    return {key: _plain(config, key) for key in ("data", "task", "benchmark")}
+def parts(config: DictConfig) -> dict[str, Any]:
+    """What says what is measured. In a sweep's own config, keys with several values are still
+    their defaults."""
+    made: dict[str, Any] = {key: plain_at(config, key) for key in ("data", "task", "benchmark")}
+    return {**made, **plain(OmegaConf.masked_copy(config, "packages"))}
 
 
 def _folder(config: DictConfig) -> Path:
@@ -95,7 +97,7 @@ def _folder(config: DictConfig) -> Path:
     return folder.parent.with_name("+".join(names[:3]) + more) / folder.name
 
 
-def _plain(config: DictConfig, key: str) -> dict[str, Any]:
+def plain_at(config: DictConfig, key: str) -> dict[str, Any]:
     node = OmegaConf.select(config, key)
     return {} if node is None else plain(node)
 

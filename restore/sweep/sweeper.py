@@ -20,7 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import conf, plain
-from restore.sweep import journal, settings
+from restore.sweep import journal, settings, start
 from restore.sweep.ranking import Sweep
 
 # Hydra builds no sweeper from any other package. By this name the workers of a launcher, which
@@ -99,6 +99,12 @@ class GridSweeper(_Launching):
         if len(jobs) > 1:
             print(f"checking {len(chosen)} of {len(jobs)} jobs", flush=True)
         self.validate_batch_is_legal([jobs[number] for number in chosen])
+        if groups & {"experiment", "benchmark"}:  # the sweep's own config told for no job
+            search = settings.parse(start.plain_at(self.config, "search"))
+            for number in chosen:
+                loader = self.hydra_context.config_loader
+                composed = loader.load_sweep_config(self.config, list(jobs[number]))
+                settings.settled(search, start.parts(composed))
 
 
 def _is_group(key: str) -> bool:

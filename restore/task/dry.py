@@ -1,19 +1,23 @@
-"""What a task's validation logs, known from one sample before the first update."""
+"""What a task logs, known from one sample before the first update."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torchmetrics import Metric
 
 from restore.task.base import Task
 from restore.types import Batch
 
+_NO_TRAINER = "not attached to a `Trainer`"  # Lightning's words
 
-def logged_in_validation(task: Task, sample: Batch) -> list[str]:
+
+def logged_in_validation(task: Task, sample: Batch) -> list[str] | None:
     """Names that `validation_step` logs for a batch [1, ...], as `val/loss`; the task is as before.
 
-    Lightning's `log` needs a trainer; here it is stood in for.
+    Lightning's `log` needs a trainer; here it is stood in for. None where the step of a task of
+    somebody's own asks for the trainer itself, so that only a validation can tell.
     """
     names: list[str] = []
 
@@ -24,15 +28,37 @@ def logged_in_validation(task: Task, sample: Batch) -> list[str]:
         names.extend(values)
 
     stand_ins = {"log": log, "log_dict": log_dict, "weight": lambda batch: 1}
-    training, inner = task.training, vars(task)
+    inner = vars(task)
     inner.update(stand_ins)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            task.eval()
-            task.validation_step(sample, 0)
+        _tried(task, lambda: task.validation_step(sample, 0))
+    except RuntimeError as error:
+        if _NO_TRAINER in str(error):
+            return None
+        raise
     finally:
         for name in stand_ins:
             del inner[name]
+    return [name for name in dict.fromkeys(names) if name.startswith("val/")]
+
+
+def logged_in_training(task: Task, sample: Batch) -> list[str]:
+    """Names of the loss terms that every update logs, as `train/loss`; the task is as before."""
+    terms: list[str] = []
+    _tried(task, lambda: terms.extend(task.losses(sample, 0)))
+    return [f"train/{term}" for term in (*terms, "loss")]
+
+
+def _tried(task: Task, call: Callable[[], None]) -> None:
+    """Calls without gradients, and leaves random numbers and metrics as they were."""
+    training = task.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            task.eval()
+            call()
+    finally:
         task.train(training)
-    return [name for name in names if name.startswith("val/")]
+        for module in task.modules():
+            if isinstance(module, Metric):
+                module.reset()

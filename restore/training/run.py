@@ -19,6 +19,7 @@ from restore.recovery.best import ConfigInCheckpoint
 from restore.recovery.lock import new_id
 from restore.task.base import RestorationTask, Task
 from restore.trainer import tester, trainer
+from restore.training.monitors import check_monitors
 from restore.types import Batch, Facts, InputError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def prepare(
             benchmark.check_method(method)
     name = new_id() if resumed is None else resumed.id
     called = callbacks(config, data.facts, experiment, name)
+    check_monitors(called, task, sample)
     every = [*called.values(), *(extra or {}).values()]
     made = trainer(config, folder, every, tracking.loggers(config, folder))
     _check_validation(data, made.world_size)

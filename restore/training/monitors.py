@@ -1,0 +1,34 @@
+"""What callbacks choose by, checked before the first update."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from restore.callback.monitor import check_monitor
+from restore.task.base import Task
+from restore.task.dry import logged_in_training, logged_in_validation
+from restore.types import Batch
+
+_OURS = "restore."
+
+
+def check_monitors(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> None:
+    """Raises InputError for a callback whose monitor is nothing that the task logs.
+
+    sample: one of validation, [1, ...]. Lightning's callbacks may follow the losses of training,
+    too. One that is told not to insist (`strict=false`) is left alone.
+    """
+    wanted = {name: one for name, one in callbacks.items() if _insists(one)}
+    validated = logged_in_validation(task, sample) if wanted else None
+    if validated is None:
+        return
+    for name, one in wanted.items():
+        setting = f"callback.{name}"
+        if type(one).__module__.startswith(_OURS) or not one.monitor.startswith("train/"):
+            check_monitor(setting, one.monitor, validated)
+        else:
+            check_monitor(setting, one.monitor, logged_in_training(task, sample), ("train/",))
+
+
+def _insists(callback: Any) -> bool:
+    is_named = isinstance(getattr(callback, "monitor", None), str)
+    return is_named and getattr(callback, "strict", True) is not False
