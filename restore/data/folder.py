@@ -73,6 +73,9 @@ class Folder:
     def content(self, index: int) -> bytes:
         return (self.folder / self._names[index]).read_bytes()
 
+    def opened(self, index: int) -> Path:
+        return self.folder / self._names[index]
+
     def name(self, index: int) -> str:
         return printable(self._names[index])
 

@@ -70,12 +70,28 @@ def load_image(source: Path | bytes, channels: int, name: str | None = None) -> 
     try:
         packed = source if isinstance(source, bytes) else _read(source)
         return _decoded(packed, channels)
+    except FileNotFoundError:
+        raise ImageError(
+            f"{label}: there is no such file any more: put its folder back, and go on"
+        ) from None
     except UnidentifiedImageError:
         raise ImageError(f"{label}: {describe(packed)}") from None
     # Pillow's decoders raise nearly every built-in exception on damaged files.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{label}: cannot be read as an image ({printable(reason)})") from error
+
+
+def header_size(source: Path | bytes) -> tuple[int, int] | None:
+    """Height and width as the header has them; None where it cannot be read.
+
+    A rotated photo lies on its side. Nothing is decoded.
+    """
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    # As in `load_image`; what is wrong with the file is told where it is decoded.
+    with contextlib.suppress(Exception), Image.open(opened, formats=list(FORMATS)) as image:
+        return image.height, image.width
+    return None
 
 
 def _read(path: Path) -> bytes:

@@ -1,7 +1,7 @@
 """The one LightningDataModule: a source, framed in the loader, degraded on the device."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast
 
 import torch
@@ -18,7 +18,7 @@ from restore.data.probe import check_task
 from restore.data.samples import Raw, Samples, collate
 from restore.data.source import Divided, Source, Split, data_root
 from restore.data.streaming import Place, StreamedSamples, Streaming
-from restore.data.survey import Broken, broken, summary
+from restore.data.survey import Broken, broken, header_sizes, summary
 from restore.data.worker import leave_signals_to_the_trainer
 from restore.degradation.composition import Curriculum
 from restore.degradation.contract import Degradation, Degraded
@@ -150,6 +150,13 @@ class DataModule(LightningDataModule):
         """Of what is read from files alone: other sources lie in memory as they are."""
         decodes = isinstance(source.source if isinstance(source, Part) else source, Divided)
         return PhotoCache(self.cache_gb * 2**30 / max(1, self.num_workers) if decodes else 0)
+
+    def sizes(self, split: Split) -> Iterator[tuple[str, int, int]]:
+        """Name, height and width of the photos of a split whose size stays as it is, by their
+        headers; nothing of photos that are framed, or that lie in no file."""
+        samples = self.samples(split)
+        if samples.framing.size is None:
+            yield from header_sizes(samples.source, samples.num_photos)
 
     def summary(self, *splits: Split) -> dict[str, Any]:
         """What these splits hold, in plain values: see `restore.data.survey.summary`."""

@@ -64,6 +64,10 @@ class Stored(Divided, Protocol):
 
     def content(self, index: int) -> bytes: ...
 
+    def opened(self, index: int) -> Path | bytes:
+        """What `load_image` takes; a path where only the start of a file has to be read."""
+        ...
+
     def name(self, index: int) -> str: ...
 
 

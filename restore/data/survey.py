@@ -3,10 +3,12 @@
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from restore.data.image_file import header_size
+from restore.data.part import Part
 from restore.data.several import Several
 from restore.data.source import Divided, Source, Split, Stored
 from restore.types import InputError
@@ -78,6 +80,16 @@ def duplicates(splits: Mapping[Split, Iterable[Stored]]) -> list[tuple[str, str]
 
 def _across(places: list[Place]) -> bool:
     return len({place.split for place in places}) > 1
+
+
+def header_sizes(source: Source, count: int) -> Iterator[tuple[str, int, int]]:
+    """Name, height and width of the first `count` images of files, where their headers tell."""
+    whole = source.source if isinstance(source, Part) else source
+    for index in range(count) if isinstance(whole, Stored) else ():
+        place = source.places[index] if isinstance(source, Part) else index
+        size = header_size(whole.opened(place))
+        if size is not None:
+            yield whole.name(place), *size
 
 
 def broken(source: Source) -> list[Broken]:

@@ -76,6 +76,9 @@ class WebDataset:
         sample = self._samples[index]
         return self._read(sample, _image(sample))
 
+    def opened(self, index: int) -> bytes:
+        return self.content(index)
+
     def name(self, index: int) -> str:
         return printable(self._samples[index].key)
 

@@ -17,7 +17,10 @@ from restore.types import Batch, InputError, Observation
 
 # What changes how fast a benchmark runs, where its files lie or how a training on its data goes,
 # but not what it measures.
-_INCIDENTAL = {"root", "batch_size", "num_workers", "rotate", "brightness", "augment"}
+_INCIDENTAL = {
+    *("root", "batch_size", "num_workers", "cache_gb", "rotate", "brightness", "augment"),
+}
+_WITHOUT = {"on_error": "error"}  # settings that are younger than recorded hashes, as they were
 SLOW = 500  # network calls an image
 _PROBE = 32  # pixels of the side on which a method is tried out before work starts
 
@@ -48,8 +51,8 @@ class Benchmark:
         self.data = data
         self.metrics = _distinct(name, list(metric.values()))
         definitions = sorted(one.definition for one in self.metrics)
-        self.protocol = _digest([protocol, definitions])
-        self.reference = _digest([reference, str(data_root(data.root).resolve())])
+        self.protocol = digest([protocol, definitions])
+        self.reference = digest([reference, str(data_root(data.root).resolve())])
         self.num_samples = num_samples
         self.bucket = bucket
         self.slow_limit = slow_limit
@@ -69,6 +72,7 @@ class Benchmark:
         samples = target[:, None].repeat_interleave(self.num_samples, dim=1)
         for metric in self.image_metrics:
             metric(samples if metric.takes_samples else target, target, batch)
+        self._check_sizes()
         for distribution in self.distribution_metrics:
             if self.data.num_test < 2:
                 raise InputError(
@@ -78,6 +82,16 @@ class Benchmark:
             distribution.check(target)
         if self.bucket is not None and "hole" not in batch:
             raise InputError(f"benchmark {self.name}: bucket needs a degradation with holes")
+
+    def _check_sizes(self) -> None:
+        """Raises InputError for a photo that a metric cannot measure, as far as headers tell."""
+        channels = self.data.first("test")["target"].shape[1]
+        for name, height, width in self.data.sizes("test"):
+            for metric in self.image_metrics:
+                try:
+                    metric.check(channels, height, width)
+                except InputError as error:
+                    raise InputError(f"benchmark {self.name}: {name}: {error}") from None
 
     def check_method(self, method: Method) -> None:
         """`check`, and whether the method serves the first image.
@@ -131,17 +145,20 @@ def affordable(config: dict[str, Any], num_calls: int) -> dict[str, Any]:
 def fingerprint(config: Mapping[str, Any], *without: str) -> str:
     """Twelve hex digits that identify data, degradation, metrics and protocol of a benchmark.
 
-    Where its files lie, batch_size, num_workers, rotate, brightness and augment do not count, nor
-    the top-level keys `without`.
+    Where its files lie, batch_size, num_workers, cache_gb, rotate, brightness and augment do not
+    count, nor the top-level keys `without`.
     """
+
+    def counts(key: str, value: Any) -> bool:
+        return key not in _INCIDENTAL and not (key in _WITHOUT and value == _WITHOUT[key])
 
     def essential(node: Any) -> Any:
         if isinstance(node, Mapping):
-            return {k: essential(v) for k, v in node.items() if k not in _INCIDENTAL}
+            return {k: essential(v) for k, v in node.items() if counts(k, v)}
         return [essential(v) for v in node] if isinstance(node, list) else node
 
-    return _digest(essential({k: v for k, v in config.items() if k not in without}))
+    return digest(essential({k: v for k, v in config.items() if k not in without}))
 
 
-def _digest(node: Any) -> str:
+def digest(node: Any) -> str:
     return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:12]

@@ -23,7 +23,7 @@ def describe(report: Report) -> dict[str, Any]:
         "method": report.method.name,
         "kind": report.method.kind,
         "benchmark": report.benchmark.name,
-        "protocol": report.benchmark.protocol,
+        "protocol": report.protocol,
         "n": len(report.rows),
         "samples": report.benchmark.num_samples,
         "checkpoint": checkpoint_name(report.method.checkpoint),
@@ -86,7 +86,7 @@ def print_table(reports: list[Report]) -> None:
     console = Console(width=WIDTH)
     groups: dict[tuple[str, str, int], list[tuple[str, Report]]] = {}
     for name, report in label(reports):
-        key = (report.benchmark.name, report.benchmark.protocol, len(report.rows))
+        key = (report.benchmark.name, report.protocol, len(report.rows))
         groups.setdefault(key, []).append((name, report))
     for (benchmark, protocol, num_images), named in groups.items():
         parts = _parts(table_columns(named), WIDTH)

@@ -118,7 +118,7 @@ def row_of(report: Report) -> Row:
         "checkpoint": checkpoint_name(method.checkpoint),
         "kind": method.kind,
         "benchmark": benchmark.name,
-        "protocol": benchmark.protocol,
+        "protocol": report.protocol,
         "feature": ";".join(_features(benchmark.metrics)),
         "definitions": ";".join(sorted(metric.definition for metric in benchmark.metrics)),
         "n": len(report.rows),

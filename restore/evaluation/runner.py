@@ -12,7 +12,7 @@ from torch import Tensor, distributed
 
 from restore.callback.meter import Meter
 from restore.evaluation import memory
-from restore.evaluation.benchmark import Benchmark
+from restore.evaluation.benchmark import Benchmark, digest
 from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import measure_all
@@ -38,6 +38,13 @@ class Report:
     device: str
     precision: str = EXACT  # of the method; metrics are computed in float32 always
     notes: list[str] = field(default_factory=list)  # what a reader of the numbers must know
+    whole: bool = True  # whether all images of the benchmark were measured
+
+    @property
+    def protocol(self) -> str:
+        """Of the benchmark; of its first images another one, which no table puts beside it."""
+        own = self.benchmark.protocol
+        return own if self.whole else digest([own, len(self.rows)])
 
 
 class Evaluation(LightningModule):
@@ -181,6 +188,7 @@ def evaluate(
         device=trainer.strategy.root_device.type,
         precision=str(trainer.precision),
         notes=notes,
+        whole=len(rows) == benchmark.data.num_test,
     )
 
 

@@ -21,7 +21,7 @@ from restore.types import InputError
 # Settings that cannot change a weight: all below a name that ends in a dot.
 FREE = (
     *("max_updates", "callback.", "logger.", "benchmark.", "sampler.", "guidance.", "resume."),
-    *("task.sampler.", "task.guidance.", "data.num_workers", "data.root"),
+    *("task.sampler.", "task.guidance.", "data.num_workers", "data.root", "data.cache_gb"),
     *(
         f"trainer.{name}"
         for name in (

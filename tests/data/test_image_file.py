@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageFile
 
-from restore.data.image_file import ImageError, load_image
+from restore.data.image_file import ImageError, header_size, load_image
 
 H, W = 5, 7
 RGB = np.random.default_rng(0).integers(0, 256, (H, W, 3), dtype=np.uint8)
@@ -248,3 +248,16 @@ def test_fuzz() -> None:
             assert "mutant" in str(error) and "\n" not in str(error)
             outcomes.add("error")
     assert outcomes == {"image", "error"}
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_the_header_tells_the_size(tmp_path: Path, format: str) -> None:
+    packed = encode(RGB, format)
+    (tmp_path / "a").write_bytes(packed)
+    assert header_size(packed) == header_size(tmp_path / "a") == (H, W)
+    assert header_size(b"no image") is None and header_size(tmp_path / "b") is None
+
+
+def test_a_file_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"/a\.png: there is no such file any more"):
+        load_image(tmp_path / "a.png", 3)

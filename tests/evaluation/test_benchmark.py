@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from restore.data.digits import Digits
-from restore.data.framing import CenterSquare
+from restore.data.folder import Folder
+from restore.data.framing import CenterSquare, Whole
 from restore.data.module import DataModule
 from restore.degradation.mask import Half, Mask
 from restore.degradation.noise import Gaussian
@@ -58,6 +60,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.rotate", True),
         ("data.brightness", 0.2),
         ("data.augment", ["RandomInvert"]),
+        ("data.cache_gb", 0.0),
+        ("data.on_error", "error"),
     ],
 )
 def test_fingerprint_is_blind_to_place_speed_and_augmentation(path: str, value: Any) -> None:
@@ -69,6 +73,7 @@ def test_fingerprint_is_blind_to_place_speed_and_augmentation(path: str, value: 
     [
         ("data.seed", 1),
         ("data.limit", 5),
+        ("data.on_error", "skip"),
         ("data.source.folder", "others"),
         ("data.degradation.sigma", 15.0),
         ("metric.psnr.border", 4),
@@ -101,6 +106,34 @@ class Renamed(PSNR):
     def __init__(self) -> None:
         super().__init__()
         self.definition = self.definition.replace("v1", "v2")
+
+
+def photos(folder: Path, framing: Any, on_error: Any = "error") -> Benchmark:
+    """Three photos of which one has 12x9 pixels; it is not the first."""
+    for name, size in (("a", (20, 30)), ("b", (12, 9)), ("c", (20, 30))):
+        Image.new("RGB", size, (9, 80, 200)).save(folder / f"{name}.png")
+    data = DataModule(
+        source=functools.partial(Folder, val_fraction=1.0),
+        degradation=Gaussian(25),
+        train_framing=framing,
+        eval_framing=framing,
+        batch_size=1,
+        root=str(folder),
+        on_error=on_error,
+    )
+    return Benchmark("mine", data, {"ssim": SSIM()}, "p", "r")
+
+
+@pytest.mark.parametrize("on_error", ["error", "skip"])
+def test_a_photo_too_small_for_a_metric_is_named_before_work(tmp_path: Path, on_error: str) -> None:
+    if on_error == "skip":
+        (tmp_path / "a-broken.png").write_bytes(b"no image")  # so that numbers move
+    with pytest.raises(InputError, match=r"mine: b\.png: metric ssim needs .* got 9x12"):
+        photos(tmp_path, Whole(), on_error).check()
+
+
+def test_framed_photos_are_not_looked_at(tmp_path: Path) -> None:
+    photos(tmp_path, CenterSquare(16)).check()
 
 
 def test_protocol_follows_the_definitions_of_metrics() -> None:

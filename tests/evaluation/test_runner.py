@@ -18,7 +18,8 @@ from restore.degradation.mask import Half, Mask
 from restore.evaluation.baseline import MeanFill
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method, from_baseline
-from restore.evaluation.report import print_table, write_per_image
+from restore.evaluation.report import describe, print_table, write_per_image
+from restore.evaluation.results import row_of
 from restore.evaluation.runner import NUM_PICTURES, evaluate
 from restore.image import to_unit
 from restore.metric.base import Metric
@@ -169,6 +170,17 @@ def test_a_second_run_takes_the_targets_from_the_cache(cache: Path) -> None:
 def test_an_early_stop_leaves_no_reference_in_the_cache(cache: Path) -> None:
     report = evaluate(make_trainer(limit=1), from_baseline("m", MeanFill()), make(6, 2))
     assert len(report.rows) == 2 and not list(cache.rglob("*.safetensors"))
+
+
+def test_the_first_images_alone_are_another_protocol() -> None:
+    method = from_baseline("m", MeanFill())
+    some, others = (evaluate(make_trainer(limit=1), method, make(6, size)) for size in (2, 3))
+    whole = evaluate(make_trainer(), method, make(6, 2))
+    assert whole.protocol == whole.benchmark.protocol
+    assert len({some.protocol, others.protocol, whole.protocol}) == 3
+    assert row_of(some)["protocol"] == describe(some)["protocol"] == some.protocol
+    everything = evaluate(make_trainer(limit=1), method, make(6, 6))
+    assert everything.protocol == whole.protocol
 
 
 def test_pictures_are_the_first_images_across_batches() -> None:
