@@ -85,7 +85,9 @@ def _across(places: list[Place]) -> bool:
 def header_sizes(source: Source, count: int) -> Iterator[tuple[str, int, int]]:
     """Name, height and width of the first `count` images of files, where their headers tell."""
     whole = source.source if isinstance(source, Part) else source
-    for index in range(count) if isinstance(whole, Stored) else ():
+    if not isinstance(whole, Stored):
+        return
+    for index in range(count):
         place = source.places[index] if isinstance(source, Part) else index
         size = header_size(whole.opened(place))
         if size is not None:
