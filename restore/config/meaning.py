@@ -26,9 +26,11 @@ def lineage(target: str) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef]]
     module, _, name = target.rpartition(".")
     for _ in range(_BASES):
         found = source.find(module, name)
-        if found is None or not isinstance(found[1], ast.ClassDef | ast.FunctionDef):
+        if found is None:
             return
         module, node = found
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+            return
         yield module, node
         bases = node.bases if isinstance(node, ast.ClassDef) else []
         name = next((one.id for one in bases if isinstance(one, ast.Name)), "")
