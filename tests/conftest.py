@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from entry import ROOT, Command, Ended
 DATA = (ROOT / os.environ.get("RESTORE_DATA", "data")).resolve()
 os.environ["RESTORE_DATA"] = str(DATA)  # tests change the working directory
 LEFT_OUT = pytest.StashKey[int]()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what is in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

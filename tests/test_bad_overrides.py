@@ -28,7 +28,7 @@ FAST = [
     ("trainer.strategy=foo", "trainer.strategy=foo is not served: choose from auto, ddp"),
     ("trainer.devices=1000", "trainer.devices=1000 asks for as many processes on"),
     ("trainer.devices=-3", "trainer.devices=-3 must be at least 1"),
-    ("trainer.precision=13", "trainer.precision=13 has the wrong type"),
+    ("trainer.precision=13", "trainer.precision=13 is refused"),
     (f"{GAN} trainer.strategy=ddp", "use trainer.strategy=auto"),
     ("hydra/launcher=joblib", "hydra/launcher=joblib launches the jobs of a sweep: add -m"),
     ("search=grid", "search= chooses the jobs of a sweep: add -m"),

@@ -56,7 +56,7 @@ TRAIN = [
     ("+trainer.gradient_clip_val=1", "set task.clip_norm"),
     ("+trainer.accumulate_grad_batches=2", "set task.accumulate"),
     ("trainer.val_check_interval=0", "trainer.val_check_interval=0"),
-    ("trainer.precision=7-bit", "trainer.precision='7-bit' has the wrong type"),
+    ("trainer.precision=7-bit", "trainer.precision=7-bit is refused"),
     ("trainer.strategy=nope", "nope"),
     ("sampler.num_steps=0", "num_steps must be at least 2, got 0"),
     ("sampler.jump_length=0", "jump_length must be in"),

@@ -81,7 +81,7 @@ def test_experiment_builds_and_gets_its_optimizers(
     data = build.build(config["data"], "data")
     task = build.build(config["task"], "task", facts=data.facts)
     task.check()
-    assert run.callbacks(config, data.facts, experiment)
+    assert run.callbacks(config, data.facts, experiment, None)
 
 
 @pytest.mark.parametrize("experiment", [e for e in choices("experiment") if e.endswith("_256")])
@@ -152,7 +152,8 @@ def test_baseline_composes_and_fits(baseline: str) -> None:
 
 @pytest.mark.parametrize("benchmark", choices("benchmark"))
 def test_benchmark_composes_and_fits(benchmark: str) -> None:
-    node = composed("evaluate", f"benchmark={benchmark}", "+seed=0")["benchmark"][benchmark]
+    own = {"folder": ["+degradation@benchmark.folder.data.degradation=half"]}.get(benchmark, [])
+    node = composed("evaluate", f"benchmark={benchmark}", "+seed=0", *own)["benchmark"][benchmark]
     check(node, benchmark, {"name", "protocol", "reference"})
     assert isinstance(build.build(node["data"], "data").facts, Facts)
 

@@ -7,6 +7,7 @@ a stranger's, and importing a module already runs it.
 import hashlib
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,8 @@ def named(packages: Any) -> tuple[str, ...]:
     for name in listed:
         if not isinstance(name, str) or not name.isidentifier():
             raise InputError(f"packages={name!r} must be the name of a top-level package")
+        if name in sys.stdlib_module_names:
+            raise InputError(f"packages=[{name}] is a part of Python: name your own package")
         if importlib.util.find_spec(name) is None:
             raise InputError(f"packages=[{name}] is not installed: install it, or mind its name")
     return tuple(listed)
@@ -108,9 +111,10 @@ def _version(target: str) -> str:
 def check_named(config: Any, recorded: Mapping[str, str], trust: Trust) -> None:
     """Raises InputError where a stored config names a package that the reader did not."""
     for target in _targets(config):
-        if root_of(target) not in trust.packages:
+        root = root_of(target)
+        if root not in trust.packages and root not in sys.stdlib_module_names:
             made = f" (of {recorded[target]})" if target in recorded else ""
             raise InputError(
                 f"the checkpoint names {target}{made}: if you trust that package, add "
-                f"packages=[{root_of(target)}]"
+                f"packages=[{root}]"
             )

@@ -12,7 +12,7 @@ from restore.evaluation.plot import buckets_of
 from restore.evaluation.results import FIXED, Row
 from restore.evaluation.trainings import trainings
 
-_LOWER = ("hole_l1", "known_error", "colorfulness_difference", "lpips_", "fid", "kid")
+_LOWER = ("hole_l1", "known_error", "colorfulness_difference", "lpips_", "fid", "kid", "sam")
 _KINDS = ("baseline", "published", "model")
 _PLACE = "#"  # of a row in the file: a later one was measured later
 LONGEST = 200  # rows of a table; a longer one shows the best

@@ -39,9 +39,9 @@ def method(path: Path, config: Config) -> Method:
     path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
     content = checkpoint.read(path)
     own = {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
-    sampling = sampling_of({**content["config"]["task"], **own})
     seed = content["config"]["seed"]
     task = restored(content, own, listed(config.get("packages")))
+    sampling = sampling_of({**content["config"]["task"], **own})
     return from_task(task, content["experiment"], str(path), seed, sampling)
 
 

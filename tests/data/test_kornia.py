@@ -1,5 +1,6 @@
 """Augmentations of kornia: each sample by its own seed, whatever else is drawn."""
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -27,18 +28,20 @@ STEPS: list[Any] = [
 def module(**options: Any) -> DataModule:
     framing = CenterSquare(8)
     source = partial(Digits)
-    return DataModule(source, Mask(Box(size=2)), framing, framing, batch_size=100, **options)
+    return DataModule(source, Mask(Box(size=2)), framing, framing, **{"batch_size": 100, **options})
 
 
 def test_workers_change_nothing() -> None:
-    one, two = module(augment=STEPS), module(augment=STEPS, num_workers=2)
-    plain = module().train_dataloader()
+    few: dict[str, Any] = {"batch_size": 20}
+    one, two = module(augment=STEPS, **few), module(augment=STEPS, num_workers=2, **few)
+    plain = module(**few).train_dataloader()
     torch.manual_seed(5)
     changed = 0
-    for a, b, c in zip(one.train_dataloader(), two.train_dataloader(), plain, strict=True):
+    loaders = one.train_dataloader(), two.train_dataloader(), plain
+    for a, b, c in itertools.islice(zip(*loaders, strict=True), 3):
         assert torch.equal(a["image"], b["image"]) and torch.equal(a["index"], c["index"])
         changed += int((a["image"] != c["image"]).flatten(1).any(1).sum())
-    assert changed > 500
+    assert changed > 30
 
 
 def test_a_sample_is_a_function_of_its_seed() -> None:

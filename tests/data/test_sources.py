@@ -46,7 +46,8 @@ def test_digits_against_scikit_learn() -> None:
 
 
 def test_digits_are_shuffled_and_stay_so() -> None:
-    labels = torch.tensor([Digits(NOWHERE, "test")[i].label for i in range(500)])
+    digits = Digits(NOWHERE, "test")
+    labels = torch.tensor([digits[i].label for i in range(500)])
     assert torch.bincount(labels).min() > 30
     assert names(Digits(NOWHERE, "test"))[:3] == FIRST_TEST_DIGITS
 

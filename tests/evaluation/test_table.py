@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torchmetrics.image
 import yaml
 
 from restore.config.target import resolve
@@ -262,9 +263,12 @@ def test_markdown_cells_keep_to_their_columns() -> None:
 
 def test_arrows_are_those_of_the_metrics() -> None:
     folder = Path(__file__).parents[2] / "conf" / "metric"
+    leaves = {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")}
     found: dict[str, Any] = {
-        path.stem: resolve(yaml.safe_load(path.read_text())["_target_"])
-        for path in folder.glob("*.yaml")
+        name: getattr(torchmetrics.image, leaf["metric"].rpartition(".")[2])
+        if "metric" in leaf
+        else resolve(leaf["_target_"])
+        for name, leaf in leaves.items()
     }
     wrong = [n for n, c in found.items() if lower_is_better(n) == c.higher_is_better]
     assert found and wrong == []

@@ -45,6 +45,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     before = {number: signal.getsignal(number) for number in preemption.CODES}
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
         signals = preemption.Signals(SimpleNamespace(is_global_zero=False), patient=True)  # type: ignore[arg-type]
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         assert signal.getsignal(signal.SIGINT) == signals._handle

@@ -64,7 +64,7 @@ def test_rate_after_n_updates(tmp_path: Path, accumulate: int, players: int) -> 
 def test_a_monitor_of_lightning_becomes_ours() -> None:
     nodes = {"lr": {"_target_": "lightning.pytorch.callbacks.LearningRateMonitor"}, "none": None}
     facts = Facts(image_channels=1, input_channels=1, image_size=8, num_classes=None)
-    made = run.callbacks({"callback": nodes, "data": {}}, facts, "any")
+    made = run.callbacks({"callback": nodes, "data": {}}, facts, "any", None)
     assert type(made["lr"]) is LearningRates and "none" not in made
 
 
