@@ -1,7 +1,7 @@
 """python train.py experiment=NAME [group=choice] [key=value] [-m]
 
 Trains an experiment, evaluates its best checkpoint on its benchmarks and writes the record.
-`--cfg job` prints the config, `--help` the groups and their choices.
+`--cfg job` prints the config, `--help` examples, groups and what keys mean.
 """
 
 import sys
@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from restore import errors, launch
-from restore.config import command, rules
+from restore.config import command, manual, rules
 from restore.folder import run_folder
 from restore.recovery import lock
 from restore.recovery.parent import die_with_launcher
@@ -33,6 +33,9 @@ def main() -> None:
 
 
 def _main() -> None:
+    if manual.asked(sys.argv[1:]):
+        print(manual.text("train", sys.argv[1:], (__doc__ or "").partition("\n\n")[2].rstrip()))
+        return
     sys.argv[1:] = command.spelled(sys.argv[1:])
     request = command.resume_request(sys.argv[1:])
     if request is None:
