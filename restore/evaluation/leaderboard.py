@@ -9,15 +9,13 @@ from pathlib import Path
 from restore.evaluation import results, spelling
 from restore.evaluation.markup import NONE, Table
 from restore.evaluation.plot import buckets_of
+from restore.evaluation.ranked import PLACE, RANKED, best_first, latest, lower_is_better
 from restore.evaluation.results import FIXED, Row
 from restore.evaluation.trainings import trainings
+from restore.evaluation.winners import winners
 
-_LOWER = ("hole_l1", "known_error", "colorfulness_difference", "lpips_", "fid", "kid", "sam")
 _KINDS = ("baseline", "published", "model")
-_PLACE = "#"  # of a row in the file: a later one was measured later
 LONGEST = 200  # rows of a table; a longer one shows the best
-# What a benchmark is about, in the order in which its methods are ranked.
-_RANKED = ("original_label_share", "hole_psnr", "fid_flowers", "fid", "psnr", "ssim")
 _HEADLINE = (
     "psnr",
     "ssim",
@@ -31,18 +29,15 @@ _HEADLINE = (
 )
 
 
-def lower_is_better(metric: str) -> bool:
-    return metric.startswith(_LOWER)
-
-
 def tables(root: Path) -> dict[str, list[Table]]:
-    """Block name -> its tables: `headline`, `records` and every benchmark that has results."""
+    """Block name -> its tables: `headline`, `winners`, `records` and every benchmark on record."""
     columns, rows = results.read(root / "experiments" / "results.csv")
     metrics = [name for name in columns if name not in FIXED]
-    rows = [{**row, _PLACE: str(place)} for place, row in enumerate(rows)]
+    rows = [{**row, PLACE: str(place)} for place, row in enumerate(rows)]
     rows.sort(key=lambda row: (_KINDS.index(row["kind"]), row["experiment"], int(row["nfe"])))
     published = _published(root / "experiments" / "published.csv")
-    found = {"headline": _headline(rows, metrics), "records": trainings(root / "experiments")}
+    found = {"headline": _headline(rows, metrics), "winners": winners(rows)}
+    found["records"] = trainings(root / "experiments")
     for name in sorted({row["benchmark"] for row in rows}):
         mine = [row for row in rows if row["benchmark"] == name]
         references = [row for row in published if row["benchmark"] == name]
@@ -63,9 +58,9 @@ def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
     shown: list[Row] = []
     best: set[tuple[str, str]] = set()  # (key of a row, metric)
     for name in sorted({row["benchmark"] for row in rows if row["kind"] == "model"}):
-        mine = _newest([row for row in rows if row["benchmark"] == name])
+        mine = latest([row for row in rows if row["benchmark"] == name])
         chosen = [
-            _sorted([row for row in mine if row["kind"] == kind], _RANKED)[0]
+            best_first([row for row in mine if row["kind"] == kind], RANKED)[0]
             for kind in _KINDS
             if any(row["kind"] == kind for row in mine)
         ]
@@ -82,7 +77,7 @@ def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
     }
     caption = (
         "The best of each kind on every benchmark, by the first that it measures of "
-        f"{', '.join(_RANKED)}; bold is the best of a benchmark. experiments/README.md has all."
+        f"{', '.join(RANKED)}; bold is the best of a benchmark. experiments/README.md has all."
     )
     table = _measured(caption, shown, present, lead)
     bold = {
@@ -94,30 +89,8 @@ def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
     return [Table(table.caption, table.header, table.rows, bold)]
 
 
-def _newest(rows: list[Row]) -> list[Row]:
-    """Those of most images, and of the protocol that was measured last."""
-    most = max(int(row["n"]) for row in rows if row["kind"] == "model")
-    rows = [row for row in rows if int(row["n"]) == most]
-    last = max((row for row in rows if row["kind"] == "model"), key=lambda row: int(row[_PLACE]))
-    return [row for row in rows if row["protocol"] == last["protocol"]]
-
-
 def _identity(row: Row) -> str:
-    return row[_PLACE]
-
-
-def _sorted(rows: list[Row], ranked: tuple[str, ...]) -> list[Row]:
-    """Best first, by the first of the metrics that any row has."""
-    metric = next((m for m in ranked if any(row.get(m) for row in rows)), None)
-    if metric is None:
-        return rows
-    sign = 1 if lower_is_better(metric) else -1
-
-    def key(row: Row) -> float:
-        value = float(row[metric] or "nan")
-        return math.inf if math.isnan(value) else sign * value
-
-    return sorted(rows, key=key)
+    return row[PLACE]
 
 
 def _benchmark(
@@ -137,7 +110,7 @@ def _benchmark(
         caption = f"{name}: n = {n}, protocol {protocol}{_peculiar(mine, several)}"
         if len(mine) > LONGEST:
             caption += f"; the best {LONGEST} of {len(mine)}, results.csv has all"
-            mine = _sorted(mine, (*_RANKED, *present))[:LONGEST]
+            mine = best_first(mine, (*RANKED, *present))[:LONGEST]
         table = _measured(caption, mine, [m for m in present if "[" not in m], {})
         made.append(_with_published(table, [one for one in references if int(one["n"]) == n]))
         for metric, buckets in buckets_of(present).items():

@@ -19,6 +19,7 @@ from restore.types import InputError
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 200_000  # bytes of a page
 _OWN = "<!-- results of one benchmark, made by `make tables` -->\n"  # begins a benchmark's page
+_PAGES = ("headline", "winners", "records")  # blocks that are no benchmark
 _BLOCK = re.compile(r"^<!-- table:([\w-]+) -->\n.*?^<!-- /table -->", re.S | re.M)
 _PAGE = """# Results
 
@@ -46,7 +47,7 @@ def block(name: str, found: Mapping[str, Sequence[Table]]) -> str:
 
 def pages(folder: Path, found: Mapping[str, Sequence[Table]]) -> dict[Path, str]:
     """experiments/README.md and, where that would be too long, a page a benchmark."""
-    benchmarks = [name for name in found if name not in ("headline", "records")]
+    benchmarks = [name for name in found if name not in _PAGES]
     main = {"Best on record": "headline", "Trainings": "records"}
     together = _page(main | dict(zip(benchmarks, benchmarks, strict=True)), found)
     if len(together.encode()) <= LONGEST:

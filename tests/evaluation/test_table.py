@@ -8,8 +8,9 @@ import yaml
 
 from restore.config.target import resolve
 from restore.evaluation import leaderboard, record, results, table
-from restore.evaluation.leaderboard import lower_is_better, tables
+from restore.evaluation.leaderboard import tables
 from restore.evaluation.markup import Table, latex, latex_text, markdown
+from restore.evaluation.ranked import lower_is_better
 from restore.metric.psnr import PSNR
 
 README = "# Project\n\n<!-- table:headline -->\nold\n<!-- /table -->\n\nEnd.\n"
@@ -72,6 +73,23 @@ def test_rows_of_an_older_definition_say_so(root: Path, make_report: Any) -> Non
     ]
 
 
+def test_the_winner_goes_by_the_direction_of_the_metric(root: Path, make_report: Any) -> None:
+    kinds = {"ours": "model", "plain": "baseline"}
+    for metric in ("fid", "psnr", "ssim"):
+        values = {"ours": 0.2, "plain": 0.2 if metric == "ssim" else 0.5}
+        where = {"benchmark": f"by_{metric}", "protocol": "x"}
+        made = [
+            make_report(name, {metric: [value]}, kind=kinds[name], **where)
+            for name, value in values.items()
+        ]
+        results.append(root / "experiments" / "results.csv", made)
+    [table] = tables(root)["winners"]
+    wins = {row[0]: row[-1] for row in table.rows}
+    assert wins["by_fid"] == "model"
+    assert wins["by_psnr"] == "baseline" and wins["by_ssim"] == "neither"
+    assert wins["bench"] == "–"  # nothing to compare with
+
+
 def test_bucket_table_in_ascending_order(root: Path) -> None:
     _, by_bucket = tables(root)["bench"]
     assert by_bucket.header == ["method", "<1", "1-10"]
@@ -103,6 +121,11 @@ def test_the_headline_sets_the_best_baseline_beside_every_best_model(
     column = headline.header.index("hole_psnr ↑")
     place = headline.rows.index(rows[0])
     assert {cell for cell in headline.best if cell[1] == column} == {(place, column)}
+    [first] = tables(root)["winners"]
+    line = next(row for row in first.rows if row[0] == "masks")
+    assert line[1:4] == ["hole_psnr ↑", "gan", "17.60"]
+    assert line[6:] == ["biharmonic", "19.25", "baseline"]
+    assert {column for row, column in first.best if first.rows[row][0] == "masks"} == {6, 7}
     # "mine" was measured on fewer images of cbsd68_sigma25 than any other, by another protocol
     own = next(row for row in headline.rows if row[:2] == ["mine", "cbsd68_sigma25"])
     assert own[headline.header.index("commit")] == "01234567 (dirty)"
@@ -252,7 +275,7 @@ def test_latex_table_has_as_many_cells_as_columns(
         r"\end{table}",
     ]
     assert table.main(["--latex"], root) == 0
-    assert capsys.readouterr().out.count(r"\begin{table}") == 5
+    assert capsys.readouterr().out.count(r"\begin{table}") == 6
     assert not (root / "experiments" / "README.md").exists()
 
 

@@ -1,0 +1,36 @@
+"""Which rows of a benchmark are compared, and in which order."""
+
+import math
+
+from restore.evaluation.results import Row
+
+_LOWER = ("hole_l1", "known_error", "colorfulness_difference", "lpips_", "fid", "kid", "sam")
+PLACE = "#"  # of a row in the file: a later one was measured later
+# What a benchmark is about, in the order in which its methods are ranked.
+RANKED = ("original_label_share", "hole_psnr", "fid_flowers", "fid", "psnr", "ssim")
+
+
+def lower_is_better(metric: str) -> bool:
+    return metric.startswith(_LOWER)
+
+
+def latest(rows: list[Row]) -> list[Row]:
+    """Those of most images, and of the protocol that was measured last."""
+    most = max(int(row["n"]) for row in rows if row["kind"] == "model")
+    rows = [row for row in rows if int(row["n"]) == most]
+    last = max((row for row in rows if row["kind"] == "model"), key=lambda row: int(row[PLACE]))
+    return [row for row in rows if row["protocol"] == last["protocol"]]
+
+
+def best_first(rows: list[Row], ranked: tuple[str, ...]) -> list[Row]:
+    """Best first, by the first of the metrics that any row has."""
+    metric = next((m for m in ranked if any(row.get(m) for row in rows)), None)
+    if metric is None:
+        return rows
+    sign = 1 if lower_is_better(metric) else -1
+
+    def key(row: Row) -> float:
+        value = float(row[metric] or "nan")
+        return math.inf if math.isnan(value) else sign * value
+
+    return sorted(rows, key=key)
