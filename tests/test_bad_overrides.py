@@ -1,11 +1,16 @@
 """Overrides that cannot be meant: exit code 2, one line that names the setting, nothing left."""
 
+import contextlib
+import csv
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from entry import ROOT, Command
+
+from restore.config import rules
 
 TINY = ("task.network.width=4", "task.network.attention=[]", "max_updates=1", "debug=smoke")
 PHOTOS = "experiment=denoise_photos_regression task.network.widths=[4,4]"
@@ -192,6 +197,71 @@ def test_override_is_refused(command: Command, tmp_path: Path, line: str, says: 
     assert ended.err.startswith("error: ") and ended.err.count("\n") == 1, ended.err
     assert says in ended.err
     assert not list(tmp_path.iterdir())
+
+
+PROCESSES = [
+    "data.source.sourc=1",
+    "logger=wand",
+    "trainer.devices=1000",
+    "hydra.run.dir=/dev/null",
+    "task.optimizer.lr=high",
+    "callback.best.monitor=val/lose",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", PROCESSES)
+def test_a_process_of_its_own_ends_the_same_way(
+    tmp_path: Path, environment: dict[str, str], line: str
+) -> None:
+    """Exit code 2, one line, nothing on the disk, no process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *TINY, line],
+        cwd=tmp_path,
+        env={**environment, "OVERRIDE_TEST": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+    assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1, ended.stderr
+    assert not list(tmp_path.iterdir())
+    assert not left("OVERRIDE_TEST", tmp_path)
+    # Of computing, because the machine may be busy; what validation logs needs a built task.
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < (15 if "monitor" in line else 5)
+
+
+def left(name: str, folder: Path) -> list[Path]:
+    """Processes whose environment says that a test in `folder` has started them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            found += [path] * (f"{name}={folder}\0".encode() in path.read_bytes())
+    return found
+
+
+def test_tensorboard_without_its_package(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "find_spec", lambda name: None)
+    ended = command(*TINY, "logger=tensorboard")
+    assert ended.code == 2 and "pip install tensorboard, or choose logger=csv" in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_run_folder_stands_for_its_best_checkpoint(command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "a run, (1)=x"
+    ended = command(*TINY[:3], "debug=smoke", f"hydra.run.dir={run}")
+    assert ended.code == 0, ended.err
+    few = ("benchmark=digits_half", "benchmark.digits_half.data.limit=2", "sampler.num_steps=2")
+    fast = ("sampler=repaint_fast", "sampler.jump_length=1", f"hydra.run.dir={tmp_path}/out")
+    ended = command(f"checkpoint={run}", *few, *fast, script="evaluate")
+    assert ended.code == 0, ended.err
+    (row,) = csv.DictReader((tmp_path / "out" / "results.csv").open())
+    assert row["checkpoint"].startswith("best.ckpt@")
 
 
 def test_classifier_is_no_method(command: Command, tmp_path: Path) -> None:
