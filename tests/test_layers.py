@@ -12,8 +12,10 @@ from entry import ROOT
 LAYERS = (
     {"train", "evaluate"},
     {"main", "cli"},
+    {"predict"},
     {"sweep"},
     {"training"},
+    {"api"},
     {"evaluation"},
     {"tracking", "trainer"},
     {"precision"},
@@ -24,6 +26,7 @@ LAYERS = (
     {"degradation"},
     {"diffusion"},
     {"loss", "metric", "network"},
+    {"tiling"},
     {"build"},
     {"checkpoint"},
     {"content"},
