@@ -16,6 +16,7 @@ from torch import Tensor, nn
 SIDE = 512  # px that a network sees at once
 MARGIN = 48  # px of a tile that are thrown away at each inner edge
 BLEND = 32  # px in which two neighbours fade into each other
+CONTEXT = 64  # px, the least that is shown around a hole of a large image
 
 
 @dataclass(frozen=True)
@@ -158,3 +159,20 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, own)
+
+
+def around(hole: Tensor, side: int = SIDE, context: int = CONTEXT) -> tuple[slice, slice]:
+    """Rows and columns of all that is to fill in hole [B, 1, H, W], some of it, with its context.
+
+    They have `side` px, or more where the hole needs it, or fewer where the image ends.
+    """
+    rows, columns = (hole.amax((0, 1, dim)) > 0 for dim in (3, 2))
+    return _window(rows, side, context), _window(columns, side, context)
+
+
+def _window(filled: Tensor, least: int, context: int) -> slice:
+    places = filled.nonzero().flatten()
+    low, high = int(places[0]), int(places[-1]) + 1
+    length = min(max(high - low + 2 * context, least), len(filled))
+    start = min(max((low + high - length) // 2, 0), len(filled) - length)
+    return slice(start, start + length)

@@ -1,5 +1,7 @@
 """Tiles: what they cover, how they fade, and that they are the whole image where they can be."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ def test_spans_cover_an_axis_with_their_margins(case: tuple[int, ...]) -> None:
     length, side, margin, blend, factor = case
     made = spans(*case)
     assert made[0].low == 0 and made[-1].high == length
-    for before, after in zip(made, made[1:], strict=False):
+    for before, after in pairwise(made):
         assert before.high == after.fade and before.low <= after.low
     for span in made:
         assert span.start % factor == 0
@@ -40,7 +42,7 @@ def test_weights_are_a_partition_of_unity() -> None:
     for span in spans(200, 40, 8, 8)[1:]:
         rising = weights(span)
         assert len(rising) == 8 and torch.all(rising.diff() > 0)
-        assert 0 < rising[0] and rising[-1] < 1
+        assert rising[0] > 0 and rising[-1] < 1
         assert torch.allclose(rising + rising.flip(0), torch.ones(8))
 
 

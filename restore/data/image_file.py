@@ -131,7 +131,7 @@ def _pixels(image: Image.Image, packed: bytes, channels: int, profile: bytes | N
     else:
         opened = _PIXELS.get(image.format, _loaded)(image, packed)
     upright = opened if turn is None else opened.transpose(turn)
-    return _tensor(np.asarray(_on_white(upright, profile)), channels)
+    return _tensor(np.asarray(on_white(upright, profile)), channels)
 
 
 def _loaded(image: Image.Image, packed: bytes) -> Image.Image:
@@ -146,7 +146,7 @@ def _orientation(image: Image.Image) -> int:
     return 1
 
 
-def _on_white(image: Image.Image, profile: bytes | None) -> Image.Image:
+def on_white(image: Image.Image, profile: bytes | None = None) -> Image.Image:
     """Any mode to L or RGB in sRGB; colours are converted before they are laid on white."""
     alpha = None
     if image.has_transparency_data:

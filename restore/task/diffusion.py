@@ -192,7 +192,8 @@ class Diffusion(RestorationTask):
         x = self.sampler(
             denoise, x, self.schedule, stream, callback, start=start or 1.0, observation=seen
         )
-        return x[..., :height, :width].unflatten(0, (-1, num_samples))
+        x = x[..., :height, :width]
+        return x.view(-1, num_samples, *x.shape[1:])
 
     def _first(self, image: Tensor, stream: Stream, start: float | None) -> Tensor:
         """Where the sampler begins, [B, C, H, W]: pure noise, or the noised image."""
