@@ -79,7 +79,7 @@ def values(photo: Any) -> Values:
         numbers = photo.detach().cpu()
         kind: Literal["numpy", "torch"] = "torch"
     elif isinstance(photo, np.ndarray):
-        numbers, kind = torch.from_numpy(np.ascontiguousarray(photo)), "numpy"
+        numbers, kind = torch.from_numpy(np.array(photo)), "numpy"
     else:
         raise InputError(
             f"an image of type {type(photo).__name__} is not read: give a PIL image, a NumPy array "
