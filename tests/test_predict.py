@@ -145,13 +145,14 @@ def test_a_png_comes_back_with_its_depth_and_profile(
     tmp_path: Path, shape: tuple[int, ...], dtype: Any
 ) -> None:
     array = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
-    write_png(array, tmp_path / "a.png", profile())
+    given = profile()  # it holds the second in which it was made
+    write_png(array, tmp_path / "a.png", given)
     with Image.open(tmp_path / "a.png") as opened:
-        assert opened.info["icc_profile"] == profile()
+        assert opened.info["icc_profile"] == given
         if len(shape) == 2 or dtype == np.uint8:
             assert np.array_equal(np.asarray(opened), array)
     found, kept = read_photo(tmp_path / "a.png")
-    assert found.dtype == dtype and np.array_equal(found, array) and kept == profile()
+    assert found.dtype == dtype and np.array_equal(found, array) and kept == given
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
