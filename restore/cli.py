@@ -35,17 +35,22 @@ def main() -> NoReturn:
     sweep = commands.add_parser("sweep", help="rank the jobs of a sweep, or continue it")
     sweep.add_argument("folder", metavar="DIR", type=Path, help="what train.py -m printed first")
     sweep.add_argument("--resume", action="store_true", help="run the jobs that are not done")
+    sweep.add_argument(
+        "--packages", metavar="A,B", default="", help="with --resume: your own, named anew"
+    )
     sweep.add_argument("--by", metavar="METRIC", help="rank by this metric, not the objective")
     sweep.add_argument(
         "--over", metavar="KEY", action="append", default=[], help="mean and deviation over KEY"
     )
     sweep.set_defaults(command=_sweep)
-    _add_predict(commands.add_parser("predict", help="restore photos by trained models"))
     ema = commands.add_parser("ema", help="rebuild averages of other lengths after training")
     ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
     ema.add_argument("--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15")
     ema.set_defaults(command=_ema)
     _add_schema(commands.add_parser("schema", help="JSON schemas of the configs, for editors"))
+    new = commands.add_parser("new", help="write a package of your own that trains at once")
+    new.add_argument("name", metavar="NAME", help="of the package, and of its new folder here")
+    new.set_defaults(command=_new)
     arguments = parser.parse_args()
     if "command" not in arguments:
         parser.print_help()
@@ -90,47 +95,6 @@ def _doctor() -> int:
     return doctor.show(doctor.diagnose())
 
 
-def _add_predict(words: argparse.ArgumentParser) -> None:
-    words.description = (
-        "Restores photos, as PNG files of their own size and depth. One line of JSON a photo. "
-        "Example: restore predict outputs/denoise_any/RUN photos/ -o restored"
-    )
-    words.add_argument(
-        "models", metavar="MODEL[,MODEL...]", help="run folders or checkpoints; several are a chain"
-    )
-    words.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders, globs")
-    words.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
-    words.add_argument(
-        "--mask", metavar="FILE|DIR", type=Path, help="white is filled; a folder has equal names"
-    )
-    words.add_argument("--invert-mask", action="store_true", help="black is filled")
-    words.add_argument(
-        "--sigma", type=float, help="noise level of 255; by default estimated where it is needed"
-    )
-    words.add_argument("--strength", type=float, help="share of 1 that a sampler draws anew")
-    words.add_argument("--num-samples", type=int, default=1, help="results of a sampler")
-    words.add_argument("--seed", type=int, default=0, help="of a sampler")
-    words.add_argument("--steps", type=int, help="of a sampler")
-    words.add_argument("--device", help="cpu or cuda; by default a GPU where there is one")
-    words.add_argument("--packages", default="", help="that a checkpoint may name: mylab,other")
-    words.set_defaults(command=_predict)
-
-
-def _predict(arguments: argparse.Namespace) -> int:
-    from restore import predict
-
-    given = vars(arguments)
-    settings = predict.Settings(**{key: given[key] for key in predict.Settings.__annotations__})
-    return predict.predict(
-        [model for model in arguments.models.split(",") if model],
-        arguments.inputs,
-        arguments.output,
-        settings,
-        arguments.device,
-        tuple(name for name in arguments.packages.split(",") if name),
-    )
-
-
 def _ema(arguments: argparse.Namespace) -> int:
     from restore.training import average
     from restore.types import InputError
@@ -140,7 +104,20 @@ def _ema(arguments: argparse.Namespace) -> int:
     except ValueError:
         raise InputError(f"--std={arguments.std}: give numbers, as --std 0.05,0.1") from None
     written = average.checkpoints(arguments.run, stds)
-    print(f"next: python evaluate.py 'checkpoint=[{','.join(map(str, written))}]' benchmark=NAME")
+    from restore.config.command import program
+
+    print(
+        f"next: {program('evaluate')} 'checkpoint=[{','.join(map(str, written))}]' benchmark=NAME"
+    )
+    return DONE
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    from restore.new import create
+
+    name = create(arguments.name).name
+    print(f"{name}/ is written: cd {name} && pip install -e . && pytest, then")
+    print(f"restore train experiment={name}_digits 'hydra.searchpath=[pkg://{name}.conf]'")
     return DONE
 
 
@@ -148,7 +125,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         from restore.sweep import again
 
-        return again.resume(arguments.folder)
+        return again.resume(arguments.folder, arguments.packages.split(","))
     from restore.sweep import show
 
     return show.show(arguments.folder, arguments.by, arguments.over)

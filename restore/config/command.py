@@ -17,6 +17,12 @@ def conf() -> Path:
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
+def program(word: str) -> str:
+    """How `train` or `evaluate` is called here: its script, or the word of an installed restore."""
+    is_checkout = (conf().parent / f"{word}.py").is_file()
+    return f"python {word}.py" if is_checkout else f"restore {word}"
+
+
 def without_null(argument: str) -> str:
     """`group=null` as Hydra spells it, `~group`: the task without its adversary, for one."""
     group, _, value = argument.partition("=")
@@ -123,7 +129,7 @@ def _unknown_setting(path: str, key: str, node: Any) -> str:
     known = {str(name) for name in node or () if str(name) != "_target_"} | {*_parameters(node)}
     if known:
         return unknown(path, key, known)
-    return f"{path} is not a setting: python train.py --cfg job lists all settings"
+    return f"{path} is not a setting: {program('train')} --cfg job lists all settings"
 
 
 def plain(cfg: Any) -> dict[str, Any]:

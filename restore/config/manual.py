@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from restore.config import meaning, source
-from restore.config.command import conf
+from restore.config import meaning, searchpath, source
+from restore.config.command import conf, program
 from restore.config.value import unknown
 from restore.types import InputError
 
@@ -56,12 +56,6 @@ def text(script: Script, arguments: Sequence[str], about: str) -> str:
     overrides = [one for one in arguments if one not in sections and not one.startswith("-")]
     config = _composed(script, overrides)
     return "\n\n".join("\n".join(_section(one, config, script)) for one in sections)
-
-
-def program(script: Script) -> str:
-    """The command as it was typed: of a checkout, or the installed one."""
-    is_installed = Path(sys.argv[0]).absolute().parent.name == "main"
-    return f"restore {script}" if is_installed else f"python {script}.py"
 
 
 def _overview(script: Script, about: str) -> Iterator[str]:
@@ -112,7 +106,10 @@ def _groups(lines: str) -> Iterator[tuple[str, str, str]]:
 def _choices(group: str) -> dict[str, str]:
     """The files of a group with their first comment."""
     found = {}
-    for path in sorted((conf() / group).glob("*.yaml")):
+    for path in sorted(
+        (path for folder in (conf(), *_own()) for path in (folder / group).glob("*.yaml")),
+        key=lambda path: path.stem,
+    ):
         first = [
             line.lstrip("# ")
             for line in path.read_text(encoding="utf-8").splitlines()[:3]
@@ -120,6 +117,11 @@ def _choices(group: str) -> dict[str, str]:
         ]
         found[path.stem] = first[0] if first else ""
     return found
+
+
+def _own() -> list[Path]:
+    """Folders of the user's own configs, where the command line names them."""
+    return [searchpath.folder(place) for place in searchpath.given(sys.argv[1:])]
 
 
 def _composed(script: Script, overrides: list[str]) -> Any:

@@ -1,7 +1,9 @@
 """The class or function behind a dotted path, where it may be built."""
 
+import difflib
 import importlib
 import inspect
+import sys
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -42,12 +44,18 @@ def resolve(target: str, path: str = "", trust: Trust = STRICT) -> Callable[...,
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"{place} does not exist ({error})") from None
+        raise InputError(f"{place} does not exist ({_near(name, module) or error})") from None
     if allowed:
         return typing.cast(Callable[..., Any], found)
     if not _is_buildable(found, target, trust):
         raise refusal
     return typing.cast(Callable[..., Any], found)
+
+
+def _near(name: str, module: str) -> str | None:
+    """A question for the nearest name of an imported module; None where none is near."""
+    near = difflib.get_close_matches(name, dir(sys.modules.get(module)), n=1)
+    return f"did you mean {near[0]}?" if near else None
 
 
 def _is_buildable(found: Any, target: str, trust: Trust) -> bool:

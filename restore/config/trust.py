@@ -108,6 +108,15 @@ def _version(target: str) -> str:
     return f"sha256 {hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:12]}"
 
 
+def changed(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Classes of other packages that are in both, in another version."""
+    return [
+        f"the code of {target}: {recorded[target]} -> {now[target]}"
+        for target in sorted(recorded.keys() & now.keys())
+        if recorded[target] != now[target]
+    ]
+
+
 def check_named(config: Any, recorded: Mapping[str, str], trust: Trust) -> None:
     """Raises InputError where a stored config names a package that the reader did not."""
     for target in _targets(config):

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from restore import errors, launch
-from restore.config import command, manual, rules
+from restore.config import command, manual, rules, searchpath
 from restore.folder import RUN, run_folder
 from restore.recovery.parent import die_with_launcher
 from restore.types import InputError
@@ -25,6 +25,7 @@ def main() -> None:
         print(manual.text("evaluate", sys.argv[1:], (__doc__ or "").partition("\n\n")[2].rstrip()))
         return
     sys.argv[1:] = command.spelled(sys.argv[1:])
+    searchpath.check(sys.argv[1:])
     command.patient(composed)()
 
 

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from restore import errors, launch
-from restore.config import command, manual, rules
+from restore.config import command, manual, rules, searchpath
 from restore.folder import run_folder
 from restore.recovery import lock
 from restore.recovery.parent import die_with_launcher
@@ -37,6 +37,7 @@ def _main() -> None:
         print(manual.text("train", sys.argv[1:], (__doc__ or "").partition("\n\n")[2].rstrip()))
         return
     sys.argv[1:] = command.spelled(sys.argv[1:])
+    searchpath.check(sys.argv[1:])
     request = command.resume_request(sys.argv[1:])
     if request is None:
         multirun.whole(command.patient(composed))()

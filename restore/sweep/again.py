@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from restore.sweep.ranking import FOLDER, Sweep
@@ -26,29 +27,47 @@ _HYDRA = re.compile(
 )
 
 
-def command(folder: Path) -> list[str]:
+# What may name packages; both are read as Hydra's lists of plain words.
+_NAMES = re.compile(
+    r"packages=\[?([\w,\s]*)\]?$|hydra\.searchpath=\[?((?:pkg://[\w.]+[,\s]*)*)\]?$"
+)
+
+
+def command(folder: Path, packages: Collection[str] = ()) -> list[str]:
     """The command line that goes on with the sweep in `folder`.
 
-    Raises InputError for an argument that is no override of a setting.
+    packages: those that the user trusts. Raises InputError for an argument that is no override of a
+    setting, and for other packages.
     """
     from hydra.core.override_parser.types import Quote, QuotedString
 
     sweep = Sweep.read(folder)
     for argument in sweep.arguments():
-        _check(argument, sweep)
+        _check(argument, sweep, packages)
     quoted = QuotedString(str(folder.resolve()), Quote.single).with_quotes()
     return [sys.executable, str(ENTRY), *sweep.arguments(), f"{FOLDER}{quoted}"]
 
 
-def _check(argument: object, sweep: Sweep) -> None:
+def _check(argument: object, sweep: Sweep, packages: Collection[str]) -> None:
     from restore.types import InputError
 
     text = str(argument)
     key = text.partition("=")[0].lstrip("+~")
+    named = _NAMES.match(text.lstrip("+"))
+    if named is not None:
+        listed = re.split(r"[,\s]+", (named[1] or named[2] or "").strip())
+        roots = {one.removeprefix("pkg://").partition(".")[0] for one in listed if one}
+        if roots <= {*packages}:
+            return
+        raise InputError(
+            f"sweep.json says {text!r}: if you trust that package, add "
+            f"--packages {','.join(sorted(roots))}"
+        )
     harmless = text in _FLAGS or (
         isinstance(argument, str)
         and not text.startswith("-")
         and "_target_" not in text
+        and key != "packages"
         and (not key.startswith("hydra.") or _HYDRA.match(key))
     )
     if not harmless:
@@ -58,8 +77,8 @@ def _check(argument: object, sweep: Sweep) -> None:
         )
 
 
-def resume(folder: Path) -> int:
+def resume(folder: Path, packages: Collection[str] = ()) -> int:
     """Runs the sweep's command line again; jobs that are done are not run again."""
-    again, home = command(folder), Sweep.read(folder).cwd
+    again, home = command(folder, packages), Sweep.read(folder).cwd
     os.chdir(home)
     os.execv(sys.executable, again)

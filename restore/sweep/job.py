@@ -80,8 +80,9 @@ def _interrupted(job: Job, folder: Path) -> Any:
     """An earlier attempt at this job, to go on with; None where it left no whole checkpoint."""
     from restore.training import resume
 
+    named = {"packages": job.config.get("packages") or []}
     try:
-        earlier = resume.load(folder, {}, allow_inexact=False)
+        earlier = resume.load(folder, named, allow_inexact=False)
     except InputError:
         return None
     stored, config = earlier.content["config"], job.config

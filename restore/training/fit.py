@@ -10,7 +10,8 @@ import yaml  # type: ignore[import-untyped]
 from lightning.pytorch.profilers import SimpleProfiler
 
 from restore import tracking
-from restore.config.command import pasted
+from restore.config.command import pasted, program
+from restore.config.trust import foreign
 from restore.evaluation import load, report, upload
 from restore.evaluation import record as origin
 from restore.evaluation.method import floor
@@ -107,6 +108,7 @@ def record(run: Run, validation: dict[str, float], reports: list[Report]) -> dic
         "data": run.data.summary("train", "val"),
         "validation": validation,
         "resumed": run.callbacks["recovery"].history,
+        "foreign": foreign(run.config),
         "evaluation": [report.describe(one) for one in reports],
         **origin.provenance(run.task.device.type),
     }
@@ -129,20 +131,38 @@ def go_on(run: Run) -> str:
     """The command that goes on with a stopped run: of its sweep, where it is a job of one."""
     sweep = run.folder.parent
     if (sweep / tracking.SWEEP).exists():
-        return f"restore sweep {shlex.quote(str(sweep))} --resume"
-    return f"python train.py {pasted('resume.path', str(run.folder))}"
+        packages = ",".join(run.config.get("packages") or [])
+        named = [f"--packages {packages}"] if packages else []
+        return " ".join(["restore sweep", shlex.quote(str(sweep)), "--resume", *named])
+    path = pasted("resume.path", str(run.folder))
+    return " ".join([program("train"), path, *own_code(run)])
+
+
+def own_code(run: Run) -> list[str]:
+    """Arguments that name the user's packages again, for a shell."""
+    packages = run.config.get("packages") or []
+    return [pasted("packages", *packages, many=True)] if packages else []
+
+
+def own_configs(run: Run) -> list[str]:
+    """The argument that names the folders of the user's own configs again, for a shell."""
+    path = run.folder / ".hydra" / "hydra.yaml"
+    stored = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    places = stored.get("hydra", {}).get("searchpath") or []
+    return [pasted("hydra.searchpath", *places, many=True)] if places else []
 
 
 def print_end(run: Run, validation: dict[str, float]) -> None:
     """The last validation where nothing else was measured, and a command that works next."""
     checkpoint = best_checkpoint(run)
     if run.benchmarks:
-        print(f"next: python evaluate.py {' '.join(again(run, checkpoint))}")
+        print(f"next: {program('evaluate')} {' '.join(again(run, checkpoint))}")
         return
     for name, value in validation.items():
         print(f"{name:<24} {value:.4f}")
     print(f"checkpoint: {checkpoint}")
-    print(f"next: python train.py -m experiment={run.experiment} seed=1,2,3")
+    seeds = [f"experiment={run.experiment}", *own_configs(run), "seed=1,2,3"]
+    print(f"next: {program('train')} -m {' '.join(seeds)}")
 
 
 def again(run: Run, checkpoint: Path) -> list[str]:
@@ -159,6 +179,8 @@ def again(run: Run, checkpoint: Path) -> list[str]:
         pasted("checkpoint", str(checkpoint)),
         f"baseline={floor(run.sample)}",
         pasted("benchmark", *names, many=True),
+        *own_code(run),
+        *own_configs(run),
         *map(shlex.quote, own),
         *(pasted(key, str(root)) for key, root in roots.items() if root and key not in given),
     ]

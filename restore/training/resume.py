@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from lightning.pytorch import Trainer
 
 from restore import checkpoint as file
+from restore.config.trust import Trust, changed, check_named, foreign
 from restore.data.module import DataModule
 from restore.folder import RUN
 from restore.recovery import lock
@@ -22,6 +23,7 @@ from restore.types import InputError
 FREE = (
     *("max_updates", "callback.", "logger.", "benchmark.", "sampler.", "guidance.", "resume."),
     *("task.sampler.", "task.guidance.", "data.num_workers", "data.root", "data.cache_gb"),
+    "packages",
     *(
         f"trainer.{name}"
         for name in (
@@ -32,7 +34,7 @@ FREE = (
 )
 NOT_FREE = ("callback.ema.",)
 TUNING = ("optimizer", "scheduler")
-PLAIN = ("max_updates", "seed")  # the settings that have no dot in their name
+PLAIN = ("max_updates", "seed", "packages")  # the settings that have no dot in their name
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Resumed:
         for name in recorded:
             if recorded[name] != now[name]:
                 self.differences.append(f"the data's {name}: {recorded[name]} -> {now[name]}")
+        self.differences += changed(content.get("foreign", {}), foreign(self.config))
         world = content["position"]["world_size"]
         if world != trainer.world_size:
             self.differences.append(f"processes: {world} -> {trainer.world_size}")
@@ -107,8 +110,10 @@ class Resumed:
 def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resumed:
     """The run in `folder` with its own config, in which `settings` by dotted key are replaced.
 
+    Packages that the run itself names are not trusted: settings["packages"] names them anew.
+
     Raises:
-        InputError: no run, no whole checkpoint, or nothing left to do.
+        InputError: no run, no whole checkpoint, nothing left to do, or a package not named.
     """
     folder = folder.expanduser().resolve()
     if not (folder / "checkpoints").is_dir():
@@ -126,7 +131,8 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     content = file.read(path)
     if "position" not in content:
         raise InputError(f"{path} does not say where its run stood: callback.recovery was missing")
-    config = replaced(content["config"], settings)
+    config = replaced({**content["config"], "packages": []}, settings)
+    check_named(config, content.get("foreign", {}), Trust.of(config))
     updates, wanted = content["progress"]["updates"], config["max_updates"]
     if recorded_updates(folder, own) >= wanted or updates > wanted:
         raise InputError(

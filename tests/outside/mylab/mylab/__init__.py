@@ -1,0 +1,1 @@
+"""Networks, holes, data, a loss, a metric and a learning rule that restore does not have."""

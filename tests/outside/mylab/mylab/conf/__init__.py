@@ -1,0 +1,1 @@
+"""Configs: a package, so that pkg://mylab.conf finds them."""

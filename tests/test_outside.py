@@ -1,0 +1,256 @@
+"""A package beside restore trains, is measured and goes on; restore knows nothing of it."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from entry import ROOT, Command
+from test_cli import TINY, check_refused
+
+from restore import checkpoint
+
+MYLAB = ROOT / "tests" / "outside" / "mylab"
+SEARCH = "hydra.searchpath=[pkg://mylab.conf]"
+OWN = (SEARCH, "experiment=fill_digits")
+NETWORK = "+task.network._target_=mylab.network"
+
+
+@pytest.fixture
+def mylab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the package on sys.path; the folder that it lies in."""
+    from restore.config import source
+
+    home = tmp_path / "own"
+    shutil.copytree(MYLAB / "mylab", home / "mylab", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.syspath_prepend(str(home))
+    for cache in (source.describe, source._tree):
+        cache.cache_clear()
+    yield home
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mylab"]:
+        del sys.modules[name]
+
+
+def test_own_code_trains_is_measured_and_goes_on(
+    command: Command, tmp_path: Path, mylab: Path
+) -> None:
+    run = tmp_path / "run"
+    ended = command(*OWN, "debug=smoke", f"hydra.run.dir={run}")
+    assert ended.code == 0, ended.err
+    record = json.loads((run / "result.json").read_text())
+    assert {"edge_error", "hole_psnr", "known_error"} <= record["evaluation"][0]["metrics"].keys()
+    network = "mylab.network.PartialConv"
+    assert record["foreign"].keys() >= {network, "mylab.degradation.Scratches", "mylab.loss.Edges"}
+    assert record["foreign"][network].startswith("sha256 ")
+
+    again = (f"checkpoint={run}", "benchmark=digits_half", "trainer.limit_test_batches=1")
+    there = ("own", "run")
+    refused = command(*again, script="evaluate")
+    check_refused(refused, f"names {network} (of sha256", tmp_path, there)
+    assert refused.err.rstrip().endswith("add packages=[mylab]")
+    ended = command(*again, "packages=[mylab]", script="evaluate")
+    assert ended.code == 0 and "hole_psnr" in ended.out, ended.err
+    shutil.rmtree(tmp_path / "outputs")
+
+    more = (f"resume.path={run}", "max_updates=3", "task.optimizer.lr=1e-4")
+    check_refused(command(*more), "packages=[mylab]", tmp_path, there)
+    with open(mylab / "mylab" / "network.py", "a") as file:
+        file.write("# another version\n")
+    changed = f"the code of {network}: sha256"
+    check_refused(command(*more, "packages=[mylab]"), changed, tmp_path, there)
+    ended = command(*more, "packages=[mylab]", "resume.allow_inexact=true")
+    assert ended.code == 0, ended.err
+    record = json.loads((run / "result.json").read_text())
+    assert any(changed in one for one in record["resumed"][-1]["differences"])
+
+
+def test_own_learning_rule_on_own_data(command: Command, tmp_path: Path, mylab: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
+    for split in ("train", "val", "test"):
+        np.save(mylab / f"{split}.npy", images)
+    own = (SEARCH, "experiment=denoise_arrays", f"data.root={mylab}", "debug=smoke")
+    scheduled = "task.scheduler._target_=torch.optim.lr_scheduler.ExponentialLR"
+    ended = command(
+        *own,
+        "task.optimizer._target_=torch.optim.NAdam",
+        "scheduler=constant",
+        scheduled,
+        "~task.scheduler.factor",
+        "~task.scheduler.total_iters",
+        "+task.scheduler.gamma=0.5",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    )
+    assert ended.code == 0, ended.err
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["training"]["updates"] == 2
+    np.save(mylab / "train.npy", images.astype(np.float32))
+    shutil.rmtree(tmp_path / "run")
+    check_refused(command(*own), "train.npy holds float32 [6, 8, 8]", tmp_path, ("own",))
+
+
+REFUSED = [
+    ("task.network.widht=3", "task.network.widht is not a setting: did you mean width"),
+    ("task.network.width=wide", "task.network.width='wide' has the wrong type: it takes int"),
+    ("task.network.dpeth=1", "did you mean depth"),
+    ("data.degradation.count=0", "data.degradation.count=0 must be at least 1"),
+    ("data.degradation.count=1.5", "data.degradation.count=1.5 has the wrong type"),
+    ("task.network._target_=mylab.network.PartailConv", "did you mean PartialConv"),
+    ("task.network._target_=mylab.nets.PartialConv", "does not exist"),
+    ("task.network._target_=mylab.network.Tensor", "only restore's own classes"),
+    ("packages=[mylap]", "packages=[mylap] is not installed"),
+    ("packages=[os]", "packages=[os] is a part of Python"),
+    ("packages=[]", "packages=[mylab]"),
+    ("experiment=fill_digit", "did you mean fill_digits"),
+]
+
+
+@pytest.mark.parametrize(("line", "says"), REFUSED, ids=[line for line, _ in REFUSED])
+def test_own_code_is_checked_like_ours(
+    command: Command, tmp_path: Path, mylab: Path, line: str, says: str
+) -> None:
+    check_refused(command(*OWN, "debug=smoke", *line.split()), says, tmp_path, ("own",))
+
+
+def test_missing_argument_of_own_class(command: Command, tmp_path: Path, mylab: Path) -> None:
+    (mylab / "mylab" / "more.py").write_text(
+        "class Needs:\n    def __init__(self, weight: float) -> None: ...\n"
+    )
+    extra = "+task.loss.more._target_=mylab.more.Needs"
+    says = "task.loss.more.weight is missing: mylab.more.Needs needs it"
+    check_refused(command(*OWN, "debug=smoke", extra), says, tmp_path, ("own",))
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("pkg://mylap.conf", "hydra.searchpath=pkg://mylap.conf is not there"),
+        ("pkg://mylab.confs", "hydra.searchpath=pkg://mylab.confs is not there"),
+        ("file:///nowhere/conf", "hydra.searchpath=file:///nowhere/conf is not there"),
+    ],
+)
+def test_search_path_that_is_not_there(
+    command: Command, tmp_path: Path, mylab: Path, path: str, says: str
+) -> None:
+    check_refused(command(f"hydra.searchpath=[{path}]", *TINY), says, tmp_path, ("own",))
+
+
+def test_help_lists_own_choices(command: Command, mylab: Path) -> None:
+    shown = command("--help", SEARCH).out
+    assert "denoise_arrays" in shown and "fill_digits" in shown and "noise2void" in shown
+    assert "fill_digits" not in command("--help").out
+
+
+HOSTILE: list[tuple[str, dict[str, Any], str]] = [
+    ("system", {"_target_": "os.system", "command": "touch MARK"}, "os.system"),
+    ("eval", {"_target_": "builtins.eval", "source": "open('MARK', 'w')"}, "builtins.eval"),
+    ("popen", {"_target_": "subprocess.Popen", "args": ["touch", "MARK"]}, "subprocess.Popen"),
+    ("package", {"_target_": "mylab.network.Plain", "_partial_": True}, "packages=[mylab]"),
+    ("import", {"_target_": "acts.on.Import"}, "packages=[acts]"),
+]
+
+
+@pytest.mark.parametrize("place", ["", "network", "deep"])
+@pytest.mark.parametrize(("name", "node", "says"), HOSTILE, ids=[one[0] for one in HOSTILE])
+def test_hostile_checkpoint_runs_nothing(
+    command: Command,
+    tmp_path: Path,
+    mylab: Path,
+    name: str,
+    node: dict[str, Any],
+    says: str,
+    place: str,
+) -> None:
+    mark = tmp_path / "own" / "mark"
+    (mylab / "acts").mkdir()
+    for module in ("__init__.py", "on.py"):
+        (mylab / "acts" / module).write_text(f"open({str(mark)!r}, 'w')\nclass Import: ...\n")
+    node = {key: _marked(value, mark) for key, value in node.items()}
+    whole = {
+        "_target_": "restore.task.denoising.Denoiser",
+        "network": {"_target_": "restore.network.denoising.DenoisingUNet", "_partial_": True},
+        "loss": {},
+        "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True},
+    }
+    task, deep = {**whole, "network": node}, {**whole, "loss": {"pixels": node}}
+    facts = {"image_channels": 1, "input_channels": 1, "image_size": 8, "num_classes": 10}
+    stored = {"task": {"": node, "network": task, "deep": deep}[place], "seed": 0}
+    content = {
+        "config": {**stored, "data": {"batch_size": 1}},
+        "facts": facts,
+        "state_dict": {},
+        "experiment": "x",
+        "foreign": {"mylab.network.Plain": "mylab 0.1.0"},
+        "progress": {"updates": 1, "batches": 1},
+    }
+    checkpoint.write(content, tmp_path / "own" / "hostile.ckpt")
+    ended = command("checkpoint=own/hostile.ckpt", "benchmark=digits_half", script="evaluate")
+    check_refused(ended, says, tmp_path, ("own",))
+    if name == "package":
+        assert "(of mylab 0.1.0)" in ended.err
+    assert not mark.exists()
+    assert not {"acts", "mylab"} & {one.partition(".")[0] for one in sys.modules}
+
+
+def _marked(value: Any, mark: Path) -> Any:
+    if isinstance(value, list):
+        return [_marked(one, mark) for one in value]
+    return value.replace("MARK", str(mark)) if isinstance(value, str) else value
+
+
+@pytest.fixture
+def own(mylab: Path) -> Callable[[str], Any]:
+    from importlib import import_module
+
+    return lambda name: import_module(f"mylab.{name}")
+
+
+def test_scratches_are_holes_of_their_seeds_alone(own: Callable[[str], Any]) -> None:
+    scratches, target = own("degradation").Scratches(count=2), torch.ones(3, 1, 8, 8)
+    seeds = torch.tensor([5, 6, 5])
+    degraded = scratches(target, seeds)
+    assert torch.equal(degraded["hole"][0], degraded["hole"][2])
+    assert torch.equal(degraded["input"], target * (1 - degraded["hole"]))
+    full = degraded["hole"][:, 0].mean(dim=2) == 1
+    assert (full.sum(dim=1) >= 1).all() and (full.sum(dim=1) <= 2).all()
+
+
+def test_partial_convolution_does_not_see_holes(own: Callable[[str], Any]) -> None:
+    torch.manual_seed(0)
+    network = own("network").PartialConv(image_channels=1, width=4)
+    hole = torch.zeros(1, 1, 8, 8)
+    hole[..., 2:4, 2:4] = 1
+    image = torch.rand(1, 1, 8, 8)
+    other = torch.where(hole == 1, torch.rand(1, 1, 8, 8), image)
+    assert torch.equal(network(image, hole)[0], network(other, hole)[0])
+
+
+def test_noise2void_hides_what_it_is_asked_for(own: Callable[[str], Any]) -> None:
+    """The hidden share by count; the loss does not change with what the network says elsewhere."""
+    from restore.types import Facts
+
+    seen: list[torch.Tensor] = []
+
+    class Blind(torch.nn.Module):
+        def __init__(self, **facts: Any) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, image: torch.Tensor, sigma: torch.Tensor | None) -> torch.Tensor:
+            seen.append(image)
+            return image * 0 + self.weight
+
+    facts = Facts(image_channels=2, input_channels=2, image_size=8, num_classes=None)
+    task = own("task").Noise2Void(facts, Blind, share=0.25, optimizer=torch.optim.SGD)
+    noisy = torch.arange(2 * 2 * 64.0).view(2, 2, 8, 8)  # every pixel has a value of its own
+    batch: Any = {"input": noisy, "index": torch.tensor([3, 4]), "name": ["a", "b"]}
+    loss = task.losses(batch, 0)["hidden_l2"]
+    hidden = (seen[0] != noisy).any(dim=1, keepdim=True)
+    assert hidden.flatten(1).sum(dim=1).tolist() == [16, 16]
+    assert loss == (noisy.square() * hidden).sum() / (2 * hidden.sum())
+    row, column = (seen[0] % 64 // 8 - noisy % 64 // 8) % 8, (seen[0] - noisy) % 8
+    for offset in (row, column):
+        assert ((offset <= 2) | (offset >= 6)).all()
