@@ -1,0 +1,92 @@
+"""Every command of README.md: it composes as it stands, and runs in its smallest form.
+
+Commands of sweeps and of several machines have tests of their own (tests/sweep/test_documented.py).
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from entry import ROOT, Command
+
+from restore.picture import save_png
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    """Lines of the blocks of shell, without comments, continued lines joined."""
+    code = "\n".join(re.findall(r"```bash\n(.*?)```", README, re.S)).replace("\\\n", " ")
+    lines = (" ".join(shlex.split(line, comments=True, posix=False)) for line in code.splitlines())
+    return [line for line in lines if line]
+
+
+def of(script: str) -> list[str]:
+    start = f"python {script}.py "
+    return [line.removeprefix(start) for line in commands() if line.startswith(start)]
+
+
+WORDS = sorted({line.split()[1] for line in commands() if line.startswith("restore ")})
+
+
+def single(line: str) -> bool:
+    """Whether it is neither a search (see tests/sweep/test_documented.py) nor a resume."""
+    return "search=" not in line and "resume.path" not in line
+
+
+def test_every_command_is_of_a_kind_that_is_tested() -> None:
+    kinds = ("python train.py", "python evaluate.py", "restore ", "make ", "torchrun ")
+    others = ("source .venv/bin/activate", "export RESTORE_DATA=")
+    for line in commands():
+        assert line.startswith((*kinds, *others)), line
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert {line.split()[1] for line in commands() if line.startswith("make ")} <= targets
+
+
+@pytest.mark.parametrize("line", [one for one in of("train") if single(one)])
+def test_a_training_composes_as_it_stands(command: Command, line: str) -> None:
+    first = [re.sub(r"^([\w./]+=[^,\[(']*),.*", r"\1", one) for one in shlex.split(line)]
+    ended = command("--cfg", "job", *(one for one in first if one != "-m"))
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("line", of("evaluate"))
+def test_an_evaluation_composes_as_it_stands(command: Command, line: str) -> None:
+    ended = command("--cfg", "job", *shlex.split(line), script="evaluate")
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_of_restore_is_there(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from restore import cli
+
+    monkeypatch.setattr("sys.argv", ["restore", word, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0 and word in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_one_s_own_photos_train_and_are_measured(command: Command, tmp_path: Path) -> None:
+    """The command of the page, with photos and in its smallest form; then a resume of its run."""
+    (line,) = (one for one in of("train") if "/photos" in one)
+    generator = torch.Generator().manual_seed(0)
+    for number in range(40):
+        photo = torch.rand(3, 72, 72, generator=generator) * 2 - 1
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        save_png(photo, tmp_path / "photos" / f"{number}.png")
+    run = tmp_path / "run"
+    given = shlex.split(line.replace("/photos", str(tmp_path / "photos")))
+    small = ("debug=smoke", "adversary=null", "benchmark.folder.data.limit=2")
+    ended = command(*given, *small, f"hydra.run.dir={run}")
+    assert ended.code == 0, ended.err
+    assert (run / "result.json").exists() and (run / "comparison.png").exists()
+    (line,) = (one for one in of("train") if "resume.allow_inexact" in one)
+    longer = line.replace("outputs/EXPERIMENT/TIME", str(run))
+    longer = longer.replace("max_updates=20000", "max_updates=3")
+    ended = command(*shlex.split(longer))
+    assert ended.code == 0, ended.err
