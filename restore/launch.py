@@ -211,7 +211,7 @@ def agree(name: str, decide: Callable[[], str]) -> str:
     return decided
 
 
-def shared(folder: Path, trainer: Trainer | None) -> Path:
+def share(folder: Path, trainer: Trainer | None) -> Path:
     """Rank 0's folder on every rank; the others' own, which Hydra has made, are taken away.
 
     Hydra names a folder after the time, which no two processes share. Lightning hands the name to

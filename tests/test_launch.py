@@ -147,7 +147,7 @@ def test_without_others_a_folder_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", {"MASTER_ADDR": "elsewhere", "LOCAL_RANK": "0"})
-    assert launch.shared(tmp_path, {"devices": 1}) == tmp_path
+    assert launch.share(tmp_path, {"devices": 1}) == tmp_path
     assert set(os.environ) == {launch.RANKS}  # Lightning would believe the rest
 
 
@@ -169,7 +169,7 @@ own = Path.cwd() / f"run{rank}"
 (own / ".hydra").mkdir(parents=True)
 devices, num_nodes = map(int, sys.argv[1:])
 try:
-    found = launch.shared(own, {"devices": devices, "num_nodes": num_nodes})
+    found = launch.share(own, {"devices": devices, "num_nodes": num_nodes})
 except launch.InputError as error:
     sys.exit(f"error: {error}")
 print(found.name, launch.agree("precision", lambda: f"of {rank}"), flush=True)
@@ -221,7 +221,7 @@ def test_what_the_first_decides_holds_for_all(
         (tmp_path / f"run{rank}" / ".hydra").mkdir(parents=True)
         monkeypatch.setattr(os, "environ", torchrun(2, rank))
         assert launch.agree("precision", lambda: f"of {rank}") == "of 0"  # noqa: B023
-        assert launch.shared(tmp_path / f"run{rank}", {"devices": 2}) == tmp_path / "run0"
+        assert launch.share(tmp_path / f"run{rank}", {"devices": 2}) == tmp_path / "run0"
     assert [path.name for path in tmp_path.iterdir()] == ["run0"]
 
 

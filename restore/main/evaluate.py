@@ -43,7 +43,7 @@ def composed(cfg: DictConfig) -> None:
             rules.check_one_process(config)
         from restore.evaluation import evaluate
 
-        folder = launch.shared(folder, config.get("trainer"))
+        folder = launch.share(folder, config.get("trainer"))
         evaluate.evaluate(config, folder)
 
 

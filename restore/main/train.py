@@ -40,7 +40,7 @@ def _main() -> None:
     searchpath.check(sys.argv[1:])
     request = command.resume_request(sys.argv[1:])
     if request is None:
-        multirun.whole(command.patient(composed))()
+        multirun.conclude(command.patient(composed))()
         return
     from restore.training import fit, resume, run
 
@@ -60,7 +60,7 @@ def composed(cfg: DictConfig) -> Any:
         rules.check_run(config)
         from restore.training import fit, run
 
-        folder = launch.shared(folder, config.get("trainer"))
+        folder = launch.share(folder, config.get("trainer"))
         experiment = str(job.runtime.choices["experiment"])
         fit.train(run.prepare(config, folder, experiment, list(job.overrides.task)))
 

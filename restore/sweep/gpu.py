@@ -27,7 +27,7 @@ def visible() -> list[str]:
 
 
 @contextlib.contextmanager
-def taken(count: int, jobs_per_gpu: int) -> Iterator[str]:
+def take(count: int, jobs_per_gpu: int) -> Iterator[str]:
     """Waits for a slot on each of `count` GPUs, holds them, gives the CUDA_VISIBLE_DEVICES.
 
     A slot is a lock on a file that all sweeps of the user on this machine share; the kernel opens

@@ -42,7 +42,7 @@ _STATUS = {
 _STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # requests, after which a run has saved
 
 
-def whole(main: Callable[[], Any]) -> Callable[[], None]:
+def conclude(main: Callable[[], Any]) -> Callable[[], None]:
     """Ends a sweep: what it found, which jobs failed, exit code; no folder where no job began."""
 
     @functools.wraps(main)
@@ -172,7 +172,7 @@ def _gpus(config: dict[str, Any], search: Search) -> Any:
     devices = config["trainer"].get("devices", 1)
     if not isinstance(devices, int) or devices < 1:
         refuse(f"trainer.devices={devices}: with search.jobs_per_gpu a job must say how many GPUs")
-    return gpu.taken(devices, search.jobs_per_gpu)
+    return gpu.take(devices, search.jobs_per_gpu)
 
 
 def _outcome(code: int, folder: Path, name: str) -> tuple[str, float | None, str | None]:

@@ -12,9 +12,8 @@ from restore.loss.content import ContentLoss
 from restore.stream import Stream, fold
 from restore.task.adversary import Adversary
 from restore.task.base import Learning, RestorationTask
+from restore.task.key import Key
 from restore.types import Batch, Facts, InputError, Observation
-
-_ADVERSARY = -14  # keeps its random streams apart from those of other tasks
 
 
 class AdversarialTask(RestorationTask):
@@ -136,14 +135,14 @@ class AdversarialTask(RestorationTask):
         if generator_turn:
             terms = self.content_terms(stages, real, hole)
             if self.updates >= self.adversary.start:
-                luck = self._luck(batch, 0)
-                terms |= self.adversary.generator_terms(fake, real, condition, *luck)
+                random = self._stream(batch, 0)
+                terms |= self.adversary.generator_terms(fake, real, condition, *random)
             stepped = self.descend(terms, generator)
             self.log_terms("train", terms)
         if discriminator_turn:
             turn = window // self.adversary.every
             terms = self.adversary.discriminator_terms(
-                fake, real, condition, hole, *self._luck(batch, 1), turn=turn
+                fake, real, condition, hole, *self._stream(batch, 1), turn=turn
             )
             self.descend(terms, discriminator)
             self.log_terms("train", terms, total=False)
@@ -155,7 +154,7 @@ class AdversarialTask(RestorationTask):
         assert isinstance(players, list)
         return players[0], players[1]
 
-    def _luck(self, batch: Batch, player: int) -> tuple[Stream, int]:
+    def _stream(self, batch: Batch, player: int) -> tuple[Stream, int]:
         # Keyed by updates and not batches: accumulated batches are one large batch here, too.
-        seeds = fold(batch["index"], self.seed, _ADVERSARY, player, self.updates)
+        seeds = fold(batch["index"], self.seed, Key.ADVERSARY, player, self.updates)
         return Stream(seeds), self.updates

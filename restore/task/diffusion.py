@@ -15,9 +15,9 @@ from restore.loss.diffusion import denoising_loss, variational_bound
 from restore.network.unet import UNet
 from restore.stream import Stream, fold
 from restore.task.base import Learning, RestorationTask
+from restore.task.key import Key
 from restore.types import Batch, Facts, InputError, Observation
 
-_TRAINING, _VALIDATION, _SAMPLING = -11, -12, -13  # keys that keep the random streams apart
 NUM_LEVELS = 1000  # T of the bound: its terms compare t with t - 1/T
 BOUND_WEIGHT = 0.001  # of L_vlb in the hybrid loss, Nichol & Dhariwal 2021, section 3.1
 
@@ -122,7 +122,7 @@ class Diffusion(RestorationTask):
         return Denoiser(predict, self.prediction, self.schedule, self.clip)
 
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
-        key = (_VALIDATION,) if epoch is None else (_TRAINING, epoch)
+        key = (Key.VALIDATION,) if epoch is None else (Key.TRAINING, epoch)
         stream = Stream(fold(batch["index"], self.seed, *key))
         t = self.schedule.training_times(1 - stream.uniform())
         x_0 = batch["target"]
@@ -181,7 +181,7 @@ class Diffusion(RestorationTask):
         draw = torch.arange(num_samples, device=seen["index"].device)
         draw = draw.repeat(len(observation["index"]))
         own = self.seed if seed is None else seed
-        stream = Stream(fold(seen["index"], own, _SAMPLING, draw))
+        stream = Stream(fold(seen["index"], own, Key.SAMPLING, draw))
         label = seen["label"] if self.given_label else None
         denoise: Denoise = self.denoiser(label)
         if self.guidance is not None:
@@ -202,7 +202,7 @@ class Diffusion(RestorationTask):
 
     def generate(self, index: Tensor, size: tuple[int, int], label: Tensor | None = None) -> Tensor:
         """New images [B, C, H, W] in [-1, 1], one for each index [B]: same index, same image."""
-        stream = Stream(fold(index, self.seed, _SAMPLING, -1))
+        stream = Stream(fold(index, self.seed, Key.SAMPLING, -1))
         shape = (self.facts.image_channels, *size)
         x = initial_noise(self.schedule, torch.ones(()), shape, stream)
         nothing = Observation(input=x, index=index, name=[], hole=torch.ones_like(x[:, :1]))

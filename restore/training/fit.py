@@ -31,7 +31,7 @@ def train(run: Run) -> dict[str, Any]:
         begin(run)
         for note in [*told(run.data.summary("train", "val")), *run.notes]:
             print(note, flush=True)
-    with tracking.finished(run.trainer.loggers):
+    with tracking.finish(run.trainer.loggers):
         validation = fit(run)
         reports = evaluate(run)
         result = record(run, validation, reports)

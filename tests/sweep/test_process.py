@@ -123,17 +123,17 @@ def test_slots_of_gpus_are_shared_between_processes(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,GPU-a/b")
     monkeypatch.setattr(gpu.tempfile, "gettempdir", lambda: str(tmp_path))
-    with gpu.taken(1, 2) as first, gpu.taken(2, 2) as two, gpu.taken(1, 2) as again:
+    with gpu.take(1, 2) as first, gpu.take(2, 2) as two, gpu.take(1, 2) as again:
         assert (first, two, again) == ("0", "1,GPU-a/b", "0")
         code = "import sys; from restore.sweep import gpu\n"
         code += "gpu.tempfile.gettempdir = lambda: sys.argv[1]\n"
-        code += "with gpu.taken(1, 2) as seen: print(seen)"
+        code += "with gpu.take(1, 2) as seen: print(seen)"
         command = [sys.executable, "-c", code, str(tmp_path)]
         other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert other.stdout == "1\n"
         held = gpu._allocate(tmp_path / f"restore-gpu-{os.getuid()}", ["0"], 1, 2)
         assert held == {}
-    with gpu.taken(3, 1) as everything:
+    with gpu.take(3, 1) as everything:
         assert everything == "0,1,GPU-a/b"
 
 
@@ -141,5 +141,5 @@ def test_a_machine_without_gpus_cannot_share_them(monkeypatch: pytest.MonkeyPatc
     from restore.types import InputError
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(InputError, match="this machine shows 0"), gpu.taken(1, 2):
+    with pytest.raises(InputError, match="this machine shows 0"), gpu.take(1, 2):
         pass
