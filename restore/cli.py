@@ -43,6 +43,11 @@ def main() -> NoReturn:
         "--over", metavar="KEY", action="append", default=[], help="mean and deviation over KEY"
     )
     sweep.set_defaults(command=_sweep)
+    task = commands.add_parser("task", help="write a benchmark's inputs for a program of others")
+    task.add_argument("benchmark", metavar="BENCHMARK")
+    task.add_argument("folder", metavar="DIR", type=Path, help="new; results go to DIR/outputs")
+    task.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="as of evaluate.py")
+    task.set_defaults(command=_task)
     ema = commands.add_parser("ema", help="rebuild averages of other lengths after training")
     ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
     ema.add_argument("--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15")
@@ -93,6 +98,17 @@ def _doctor() -> int:
     from restore.evaluation import doctor
 
     return doctor.show(doctor.diagnose())
+
+
+def _task(arguments: argparse.Namespace) -> int:
+    from restore.evaluation import assignment
+
+    asked = arguments.benchmark, arguments.folder, arguments.overrides
+    count = assignment.write(*asked)
+    print(f"{count} inputs in {arguments.folder / 'inputs'}")
+    print(f"put results under their names into {arguments.folder / 'outputs'}, PNG or .npy")
+    print(f"next: {assignment.next_command(*asked)}")
+    return DONE
 
 
 def _ema(arguments: argparse.Namespace) -> int:

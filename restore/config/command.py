@@ -32,7 +32,7 @@ def without_null(argument: str) -> str:
 
 # Flags of Hydra that show something and start nothing.
 _SHOW = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion")
-_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "resume.path")
+_PATHS = ("outputs.dir", "hydra.run.dir", "hydra.sweep.dir", "resume.path")
 
 
 def spelled(arguments: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ Config = dict[str, Any]
 
 _SHARED = {"packages", "benchmark", "sampler", "guidance", "trainer", "logger"}
 TRAINING = _SHARED | {"data", "task", "callback", "seed", "max_updates", "resume"}
-EVALUATION = _SHARED | {"checkpoint", "baseline", "published", "batch_size", "record"}
+EVALUATION = _SHARED | {"checkpoint", "baseline", "published", "outputs", "batch_size", "record"}
 RESUME = ("path", "allow_inexact")
 # Precisions of a method that is measured: of its arithmetic, never of its weights or the images.
 EVALUATED = ("32-true", "bf16-mixed", "16-mixed", "auto")
@@ -36,9 +36,11 @@ def check_evaluation(config: Config) -> None:
     """Raises InputError for an evaluation config that has unknown keys or nothing to do."""
     _check_keys(config, EVALUATION)
     _check_machine(config["trainer"])
-    if not any(config.get(key) for key in ("checkpoint", "baseline", "published")):
+    named = any(config.get(key) for key in ("checkpoint", "baseline", "published"))
+    if not (has_outputs(config) or named):
         raise InputError(
-            "nothing to evaluate: give checkpoint=PATH, baseline=NAME or published=NAME"
+            "nothing to evaluate: give checkpoint=PATH, baseline=NAME, published=NAME "
+            "or outputs=DIR"
         )
     if not config.get("benchmark"):
         raise InputError("nothing to evaluate on: give benchmark=NAME")
@@ -81,6 +83,29 @@ def check_run(config: Config) -> None:
     _check_logger(config["logger"])
     _check_benchmarks(config)
     check_early(config)
+
+
+OUTPUTS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("dir", "name"), (str, type(None))),
+    **dict.fromkeys(("composite", "lossy"), (bool,)),
+}
+
+
+def has_outputs(config: Config) -> bool:
+    """Whether outputs=DIR is given. InputError for settings of it that cannot be meant."""
+    given = config.get("outputs")
+    if given is None:
+        return False
+    if not isinstance(given, Mapping):
+        raise InputError(f"outputs={given} must be a folder")
+    for key, value in given.items():
+        if key not in OUTPUTS:
+            raise InputError(unknown(f"outputs.{key}", key, OUTPUTS))
+        if not isinstance(value, OUTPUTS[key]):
+            raise InputError(f"outputs.{key}={value!r} cannot be meant: see conf/evaluate.yaml")
+    if given.get("dir") is None and given.get("name") is not None:
+        raise InputError(f"outputs.name={given['name']} needs a folder: give outputs=DIR")
+    return given.get("dir") is not None
 
 
 def _check_keys(config: Config, known: set[str]) -> None:

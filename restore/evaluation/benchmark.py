@@ -31,7 +31,7 @@ class Benchmark:
     bucket: names a group for every hole [B, 1, H, W]; metrics are averaged over all images and over
     each group. protocol, reference: hashes of the config, from `fingerprint`, of all of it and of
     what makes its targets. slow_limit: photos instead of data.limit for methods that cost more than
-    SLOW network calls an image (see `affordable`).
+    SLOW network calls an image (see `affordable`). task: hash of its data and degradation alone.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Benchmark:
         num_samples: int = 1,
         bucket: Callable[[Tensor], list[str]] | None = None,
         slow_limit: int | None = None,
+        task: str = "",
     ) -> None:
         if num_samples < 1:
             raise InputError(f"benchmark {name}: num_samples={num_samples} must be at least 1")
@@ -55,7 +56,7 @@ class Benchmark:
         self.reference = digest([reference, str(data_root(data.root).resolve())])
         self.num_samples = num_samples
         self.bucket = bucket
-        self.slow_limit = slow_limit
+        self.slow_limit, self.task = slow_limit, task
 
     @property
     def image_metrics(self) -> list[Metric]:
@@ -105,7 +106,7 @@ class Benchmark:
         except InputError as error:
             label = method.checkpoint or method.name
             raise InputError(f"{label} on benchmark {self.name}: {error}") from None
-        if method.kind != "model":
+        if method.kind not in ("model", "outputs"):
             self._try_out(method, batch)
 
     def _try_out(self, method: Method, batch: Batch) -> None:

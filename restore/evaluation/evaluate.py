@@ -11,6 +11,7 @@ from restore.config.command import listed
 from restore.evaluation import load, report, results, runner, upload
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
+from restore.evaluation.outputs import Outputs
 from restore.folder import work_begins
 from restore.trainer import tester
 
@@ -27,12 +28,12 @@ def evaluate(config: dict[str, Any], folder: Path) -> list[runner.Report]:
     rules.check_evaluation(config)
     launch.ready(config["trainer"])
     config, notes = precision.settled(config)
-    pairs = _pairs(config)
+    pairs, noted = _pairs(config)
     trainer = tester(config, config["trainer"]["precision"])
     tracker = tracking.tracker(config, folder)
     if trainer.is_global_zero:
         work_begins(folder, yaml.safe_dump(config, sort_keys=False))
-        for note in notes:
+        for note in (*notes, *noted):
             print(note, flush=True)
         if tracker is not None:
             tracker.begin("evaluate", "evaluate", config, config["benchmark"])
@@ -63,11 +64,19 @@ def plan(pairs: list[tuple[Method, Benchmark]]) -> list[str]:
     return [*lines, f"{total} network calls in all"] if total else lines
 
 
-def _pairs(config: dict[str, Any]) -> list[tuple[Method, Benchmark]]:
-    """Every method with every benchmark, checked."""
-    pairs = []
+def _pairs(config: dict[str, Any]) -> tuple[list[tuple[Method, Benchmark]], list[str]]:
+    """Every method with every benchmark, checked; and what must be said of outputs of others."""
+    pairs, notes = [], []
     for method in load.methods(config, listed(config["checkpoint"])):
         for benchmark in load.benchmarks(config, method.num_calls):
             benchmark.check_method(method)
             pairs.append((method, benchmark))
-    return pairs
+    for benchmark in load.benchmarks(config, 0) if rules.has_outputs(config) else ():
+        given = config["outputs"]
+        place = Path(given["dir"]).expanduser()
+        found = Outputs(benchmark, place, given["composite"], given["lossy"])
+        method = found.method(given["name"] or place.resolve().name)
+        benchmark.check_method(method)
+        pairs.append((method, benchmark))
+        notes += found.notes
+    return pairs, notes

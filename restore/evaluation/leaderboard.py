@@ -14,7 +14,7 @@ from restore.evaluation.results import FIXED, Row
 from restore.evaluation.trainings import trainings
 from restore.evaluation.winners import winners
 
-_KINDS = ("baseline", "published", "model")
+_KINDS = ("baseline", "published", "outputs", "model")
 LONGEST = 200  # rows of a table; a longer one shows the best
 _HEADLINE = (
     "psnr",

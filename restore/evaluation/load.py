@@ -26,6 +26,7 @@ def benchmarks(config: Config, num_calls: int) -> list[Benchmark]:
                 name=name,
                 protocol=fingerprint(node),
                 reference=fingerprint(node["data"], "degradation"),
+                task=fingerprint(node["data"]),
             )
         )
     return made

@@ -141,8 +141,16 @@ def checkpoint_name(checkpoint: str) -> str:
     if not checkpoint:
         return ""
     path = Path(checkpoint)
+    if path.is_dir():  # outputs: every file of it
+        names = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+        listing = "".join(f"{file.name} {_sha256(file)}\n" for file in names)
+        return f"{path.name}@{hashlib.sha256(listing.encode()).hexdigest()[:12]}"
+    return f"{path.name}@{_sha256(path)[:12]}"
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        return f"{path.name}@{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _features(metrics: Sequence[object]) -> list[str]:

@@ -4,6 +4,7 @@ Measures checkpoints and baselines on benchmarks. All that a checkpoint needs is
 sampler= and guidance= replace its own.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -24,7 +25,9 @@ def main() -> None:
     if manual.asked(sys.argv[1:]):
         print(manual.text("evaluate", sys.argv[1:], (__doc__ or "").partition("\n\n")[2].rstrip()))
         return
-    sys.argv[1:] = command.spelled(sys.argv[1:])
+    sys.argv[1:] = command.spelled(
+        [re.sub("^outputs=", "outputs.dir=", argument) for argument in sys.argv[1:]]
+    )
     searchpath.check(sys.argv[1:])
     command.patient(composed)()
 

@@ -1,0 +1,28 @@
+"""A config of conf/ without a command line."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from restore.config.command import conf, plain
+from restore.types import InputError
+
+
+def composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The config conf/<name>.yaml with overrides as on a command line, resolved.
+
+    Raises InputError, in one line, for what Hydra cannot compose.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from restore.errors import one_line
+
+    GlobalHydra.instance().clear()  # of a notebook, or of an earlier call that failed
+    try:
+        with initialize_config_dir(str(conf().resolve()), version_base="1.3"):
+            return plain(compose(name, list(overrides)))
+    except Exception as error:
+        line = one_line(error)
+        if line is None:
+            raise
+        raise InputError(line) from error

@@ -1,0 +1,217 @@
+"""Results of other programs: a benchmark as files, and what comes back."""
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from restore import cli
+from restore.evaluation import assignment
+from restore.types import InputError
+
+LIMIT = "benchmark.photos_masks.data={limit:2,repeat:1}"
+NOISE = "benchmark.photos_sigma25.data.limit=2"
+Evaluated = tuple[list[dict[str, str]], str, str]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Task folders without outputs."""
+    root = tmp_path_factory.mktemp("tasks")
+    assignment.write("photos_masks", root / "masks", [LIMIT])
+    assignment.write("photos_sigma25", root / "noise", [NOISE])
+    return {"photos_masks": root / "masks", "photos_sigma25": root / "noise"}
+
+
+@pytest.fixture
+def masks(written: dict[str, Path], tmp_path: Path) -> Path:
+    """A task of holes, filled by Telea's method through OpenCV."""
+    folder = tmp_path / "lama"
+    shutil.copytree(written["photos_masks"], folder)
+    for path in (folder / "inputs").iterdir():
+        hole = cv2.imread(str(folder / "masks" / path.name), cv2.IMREAD_GRAYSCALE) // 255
+        filled = cv2.inpaint(cv2.imread(str(path)), hole, 3.0, cv2.INPAINT_TELEA)
+        cv2.imwrite(str(folder / "outputs" / path.name), filled)
+    return folder
+
+
+def evaluated(command: Any, *arguments: str) -> Evaluated:
+    ended = command(*arguments, "hydra.run.dir=run", script="evaluate")
+    assert ended.code == 0, ended.err
+    return list(csv.DictReader(Path("run/per_image.csv").open())), ended.out, ended.err
+
+
+def test_files_of_opencv_measure_as_the_baseline(command: Any, masks: Path) -> None:
+    arguments = ("benchmark=photos_masks", LIMIT, f"outputs={masks}", "outputs.name=others")
+    rows, printed, _ = evaluated(command, *arguments, "baseline=telea")
+    numbers = [key for key in rows[0] if key != "method"]
+    of = {name: [[row[k] for k in numbers] for row in rows if row["method"] == name]
+          for name in ("telea", "others")}  # fmt: skip
+    assert of["telea"] == of["others"] and len(of["telea"]) == 2
+    assert "known pixels moved" not in printed
+    (row,) = [r for r in csv.DictReader(open("run/results.csv")) if r["method"] == "others"]
+    assert row["kind"] == "outputs" and row["checkpoint"].startswith("outputs@")
+
+
+def test_nothing_of_the_targets_is_written(written: dict[str, Path]) -> None:
+    folder = written["photos_masks"]
+    manifest = assignment.read(folder)
+    assert manifest.n == 2 == len(manifest.images)
+    for image in manifest.images:
+        given = np.array(Image.open(folder / "inputs" / image["input"]))
+        hole = np.array(Image.open(folder / "masks" / image["mask"])) == 255
+        assert 0 < hole.mean() < 1 and (given[hole] == 128).all()
+    files = {path.relative_to(folder).parts[0] for path in folder.rglob("*") if path.is_file()}
+    assert files == {"inputs", "masks", "manifest.json"}
+
+
+def test_float_inputs_are_arrays_and_go_through_unchanged(
+    command: Any, written: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "same"
+    shutil.copytree(written["photos_sigma25"], folder)
+    for image in assignment.read(folder).images:
+        noisy = np.load(folder / "inputs" / image["input"])
+        assert noisy.dtype == np.float32 and noisy.min() < 0 and image["sigma"] == 25
+        np.save(folder / "outputs" / image["input"], noisy.clip(0, 1))
+    arguments = ("benchmark=photos_sigma25", NOISE, "baseline=identity", f"outputs={folder}")
+    rows, *_ = evaluated(command, *arguments)
+    assert {row["method"] for row in rows} == {"identity", "same"}
+    for metric in ("psnr", "ssim"):
+        ours, theirs = ([float(r[metric]) for r in rows if r["method"] == name]
+                        for name in ("identity", "same"))  # fmt: skip
+        assert theirs == pytest.approx(ours, abs=1e-4)
+
+
+def test_known_pixels_that_moved_are_counted_and_put_back(command: Any, masks: Path) -> None:
+    path = masks / "outputs" / "00000.png"
+    known = np.array(Image.open(masks / "masks" / "00000.png")) == 0
+    levels = np.array(Image.open(path))
+    moved = np.where(known[..., None] & (levels < 250), levels + 5, levels).astype(np.uint8)
+    Image.fromarray(moved).save(path)
+    arguments = ("benchmark=photos_masks", LIMIT, f"outputs={masks}", "baseline=telea")
+    rows, printed, _ = evaluated(command, *arguments)
+    assert "known pixels moved in 1 of 2 images, by 5 of 255" in printed
+    telea, others = ([r["psnr"] for r in rows if r["method"] == n] for n in ("telea", "lama"))
+    assert telea[0] != others[0] and telea[1] == others[1]
+    rows, printed, _ = evaluated(command, *arguments, "outputs.composite=true")
+    telea, others = ([r["psnr"] for r in rows if r["method"] == n] for n in ("telea", "lama"))
+    assert telea == others and "put back" in printed
+
+
+def test_lossy_files_are_named_in_the_row(command: Any, masks: Path) -> None:
+    for path in list((masks / "outputs").iterdir()):
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    arguments = ("benchmark=photos_masks", LIMIT, f"outputs={masks}")
+    refused = command(*arguments, script="evaluate")
+    assert refused.code == 2 and "is lossy" in refused.err
+    evaluated(command, *arguments, "outputs.lossy=true")
+    (row,) = csv.DictReader(open("run/results.csv"))
+    assert row["sampler"] == "lossy"
+
+
+def _resize(folder: Path) -> None:
+    path = folder / "outputs" / "00001.png"
+    Image.open(path).resize((32, 48)).save(path)
+
+
+def _array(values: Any) -> Any:
+    def put(folder: Path) -> None:
+        size = Image.open(folder / "outputs" / "00001.png").size
+        (folder / "outputs" / "00001.png").unlink()
+        np.save(folder / "outputs" / "00001.npy", values(np.zeros((size[1], size[0], 3))))
+
+    return put
+
+
+def _manifest(**changes: Any) -> Any:
+    def change(folder: Path) -> None:
+        said = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps(said | changes))
+
+    return change
+
+
+FAULTS = {
+    "missing": (lambda f: (f / "outputs" / "00001.png").unlink(), "00001.png is missing: 1 of 2"),
+    "extra": (lambda f: shutil.copy(f / "outputs" / "00001.png", f / "outputs" / "x.png"), "x.png"),
+    "twice": (lambda f: np.save(f / "outputs" / "00001.npy", np.zeros(3)), "keep one"),
+    "resized": (_resize, "48 x 32 pixels, its input has"),
+    "grey": (
+        lambda f: Image.open(f / "outputs/00001.png").convert("L").save(f / "outputs/00001.png"),
+        "mode L: save it as 8-bit RGB",
+    ),
+    "levels": (
+        lambda f: Image.fromarray(np.array(Image.open(f / "outputs/00001.png")) // 200).save(
+            f / "outputs/00001.png"
+        ),
+        "0 and 1 alone",
+    ),
+    "broken": (lambda f: (f / "outputs" / "00001.png").write_bytes(b"x"), "cannot be read"),
+    "nan": (_array(lambda a: a + np.nan), "NaN"),
+    "range": (_array(lambda a: a + 255), "values from 255 to 255"),
+    "integers": (_array(lambda a: a.astype(int)), "of type int64"),
+    "channels": (_array(lambda a: a[..., :2]), "save [H, W, 3]"),
+    "input": (lambda f: shutil.copy(f / "inputs/00000.png", f / "inputs/00001.png"), "not what"),
+    "mask": (lambda f: (f / "masks" / "00001.png").unlink(), "masks/00001.png is missing"),
+    "no manifest": (lambda f: (f / "manifest.json").unlink(), "restore task BENCHMARK DIR"),
+    "no json": (lambda f: (f / "manifest.json").write_text("{"), "no manifest"),
+    "format": (_manifest(format=99), "has format 99"),
+    "hash": (_manifest(task="0123456789ab"), "is of task 0123456789ab"),
+    "other": (_manifest(benchmark="scenes_masks"), "for benchmark=scenes_masks, not photos_masks"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_no_answer_to_the_task_is_one_line(command: Any, masks: Path, fault: str) -> None:
+    spoil, message = FAULTS[fault]
+    spoil(masks)
+    arguments = ("benchmark=photos_masks", LIMIT, f"outputs={masks}", "record=true")
+    ended = command(*arguments, script="evaluate")
+    assert ended.code == 2 and message in ended.err, ended.err
+    assert ended.err.startswith("error: ") and ended.err.count("\n") == 1
+    assert [path.name for path in masks.parent.iterdir()] == [masks.name]
+
+
+def test_another_limit_is_another_task(command: Any, masks: Path) -> None:
+    ended = command("benchmark=photos_masks", f"outputs={masks}", script="evaluate")
+    assert ended.code == 2 and LIMIT in ended.err
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("outputs.name=x", "needs a folder"), ("outputs.lossy=1", "outputs.lossy=1"),
+     ("outputs=nowhere", "manifest.json does not exist")],
+)  # fmt: skip
+def test_settings_that_cannot_be_meant(command: Any, argument: str, message: str) -> None:
+    given = ("baseline=mean_fill", "benchmark=photos_masks", LIMIT, argument)
+    ended = command(*given, script="evaluate")
+    assert ended.code == 2 and message in ended.err, ended.err
+
+
+def test_the_command_writes_and_says_what_to_do_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "task"
+    monkeypatch.setattr(sys, "argv", ["restore", "task", "photos_masks", str(folder), LIMIT])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0 and f"benchmark=photos_masks outputs={folder} '{LIMIT}'" in printed
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and "is not empty" in capsys.readouterr().err
+
+
+def test_an_unknown_benchmark_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nope"):
+        assignment.write("nope", tmp_path / "task")
+    assert not list(tmp_path.iterdir())
