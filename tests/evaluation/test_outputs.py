@@ -56,7 +56,7 @@ def test_files_of_opencv_measure_as_the_baseline(command: Any, masks: Path) -> N
           for name in ("telea", "others")}  # fmt: skip
     assert of["telea"] == of["others"] and len(of["telea"]) == 2
     assert "known pixels moved" not in printed
-    (row,) = [r for r in csv.DictReader(open("run/results.csv")) if r["method"] == "others"]
+    (row,) = [r for r in csv.DictReader(Path("run/results.csv").open()) if r["method"] == "others"]
     assert row["kind"] == "outputs" and row["checkpoint"].startswith("outputs@")
 
 
@@ -114,7 +114,7 @@ def test_lossy_files_are_named_in_the_row(command: Any, masks: Path) -> None:
     refused = command(*arguments, script="evaluate")
     assert refused.code == 2 and "is lossy" in refused.err
     evaluated(command, *arguments, "outputs.lossy=true")
-    (row,) = csv.DictReader(open("run/results.csv"))
+    (row,) = csv.DictReader(Path("run/results.csv").open())
     assert row["sampler"] == "lossy"
 
 
