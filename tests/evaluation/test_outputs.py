@@ -45,7 +45,11 @@ def masks(written: dict[str, Path], tmp_path: Path) -> Path:
 def evaluated(command: Any, *arguments: str) -> Evaluated:
     ended = command(*arguments, "hydra.run.dir=run", script="evaluate")
     assert ended.code == 0, ended.err
-    return list(csv.DictReader(Path("run/per_image.csv").open())), ended.out, ended.err
+    return (
+        list(csv.DictReader(Path("run/per_image.csv").read_text().splitlines())),
+        ended.out,
+        ended.err,
+    )
 
 
 def test_files_of_opencv_measure_as_the_baseline(command: Any, masks: Path) -> None:
@@ -56,7 +60,11 @@ def test_files_of_opencv_measure_as_the_baseline(command: Any, masks: Path) -> N
           for name in ("telea", "others")}  # fmt: skip
     assert of["telea"] == of["others"] and len(of["telea"]) == 2
     assert "known pixels moved" not in printed
-    (row,) = [r for r in csv.DictReader(Path("run/results.csv").open()) if r["method"] == "others"]
+    (row,) = [
+        r
+        for r in csv.DictReader(Path("run/results.csv").read_text().splitlines())
+        if r["method"] == "others"
+    ]
     assert row["kind"] == "outputs" and row["checkpoint"].startswith("outputs@")
 
 
@@ -114,7 +122,7 @@ def test_lossy_files_are_named_in_the_row(command: Any, masks: Path) -> None:
     refused = command(*arguments, script="evaluate")
     assert refused.code == 2 and "is lossy" in refused.err
     evaluated(command, *arguments, "outputs.lossy=true")
-    (row,) = csv.DictReader(Path("run/results.csv").open())
+    (row,) = csv.DictReader(Path("run/results.csv").read_text().splitlines())
     assert row["sampler"] == "lossy"
 
 
