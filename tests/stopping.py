@@ -128,7 +128,8 @@ def there(
     ended = time.time()
     assert strays(process.pid) == []
     if "hit" in settings and process.returncode == 143:
-        assert ended - settings["hit"].stat().st_mtime < 10
+        # Schedulers kill 30 s after their signal at the earliest.
+        assert ended - settings["hit"].stat().st_mtime < 30
     return process.returncode, out + err
 
 

@@ -53,11 +53,14 @@ def test_interrupted_twice_is_uninterrupted(
     seen = tmp_path / "parts.txt"
     ended = here(*settings, f"hydra.run.dir={parts}", stop={"updates": 3}, seen=seen)
     command = f"to go on: python train.py resume.path={parts}"
-    assert (ended.code, ended.out.splitlines()) == (143, [str(parts), command])
+    lines = ended.out.splitlines()
+    assert (ended.code, lines[0], lines[-1]) == (143, str(parts), command)
     assert newest_valid(parts / "checkpoints")[0] == parts / "checkpoints" / "recovery-3.ckpt"
     ended = here(f"resume.path={parts}", stop={"updates": 5, "signal": "SIGUSR1"}, seen=seen)
     assert ended.code == 143, ended.err
-    assert ended.out.splitlines() == [str(parts), "resumed: recovery-3.ckpt, update 3", command]
+    lines = ended.out.splitlines()
+    assert "resumed: recovery-3.ckpt, update 3" in lines
+    assert (lines[0], lines[-1]) == (str(parts), command)
     ended = here(f"resume.path={parts}", seen=seen)
     assert ended.code == 0, ended.err
     assert differences(everything(whole), everything(parts)) == []
