@@ -185,6 +185,11 @@ def newest_valid(
     return None, damaged
 
 
+def best_of(path: Path) -> Path:
+    """The best checkpoint of a run folder; a file is itself."""
+    return path / "checkpoints" / f"best{SUFFIX}" if path.is_dir() else path
+
+
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, with today's class paths; no code from the file runs.
 

@@ -48,6 +48,7 @@ def main() -> NoReturn:
     task.add_argument("folder", metavar="DIR", type=Path, help="new; results go to DIR/outputs")
     task.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="as of evaluate.py")
     task.set_defaults(command=_task)
+    _add_predict(commands.add_parser("predict", help="restore photos by trained models"))
     ema = commands.add_parser("ema", help="rebuild averages of other lengths after training")
     ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
     ema.add_argument("--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15")
@@ -109,6 +110,47 @@ def _task(arguments: argparse.Namespace) -> int:
     print(f"put results under their names into {arguments.folder / 'outputs'}, PNG or .npy")
     print(f"next: {assignment.next_command(*asked)}")
     return DONE
+
+
+def _add_predict(words: argparse.ArgumentParser) -> None:
+    words.description = (
+        "Restores photos, as PNG files of their own size and depth. One line of JSON a photo. "
+        "Example: restore predict outputs/denoise_any/RUN photos/ -o restored"
+    )
+    words.add_argument(
+        "models", metavar="MODEL[,MODEL...]", help="run folders or checkpoints; several are a chain"
+    )
+    words.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders, globs")
+    words.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
+    words.add_argument(
+        "--mask", metavar="FILE|DIR", type=Path, help="white is filled; a folder has equal names"
+    )
+    words.add_argument("--invert-mask", action="store_true", help="black is filled")
+    words.add_argument(
+        "--sigma", type=float, help="noise level of 255; by default estimated where it is needed"
+    )
+    words.add_argument("--strength", type=float, help="share of 1 that a sampler draws anew")
+    words.add_argument("--num-samples", type=int, default=1, help="results of a sampler")
+    words.add_argument("--seed", type=int, default=0, help="of a sampler")
+    words.add_argument("--steps", type=int, help="of a sampler")
+    words.add_argument("--device", help="cpu or cuda; by default a GPU where there is one")
+    words.add_argument("--packages", default="", help="that a checkpoint may name: mylab,other")
+    words.set_defaults(command=_predict)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from restore import predict
+
+    given = vars(arguments)
+    settings = predict.Settings(**{key: given[key] for key in predict.Settings.__annotations__})
+    return predict.predict(
+        [model for model in arguments.models.split(",") if model],
+        arguments.inputs,
+        arguments.output,
+        settings,
+        arguments.device,
+        tuple(name for name in arguments.packages.split(",") if name),
+    )
 
 
 def _ema(arguments: argparse.Namespace) -> int:

@@ -51,13 +51,15 @@ class ImageError(InputError):
     """A file that is no image that restore reads; the message names it."""
 
 
-def load_image(source: Path | bytes, channels: int, name: str | None = None) -> Tensor:
+def load_image(
+    source: Path | bytes, channels: int, name: str | None = None, *, convert: bool = True
+) -> Tensor:
     """An image file, or its bytes, as uint8 [channels, H, W] with 1 or 3 channels in sRGB.
 
     The EXIF orientation is applied, colour profiles are converted to sRGB (a PNG's gAMA and cHRM
     are not, as in other readers), 16 and 12 bits are scaled to 8, transparency is laid on white,
     grey becomes three equal channels and colour becomes luma (ITU-R 601). Of several frames the
-    first is taken. `name` stands for bytes in messages.
+    first is taken. `name` stands for bytes in messages. convert: False takes no notice of profiles.
 
     Raises:
         ImageError: no readable PNG, JPEG, WebP, AVIF, TIFF or BMP, a truncated one, a JPEG whose
@@ -69,7 +71,7 @@ def load_image(source: Path | bytes, channels: int, name: str | None = None) -> 
     packed = b""
     try:
         packed = source if isinstance(source, bytes) else _read(source)
-        return _decoded(packed, channels)
+        return _decoded(packed, channels, convert)
     except FileNotFoundError:
         raise ImageError(
             f"{label}: there is no such file any more: put its folder back, and go on"
@@ -100,10 +102,11 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _decoded(packed: bytes, channels: int) -> Tensor:
+def _decoded(packed: bytes, channels: int, convert: bool) -> Tensor:
     try:
         with Image.open(io.BytesIO(packed), formats=list(FORMATS)) as image:
-            return _pixels(image, packed, channels, _profile(image, packed))
+            own = _profile(image, packed) if convert else None
+            return _pixels(image, packed, channels, own)
     except ValueError:
         if not packed.startswith(b"\x89PNG"):
             raise
@@ -111,7 +114,8 @@ def _decoded(packed: bytes, channels: int) -> Tensor:
         if len(tidied) == len(packed):
             raise
         with Image.open(io.BytesIO(tidied), formats=["PNG"]) as image:
-            return _pixels(image, tidied, channels, profile or _profile(image, tidied))
+            own = (profile or _profile(image, tidied)) if convert else None
+            return _pixels(image, tidied, channels, own)
 
 
 def _profile(image: Image.Image, packed: bytes) -> bytes | None:
@@ -122,7 +126,7 @@ def _profile(image: Image.Image, packed: bytes) -> bytes | None:
 def _pixels(image: Image.Image, packed: bytes, channels: int, profile: bytes | None) -> Tensor:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, at most 2^26 are read")
-    turn = _UPRIGHT.get(_orientation(image))
+    turn = _UPRIGHT.get(orientation(image))
     if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
         array = jpeg_file.decode(packed, image.mode, (image.height, image.width))
         if turn is None and is_srgb(profile, image.mode):
@@ -131,7 +135,7 @@ def _pixels(image: Image.Image, packed: bytes, channels: int, profile: bytes | N
     else:
         opened = _PIXELS.get(image.format, _loaded)(image, packed)
     upright = opened if turn is None else opened.transpose(turn)
-    return _tensor(np.asarray(_on_white(upright, profile)), channels)
+    return _tensor(np.asarray(on_white(upright, profile)), channels)
 
 
 def _loaded(image: Image.Image, packed: bytes) -> Image.Image:
@@ -139,14 +143,14 @@ def _loaded(image: Image.Image, packed: bytes) -> Image.Image:
     return image
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """By that tag alone: others may hold what their types forbid."""
     with contextlib.suppress(ValueError, TypeError, KeyError, SyntaxError, OSError, struct.error):
         return int(image.getexif().get(_ORIENTATION, 1))
     return 1
 
 
-def _on_white(image: Image.Image, profile: bytes | None) -> Image.Image:
+def on_white(image: Image.Image, profile: bytes | None = None) -> Image.Image:
     """Any mode to L or RGB in sRGB; colours are converted before they are laid on white."""
     alpha = None
     if image.has_transparency_data:

@@ -52,7 +52,7 @@ class MaskFiles:
         if hole is not None:
             self._kept.move_to_end(key)
             return hole
-        hole = area_resize(_read(self._paths[index], self.invert), height, width) >= _HALF
+        hole = area_resize(read_mask(self._paths[index], self.invert), height, width) >= _HALF
         self._kept[key] = hole
         self._used += hole.numel()
         while self._used > _BUDGET and len(self._kept) > 1:
@@ -71,7 +71,7 @@ class MaskFiles:
         return paths
 
 
-def _read(path: Path, invert: bool) -> Tensor:
+def read_mask(path: Path, invert: bool) -> Tensor:
     """uint8 [1, H, W], white = hole."""
     mask = load_image(path, channels=1)
     if mask.min() > _HALF:

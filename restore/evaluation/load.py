@@ -37,7 +37,7 @@ def method(path: Path, config: Config) -> Method:
 
     Sampler and guidance of the config replace its own.
     """
-    path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    path = checkpoint.best_of(path)
     content = checkpoint.read(path)
     own = {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
     seed = content["config"]["seed"]

@@ -28,7 +28,7 @@ class BiasFreeUNet(ResidualUNet):
     ) -> None:
         shape = image_size, widths, num_blocks
         super().__init__(image_channels, image_channels, *shape, in_maps=int(noise_map))
-        self.noise_map = noise_map
+        self.noise_map = self.takes_sigma = noise_map
 
     def forward(self, image: Tensor, sigma: Tensor | None = None) -> Tensor:
         x = self.halved(image)

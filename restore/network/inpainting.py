@@ -109,6 +109,7 @@ class InpaintingGenerator(nn.Module):
         if initial_fill not in ("push_pull", None):
             raise InputError(f"task.network.initial_fill={initial_fill}: use push_pull or null")
         self.initial_fill = initial_fill
+        self.factor = 8
         self.coarse = Coarse(image_channels, width, upsampling)
         self.refinement = Refinement(image_channels, width, upsampling, attention)
         if initial_fill is not None:
@@ -118,7 +119,8 @@ class InpaintingGenerator(nn.Module):
 
     def forward(self, masked: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         height, width = masked.shape[-2:]
-        masked, hole = pad_to_multiple(masked, 8), pad_to_multiple(hole, 8)
+        masked = pad_to_multiple(masked, self.factor)
+        hole = pad_to_multiple(hole, self.factor)
         start = masked if self.initial_fill is None else push_pull(masked, hole)
         coarse = self._stage(start, self.coarse(torch.cat([start, hole], dim=1)))
         seen = composite(masked, coarse, hole)

@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from restore.task import gradient
 from restore.task.validation import measured
+from restore.tiling import Tiled, replaced
 from restore.types import Batch, Facts, InputError, NonFiniteError, Observation
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -197,6 +199,8 @@ class RestorationTask(Task):
     benchmarks, and its guess from one noise level is no restoration.
     """
 
+    needs_sigma = False  # whether the network looks at the noise level
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         super().validation_step(batch, batch_idx)
         if self.num_calls != 1:
@@ -227,6 +231,10 @@ class RestorationTask(Task):
     def num_calls(self) -> int:
         """Network evaluations (NFE) that one restored image costs."""
         return 1
+
+    def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
+        """While it lasts, about side x side px at most are seen at once; see `Tiled`."""
+        return replaced(self, "network", Tiled(self.network, side, needed=needed))
 
     def check_observation(self, observation: Observation) -> None:
         """Raises InputError where `restore` cannot serve such observations."""

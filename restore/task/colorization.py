@@ -1,6 +1,7 @@
 """Colorization: lightness to colour."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Unpack
 
 import torch
@@ -15,6 +16,7 @@ from restore.network.colorization import recombine
 from restore.task.adversarial import AdversarialTask
 from restore.task.adversary import Adversary
 from restore.task.base import Learning
+from restore.tiling import replaced
 from restore.types import Batch, Facts, InputError, Observation
 
 _COUNTED = 1000  # images, spread over the training data, that say how frequent colours are
@@ -75,6 +77,10 @@ class Colorizer(AdversarialTask):
     @property
     def judged_channels(self) -> tuple[int, int]:
         return 2, 1
+
+    def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
+        """Colour is a matter of the whole image: it is predicted small, not tile by tile."""
+        return replaced(self, "size", min(self.size or side, side))
 
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
         said = self.network(observation["input"])

@@ -22,7 +22,9 @@ class Denoiser(AdversarialTask):
                 f"task=denoising restores images of {channels} channels from as many, and this "
                 f"degradation leaves {self.facts.input_channels}: choose one that keeps them"
             )
-        return network(image_channels=channels, image_size=self.facts.image_size)
+        made = network(image_channels=channels, image_size=self.facts.image_size)
+        self.needs_sigma = bool(getattr(made, "takes_sigma", False))
+        return made
 
     def check_observation(self, observation: Observation) -> None:
         if "hole" in observation:

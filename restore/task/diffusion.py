@@ -12,6 +12,7 @@ from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, initial_noise, times_from
 from restore.diffusion.schedule import Schedule
 from restore.loss.diffusion import denoising_loss, variational_bound
+from restore.network.size import pad_to_multiple
 from restore.network.unet import UNet
 from restore.stream import Stream, fold
 from restore.task.base import Learning, RestorationTask
@@ -177,7 +178,8 @@ class Diffusion(RestorationTask):
         start: samples begin at the noised input (Meng et al. 2022).
         """
         self._check_served(observation, start)
-        seen = repeated(observation, num_samples)
+        height, width = observation["input"].shape[-2:]
+        seen = repeated(padded(observation, getattr(self.network, "factor", 1)), num_samples)
         draw = torch.arange(num_samples, device=seen["index"].device)
         draw = draw.repeat(len(observation["index"]))
         own = self.seed if seed is None else seed
@@ -190,6 +192,7 @@ class Diffusion(RestorationTask):
         x = self.sampler(
             denoise, x, self.schedule, stream, callback, start=start or 1.0, observation=seen
         )
+        x = x[..., :height, :width]
         return x.view(-1, num_samples, *x.shape[1:])
 
     def _first(self, image: Tensor, stream: Stream, start: float | None) -> Tensor:
@@ -207,6 +210,16 @@ class Diffusion(RestorationTask):
         x = initial_noise(self.schedule, torch.ones(()), shape, stream)
         nothing = Observation(input=x, index=index, name=[], hole=torch.ones_like(x[:, :1]))
         return self.sampler(self.denoiser(label), x, self.schedule, stream, observation=nothing)
+
+
+def padded(observation: Observation, factor: int) -> Observation:
+    """Image and hole mirrored at the bottom and right up to multiples of `factor`."""
+    grown = {
+        key: pad_to_multiple(value, factor)
+        for key, value in observation.items()
+        if isinstance(value, Tensor) and value.ndim == 4
+    }
+    return cast(Observation, {**observation, **grown})
 
 
 def repeated(observation: Observation, num_samples: int) -> Observation:

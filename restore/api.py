@@ -1,0 +1,253 @@
+"""A trained model as a function of images: what `restore predict` and everything like it call."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from restore import checkpoint
+from restore.build import restored
+from restore.data.photo import Values, hole_of, values
+from restore.image import lab_from_rgb
+from restore.task.base import RestorationTask
+from restore.tiling import SIDE, around, replaced
+from restore.types import InputError, Observation
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+
+
+def load(
+    path: str | Path, packages: Iterable[str] = (), device: str | torch.device | None = None
+) -> "Model":
+    """The model of a run folder (its best checkpoint) or of a checkpoint file.
+
+    packages: those whose classes a checkpoint may name, beside restore's. No code from the file
+    runs. device: where it computes; None is the first GPU where there is one, else the CPU.
+
+    Raises:
+        InputError: no such file, one that cannot be trusted or read, or a model that restores
+            nothing.
+    """
+    content = checkpoint.read(checkpoint.best_of(Path(path)))
+    task = restored(content, packages=packages)
+    if not isinstance(task, RestorationTask):
+        raise InputError(
+            f"{path}: {type(task).__name__} restores no images; choose another checkpoint"
+        )
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Model(task, str(content["experiment"])).to(chosen)
+
+
+class Model:
+    """Restores images of any size; those above `side` px are seen piece by piece."""
+
+    def __init__(self, task: RestorationTask, name: str, side: int = SIDE) -> None:
+        self.task, self.name, self.side = task.eval().requires_grad_(False), name, side
+        self.device = torch.device("cpu")
+
+    def __repr__(self) -> str:
+        return f"Model({self.name}, {type(self.task).__name__}, {self.device})"
+
+    def to(self, device: str | torch.device) -> "Model":
+        """Moves it; InputError for a device that is not there."""
+        try:
+            self.device = torch.device(device)
+            self.task.to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"device={device} cannot be used: {reason}") from error
+        return self
+
+    @property
+    def has_sampler(self) -> bool:
+        """Whether results are drawn: by seed, from a strength, in steps."""
+        return hasattr(self.task, "sampler")
+
+    @property
+    def needs_sigma(self) -> bool:
+        """Whether it must be told the noise level."""
+        return self.task.needs_sigma
+
+    @property
+    def colorizes(self) -> bool:
+        """Whether it sees lightness alone and makes colours."""
+        facts = self.task.facts
+        return (facts.input_channels, facts.image_channels) == (1, 3)
+
+    @cached_property
+    def fills_holes(self) -> bool:
+        """Whether it fills holes, and does nothing without one."""
+        return not self._serves(hole=False) and self._serves(hole=True)
+
+    def _serves(self, hole: bool) -> bool:
+        """What the task says of an image of one pixel."""
+        pixel = torch.zeros(1, self.task.facts.input_channels, 1, 1)
+        index = torch.zeros(1, dtype=torch.int64)
+        probe = Observation(input=pixel, index=index, name=[""])
+        if hole:
+            probe["hole"] = torch.ones(1, 1, 1, 1)
+        try:
+            self.task.check_observation(probe)
+        except InputError:
+            return False
+        return True
+
+    def __call__(
+        self,
+        image: Any,
+        hole: Any = None,
+        sigma: float | None = None,
+        strength: float | None = None,
+        num_samples: int = 1,
+        seed: int = 0,
+        steps: int | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> Any:
+        """The restored image, of the type, size and depth of `image`.
+
+        image: a PIL image, a NumPy array [H, W], [H, W, C] or [B, H, W, C], or a torch tensor
+        [H, W], [C, H, W] or [B, C, H, W]; uint8, uint16, or floats in [0, 1]. C is 1 or 3; a grey
+        image comes back grey, except from a colorizer. hole: an image of one channel, or bool;
+        white is to be filled, and all else comes back bit for bit. sigma: noise level in grey
+        levels of 255. For a model with a sampler: strength in (0, 1], how much of the image is
+        drawn anew (Meng et al. 2022); steps of the sampler; callback, which sees each
+        `restore.diffusion.sampler.Step`. num_samples: more than one gives a list. The result
+        depends on the image, the settings and the seed alone.
+
+        Raises:
+            InputError: an image or a setting that this model cannot use.
+        """
+        self.check(hole is not None, sigma, strength, num_samples, steps)
+        given = values(image)
+        observation = self._observation(given, hole, sigma)
+        with torch.inference_mode(), self._in_steps(steps):
+            made = self._restored(observation, num_samples, seed, strength, callback).cpu()
+        known = observation.get("hole")
+        results = [given.like(self._channels(one, given), known) for one in made.unbind(1)]
+        return results if num_samples > 1 else results[0]
+
+    def check(
+        self,
+        hole: bool = False,
+        sigma: float | None = None,
+        strength: float | None = None,
+        num_samples: int = 1,
+        steps: int | None = None,
+    ) -> None:
+        """Raises InputError for settings that this model cannot use, whatever the image.
+
+        hole: whether there is one. The other arguments are those of a call.
+        """
+        name = self.name
+        for word, value in (("strength", strength), ("steps", steps)):
+            if value is not None and not self.has_sampler:
+                raise InputError(f"{word}={value}: {name} has no sampler, leave {word} out")
+        if strength is not None and not 0 < strength <= 1:
+            raise InputError(f"strength={strength} must be above 0 and at most 1")
+        if num_samples < 1:
+            raise InputError(f"num_samples={num_samples} must be at least 1")
+        if hole and not self.fills_holes:
+            raise InputError(f"{name} fills no holes: leave the mask out")
+        if not hole and self.fills_holes:
+            raise InputError(f"{name} fills holes: give a mask that is white where it is to fill")
+        if self.has_sampler and not self.fills_holes and strength is None:
+            raise InputError(f"{name} would draw without looking: give a strength, such as 0.5")
+        self._check_sigma(sigma)
+        if steps is not None:
+            with self._in_steps(steps):
+                self.task.num_calls  # noqa: B018 (refuses more than the schedule has)
+
+    def _check_sigma(self, sigma: float | None) -> None:
+        if sigma is None and self.needs_sigma:
+            raise InputError(f"{self.name} needs the noise level: give sigma, such as 25 (of 255)")
+        if sigma is not None and not self.needs_sigma:
+            raise InputError(f"sigma={sigma}: {self.name} looks at no noise level, leave sigma out")
+        if sigma is not None and not 0 <= sigma <= 255:
+            raise InputError(f"sigma={sigma} must be from 0 to 255, in grey levels")
+
+    def _in_steps(self, steps: int | None) -> AbstractContextManager[None]:
+        if steps is None:
+            return nullcontext()
+        sampler: Any = self.task.sampler
+        return replaced(self.task, "sampler", replace(sampler, num_steps=steps))
+
+    def _observation(self, given: Values, hole: Any, sigma: float | None) -> Observation:
+        """What the task may see of an image, on the CPU."""
+        image = self._seen(given.image())
+        count, _, height, width = image.shape
+        index = torch.zeros(count, dtype=torch.int64)  # no image knows its neighbours in a batch
+        observation = Observation(input=image, index=index, name=[""] * count)
+        if hole is not None:
+            observation["hole"] = hole_of(hole, (count, height, width))
+            observation["input"] = image.masked_fill(observation["hole"] > 0, 0)
+        if sigma is not None:
+            observation["sigma"] = torch.full((count,), sigma / 127.5)
+        return observation
+
+    def _seen(self, image: Tensor) -> Tensor:
+        """An image [B, 1 or 3, H, W] in the channels of the model's input."""
+        if self.colorizes:
+            return lab_from_rgb(image.expand(-1, 3, -1, -1))[:, :1]
+        channels = self.task.facts.input_channels
+        if channels == 3:
+            return image.expand(-1, 3, -1, -1)
+        if channels == 1 and image.shape[1] == 3:
+            if not torch.equal(image[:, :1].expand_as(image), image):
+                raise InputError(
+                    f"{self.name} restores grey images and this one has colours: make it grey first"
+                )
+            return image[:, :1]
+        return image
+
+    def _channels(self, made: Tensor, given: Values) -> Tensor:
+        """A result [B, C, H, W] in the channels of the image that was given."""
+        wanted = given.numbers.shape[1]
+        if wanted == made.shape[1] or self.colorizes:
+            return made
+        if wanted == 3:
+            return made.expand(-1, 3, -1, -1)
+        return (made * made.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+    def _restored(
+        self,
+        observation: Observation,
+        num_samples: int,
+        seed: int,
+        strength: float | None,
+        callback: Callable[[Any], None] | None,
+    ) -> Tensor:
+        """[B, num_samples, C, H, W]; of large images only what is around the hole is seen."""
+        image, hole = observation["input"], observation.get("hole")
+        whole = image[:, None].expand(-1, num_samples, -1, -1, -1)
+        if hole is not None and not hole.any():
+            return whole
+        window = around(hole, self.side) if hole is not None else (slice(None), slice(None))
+        seen = _moved(observation, window, self.device)
+        large = max(seen["input"].shape[-2:]) > self.side
+        within = self.task.within(self.side, seen.get("hole")) if large else nullcontext()
+        with within:
+            made = self.task.restore(
+                seen, num_samples, seed=seed, start=strength, callback=callback
+            )
+        if hole is None or made.shape[-2:] == image.shape[-2:]:
+            return made
+        whole = whole.clone()
+        whole[..., window[0], window[1]] = made.to(whole)
+        return whole
+
+
+def _moved(
+    observation: Observation, window: tuple[slice, slice], device: torch.device
+) -> Observation:
+    """The window of an observation, on the device."""
+    moved: dict[str, Any] = dict(observation)
+    for key, value in observation.items():
+        if isinstance(value, Tensor):
+            cut = value[..., window[0], window[1]] if value.ndim == 4 else value
+            moved[key] = cut.to(device)
+    return cast(Observation, moved)

@@ -1,0 +1,153 @@
+"""Photos of people in memory: what they handed over as a tensor, and a tensor as what they gave."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from restore.data.image_file import on_white
+from restore.types import InputError
+
+Photo = Image.Image | np.ndarray | Tensor
+_TOPS = {"uint8": 255, "uint16": 65535}
+_FARTHEST = 4.0  # of floats in [0, 1]: beyond it they are no noise, but another range
+
+
+@dataclass(frozen=True)
+class Values:
+    """Numbers of a photo [B, C, H, W] from 0 to `top`, and what the photo was.
+
+    float32, which holds every uint16; float64 where that was given.
+    """
+
+    numbers: Tensor
+    kind: Literal["pil", "numpy", "torch"]
+    dtype: Any
+    ndim: int  # of the array that was given
+    top: float  # 255 or 65535; 1 for floats
+
+    def image(self) -> Tensor:
+        """float32 [B, C, H, W] in [-1, 1]."""
+        return self.numbers.float() * (2 / self.top) - 1
+
+    def like(self, image: Tensor, hole: Tensor | None = None) -> Any:
+        """[B, C, H, W] in [-1, 1] as a photo of this kind; numbers outside of a hole are its own.
+
+        Whole numbers are rounded and clamped. Floats are not clamped. PIL has no colours of 16
+        bits: such a result has 8.
+        """
+        if self.kind == "pil" and self.top > 255 and image.shape[1] == 3:
+            eight = replace(self, dtype=np.dtype(np.uint8), top=255, numbers=self.numbers / 257)
+            return eight.like(image, hole)
+        numbers = (image.to(self.numbers) + 1) * (self.top / 2)
+        if self.top > 1:
+            numbers = numbers.round().clamp(0, self.top)
+        if hole is not None and numbers.shape == self.numbers.shape:
+            numbers = torch.where(hole > 0, numbers, self.numbers)
+        return self._packed(numbers)
+
+    def _packed(self, numbers: Tensor) -> Any:
+        if self.kind == "torch":
+            made = numbers.to(self.dtype)
+            if self.ndim == 2 and made.shape[1] == 1:
+                return made[0, 0]
+            return made if self.ndim == 4 else made[0]
+        array = numbers.permute(0, 2, 3, 1).numpy().astype(self.dtype)
+        if self.ndim < 4:
+            array = array[0]
+        if self.ndim == 2 and array.shape[-1] == 1:
+            array = array[..., 0]
+        return Image.fromarray(array) if self.kind == "pil" else array
+
+
+def values(photo: Any) -> Values:
+    """Of a PIL image, a NumPy array [H, W], [H, W, C] or [B, H, W, C], or a tensor [H, W],
+    [C, H, W] or [B, C, H, W], with C = 1 or 3.
+
+    Whole numbers are uint8 (0..255) or uint16 (0..65535); floats are in [0, 1], which noise may
+    leave. PIL images with transparency are laid on white.
+
+    Raises:
+        InputError: another type, shape or range.
+    """
+    if isinstance(photo, Image.Image):
+        return _of_pil(photo)
+    if isinstance(photo, Tensor):
+        numbers = photo.detach().cpu()
+        kind: Literal["numpy", "torch"] = "torch"
+    elif isinstance(photo, np.ndarray):
+        numbers, kind = torch.from_numpy(np.array(photo)), "numpy"
+    else:
+        raise InputError(
+            f"an image of type {type(photo).__name__} is not read: give a PIL image, a NumPy array "
+            "or a torch tensor"
+        )
+    name, shape = str(photo.dtype).removeprefix("torch."), tuple(photo.shape)
+    if name not in _TOPS and not numbers.is_floating_point():
+        raise InputError(f"an image of {name} is not read: give uint8, uint16 or floats in [0, 1]")
+    numbers = numbers if numbers.dtype == torch.float64 else numbers.float()
+    numbers = _four(numbers, kind, shape)
+    top = _TOPS.get(name, 1)
+    if top == 1:
+        _check_range(numbers)
+    return Values(numbers, kind, photo.dtype, photo.ndim, top)
+
+
+def _four(numbers: Tensor, kind: str, shape: tuple[int, ...]) -> Tensor:
+    """[B, C, H, W], or InputError."""
+    last = kind == "numpy"
+    if numbers.ndim == 2:
+        numbers = numbers[None, None]
+    elif numbers.ndim in (3, 4):
+        numbers = numbers if numbers.ndim == 4 else numbers[None]
+        numbers = numbers.permute(0, 3, 1, 2) if last else numbers
+    if numbers.ndim != 4 or numbers.shape[1] not in (1, 3) or not numbers.numel():
+        wanted = "[H, W], [H, W, C] or [B, H, W, C]" if last else "[H, W], [C, H, W], [B, C, H, W]"
+        raise InputError(f"an image of shape {list(shape)} is not read: give {wanted}, C = 1 or 3")
+    return numbers
+
+
+def _check_range(numbers: Tensor) -> None:
+    low, high = (float(end) for end in numbers.aminmax())
+    if not (low >= 1 - _FARTHEST and high <= _FARTHEST):  # also false for NaN
+        raise InputError(
+            f"an image of floats from {low:.4g} to {high:.4g} is not read: floats are in [0, 1]; "
+            "uint8 is in 0..255"
+        )
+
+
+def _of_pil(photo: Image.Image) -> Values:
+    if photo.mode.startswith("I;16"):
+        array = np.asarray(photo).astype(np.uint16)
+    else:
+        array = np.asarray(on_white(photo))
+    numbers = _four(torch.from_numpy(array.astype(np.float32)), "numpy", array.shape)
+    return Values(numbers, "pil", array.dtype, array.ndim, _TOPS[array.dtype.name])
+
+
+def hole_of(hole: Any, shape: tuple[int, int, int]) -> Tensor:
+    """float32 [B, 1, H, W] in {0, 1} for images of shape (B, H, W); 1 = to be filled.
+
+    Takes what `values` takes with one channel, and bool; what is half of the range or more is hole.
+    Whole numbers of at most 1 are 0 and 1.
+
+    Raises:
+        InputError: another type, or another size.
+    """
+    if isinstance(hole, Image.Image):
+        hole = np.asarray(on_white(hole).convert("L"))
+    if isinstance(hole, np.ndarray | Tensor) and str(hole.dtype).endswith("bool"):
+        hole = hole.astype(np.uint8) if isinstance(hole, np.ndarray) else hole.to(torch.uint8)
+    found = values(hole)
+    top = 1 if float(found.numbers.max()) <= 1 else found.top
+    count, height, width = shape
+    if found.numbers.shape[1:] != (1, height, width) or len(found.numbers) not in (1, count):
+        sides = "x".join(str(side) for side in reversed(found.numbers.shape[-2:]))
+        raise InputError(
+            f"the hole has {found.numbers.shape[1]} channel(s) and {sides} px, the image "
+            f"{width}x{height} px: give one channel of the same size"
+        )
+    return (found.numbers >= top / 2).float().expand(count, -1, -1, -1)

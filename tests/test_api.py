@@ -1,0 +1,273 @@
+"""restore.load: any image in, the same kind out, and what a task itself would have said."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from entry import ROOT
+from PIL import Image
+from small_models import MODELS, write_model
+from torch import Tensor
+
+import restore
+from restore.image import lab_from_rgb
+from restore.types import InputError, Observation
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, restore.Model]:
+    folder = tmp_path_factory.mktemp("models")
+    return {name: restore.load(write_model(name, folder), device="cpu") for name in MODELS}
+
+
+def photo(height: int = 24, width: int = 32, channels: int = 3) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def hole_in(image: np.ndarray) -> np.ndarray:
+    hole = np.zeros(image.shape[:2], dtype=bool)
+    hole[5:12, 7:20] = True
+    return hole
+
+
+def inside(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def observed(image: Tensor, **more: Any) -> Observation:
+    index = torch.zeros(len(image), dtype=torch.int64)
+    return Observation(input=image, index=index, name=[""], **more)
+
+
+def test_importing_restore_is_instant() -> None:
+    code = (
+        "import sys, restore; assert 'torch' not in sys.modules and 'numpy' not in sys.modules;"
+        "restore.load; assert 'torch' in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    with pytest.raises(AttributeError, match="'lod'"):
+        restore.lod  # noqa: B018
+
+
+def test_a_denoiser_is_its_task(models: dict[str, restore.Model]) -> None:
+    model, image = models["denoiser"], photo()
+    sigma = torch.tensor([25 / 127.5])
+    with torch.no_grad():
+        wanted = model.task.restore(observed(inside(image), sigma=sigma))[0, 0]
+    pixels = ((wanted + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    assert np.array_equal(model(image, sigma=25), pixels)
+    assert not np.array_equal(model(image, sigma=50), pixels)
+    floats = model(torch.from_numpy(image).permute(2, 0, 1) / 255, sigma=25)
+    assert torch.allclose(floats, (wanted + 1) / 2, atol=1e-5)
+
+
+def forms(image: np.ndarray) -> dict[str, Any]:
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    grey = image[..., 0]
+    return {
+        "rgb": Image.fromarray(image),
+        "l": Image.fromarray(grey),
+        "i16": Image.fromarray(grey.astype(np.uint16) * 257),
+        "numpy": image,
+        "numpy_grey": grey,
+        "numpy_one": grey[..., None],
+        "numpy_batch": np.stack([image, image[::-1]]),
+        "numpy_float": image / 255,
+        "numpy_uint16": image.astype(np.uint16) * 257,
+        "torch": tensor,
+        "torch_grey": tensor[0],
+        "torch_batch": torch.stack([tensor, tensor.flip(1)]),
+        "torch_float": tensor / 255,
+        "torch_half": (tensor / 255).half(),
+        "torch_double": tensor.double() / 255,
+    }
+
+
+@pytest.mark.parametrize("form", forms(photo()))
+def test_the_kind_that_goes_in_comes_out_and_what_is_known_bit_for_bit(
+    models: dict[str, restore.Model], form: str
+) -> None:
+    image = photo()
+    given, hole = forms(image)[form], hole_in(image)
+    made = models["inpainter"](given, hole)
+    assert type(made) is type(given)
+    old, new = (np.asarray(one.double() if form == "torch_half" else one) for one in (given, made))
+    assert new.shape == old.shape and getattr(made, "dtype", 0) == getattr(given, "dtype", 0)
+    if isinstance(given, Image.Image):
+        assert isinstance(made, Image.Image) and made.mode == given.mode
+    axis = {"torch": (-2, -1)}.get(form.partition("_")[0])
+    at = (..., hole) if axis or old.ndim == 2 else ((..., hole, slice(None)))
+    known = (..., ~hole) if axis or old.ndim == 2 else ((..., ~hole, slice(None)))
+    assert np.array_equal(new[known], old[known]) and not np.array_equal(new[at], old[at])
+
+
+def test_hole_of_every_kind(models: dict[str, restore.Model]) -> None:
+    image = photo()
+    hole = hole_in(image)
+    wanted = models["inpainter"](image, hole)
+    white = hole.astype(np.uint8) * 255
+    for other in (
+        white,
+        hole.astype(np.uint8),
+        hole.astype(np.float32),
+        Image.fromarray(white),
+        Image.fromarray(hole),
+        torch.from_numpy(hole),
+        torch.from_numpy(white)[None],
+    ):
+        assert np.array_equal(models["inpainter"](image, other), wanted)
+    assert np.array_equal(models["inpainter"](image, 0 * white), image)
+    with pytest.raises(InputError, match="20x24 px, the image 32x24 px"):
+        models["inpainter"](image, white[:, :20])
+
+
+def test_a_colorizer_sees_lightness_and_keeps_it(models: dict[str, restore.Model]) -> None:
+    image = photo()
+    lightness = lab_from_rgb(inside(image))[:, :1]
+    model = models["colorizer"]
+    with torch.no_grad():
+        wanted = model.task.restore(observed(lightness))[0, 0]
+    made = model(Image.fromarray(image))
+    assert made.mode == "RGB"
+    assert torch.allclose(inside(np.asarray(made))[0], wanted.clamp(-1, 1), atol=1.01 / 255)
+    grey = np.repeat(image[..., :1], 3, -1)
+    assert np.array_equal(model(grey), model(grey[..., 0]))
+    assert model(Image.fromarray(grey[..., 0].astype(np.uint16) * 257)).mode == "RGB"
+
+
+def test_grey_models_take_grey_images_in_any_channels(models: dict[str, restore.Model]) -> None:
+    grey = photo(channels=1)
+    model = models["grey_denoiser"]
+    wanted = model(grey, sigma=10)
+    assert np.array_equal(model(np.repeat(grey, 3, -1), sigma=10), np.repeat(wanted, 3, -1))
+    with pytest.raises(InputError, match="grey_denoiser restores grey images"):
+        model(photo(), sigma=10)
+
+
+def test_samples_are_drawn_by_seed_and_alike_in_every_company(
+    models: dict[str, restore.Model],
+) -> None:
+    image = photo(22, 30)  # no multiples of the network's factor
+    hole = hole_in(image)
+    model = models["prior"]
+    seen: list[Any] = []
+    first, second = model(image, hole, num_samples=2, seed=3, callback=seen.append)
+    assert not np.array_equal(first, second) and len(seen) == model.task.num_calls == 6
+    assert np.allclose(model(image, hole, seed=3).astype(float), first, atol=1)
+    assert not np.array_equal(model(image, hole, seed=4), first)
+    both = model(np.stack([image[::-1], image]), np.stack([hole[::-1], hole])[..., None], seed=3)
+    assert np.allclose(both[1].astype(float), first, atol=1)
+    steps: list[Any] = []
+    model(image, hole, steps=3, callback=steps.append)
+    assert steps[-1].total < 6 and model.task.num_calls == 6
+
+
+def test_a_small_strength_keeps_the_image(models: dict[str, restore.Model]) -> None:
+    image = photo() // 2 + 64
+    model = models["sketcher"]
+    seen: list[Any] = []
+    model(image, strength=0.5, callback=seen.append)
+    assert [step.t for step in seen] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("name", ["denoiser", "inpainter", "colorizer", "prior"])
+def test_large_images_are_seen_in_pieces(models: dict[str, restore.Model], name: str) -> None:
+    """Of a model with side=64 an image of 150 x 90 px; nothing else about it changes."""
+    model = restore.Model(models[name].task, name, side=64)
+    image = photo(150, 90) // 8 + 100
+    hole = np.zeros((150, 90), dtype=bool)
+    hole[20:130, 30:50] = True
+    seen: list[int] = []
+    watch = model.task.network.register_forward_hook(
+        lambda network, given, out: seen.append(max(given[0].shape[-2:]))
+    )
+    try:
+        made = model(image, hole if model.fills_holes else None, 9 if model.needs_sigma else None)
+    finally:
+        watch.remove()
+    limit = 2 * 64 if name == "colorizer" else 64 + 160
+    assert made.shape == image.shape and seen and max(seen) <= limit
+    if model.fills_holes:
+        assert np.array_equal(made[~hole], image[~hole])
+    else:
+        assert model.task.network is models[name].task.network
+
+
+def test_only_what_is_around_a_hole_is_seen(models: dict[str, restore.Model]) -> None:
+    model = restore.Model(models["inpainter"].task, "", side=64)
+    image = photo(300, 200)
+    hole = np.zeros((300, 200), dtype=bool)
+    hole[200:210, 100:110] = True
+    seen: list[tuple[int, ...]] = []
+    watch = model.task.network.register_forward_hook(
+        lambda network, given, out: seen.append(tuple(given[0].shape[-2:]))
+    )
+    try:
+        made, whole = model(image, hole), restore.Model(model.task, "", side=512)(image, hole)
+    finally:
+        watch.remove()
+    assert max(max(shape) for shape in seen[:-1]) <= 2 * 69 and seen[-1] == (300, 200)
+    assert np.array_equal(made[~hole], image[~hole])
+    assert np.allclose(made.astype(float), whole, atol=2)  # the fill looks no farther
+
+
+REFUSED = [
+    ("denoiser", {}, "denoiser needs the noise level: give sigma"),
+    ("denoiser", {"sigma": -1}, "sigma=-1 must be from 0 to 255"),
+    ("denoiser", {"sigma": 5, "hole": True}, "denoiser fills no holes"),
+    ("denoiser", {"sigma": 5, "strength": 0.5}, "strength=0.5: denoiser has no sampler"),
+    ("denoiser", {"sigma": 5, "steps": 5}, "steps=5: denoiser has no sampler"),
+    ("blind", {"sigma": 5}, "blind looks at no noise level"),
+    ("inpainter", {}, "inpainter fills holes: give a mask"),
+    ("colorizer", {"hole": True}, "colorizer fills no holes"),
+    ("prior", {}, "prior fills holes"),
+    ("prior", {"hole": True, "strength": 1.5}, "strength=1.5 must be above 0"),
+    ("prior", {"hole": True, "num_samples": 0}, "num_samples=0 must be at least 1"),
+    ("prior", {"hole": True, "steps": 2000}, "2000"),
+    ("sketcher", {}, "give a strength"),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "says"), REFUSED, ids=str)
+def test_settings_are_refused_before_an_image_is_read(
+    models: dict[str, restore.Model], name: str, settings: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        models[name].check(**settings)
+    if settings.get("hole"):
+        settings = {**settings, "hole": hole_in(photo())}
+    with pytest.raises(InputError, match=says):
+        models[name](photo(), **settings)
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("a.png", "type str is not read"),
+        (np.zeros((4, 4, 2), np.uint8), r"shape \[4, 4, 2\]"),
+        (np.zeros((4, 4), np.int64), "int64"),
+        (np.full((4, 4), 200.0), "from 200 to 200"),
+        (np.full((4, 4), np.nan), "from nan"),
+        (torch.zeros(0, 4), r"shape \[0, 4\]"),
+    ],
+    ids=str,
+)
+def test_images_are_refused(models: dict[str, restore.Model], image: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        models["blind"](image)
+
+
+def test_load_refuses(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        restore.load(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"best\.ckpt does not exist"):
+        restore.load(tmp_path)
+    run = write_model("blind", tmp_path)
+    assert restore.load(run / "checkpoints" / "best.ckpt").name == "blind"
+    with pytest.raises(InputError, match="device=nowhere cannot be used"):
+        restore.load(run, device="nowhere")

@@ -1,0 +1,218 @@
+"""restore predict: what is said, what is written, and what is left as it was."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from entry import Ended
+from PIL import Image, ImageCms
+from small_models import write_model
+
+from restore import cli, predict
+from restore.data.image_file import load_image
+from restore.data.photo_file import read_photo, upright_size, write_png
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("models")
+    names = ("denoiser", "blind", "inpainter", "colorizer", "prior")
+    return {name: str(write_model(name, folder)) for name in names}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.chdir(tmp_path)
+
+    def ran(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["restore", "predict", *arguments, "--device", "cpu"])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+
+    return ran
+
+
+def pixels(seed: int = 0, size: tuple[int, ...] = (20, 28, 3)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
+
+
+def save(path: Path, array: np.ndarray, **more: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **more)
+
+
+def lines(ended: Ended) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ended.out.splitlines()]
+
+
+def test_known_pixels_size_and_source_stay(
+    run: Any, models: dict[str, str], tmp_path: Path
+) -> None:
+    array = pixels()
+    save(tmp_path / "a.png", array)
+    hole = np.zeros((20, 28), np.uint8)
+    hole[4:9, 5:20] = 255
+    save(tmp_path / "mask.png", hole)
+    before = (tmp_path / "a.png").read_bytes()
+    ended = run(models["inpainter"], "a.png", "-o", "out", "--mask", "mask.png")
+    assert ended.code == 0, ended.err
+    made = np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    assert np.array_equal(made[hole == 0], array[hole == 0])
+    assert not np.array_equal(made[hole > 0], array[hole > 0])
+    assert (tmp_path / "a.png").read_bytes() == before
+    (line,) = lines(ended)
+    assert line["outputs"] == ["out/a.png"] and line["models"] == ["inpainter"]
+    save(tmp_path / "masks" / "a.png", 255 - hole)
+    run(models["inpainter"], "a.png", "-o", "two", "--mask", "masks", "--invert-mask")
+    assert (tmp_path / "two" / "a.png").read_bytes() == (tmp_path / "out" / "a.png").read_bytes()
+
+
+def test_bad_files_are_listed_and_the_others_done(
+    run: Any, models: dict[str, str], tmp_path: Path
+) -> None:
+    save(tmp_path / "in" / "sub" / "a.jpg", pixels())
+    save(tmp_path / "in" / "sub" / "a.png", pixels(1))
+    save(tmp_path / "in" / "b.webp", pixels(2))
+    (tmp_path / "in" / "bad.png").write_bytes(b"no image")
+    ended = run(models["blind"], "in", "in/*.webp", "-o", "out")
+    assert ended.code == 1
+    said = lines(ended)
+    assert [Path(line["input"]).name for line in said] == ["b.webp", "bad.png", "a.jpg", "a.png"]
+    assert "error" in said[1] and ended.err.count("failed: ") == 1 and "bad.png" in ended.err
+    made = sorted(
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")
+    )
+    assert made == ["b.png", "sub/a.png", "sub/a.png.png"]
+
+
+def test_names_never_collide() -> None:
+    taken: set[str] = set()
+    names = [
+        predict._targets(Path(n), Path("o"), 1, taken) for n in ("a.jpg", "A.png", "a.JPG", "a.jpg")
+    ]
+    flat = [str(target).casefold() for targets in names for target in targets]
+    assert len(set(flat)) == 4
+
+
+def test_a_chain_hands_on_and_sigma_is_estimated(
+    run: Any, models: dict[str, str], tmp_path: Path
+) -> None:
+    import restore
+
+    clean = np.full((64, 64), 128.0)
+    noisy = clean + np.random.default_rng(0).normal(0, 15, clean.shape)
+    array = noisy.round().clip(0, 255).astype(np.uint8)
+    save(tmp_path / "a.png", array)
+    ended = run(f"{models['denoiser']},{models['colorizer']}", "a.png", "-o", "out")
+    (line,) = lines(ended)
+    assert line["sigma"] == pytest.approx(15, abs=0.7)
+    step = restore.load(models["denoiser"], device="cpu")(
+        np.repeat(array[..., None], 3, -1),
+        sigma=predict.estimate_sigma(np.repeat(array[..., None], 3, -1)),
+    )
+    wanted = restore.load(models["colorizer"], device="cpu")(step)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), wanted)
+
+
+def test_samples_have_files_of_their_own_and_a_seed(
+    run: Any, models: dict[str, str], tmp_path: Path
+) -> None:
+    save(tmp_path / "a.png", pixels())
+    mask = np.zeros((20, 28), np.uint8)
+    mask[5:15, 5:15] = 255
+    save(tmp_path / "m.png", mask)
+    options = ("a.png", "--mask", "m.png", "--num-samples", "2", "--steps", "3")
+    assert run(models["prior"], *options, "-o", "x", "--seed", "1").code == 0
+    assert run(models["prior"], *options, "-o", "y", "--seed", "1").code == 0
+    files = [(tmp_path / folder / f"a_{k}.png").read_bytes() for folder in "xy" for k in (1, 2)]
+    assert files[0] == files[2] and files[1] == files[3] and files[0] != files[1]
+
+
+def profile() -> bytes:
+    return bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3)], ids=str)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_png_comes_back_with_its_depth_and_profile(
+    tmp_path: Path, shape: tuple[int, ...], dtype: Any
+) -> None:
+    array = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    given = profile()  # it holds the second in which it was made
+    write_png(array, tmp_path / "a.png", given)
+    with Image.open(tmp_path / "a.png") as opened:
+        assert opened.info["icc_profile"] == given
+        if len(shape) == 2 or dtype == np.uint8:
+            assert np.array_equal(np.asarray(opened), array)
+    found, kept = read_photo(tmp_path / "a.png")
+    assert found.dtype == dtype and np.array_equal(found, array) and kept == given
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("depth", [8, 16])
+def test_photos_are_upright(tmp_path: Path, orientation: int, depth: int) -> None:
+    array = pixels(size=(6, 4)).astype(np.uint16) * 257 if depth == 16 else pixels(size=(6, 4))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    save(tmp_path / "a.png", array, exif=exif)
+    found, _ = read_photo(tmp_path / "a.png")
+    assert found.dtype == array.dtype
+    assert np.array_equal(
+        (found // 257 if depth == 16 else found), load_image(tmp_path / "a.png", 1)[0]
+    )
+    assert upright_size(tmp_path / "a.png") == found.shape[::-1]
+
+
+def test_numbers_of_another_profile_are_kept(tmp_path: Path) -> None:
+    """A profile whose red and blue are exchanged: converted to sRGB nothing would stay."""
+    data = bytearray(profile())
+    red, blue = data.index(b"rXYZ"), data.index(b"bXYZ")
+    data[red : red + 4], data[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    array = pixels()
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG", icc_profile=bytes(data))
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    found, kept = read_photo(tmp_path / "a.png")
+    assert np.array_equal(found, array) and kept == bytes(data)
+    colors, none = read_photo(tmp_path / "a.png", colors=True)
+    assert none is None and not np.array_equal(colors, array)
+
+
+REFUSED = [
+    ("nothing a.png -o out", "nothing does not exist"),
+    ("{blind} none.png -o out", "none.png: no images there"),
+    ("{blind} a.png -o a.png", "-o a.png cannot be"),
+    ("{blind} a.png -o .", "would overwrite a.png"),
+    ("{blind} a.png -o out --strength 0.5", "--strength is of no use to blind"),
+    ("{blind} a.png -o out --num-samples 2", "--num-samples is of no use"),
+    ("{blind} a.png -o out --mask small.png", "--mask is of no use"),
+    ("{inpainter} a.png -o out", "give a mask"),
+    ("{inpainter} a.png -o out --mask small.png", "has 10x10 px and a.png has 28x20"),
+    ("{inpainter} a.png -o out --mask none", "--mask none: no file"),
+    ("{inpainter} a.png -o out --mask sub", "sub has no mask for a.png"),
+    ("{prior} a.png -o out --mask small.png --strength 2", "strength=2.0 must be"),
+    ("{denoiser} a.png -o out --sigma -4", "sigma=-4.0 must be"),
+]
+
+
+@pytest.mark.parametrize(("line", "says"), REFUSED, ids=[line for line, _ in REFUSED])
+def test_refused_in_one_line_before_work(
+    run: Any, models: dict[str, str], tmp_path: Path, line: str, says: str
+) -> None:
+    save(tmp_path / "a.png", pixels())
+    hole = np.zeros((10, 10), np.uint8)
+    hole[2:4] = 255
+    save(tmp_path / "small.png", hole)
+    (tmp_path / "sub").mkdir()
+    ended = run(*line.format(**models).split())
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert ended.err.startswith("error: ") and ended.err.count("\n") == 1 and says in ended.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "small.png", "sub"]

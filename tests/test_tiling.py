@@ -1,0 +1,145 @@
+"""Tiles: what they cover, how they fade, and that they are the whole image where they can be."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from restore.network.bias_free import BiasFreeUNet
+from restore.network.unet import UNet
+from restore.tiling import Span, Tiled, replaced, spans, weights
+
+CASES = [  # length, side, margin, blend, factor
+    (1, 40, 4, 4, 1),
+    (41, 40, 4, 4, 1),
+    (200, 40, 8, 8, 4),
+    (203, 48, 8, 8, 8),
+    (97, 24, 4, 0, 1),
+    (300, 16, 20, 8, 4),
+    (2003, 512, 48, 32, 128),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_spans_cover_an_axis_with_their_margins(case: tuple[int, ...]) -> None:
+    length, side, margin, blend, factor = case
+    made = spans(*case)
+    assert made[0].low == 0 and made[-1].high == length
+    for before, after in pairwise(made):
+        assert before.high == after.fade and before.low <= after.low
+    for span in made:
+        assert span.start % factor == 0
+        assert span.start <= span.low <= span.fade <= span.high <= span.stop
+        assert span.start == 0 or span.low - span.start >= margin
+        assert span.stop == length or span.stop - span.high >= margin
+        if side >= 2 * (margin + blend // 2 + factor) + max(blend, factor):
+            assert span.stop - span.start <= side
+
+
+def test_weights_are_a_partition_of_unity() -> None:
+    """Of the two tiles in a cross-fade, one falls as the other rises: the same line mirrored."""
+    for span in spans(200, 40, 8, 8)[1:]:
+        rising = weights(span)
+        assert len(rising) == 8 and torch.all(rising.diff() > 0)
+        assert rising[0] > 0 and rising[-1] < 1
+        assert torch.allclose(rising + rising.flip(0), torch.ones(8))
+
+
+class Watched(nn.Module):
+    """Keeps the sizes that a network was shown."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.sizes: list[tuple[int, ...]] = []
+        self.factor = getattr(network, "factor", 1)
+
+    def forward(self, image: Tensor, *others: Tensor) -> Tensor:
+        self.sizes.append(tuple(image.shape[-2:]))
+        made: Tensor = self.network(image, *others)
+        return made
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 200), (200, 33), (101, 150)], ids=str)
+def test_an_identity_is_exact_and_sees_no_more_than_a_tile(size: tuple[int, int]) -> None:
+    image = torch.randn(2, 3, *size)
+    watched = Watched(nn.Identity())
+    assert torch.equal(Tiled(watched, side=48, margin=8, blend=8)(image), image)
+    assert max(max(seen) for seen in watched.sizes) <= 48
+    assert (len(watched.sizes) > 1) == (max(size) > 48)
+
+
+def test_convolutions_are_those_of_the_whole_image() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(*(nn.Conv2d(2, 2, 5, padding=2) for _ in range(4))).double()
+    image = torch.randn(1, 2, 90, 133, dtype=torch.float64)
+    tiled = Tiled(network, side=48, margin=8, blend=8)  # the receptive field reaches 8 px
+    assert torch.allclose(tiled(image), network(image), atol=1e-12)
+    short = Tiled(network, side=48, margin=6, blend=8)
+    assert not torch.allclose(short(image), network(image), atol=1e-9)
+
+
+def test_a_strided_network_is_cut_at_multiples_of_its_factor() -> None:
+    torch.manual_seed(0)
+    network = BiasFreeUNet(1, widths=(4, 4), num_blocks=1).double()
+    image, sigma = (
+        torch.randn(2, 1, 150, 101, dtype=torch.float64),
+        torch.tensor([0.1, 0.3]).double(),
+    )
+    watched = Watched(network)
+    made = Tiled(watched, side=96, margin=28, blend=8)(image, sigma)
+    assert torch.allclose(made, network(image, sigma), atol=1e-12)
+    assert len(watched.sizes) > 2
+
+
+def test_neighbours_that_disagree_meet_without_a_step() -> None:
+    class Darker(nn.Module):
+        calls = 0
+
+        def forward(self, image: Tensor) -> Tensor:
+            self.calls += 1
+            return torch.full_like(image, self.calls % 2)
+
+    made = Tiled(Darker(), side=48, margin=4, blend=16)(torch.zeros(1, 1, 20, 130))
+    steps = made[0, 0, 0].diff().abs()
+    assert made.max() == 1 and made.min() == 0 and float(steps.max()) <= 1 / 16 + 1e-6
+
+
+def test_the_last_of_several_outputs_is_blended() -> None:
+    class Two(nn.Module):
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+            return image - 1, image + 1
+
+    image = torch.randn(1, 1, 64, 64)
+    made = Tiled(Two(), side=32, margin=4, blend=4)(image)
+    assert isinstance(made, tuple) and torch.equal(made[-1], image + 1)
+
+
+def test_tiles_that_nobody_needs_are_left_out() -> None:
+    image, hole = torch.rand(1, 3, 150, 150), torch.zeros(1, 1, 150, 150)
+    hole[..., 60:100, 60:100] = 1
+    every, few = Watched(nn.Identity()), Watched(nn.Identity())
+    Tiled(every, side=40, margin=4, blend=4)(image)
+    made = Tiled(few, side=40, margin=4, blend=4, needed=hole)(image)
+    assert torch.equal(made * hole, image * hole)
+    assert 0 < len(few.sizes) < len(every.sizes) / 2
+    nothing = Tiled(few, side=40, margin=4, blend=4, needed=0 * hole)(image)
+    assert nothing.shape == image.shape
+
+
+def test_diffusion_networks_are_tiled_with_their_time() -> None:
+    torch.manual_seed(0)
+    network = UNet(1, 1, width=8, multipliers=(1, 1), num_blocks=1, attention=())
+    made = Tiled(network, side=32, margin=4, blend=4)(torch.randn(2, 1, 64, 48), torch.rand(2))
+    assert made.shape == (2, 1, 64, 48)
+
+
+def test_what_is_replaced_comes_back_after_an_error() -> None:
+    span = Span(0, 1, 0, 1, 0, 0)
+    owner = nn.Module()
+    owner.kept = span
+    with pytest.raises(KeyError), replaced(owner, "kept", None):
+        assert owner.kept is None
+        raise KeyError
+    assert owner.kept is span
