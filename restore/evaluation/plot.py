@@ -89,6 +89,6 @@ def _span(named: Named, metric: str, buckets: list[str]) -> tuple[float, float]:
     defined = [value for value in values if not math.isnan(value)] or [0.0]
     low, high = min(0.0, *defined, 0.0), max(0.0, *defined, 0.0)
     least = min(defined)
-    if least > 0 and high - least < 0.5 * high:
+    if 0 < least < high and high - least < 0.5 * high:
         low = least - 0.3 * (high - least)
     return low, high + 0.05 * (high - low) or 1.0
