@@ -33,6 +33,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
 
 
+@pytest.fixture(autouse=True)
+def _nothing_replaces_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program in the place of this process would end with its own exit code, perhaps 0."""
+
+    def refuse(*given: object) -> None:
+        raise AssertionError(f"execv{given} would have replaced the tests")
+
+    monkeypatch.setattr(os, "execv", refuse)
+
+
 @pytest.fixture
 def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

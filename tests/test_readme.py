@@ -3,8 +3,10 @@
 Commands of sweeps and of several machines have tests of their own (tests/sweep/test_documented.py).
 """
 
+import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,7 +60,26 @@ def test_an_evaluation_composes_as_it_stands(command: Command, line: str) -> Non
     assert ended.code == 0, ended.err
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", ["train", "evaluate"])
+def test_a_word_of_hydra_is_its_entry(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from restore import cli
+
+    called: list[list[str]] = []
+
+    def become(path: str, arguments: list[str]) -> None:
+        called.append([path, *arguments])
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execv", become)
+    monkeypatch.setattr("sys.argv", ["restore", word, "a=1", "-m"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    python = sys.executable
+    assert called == [[python, python, "-m", f"restore.main.{word}", "a=1", "-m"]]
+    assert (ROOT / "restore" / "main" / f"{word}.py").exists()
+
+
+@pytest.mark.parametrize("word", [word for word in WORDS if word not in ("train", "evaluate")])
 def test_a_word_of_restore_is_there(
     word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
