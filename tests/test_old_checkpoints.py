@@ -39,11 +39,13 @@ def test_old_checkpoint_gives_the_same_numbers(name: str) -> None:
     with torch.no_grad():
         given = (ramp, torch.tensor([0.3, 0.8])) if name == "ddpm" else (ramp,)
         output = task.network(*given).double().flatten()[::9]
-        torch.testing.assert_close(output, torch.tensor(known["output"]).double())
+        # Sums of float32 depend on the number of threads in their last bits.
+        close = {"rtol": 1e-5, "atol": 1e-5}
+        torch.testing.assert_close(output, torch.tensor(known["output"]).double(), **close)
         if "restored" in known:
             made = task.restore({"input": ramp, "index": torch.arange(2)}, 1)
             wanted = torch.tensor(known["restored"]).double()
-            torch.testing.assert_close(made.double().flatten()[::9], wanted)
+            torch.testing.assert_close(made.double().flatten()[::9], wanted, **close)
 
 
 @pytest.mark.parametrize(
