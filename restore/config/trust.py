@@ -48,8 +48,7 @@ class Trust:
 
     def covers(self, target: str) -> bool:
         """Whether the package of a dotted path is trusted, restore's own aside."""
-        known = self.libraries and target.startswith(LIBRARIES)
-        return known or target.startswith(INERT) or root_of(target) in self.packages
+        return target.startswith(INERT) or self.covers_all(target)
 
     def covers_all(self, target: str) -> bool:
         """Whether any class or function of the package may be built, and not just inert ones."""

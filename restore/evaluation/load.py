@@ -15,14 +15,14 @@ Config = dict[str, Any]
 
 def benchmarks(config: Config, num_calls: int) -> list[Benchmark]:
     """The benchmarks of a config for a method of num_calls."""
-    made = []
+    made, trust = [], Trust.of(config)
     for name, node in config.get("benchmark", {}).items():
         node = affordable(node, num_calls)
         made.append(
             build(
                 node,
                 f"benchmark.{name}",
-                trust=Trust.of(config),
+                trust=trust,
                 name=name,
                 protocol=fingerprint(node),
                 reference=fingerprint(node["data"], "degradation"),

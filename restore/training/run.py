@@ -119,8 +119,9 @@ def _check_validation(data: DataModule, processes: int) -> None:
 
 def callbacks(config: Config, facts: Facts, experiment: str, run: str | None) -> dict[str, Any]:
     """The configured callbacks by name, and the one that stores the config in checkpoints."""
+    trust = Trust.of(config)
     named = {
-        name: build(_ours(node), f"callback.{name}", trust=Trust.of(config))
+        name: build(_ours(node), f"callback.{name}", trust=trust)
         for name, node in config["callback"].items()
         if not is_off(node)
     }
