@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from restore.errors import DONE, explain, readable
 
@@ -53,6 +53,7 @@ def main() -> NoReturn:
     ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
     ema.add_argument("--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15")
     ema.set_defaults(command=_ema)
+    _add_list(commands)
     _add_schema(commands.add_parser("schema", help="JSON schemas of the configs, for editors"))
     new = commands.add_parser("new", help="write a package of your own that trains at once")
     new.add_argument("name", metavar="NAME", help="of the package, and of its new folder here")
@@ -151,6 +152,26 @@ def _predict(arguments: argparse.Namespace) -> int:
         arguments.device,
         tuple(name for name in arguments.packages.split(",") if name),
     )
+
+
+def _add_list(commands: Any) -> None:
+    from restore import listing
+
+    listing.arguments(
+        _word(commands, "list", "the trainings here: state, metric", listing.EXAMPLES)
+    )
+
+
+def _word(commands: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:
+    """The parser of a word, whose --help ends with examples."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
 
 
 def _ema(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from entry import ROOT
 LAYERS = (
     {"train", "evaluate"},
     {"main", "cli"},
-    {"new", "predict"},
+    {"new", "predict", "listing"},
     {"sweep"},
     {"training"},
     {"api"},
@@ -36,7 +36,7 @@ LAYERS = (
     {"errors"},
     {"picture"},
     {"image", "stream"},
-    {"types"},
+    {"types", "columns"},
 )
 COMPOSE = {"main", "sweep", "build", "config"}  # who may know Hydra and OmegaConf
 ENTRIES = [ROOT / "train.py", ROOT / "evaluate.py"]

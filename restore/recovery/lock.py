@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import socket
+import struct
 import sys
 import uuid
 from collections.abc import Sequence
@@ -95,6 +96,37 @@ def hold(folder: Path) -> None:
     os.ftruncate(file, 0)
     os.write(file, f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
     _held[path] = file
+
+
+def holder(folder: Path) -> str | None:
+    """Who writes in a run folder, as "process 7 on HOST since TIME"; None where nobody does.
+
+    Asks the system and locks nothing: a run that begins at this moment is not refused for it.
+    """
+    path = folder.resolve() / LOCK
+    if path in _held:
+        return f"process {os.getpid()} on {socket.gethostname()}"
+    said = ""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            said = file.read(1000).strip()
+            return (said or "another process") if _is_locked(file.fileno()) else None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        return said or None
+
+
+def _is_locked(file: int) -> bool:
+    """What F_GETLK says, in a record whose order differs between systems."""
+    linux = sys.platform == "linux"
+    layout, place = ("hhqqi0q", 0) if linux else ("qqihh", 3)
+    kind = (fcntl.F_WRLCK, os.SEEK_SET)
+    asked = struct.pack(layout, *kind, 0, 0, 0) if linux else struct.pack(layout, 0, 0, 0, *kind)
+    answer = struct.unpack(layout, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    return bool(answer[place] != fcntl.F_UNLCK)
 
 
 def is_there(folder: Path) -> bool:

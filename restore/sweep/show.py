@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from restore import columns
 from restore.sweep import plot
 from restore.sweep.found import Found, grouped, read
 from restore.sweep.ranking import Sweep
@@ -25,9 +26,9 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
     order = ranking(found.metrics[by], found.high[by])
     _write(folder / "sweep.csv", found, order, by)
     if over:
-        _print(_averaged(found, by, over))
+        columns.show(_averaged(found, by, over))
     else:
-        _print(_jobs(found, order, by))
+        columns.show(_jobs(found, order, by))
     print(folder / "sweep.csv")
     if found.settings and not all(map(math.isnan, found.metrics[by])):
         averaged = list(over) or [key for key in found.settings if key == SEED]
@@ -99,10 +100,3 @@ def _write(path: Path, found: Found, order: Sequence[int], by: str) -> None:
     rows = [_row(found, rank, k, metrics) for rank, k in enumerate(order, start=1)]
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
-
-
-def _print(table: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-    for row in table:
-        cells = zip(row, widths, strict=True)
-        print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())

@@ -1,0 +1,196 @@
+"""`restore list`: the trainings of some folders, and the models that come with restore.
+
+Importing this module must stay instant.
+"""
+
+import argparse
+import contextlib
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from restore import columns
+from restore.errors import DONE
+from restore.folder import RUN
+from restore.recovery import lock
+from restore.types import InputError
+
+FOLDERS = ("outputs", "multirun")
+RUNNING, FINISHED, INTERRUPTED, DAMAGED = "running", "done", "interrupted", "damaged"
+EXAMPLES = """examples:
+  restore list                            outputs/ and multirun/ of this folder
+  restore list /scratch/mine --json       a line of JSON for each training
+  restore list --state interrupted        what could go on"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A training. updates: of its network so far; metric: the first of its benchmarks, or the best
+    that validation has logged of what its best checkpoint is chosen by; size: bytes on the disk."""
+
+    name: str
+    task: str
+    data: str
+    updates: int | None
+    of: int | None  # max_updates
+    metric: str
+    value: float | None
+    size: int
+    when: str  # it began, in ISO 8601
+    state: str
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folders", metavar="DIR", nargs="*", type=Path, help="default: outputs/")
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each")
+    parser.add_argument(
+        "--state", choices=(RUNNING, FINISHED, INTERRUPTED), help="only those in this state"
+    )
+    parser.set_defaults(command=lambda given: show(given.folders, given.json, given.state))
+
+
+def show(folders: Sequence[Path], as_json: bool, state: str | None) -> int:
+    """Prints a table of the trainings below some folders, the newest last.
+
+    folders: by default outputs/ and multirun/, where they exist.
+
+    Raises InputError for a folder that is named and not there.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder: name one that holds run folders")
+    chosen = folders or [Path(name) for name in FOLDERS if Path(name).is_dir()]
+    found = sorted((row(path) for folder in chosen for path in runs(folder)), key=_age)
+    found = [one for one in found if state in (None, one.state)]
+    if as_json:
+        for one in found:
+            print(json.dumps(asdict(one)))
+    elif found:
+        columns.show([_HEAD, *map(_cells, found)])
+    else:
+        where = ", ".join(map(str, folders or FOLDERS))
+        print(f"no {state + ' ' if state else ''}trainings in {where}")
+    return DONE
+
+
+def _age(one: Row) -> tuple[str, str]:
+    return one.when, one.name
+
+
+def runs(folder: Path) -> Iterator[Path]:
+    """The run folders at or below a folder; none is looked for inside another."""
+    for place, below, files in os.walk(folder):
+        if RUN in files or ("config.yaml" in files and "checkpoints" in below):
+            below.clear()
+            yield Path(place)
+        below.sort()
+
+
+def row(folder: Path) -> Row:
+    """What the files of a run folder say of it; a broken one is "damaged", and the others go on."""
+    begun = datetime.fromtimestamp(folder.stat().st_mtime).astimezone().isoformat("T", "seconds")
+    try:
+        config, record, logged = _config(folder), _record(folder), _logged(folder)
+        identity = lock.identity(folder) or {}
+        begun = str(identity.get("started", begun))
+        metric, value = _metric(config, record, logged)
+        steps = [int(float(one["step"])) for one in logged if one.get("step")]
+        updates = record["training"]["updates"] if record else max(steps, default=0)
+        busy = lock.holder(folder) is not None
+        state = RUNNING if busy else FINISHED if record else INTERRUPTED
+        named = _last(config["task"]["_target_"]), _data(folder, config)
+        of = config.get("max_updates") if isinstance(config.get("max_updates"), int) else None
+        size = _size(folder)
+        return Row(str(folder), *named, updates, of, metric, value, size, begun, state)
+    except (InputError, KeyError, TypeError, ValueError):
+        return Row(str(folder), "", "", None, None, "", None, _size(folder), begun, DAMAGED)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    import yaml  # type: ignore[import-untyped]
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        content = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), loader)
+    except yaml.YAMLError as error:
+        raise ValueError("config.yaml is no YAML") from error
+    if not isinstance(content, dict):
+        raise ValueError("config.yaml is no mapping")
+    return content
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """result.json, unless the run has gone on since and is not done again."""
+    path, config = folder / "result.json", folder / "config.yaml"
+    if not path.is_file() or path.stat().st_mtime_ns < config.stat().st_mtime_ns:
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _logged(folder: Path) -> list[dict[str, str]]:
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        return list(csv.DictReader(file))
+
+
+def _metric(
+    config: dict[str, Any], record: dict[str, Any] | None, logged: list[dict[str, str]]
+) -> tuple[str, float | None]:
+    for report in (record or {}).get("evaluation", []):
+        for name, value in report["metrics"].items():
+            if value is not None:
+                return f"{report['benchmark']}/{name}", float(value)
+    best = config["callback"].get("best") or {}
+    monitor = str(best.get("monitor") or "val/loss")
+    values = [float(one[monitor]) for one in logged if one.get(monitor)]
+    values = [value for value in values if math.isfinite(value)]
+    if not values:
+        return "", None
+    from restore.callback.monitor import best_is_high
+
+    return monitor, max(values) if best_is_high(monitor) else min(values)
+
+
+def _data(folder: Path, config: dict[str, Any]) -> str:
+    """The choice of conf/data/, where Hydra's record has it; else the class of the source."""
+    path = folder / ".hydra" / "hydra.yaml"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        name, _, value = line.strip().partition(": ")
+        if name == "data" and value:
+            return value
+    return _last((config["data"].get("source") or {}).get("_target_"))
+
+
+def _last(target: Any) -> str:
+    return str(target or "").rpartition(".")[2]
+
+
+def _size(folder: Path) -> int:
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # a living run takes files away
+                size += (Path(place) / name).lstat().st_size
+    return size
+
+
+_HEAD = ["name", "task", "data", "updates", "metric", "value", "size", "began", "state"]
+
+
+def _cells(one: Row) -> list[str]:
+    updates = "" if one.updates is None else str(one.updates)
+    if one.of is not None and one.state != FINISHED:
+        updates += f"/{one.of}"
+    value = "" if one.value is None else f"{one.value:.4g}"
+    size = f"{one.size / 2**20:.1f} MiB"
+    when = one.when[:16].replace("T", " ")
+    return [one.name, one.task, one.data, updates, one.metric, value, size, when, one.state]

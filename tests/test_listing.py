@@ -1,0 +1,116 @@
+"""`restore list`: what run folders say of themselves, without opening a checkpoint."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from entry import ROOT
+
+from restore import listing
+from restore.recovery import lock
+from restore.types import InputError
+
+CONFIG = """
+task: {_target_: restore.task.denoising.Denoiser}
+data: {source: {_target_: restore.data.folder.Folder}}
+callback: {best: {monitor: %s}}
+max_updates: 40
+"""
+ROWS = "step,val/loss,val/psnr\n10,0.5,20\n20,0.25,25.5\n30,nan,24\n"
+RECORD = {
+    "training": {"updates": 40},
+    "evaluation": [
+        {"benchmark": "folder", "metrics": {"lpips": None, "psnr": 31.5, "ssim": 0.9}},
+    ],
+}
+
+
+def begun(folder: Path, monitor: str = "val/loss", choices: str = "bsds") -> Path:
+    """A run folder as a training leaves it that was cut off after update 30."""
+    (folder / "checkpoints").mkdir(parents=True)
+    lock.write_identity(folder, lock.new_id(), "denoise", [])
+    (folder / "config.yaml").write_text(CONFIG % monitor)
+    (folder / "metrics.csv").write_text(ROWS)
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "hydra.yaml").write_text(f"hydra:\n  choices:\n    data: {choices}\n")
+    return folder
+
+
+def ended(folder: Path) -> Path:
+    (folder / "result.json").write_text(json.dumps(RECORD))
+    return folder
+
+
+def test_a_run_that_was_cut_off(tmp_path: Path) -> None:
+    row = listing.row(begun(tmp_path / "a"))
+    assert (row.task, row.data, row.updates, row.of) == ("Denoiser", "bsds", 30, 40)
+    assert (row.metric, row.value) == ("val/loss", 0.25)  # the best, and NaN is none
+    assert row.state == listing.INTERRUPTED
+    files = [path for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert row.size == sum(path.stat().st_size for path in files)
+
+
+def test_the_best_of_a_metric_is_its_highest(tmp_path: Path) -> None:
+    assert listing.row(begun(tmp_path / "a", monitor="val/psnr")).value == 25.5
+
+
+def test_a_finished_run_and_one_that_goes_on_behind_its_record(tmp_path: Path) -> None:
+    folder = ended(begun(tmp_path / "a"))
+    row = listing.row(folder)
+    assert (row.updates, row.metric, row.value, row.state) == (40, "folder/psnr", 31.5, "done")
+    later = time.time() + 5  # a resumed run writes its config anew
+    os.utime(folder / "config.yaml", (later, later))
+    assert listing.row(folder).state == listing.INTERRUPTED
+
+
+def test_a_living_run_is_told_from_a_killed_one(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "a")
+    code = f"import sys, pathlib; sys.path.insert(0, {str(ROOT)!r})\n"
+    code += "from restore.recovery import lock\n"
+    code += f"lock.hold(pathlib.Path({str(folder)!r})); print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None and holder.stdout.readline()
+    assert listing.row(folder).state == listing.RUNNING
+    assert f"process {holder.pid} on " in str(lock.holder(folder))
+    with pytest.raises(InputError, match="is in use by"):
+        lock.hold(folder)  # to look has taken nothing away
+    holder.kill()
+    holder.wait()
+    assert listing.row(folder).state == listing.INTERRUPTED
+    lock.hold(folder)  # and holds nothing
+    assert str(os.getpid()) in str(lock.holder(folder))
+    lock.holder(folder)
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode
+    lock.release()
+    assert lock.holder(folder) is None
+
+
+def test_runs_are_found_at_any_depth_and_a_damaged_one_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun(Path("outputs/x/1"))
+    begun(Path("outputs/x/1/checkpoints/inner"))
+    ended(begun(Path("multirun/x/2/0")))
+    damaged = begun(Path("outputs/y"))
+    (damaged / "config.yaml").write_text("task: [")
+    assert listing.show([], as_json=True, state=None) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    states = {line["name"]: line["state"] for line in lines}
+    assert states == {
+        "outputs/x/1": "interrupted",
+        "multirun/x/2/0": "done",
+        "outputs/y": "damaged",
+    }
+    listing.show([], as_json=False, state=listing.INTERRUPTED)
+    head, only = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["name", "task", "data", "updates"]
+    assert only.split()[:4] == ["outputs/x/1", "Denoiser", "bsds", "30/40"]
+    with pytest.raises(InputError, match="nowhere is no folder"):
+        listing.show([Path("nowhere")], as_json=False, state=None)
