@@ -116,7 +116,7 @@ class Model:
         white is to be filled, and all else comes back bit for bit. sigma: noise level in grey
         levels of 255. For a model with a sampler: strength in (0, 1], how much of the image is
         drawn anew (Meng et al. 2022); steps of the sampler; callback, which sees each
-        `restore.diffusion.sampler.Step`. num_samples: more than one gives a list. The result
+        `restore.diffusion.walk.Step`. num_samples: more than one gives a list. The result
         depends on the image, the settings and the seed alone.
 
         Raises:

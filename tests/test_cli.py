@@ -35,7 +35,7 @@ TRAIN = [
     ("task.network.width=-2", "must be positive, got -2"),
     ("task.network.multipliers=[]", "must be positive"),
     ("task.class_conditional=1", "has the wrong type: it takes bool"),
-    ("task.prediction=noise", "it takes one of 'eps', 'x0', 'v'"),
+    ("task.parameterization=noise", "it takes one of 'eps', 'x0', 'v'"),
     ("task.accumulate=0", "task.accumulate=0"),
     ("task.clip_norm=-1", "task.clip_norm=-1"),
     ("task.min_snr_gamma=-1", "task.min_snr_gamma=-1"),

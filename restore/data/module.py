@@ -15,8 +15,8 @@ from restore.data.framing import Framing
 from restore.data.order import EvalOrder, TrainOrder
 from restore.data.part import Part
 from restore.data.probe import check_task
-from restore.data.samples import Raw, Samples, collate
 from restore.data.source import Divided, Source, Split, data_root
+from restore.data.split import Raw, SplitDataset, collate
 from restore.data.streaming import Place, StreamedSamples, Streaming
 from restore.data.survey import Broken, broken, header_sizes, summary
 from restore.data.worker import leave_signals_to_the_trainer
@@ -114,7 +114,7 @@ class DataModule(LightningDataModule):
     def num_test(self) -> int:
         return len(self.samples("test"))
 
-    def samples(self, split: Split) -> Samples:
+    def samples(self, split: Split) -> SplitDataset:
         """The samples of a split; InputError where its files are missing or broken."""
         source = self._source(split)
         num_photos = len(source)
@@ -123,10 +123,10 @@ class DataModule(LightningDataModule):
         cache = self._caches.setdefault(split, self._cache(source))
         if split == "train":
             frame, augment = self.train_framing, self.augmentation
-            return Samples(source, frame, num_photos, self.train_repeat, augment, cache)
+            return SplitDataset(source, frame, num_photos, self.train_repeat, augment, cache)
         if self.limit is not None:
             num_photos = min(num_photos, self.limit)
-        return Samples(source, self.eval_framing, num_photos, self.repeat, cache=cache)
+        return SplitDataset(source, self.eval_framing, num_photos, self.repeat, cache=cache)
 
     def _source(self, split: Split) -> Source:
         if split in self._sources:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from restore.data.samples import Raw, Samples
+from restore.data.split import Raw, SplitDataset
 from restore.degradation.contract import Degradation
 from restore.degradation.gray import Gray
 from restore.types import Batch, InputError
@@ -13,7 +13,7 @@ _HOLES, _PHOTOS = 256, 16  # how many samples are looked at before the rest is t
 
 
 def check_task(
-    samples: Samples,
+    samples: SplitDataset,
     degradation: Degradation,
     to_batch: Callable[[Raw], Batch],
     first_seed: int,
@@ -32,12 +32,12 @@ def check_task(
         )
 
 
-def _all_grey(samples: Samples) -> bool:
+def _all_grey(samples: SplitDataset) -> bool:
     photos = (samples.source[index].image for index in range(min(samples.num_photos, _PHOTOS)))
     return all(bool((photo == photo[:1]).all()) for photo in photos)
 
 
-def _all_empty(samples: Samples, to_batch: Callable[[Raw], Batch], first_seed: int) -> bool:
+def _all_empty(samples: SplitDataset, to_batch: Callable[[Raw], Batch], first_seed: int) -> bool:
     """Holes depend on size and seed alone: where sizes are fixed, no further photo is read."""
     raw = samples[0, first_seed]
     count = min(len(samples), _HOLES)

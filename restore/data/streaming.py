@@ -21,8 +21,8 @@ from restore.data import opener
 from restore.data.augmentation import Augmentation
 from restore.data.framing import Framing
 from restore.data.image_file import load_image
-from restore.data.samples import Raw
 from restore.data.source import CHANNELS, Item, Mode, Source, Split
+from restore.data.split import Raw
 from restore.stream import fold
 from restore.types import InputError
 

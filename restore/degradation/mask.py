@@ -155,7 +155,7 @@ class Strokes:
         return trace(start, angle, length, height, width)
 
 
-class Mixture:
+class ShapeMixture:
     """Each sample takes one of the shapes, drawn by weight (equal weights where none are given)."""
 
     def __init__(self, shapes: list[Shape], weights: list[float] | None = None) -> None:

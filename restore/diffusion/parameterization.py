@@ -19,14 +19,14 @@ class Prediction(NamedTuple):
     """What denoise says of x [B, C, H, W] at t."""
 
     x0: Tensor  # [B, C, H, W]
-    fraction: Tensor | None = None  # [B, C, H, W], of the learned variance: Denoiser.fraction
+    fraction: Tensor | None = None  # [B, C, H, W], of the learned variance: Predictor.fraction
 
 
 Denoise = Callable[[Tensor, Tensor], Prediction]  # of x [B, C, H, W] and t [B] in [0, 1]
 Network = Callable[[Tensor, Tensor], Tensor]  # (y [B, C, H, W], t [B]) -> [B, C or 2C, H, W]
 
 
-class Denoiser:
+class Predictor:
     """A Denoise; x0 is clipped to [-1, 1] if clip.
 
     The network gets y = x / r and t as it is: in [0, 1], float32; multiplying it (by 1000, say) is
@@ -43,7 +43,7 @@ class Denoiser:
     ) -> None:
         if parameterization == "eps" and schedule(torch.ones(()))[0] == 0:
             raise InputError(
-                f"parameterization=eps cannot be used with {type(schedule).__name__}, "
+                f"task.parameterization=eps cannot be used with {type(schedule).__name__}, "
                 "where alpha(1) = 0; use v or x0"
             )
         self.network = network

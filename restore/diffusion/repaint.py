@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Denoise
-from restore.diffusion.sampler import Callback, Step, batch_time, check_calls, times_from
+from restore.diffusion.sampler import check_calls
 from restore.diffusion.schedule import Schedule
+from restore.diffusion.walk import Callback, Step, batch_time, times_from
 from restore.stream import Stream
 from restore.types import InputError, Observation
 
@@ -40,7 +41,7 @@ def repaint(
     x: Tensor,
     schedule: Schedule,
     times: Tensor,
-    generator: Stream,
+    stream: Stream,
     callback: Callback | None = None,
     *,
     image: Tensor,
@@ -60,7 +61,7 @@ def repaint(
         t, s = times[num_steps - level], times[num_steps - then]
         if then > level:
             alpha_ts, sigma2_ts = schedule.transition(s, t)
-            x = alpha_ts * x + sigma2_ts.sqrt() * generator.normal(*x.shape[1:])
+            x = alpha_ts * x + sigma2_ts.sqrt() * stream.normal(*x.shape[1:])
             continue
         number += 1
         x0 = denoise(x, batch_time(t, x)).x0
@@ -69,7 +70,7 @@ def repaint(
         if then == 0:
             return torch.where(fill, x0, image)
         # The known and the unknown part are different pixels: one noise serves both.
-        z = generator.normal(*x.shape[1:])
+        z = stream.normal(*x.shape[1:])
         alpha_s, sigma_s = schedule(s)
         mean, small, _ = schedule.posterior(x, x0, t, s)
         x = torch.where(fill, mean + small.sqrt() * z, alpha_s * image + sigma_s * z)
@@ -116,7 +117,7 @@ class RePaint:
         denoise: Denoise,
         x: Tensor,
         schedule: Schedule,
-        generator: Stream,
+        stream: Stream,
         callback: Callback | None = None,
         *,
         start: float = 1.0,
@@ -128,7 +129,7 @@ class RePaint:
             x,
             schedule,
             times_from(schedule.times(self.num_steps), start),
-            generator,
+            stream,
             callback,
             image=observation["input"],
             hole=observation["hole"],

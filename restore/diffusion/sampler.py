@@ -1,85 +1,26 @@
-"""Samplers: pure functions (denoise, x, schedule, times, generator, callback) -> x0 [B, C, H, W].
+"""Samplers: pure functions (denoise, x, schedule, times, stream, callback) -> x0 [B, C, H, W].
 
 x [B, C, H, W] is noise at times[0] (`initial_noise`); times [N + 1] fall from there and end in 0;
-generator: the noise of each sample; callback: sees every step, or None. The last step, to t = 0,
+stream: the noise of each sample; callback: sees every step, or None. The last step, to t = 0,
 returns exactly what denoise predicts. Coefficients are float64 scalars on the CPU, which promote
 nothing and make no device wait.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from restore.diffusion.parameterization import Denoise, Denoiser, Prediction
+from restore.diffusion.parameterization import Denoise, Prediction, Predictor
 from restore.diffusion.schedule import Linear, Schedule
+from restore.diffusion.walk import Callback, batch_time, times_from, walk
 from restore.stream import Stream
 from restore.types import InputError, Observation
 
-
-@dataclass(frozen=True)
-class Step:
-    """What a callback sees."""
-
-    number: int  # 1 .. total
-    total: int
-    t: float
-    x: Tensor  # [B, C, H, W] at t
-    x0: Tensor  # [B, C, H, W], predicted from x
-
-
-Callback = Callable[[Step], None]
 MAX_CALLS = 100_000  # of denoise for one image: more is a slip of the pen
-
-
-def initial_noise(schedule: Schedule, t: Tensor, shape: Sequence[int], generator: Stream) -> Tensor:
-    """Noise [B, *shape] of variance alpha(t)^2 + sigma(t)^2 for a scalar t; shape [C, H, W]."""
-    return torch.hypot(*schedule(t.cpu().double())) * generator.normal(*shape)
-
-
-def times_from(times: Tensor, start: float) -> Tensor:
-    """The part of falling times [N + 1] that begins at or below `start` in (0, 1].
-
-    Meng et al. 2022 (SDEdit), algorithm 1. InputError where no step would be left.
-    """
-    left = times[times <= start]
-    if len(left) < 2:
-        raise InputError(
-            f"start={start} leaves none of the sampler's {len(times) - 1} steps: raise start or "
-            "sampler.num_steps"
-        )
-    return left
-
-
-def _pairs(times: Tensor) -> list[tuple[Tensor, Tensor]]:
-    assert times[-1] == 0, "times must end in 0"
-    return list(pairwise(times.cpu().double()))
-
-
-def batch_time(t: Tensor, x: Tensor) -> Tensor:
-    """t [B] float32 for x [B, ...] from a scalar."""
-    return torch.full((len(x),), float(t), device=x.device)
-
-
-def _walk(
-    denoise: Denoise,
-    x: Tensor,
-    times: Tensor,
-    callback: Callback | None,
-    advance: Callable[[Tensor, Prediction, Tensor, Tensor], Tensor],
-) -> Tensor:
-    """One prediction per step; advance(x, predicted, t, s) -> x at s > 0."""
-    pairs = _pairs(times)
-    for number, (t, s) in enumerate(pairs, start=1):
-        predicted = denoise(x, batch_time(t, x))
-        if callback is not None:
-            callback(Step(number, len(pairs), float(t), x, predicted.x0))
-        x = predicted.x0 if s == 0 else advance(x, predicted, t, s)
-    return x
 
 
 def _ddim_step(
@@ -95,7 +36,7 @@ def ddpm(
     x: Tensor,
     schedule: Schedule,
     times: Tensor,
-    generator: Stream,
+    stream: Stream,
     callback: Callback | None = None,
     *,
     variance: Literal["small", "large", "learned"] = "small",
@@ -113,9 +54,9 @@ def ddpm(
                 )
             log_small, log_large = schedule.log_variances(t, s)
             deviation = ((log_small + predicted.fraction * (log_large - log_small)) / 2).exp()
-        return mean + deviation * generator.normal(*x.shape[1:])
+        return mean + deviation * stream.normal(*x.shape[1:])
 
-    return _walk(denoise, x, times, callback, advance)
+    return walk(denoise, x, times, callback, advance)
 
 
 def ddim(
@@ -123,7 +64,7 @@ def ddim(
     x: Tensor,
     schedule: Schedule,
     times: Tensor,
-    generator: Stream,
+    stream: Stream,
     callback: Callback | None = None,
     *,
     eta: float = 0.0,
@@ -138,9 +79,9 @@ def ddim(
         (_, sigma_t), (_, sigma_s) = schedule(t), schedule(s)
         new = eta**2 * schedule.transition(t, s)[1] / sigma_t**2
         drifted = _ddim_step(schedule, x, predicted.x0, t, s, share=(1 - new).sqrt())
-        return drifted + new.sqrt() * sigma_s * generator.normal(*x.shape[1:])
+        return drifted + new.sqrt() * sigma_s * stream.normal(*x.shape[1:])
 
-    return _walk(denoise, x, times, callback, advance)
+    return walk(denoise, x, times, callback, advance)
 
 
 def dpm_solver_pp_2m(
@@ -148,7 +89,7 @@ def dpm_solver_pp_2m(
     x: Tensor,
     schedule: Schedule,
     times: Tensor,
-    generator: Stream,
+    stream: Stream,
     callback: Callback | None = None,
 ) -> Tensor:
     """DPM-Solver++(2M): Lu et al. 2022, arXiv 2211.01095, algorithm 2; first order at the ends.
@@ -167,7 +108,7 @@ def dpm_solver_pp_2m(
         previous = x0, width
         return _ddim_step(schedule, x, extrapolated, t, s)
 
-    return _walk(denoise, x, times, callback, advance)
+    return walk(denoise, x, times, callback, advance)
 
 
 def heun(
@@ -175,7 +116,7 @@ def heun(
     x: Tensor,
     schedule: Schedule,
     times: Tensor,
-    generator: Stream,
+    stream: Stream,
     callback: Callback | None = None,
 ) -> Tensor:
     """Karras et al. 2022, algorithm 1, in x / alpha and sigma / alpha; up to 2N - 1 predictions.
@@ -193,7 +134,7 @@ def heun(
         correction = denoise(euler, batch_time(s, x)).x0 - predicted.x0
         return euler + (ratio - 1) / 2 * schedule(s)[0] * correction
 
-    return _walk(denoise, x, times, callback, advance)
+    return walk(denoise, x, times, callback, advance)
 
 
 _LARGEST_RATIO = 4.0  # of a corrected step: 18 steps of EDM have at most 3.8, those of cosine 1761
@@ -210,7 +151,7 @@ def renoise(
     x: Tensor,
     schedule: Schedule,
     times: Tensor,
-    generator: Stream,
+    stream: Stream,
     callback: Callback | None = None,
 ) -> Tensor:
     """x_s = alpha_s x0 + sigma_s z with fresh z: Song et al. 2023 (consistency), algorithm 1.
@@ -220,9 +161,9 @@ def renoise(
 
     def advance(x: Tensor, predicted: Prediction, t: Tensor, s: Tensor) -> Tensor:
         alpha_s, sigma_s = schedule(s)
-        return alpha_s * predicted.x0 + sigma_s * generator.normal(*x.shape[1:])
+        return alpha_s * predicted.x0 + sigma_s * stream.normal(*x.shape[1:])
 
-    return _walk(denoise, x, times, callback, advance)
+    return walk(denoise, x, times, callback, advance)
 
 
 def check_calls(name: str, value: int) -> None:
@@ -241,7 +182,7 @@ class Sampling:
     def __post_init__(self) -> None:
         check_calls("num_steps", self.num_steps)
         # One step on one pixel: wrong arguments of the method show now, not after an epoch.
-        probe = Denoiser(lambda x, t: torch.cat([x, x], dim=1), "x0", Linear())
+        probe = Predictor(lambda x, t: torch.cat([x, x], dim=1), "x0", Linear())
         noise, stream = torch.zeros(1, 1, 1, 1), Stream(torch.zeros(1, dtype=torch.int64))
         self.method(probe, noise, probe.schedule, torch.tensor([1.0, 0.0]), stream)
 
@@ -267,7 +208,7 @@ class Sampling:
         denoise: Denoise,
         x: Tensor,
         schedule: Schedule,
-        generator: Stream,
+        stream: Stream,
         callback: Callback | None = None,
         *,
         start: float = 1.0,
@@ -276,4 +217,4 @@ class Sampling:
         """x [B, C, H, W] at the first of `times_from(times, start)`; the observation is not seen:
         a guidance leads to it."""
         times = times_from(schedule.times(self.num_steps), start)
-        return self.method(denoise, x, schedule, times, generator, callback)
+        return self.method(denoise, x, schedule, times, stream, callback)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from restore.evaluation.method import Method
 from restore.image import from_unit, to_unit
-from restore.network.denoiser import Denoiser
+from restore.network.published_denoiser import PublishedDenoiser
 from restore.types import InputError, Observation
 
 
@@ -26,7 +26,7 @@ class Published:
             without the noise level that the network needs, or of other channels.
     """
 
-    def __init__(self, network: Denoiser, path: str, sha256: str | None = None) -> None:
+    def __init__(self, network: PublishedDenoiser, path: str, sha256: str | None = None) -> None:
         self.path = Path(os.environ.get("RESTORE_WEIGHTS") or ".") / path
         if not self.path.is_file():
             raise InputError(
@@ -80,7 +80,7 @@ def _check_hash(path: Path, sha256: str) -> None:
         )
 
 
-def _load(network: Denoiser, path: Path) -> None:
+def _load(network: PublishedDenoiser, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from restore.network.denoiser import sigma_map
+from restore.network.published_denoiser import sigma_map
 from restore.network.residual_unet import ResidualUNet
 from restore.types import InputError
 

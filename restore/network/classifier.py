@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from restore.types import InputError
 
 
-class ResidualBlock(nn.Module):
+class BatchNormResidualBlock(nn.Module):
     """Convolution, batch norm, ReLU, twice, and a skip (He et al. 2016)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -43,9 +43,9 @@ class Classifier(nn.Module):
         self.stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
         self.stages = nn.ModuleList(
             [
-                ResidualBlock(width, width),
-                ResidualBlock(width, 2 * width),
-                ResidualBlock(2 * width, 4 * width),
+                BatchNormResidualBlock(width, width),
+                BatchNormResidualBlock(width, 2 * width),
+                BatchNormResidualBlock(2 * width, 4 * width),
             ]
         )
         self.head = nn.Linear(4 * width, num_classes)

@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from restore.network.denoiser import Denoiser, plain_cnn
+from restore.network.published_denoiser import PublishedDenoiser, plain_cnn
 
 
-class DnCNN(Denoiser):
+class DnCNN(PublishedDenoiser):
     """Predicts the noise and subtracts it (section III.B), batch norm merged as in the release.
 
     depth: 17 for one noise level, 20 for blind.

@@ -5,10 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from restore.network.denoiser import Denoiser, sigma_map
+from restore.network.published_denoiser import PublishedDenoiser, sigma_map
 
 
-class ResidualBlock(nn.Module):
+class BiasFreeResidualBlock(nn.Module):
     """x + conv(relu(conv(x))), without biases."""
 
     def __init__(self, channels: int) -> None:
@@ -20,7 +20,7 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-class DRUNet(Denoiser):
+class DRUNet(PublishedDenoiser):
     """Predicts the clean image; skips are added, scales differ by strided convolutions (fig. 2)."""
 
     factor: ClassVar[int] = 8
@@ -54,7 +54,7 @@ def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 def _blocks(channels: int, num_blocks: int) -> list[nn.Module]:
-    return [ResidualBlock(channels) for _ in range(num_blocks)]
+    return [BiasFreeResidualBlock(channels) for _ in range(num_blocks)]
 
 
 def _down(in_channels: int, out_channels: int, num_blocks: int) -> nn.Sequential:

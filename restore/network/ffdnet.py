@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore.network.denoiser import Denoiser, plain_cnn, sigma_map
+from restore.network.published_denoiser import PublishedDenoiser, plain_cnn, sigma_map
 
 
-class FFDNet(Denoiser):
+class FFDNet(PublishedDenoiser):
     """Predicts the clean image from its four half-size sub-images (section III.C).
 
     width, depth: 64 and 15 for grey, 96 and 12 for RGB.

@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.network.drunet import ResidualBlock
+from restore.network.drunet import BiasFreeResidualBlock
 from restore.network.size import cap_levels, pad_to_multiple
 from restore.types import InputError
 
@@ -65,4 +65,4 @@ class ResidualUNet(nn.Module):
 
 
 def _blocks(channels: int, num_blocks: int) -> list[nn.Module]:
-    return [ResidualBlock(channels) for _ in range(num_blocks)]
+    return [BiasFreeResidualBlock(channels) for _ in range(num_blocks)]

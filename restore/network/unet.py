@@ -28,7 +28,7 @@ def _zero(conv: nn.Conv2d) -> None:
         nn.init.zeros_(parameter)
 
 
-class ResidualBlock(nn.Module):
+class ConditionedResidualBlock(nn.Module):
     """GroupNorm, SiLU, convolution, twice; the embedding scales and shifts in between."""
 
     def __init__(self, in_channels: int, out_channels: int, embedding: int, dropout: float) -> None:
@@ -51,7 +51,7 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class SelfAttention(nn.Module):
+class MultiHeadAttention(nn.Module):
     """Multi-head attention over all positions, with a residual."""
 
     def __init__(self, channels: int, head_size: int) -> None:
@@ -84,8 +84,8 @@ class Level(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.block = ResidualBlock(in_channels, out_channels, embedding, dropout)
-        self.attention = SelfAttention(out_channels, head_size) if attends else None
+        self.block = ConditionedResidualBlock(in_channels, out_channels, embedding, dropout)
+        self.attention = MultiHeadAttention(out_channels, head_size) if attends else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         x = self.block(x, embedding)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from restore.diffusion.guidance import Guidance
-from restore.diffusion.parameterization import Denoise, Denoiser
+from restore.diffusion.parameterization import Denoise, Predictor
 from restore.diffusion.repaint import RePaint
-from restore.diffusion.sampler import Sampling, initial_noise, times_from
+from restore.diffusion.sampler import Sampling
 from restore.diffusion.schedule import Schedule
+from restore.diffusion.walk import initial_noise, times_from
 from restore.loss.diffusion import denoising_loss, variational_bound
 from restore.network.size import pad_to_multiple
 from restore.network.unet import UNet
@@ -43,7 +44,7 @@ class Diffusion(RestorationTask):
         schedule: Schedule,
         sampler: Sampling | RePaint,
         guidance: Guidance | None = None,
-        prediction: Literal["eps", "x0", "v"] = "v",
+        parameterization: Literal["eps", "x0", "v"] = "v",
         min_snr_gamma: float | None = 5.0,
         learned_variance: bool = False,
         class_conditional: bool = False,
@@ -70,7 +71,7 @@ class Diffusion(RestorationTask):
             **({"num_classes": facts.num_classes} if class_conditional else {}),
         )
         self.schedule = schedule
-        self.prediction = prediction
+        self.parameterization = parameterization
         self.sampler = sampler
         self.guidance = guidance
         self.min_snr_gamma = min_snr_gamma
@@ -87,7 +88,7 @@ class Diffusion(RestorationTask):
 
     def check(self, batch: Batch | None = None) -> None:
         super().check(batch)
-        self.denoiser(None)
+        self.predictor(None)
         size = self.facts.image_size
         if size is not None and isinstance(self.network, UNet):
             self.network.check_size(size, size)
@@ -111,7 +112,7 @@ class Diffusion(RestorationTask):
         else:
             self.sampler.check(observation, start)
 
-    def denoiser(self, label: Tensor | None) -> Denoiser:
+    def predictor(self, label: Tensor | None) -> Predictor:
         """The network as x_0 of (x_t, t), for labels [B]; None is "no class" for all."""
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ class Diffusion(RestorationTask):
             )
             return output
 
-        return Denoiser(predict, self.prediction, self.schedule, self.clip)
+        return Predictor(predict, self.parameterization, self.schedule, self.clip)
 
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
         key = (Key.VALIDATION,) if epoch is None else (Key.TRAINING, epoch)
@@ -130,18 +131,18 @@ class Diffusion(RestorationTask):
         eps = stream.normal(*x_0.shape[1:])
         alpha, sigma = (level.view(-1, 1, 1, 1) for level in self.schedule(t))
         x_t = alpha * x_0 + sigma * eps
-        denoiser = self.denoiser(self._taught_label(batch, stream, epoch))
-        output = denoiser.output(x_t, t)
+        predictor = self.predictor(self._taught_label(batch, stream, epoch))
+        output = predictor.output(x_t, t)
         error = denoising_loss(
             output[:, : x_0.shape[1]],
-            denoiser.target(x_0, eps, t),
+            predictor.target(x_0, eps, t),
             self.schedule.snr(t),
-            self.prediction,
+            self.parameterization,
             self.min_snr_gamma,
         )
         terms = {"denoising": error.mean()}
         if self.learned_variance:
-            terms["bound"] = BOUND_WEIGHT * self._bound(denoiser, output, x_0, x_t, t).mean()
+            terms["bound"] = BOUND_WEIGHT * self._bound(predictor, output, x_0, x_t, t).mean()
         return terms
 
     def _taught_label(self, batch: Batch, stream: Stream, epoch: int | None) -> Tensor | None:
@@ -152,14 +153,14 @@ class Diffusion(RestorationTask):
         return batch["label"].masked_fill(dropped, self.facts.num_classes or 0)
 
     def _bound(
-        self, denoiser: Denoiser, output: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor
+        self, predictor: Predictor, output: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor
     ) -> Tensor:
         """L_vlb [B] in bits per dimension, as an estimate from one level."""
         s = (t - 1 / NUM_LEVELS).clamp(min=0)
         truth = self.schedule.posterior(x_t, x_0, t, s)
-        mean = self.schedule.posterior(x_t, denoiser.x0(output, x_t, t), t, s).mean
+        mean = self.schedule.posterior(x_t, predictor.x0(output, x_t, t), t, s).mean
         small, large = (v.view(-1, 1, 1, 1) for v in self.schedule.log_variances(t, s))
-        fraction = denoiser.fraction(output)
+        fraction = predictor.fraction(output)
         log_variance = fraction * large + (1 - fraction) * small
         terms = variational_bound(x_0, truth.mean, small, mean, log_variance, s == 0)
         return NUM_LEVELS * terms
@@ -185,7 +186,7 @@ class Diffusion(RestorationTask):
         own = self.seed if seed is None else seed
         stream = Stream(fold(seen["index"], own, Key.SAMPLING, draw))
         label = seen["label"] if self.given_label else None
-        denoise: Denoise = self.denoiser(label)
+        denoise: Denoise = self.predictor(label)
         if self.guidance is not None:
             denoise = self.guidance.guide(denoise, seen)
         x = self._first(seen["input"], stream, start)
@@ -209,7 +210,7 @@ class Diffusion(RestorationTask):
         shape = (self.facts.image_channels, *size)
         x = initial_noise(self.schedule, torch.ones(()), shape, stream)
         nothing = Observation(input=x, index=index, name=[], hole=torch.ones_like(x[:, :1]))
-        return self.sampler(self.denoiser(label), x, self.schedule, stream, observation=nothing)
+        return self.sampler(self.predictor(label), x, self.schedule, stream, observation=nothing)
 
 
 def padded(observation: Observation, factor: int) -> Observation:

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from restore.degradation.mask import Box, Half, Lines, Mask, Mixture, Shape, Strokes
+from restore.degradation.mask import Box, Half, Lines, Mask, Shape, ShapeMixture, Strokes
 from restore.stream import Stream
 from restore.types import InputError
 
@@ -18,7 +18,9 @@ SHAPES: dict[str, Shape] = {
     "half": Half("alternate"),
     "lines": Lines(2),
     "strokes": Strokes(),
-    "mixture": Mixture([Strokes(), Box(fraction=0.3, position="random"), Half("left")], [2, 1, 1]),
+    "mixture": ShapeMixture(
+        [Strokes(), Box(fraction=0.3, position="random"), Half("left")], [2, 1, 1]
+    ),
 }
 
 
@@ -161,29 +163,29 @@ def test_strokes_differ() -> None:
 
 def test_mixture_takes_its_shares() -> None:
     empty, full = Box(size=0), Box(fraction=1.0)
-    hole = Mixture([empty, full], weights=[3, 1])(torch.arange(8000), 2, 2)
+    hole = ShapeMixture([empty, full], weights=[3, 1])(torch.arange(8000), 2, 2)
     assert abs(hole.mean() - 0.25) < 0.02
-    assert (Mixture([empty, full], weights=[0, 1])(SEEDS, 2, 2) == 1).all()
-    assert abs(Mixture([empty, full])(torch.arange(8000), 2, 2).mean() - 0.5) < 0.02
+    assert (ShapeMixture([empty, full], weights=[0, 1])(SEEDS, 2, 2) == 1).all()
+    assert abs(ShapeMixture([empty, full])(torch.arange(8000), 2, 2).mean() - 0.5) < 0.02
 
 
 def test_the_choice_of_a_mixture_says_nothing_about_the_shape() -> None:
     box = Box(size=1, position="random")
-    mixed = Mixture([box, Box(size=0)])(torch.arange(8000), 4, 4)
+    mixed = ShapeMixture([box, Box(size=0)])(torch.arange(8000), 4, 4)
     places = mixed[mixed.sum(dim=(1, 2, 3)) == 1].sum(dim=0).flatten().numpy()
     assert stats.chisquare(places).pvalue > 1e-3
 
 
 def test_the_choices_of_nested_mixtures_are_independent() -> None:
     """Equal mixtures in both parts: the outer choice says nothing about the inner one."""
-    inner = [Mixture([Box(size=a), Box(size=b)]) for a, b in ((1, 2), (3, 4))]
-    holes = Mixture(inner)(torch.arange(8000), 4, 4)
+    inner = [ShapeMixture([Box(size=a), Box(size=b)]) for a, b in ((1, 2), (3, 4))]
+    holes = ShapeMixture(inner)(torch.arange(8000), 4, 4)
     size = holes.sum(dim=(1, 2, 3)).sqrt().long()
     table = torch.bincount(size - 1, minlength=4).view(2, 2).numpy()
     assert (
         stats.chi2_contingency(table).pvalue > 1e-3 and stats.chisquare(table.sum(0)).pvalue > 1e-3
     )
-    unequal = Mixture([Mixture([Box(size=1), Box(size=2)], [1, 3]), Box(size=3)], [1, 3])
+    unequal = ShapeMixture([ShapeMixture([Box(size=1), Box(size=2)], [1, 3]), Box(size=3)], [1, 3])
     size = unequal(torch.arange(8000), 4, 4).sum(dim=(1, 2, 3)).sqrt().long()
     counts = torch.bincount(size - 1, minlength=3).numpy()
     assert stats.chisquare(counts, [500, 1500, 6000]).pvalue > 1e-3
@@ -202,10 +204,10 @@ def test_the_choices_of_nested_mixtures_are_independent() -> None:
         (Strokes, {"max_width": 0.0}, "max_width"),
         (Strokes, {"max_length": -1.0}, "max_length"),
         (Strokes, {"max_angle": 0.0}, "max_angle"),
-        (Mixture, {"shapes": []}, "mixture"),
-        (Mixture, {"shapes": [Lines(2)], "weights": [1, 1]}, "weights"),
-        (Mixture, {"shapes": [Lines(2)], "weights": [0]}, "weights"),
-        (Mixture, {"shapes": [Lines(2), Lines(3)], "weights": [2, -1]}, "weights"),
+        (ShapeMixture, {"shapes": []}, "mixture"),
+        (ShapeMixture, {"shapes": [Lines(2)], "weights": [1, 1]}, "weights"),
+        (ShapeMixture, {"shapes": [Lines(2)], "weights": [0]}, "weights"),
+        (ShapeMixture, {"shapes": [Lines(2), Lines(3)], "weights": [2, -1]}, "weights"),
     ],
 )
 def test_settings_are_checked(shape: Any, arguments: dict[str, Any], named: str) -> None:

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from restore.diffusion.guidance import Replacement
-from restore.diffusion.parameterization import Denoiser, Prediction
+from restore.diffusion.parameterization import Prediction, Predictor
 from restore.diffusion.schedule import Linear
 
 
@@ -18,9 +18,9 @@ def network(y: Tensor, _: Tensor) -> Tensor:
 def test_replacement_is_known_pixels_and_predicted_ones() -> None:
     x, t = torch.randn(2, 3, 4, 4), torch.rand(2)
     image, hole = torch.rand(2, 3, 4, 4), (torch.rand(2, 1, 4, 4) > 0.5).float()
-    denoiser = Denoiser(network, "v", Linear())
-    guided = Replacement().guide(denoiser, observed(image, hole))
-    x0, fraction = denoiser(x, t)
+    predictor = Predictor(network, "v", Linear())
+    guided = Replacement().guide(predictor, observed(image, hole))
+    x0, fraction = predictor(x, t)
     predicted = guided(x, t)
     expected = image * (1 - hole) + x0 * hole
     torch.testing.assert_close(predicted.x0, expected, rtol=0, atol=0)

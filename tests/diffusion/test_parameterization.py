@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.diffusion.parameterization import Denoiser
+from restore.diffusion.parameterization import Predictor
 from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
 from restore.loss.diffusion import Parameterization
 from restore.types import InputError
@@ -28,9 +28,9 @@ def test_the_perfect_network_gives_x0(
 ) -> None:
     t = torch.tensor([0.001, 0.3, 0.77, 0.98])
     x0, eps, x = noised(schedule, t)
-    denoiser = Denoiser(lambda y, _: torch.zeros_like(y), kind, schedule, clip)
-    target = denoiser.target(x0, eps, t)
-    perfect = Denoiser(lambda y, _: target, kind, schedule, clip)
+    predictor = Predictor(lambda y, _: torch.zeros_like(y), kind, schedule, clip)
+    target = predictor.target(x0, eps, t)
+    perfect = Predictor(lambda y, _: target, kind, schedule, clip)
     torch.testing.assert_close(perfect(x, t).x0, x0, rtol=0, atol=1e-9)
 
 
@@ -45,14 +45,14 @@ def test_the_network_sees_unit_scale_and_plain_t(schedule: Schedule) -> None:
         assert torch.equal(time, t) and time.dtype == torch.float32
         return y
 
-    Denoiser(network, "x0", schedule)(x, t)
+    Predictor(network, "x0", schedule)(x, t)
 
 
 def test_variance_preserving_input_is_untouched() -> None:
     x, t = torch.randn(64, 1, 8, 8), torch.rand(64)
     for schedule in SCHEDULES[:3]:
         seen: list[Tensor] = []
-        Denoiser(lambda y, _, seen=seen: seen.append(y) or y, "x0", schedule)(x, t)
+        Predictor(lambda y, _, seen=seen: seen.append(y) or y, "x0", schedule)(x, t)
         assert torch.equal(seen[0], x)
 
 
@@ -63,8 +63,8 @@ def test_v_on_edm_is_the_preconditioning_of_karras() -> None:
     output = torch.randn_like(x)
     sigma = EDM()(t.double())[1].view(-1, 1, 1, 1)
     expected = x / (1 + sigma**2) - sigma / (1 + sigma**2).sqrt() * output
-    denoiser = Denoiser(lambda y, _: output, "v", EDM(), clip=False)
-    torch.testing.assert_close(denoiser(x, t).x0, expected)
+    predictor = Predictor(lambda y, _: output, "v", EDM(), clip=False)
+    torch.testing.assert_close(predictor(x, t).x0, expected)
 
 
 def test_targets() -> None:
@@ -73,25 +73,25 @@ def test_targets() -> None:
     alpha, sigma = Linear()(t.double())
     expected = {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0}
     for kind in KINDS:
-        denoiser = Denoiser(lambda y, _: y, kind, Linear())
-        torch.testing.assert_close(denoiser.target(x0, eps, t), expected[kind])
+        predictor = Predictor(lambda y, _: y, kind, Linear())
+        torch.testing.assert_close(predictor.target(x0, eps, t), expected[kind])
 
 
 def test_eps_needs_a_trace_of_the_image() -> None:
     with pytest.raises(InputError, match=r"eps.*ZeroTerminalSNR.*use v or x0"):
-        Denoiser(lambda y, _: y, "eps", ZeroTerminalSNR(Linear()))
+        Predictor(lambda y, _: y, "eps", ZeroTerminalSNR(Linear()))
 
 
 def test_clip() -> None:
     x, t = torch.tensor([-3.0, 0.5, 3.0]).view(1, 1, 1, 3), torch.ones(1)
-    clipped = Denoiser(lambda y, _: y, "x0", Linear())(x, t).x0
+    clipped = Predictor(lambda y, _: y, "x0", Linear())(x, t).x0
     assert clipped.flatten().tolist() == [-1.0, 0.5, 1.0]
-    assert torch.equal(Denoiser(lambda y, _: y, "x0", Linear(), clip=False)(x, t).x0, x)
+    assert torch.equal(Predictor(lambda y, _: y, "x0", Linear(), clip=False)(x, t).x0, x)
 
 
 def test_autocast_output_comes_back_in_the_dtype_of_x() -> None:
     x, t = torch.randn(2, 1, 4, 4), torch.rand(2)
-    assert Denoiser(lambda y, _: y.bfloat16(), "x0", Linear())(x, t).x0.dtype == torch.float32
+    assert Predictor(lambda y, _: y.bfloat16(), "x0", Linear())(x, t).x0.dtype == torch.float32
 
 
 @pytest.mark.parametrize("raw", [-7.0, -1.0, 0.0, 1.0, 7.0])
@@ -100,8 +100,8 @@ def test_learned_variance_splits_the_channels(raw: float) -> None:
     x, t = torch.randn(2, 3, 4, 4), torch.full((2,), 0.5)
     learned = torch.full_like(x, raw, requires_grad=True)
     network = lambda y, _: torch.cat([0.1 * y, learned], dim=1)  # noqa: E731
-    predicted = Denoiser(network, "v", Linear())(x, t)
-    plain = Denoiser(lambda y, _: 0.1 * y, "v", Linear())(x, t)
+    predicted = Predictor(network, "v", Linear())(x, t)
+    plain = Predictor(lambda y, _: 0.1 * y, "v", Linear())(x, t)
     assert torch.equal(predicted.x0, plain.x0) and plain.fraction is None
     assert predicted.fraction is not None
     assert torch.equal(predicted.fraction, torch.full_like(x, (raw + 1) / 2))

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from restore.diffusion.parameterization import Prediction
 from restore.diffusion.repaint import RePaint, jump_levels, repaint
-from restore.diffusion.sampler import Step, ddpm, initial_noise
+from restore.diffusion.sampler import ddpm
 from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.walk import Step, initial_noise
 from restore.stream import Stream
 from restore.types import InputError
 
@@ -27,9 +28,9 @@ def shrink(x: Tensor, t: Tensor) -> Prediction:
 def sample(
     sampler: RePaint, schedule: Schedule, seeds: list[int], image: Tensor, hole: Tensor
 ) -> Tensor:
-    generator = Stream(torch.tensor(seeds))
-    x = initial_noise(schedule, torch.tensor(1.0), image.shape[1:], generator)
-    return sampler(shrink, x, schedule, generator, observation=observed(image, hole))
+    draws = Stream(torch.tensor(seeds))
+    x = initial_noise(schedule, torch.tensor(1.0), image.shape[1:], draws)
+    return sampler(shrink, x, schedule, draws, observation=observed(image, hole))
 
 
 @pytest.mark.parametrize(
@@ -89,9 +90,9 @@ def test_empty_hole_is_the_image() -> None:
 
 
 def test_full_hole_without_jumps_is_plain_sampling() -> None:
-    image, generator, times = torch.rand(2, 1, 4, 4), stream(2), Linear().times(8)
-    x = initial_noise(Linear(), times[0], [1, 4, 4], generator)
-    plain = ddpm(shrink, x, Linear(), times, generator)
+    image, draws, times = torch.rand(2, 1, 4, 4), stream(2), Linear().times(8)
+    x = initial_noise(Linear(), times[0], [1, 4, 4], draws)
+    plain = ddpm(shrink, x, Linear(), times, draws)
     result = sample(RePaint(8, 1, 1), Linear(), [0, 1], image, torch.ones(2, 1, 4, 4))
     assert torch.equal(result, plain)
 
@@ -109,16 +110,16 @@ def test_every_visited_level_has_its_noise(schedule: Schedule) -> None:
 
     Before and after jumps: this fails with the misprinted deviation of the known part.
     """
-    value, generator, steps = 0.4, stream(200), list[Step]()
+    value, draws, steps = 0.4, stream(200), list[Step]()
     image, hole = torch.full((200, 1, 10, 20), value), torch.zeros(200, 1, 10, 20)
     hole[..., 10:] = 1
     times = schedule.times(10)
     alpha, sigma = schedule(times[0])
-    x = alpha * value + sigma * generator.normal(1, 10, 20)
+    x = alpha * value + sigma * draws.normal(1, 10, 20)
     known = {"image": image, "hole": hole, "jump_length": 3, "jump_count": 2}
     repaint(
         lambda x, t: Prediction(torch.full_like(x, value)),
-        x, schedule, times, generator, steps.append, **known,
+        x, schedule, times, draws, steps.append, **known,
     )  # fmt: skip
     for step in steps:
         alpha, sigma = (float(v) for v in schedule(torch.tensor(step.t).double()))

@@ -9,17 +9,10 @@ from observing import observed
 from torch import Tensor
 
 from restore.diffusion.guidance import Replacement
-from restore.diffusion.parameterization import Denoise, Denoiser, Prediction
-from restore.diffusion.sampler import (
-    Step,
-    ddim,
-    ddpm,
-    dpm_solver_pp_2m,
-    heun,
-    initial_noise,
-    renoise,
-)
+from restore.diffusion.parameterization import Denoise, Prediction, Predictor
+from restore.diffusion.sampler import ddim, ddpm, dpm_solver_pp_2m, heun, renoise
 from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.walk import Step, initial_noise
 from restore.stream import Stream
 
 SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM()]
@@ -52,11 +45,11 @@ def gaussian(schedule: Schedule, deviation: float = DEVIATION) -> Denoise:
     return denoise
 
 
-def elementwise(schedule: Schedule) -> Denoiser:
+def elementwise(schedule: Schedule) -> Predictor:
     def network(y: Tensor, t: Tensor) -> Tensor:
         return torch.cat([(y * 1.3 + t.view(-1, 1, 1, 1)).clamp(-1, 1), 0.4 * y], dim=1)
 
-    return Denoiser(network, "v", schedule)
+    return Predictor(network, "v", schedule)
 
 
 def flow(schedule: Schedule, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
@@ -120,15 +113,15 @@ def test_few_steps_keep_the_spread_of_the_data(schedule: Schedule, num_steps: in
 def marginals(method: Callable[..., Tensor], schedule: Schedule, num_steps: int) -> list[Step]:
     """20 000 independent values, 100 per sample, for data that is the constant MEAN."""
     steps: list[Step] = []
-    generator = stream(200)
+    draws = stream(200)
     times = schedule.times(num_steps)
     alpha, sigma = schedule(times[0])
-    x = alpha * MEAN + sigma * generator.normal(1, 10, 10)
+    x = alpha * MEAN + sigma * draws.normal(1, 10, 10)
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:
         return Prediction(torch.full_like(x, MEAN))
 
-    method(denoise, x, schedule, times, generator, steps.append)
+    method(denoise, x, schedule, times, draws, steps.append)
     return steps
 
 
@@ -145,24 +138,24 @@ def test_marginals_of_a_known_image_are_exact_at_every_level(name: str, schedule
 
 @pytest.mark.parametrize("name", ["ddpm_small", "ddpm_large", "ddim_eta"])
 def test_stochastic_samplers_give_the_data_distribution(name: str) -> None:
-    schedule, generator = Linear(), stream(200)
+    schedule, draws = Linear(), stream(200)
     times = schedule.times(400)
-    x = initial_noise(schedule, times[0], [1, 10, 10], generator)
-    x = METHODS[name](gaussian(schedule), x, schedule, times, generator)
+    x = initial_noise(schedule, times[0], [1, 10, 10], draws)
+    x = METHODS[name](gaussian(schedule), x, schedule, times, draws)
     assert float(x.mean()) == pytest.approx(MEAN, abs=5 * DEVIATION / math.sqrt(20_000))
     assert float(x.std()) == pytest.approx(DEVIATION, rel=0.03)
 
 
 def test_renoise_spreads_as_its_recursion_says() -> None:
     """x0 is affine in x and the noise is fresh, so the variance is a recursion."""
-    schedule, generator, n = EDM(), stream(200), 30
+    schedule, draws, n = EDM(), stream(200), 30
     times = schedule.times(n)
     variance = float(schedule(times[0])[1]) ** 2 + 1
     for t, s in pairwise(times):
         gain = DEVIATION**2 / (DEVIATION**2 + float(schedule(t)[1]) ** 2)
         variance = gain**2 * variance + float(schedule(s)[1]) ** 2
-    x = initial_noise(schedule, times[0], [1, 10, 10], generator)
-    x = renoise(gaussian(schedule), x, schedule, times, generator)
+    x = initial_noise(schedule, times[0], [1, 10, 10], draws)
+    x = renoise(gaussian(schedule), x, schedule, times, draws)
     assert float(x.std()) == pytest.approx(math.sqrt(variance), rel=5 / math.sqrt(40_000))
 
 
@@ -173,31 +166,31 @@ def test_learned_variance_has_the_fixed_ones_as_ends(fraction: float, variance: 
     def network(y: Tensor, _: Tensor) -> Tensor:
         return torch.cat([0.2 * y, torch.full_like(y, 2 * fraction - 1)], dim=1)
 
-    denoiser, times = Denoiser(network, "v", schedule), schedule.times(9)
+    predictor, times = Predictor(network, "v", schedule), schedule.times(9)
     x = initial_noise(schedule, times[0], [3, 4, 4], stream(2))
-    learned = ddpm(denoiser, x, schedule, times, stream(2, 1), variance="learned")
-    fixed = ddpm(denoiser, x, schedule, times, stream(2, 1), variance=variance)  # type: ignore[arg-type]
+    learned = ddpm(predictor, x, schedule, times, stream(2, 1), variance="learned")
+    fixed = ddpm(predictor, x, schedule, times, stream(2, 1), variance=variance)  # type: ignore[arg-type]
     torch.testing.assert_close(learned, fixed)
 
 
 def test_eta_one_is_small_variance_ddpm() -> None:
     for schedule in SCHEDULES:
-        denoiser, times = elementwise(schedule), schedule.times(11)
+        predictor, times = elementwise(schedule), schedule.times(11)
         x = initial_noise(schedule, times[0], [1, 4, 4], stream(3))
-        a = ddim(denoiser, x, schedule, times, stream(3, 1), eta=1.0)
-        b = ddpm(denoiser, x, schedule, times, stream(3, 1))
+        a = ddim(predictor, x, schedule, times, stream(3, 1), eta=1.0)
+        b = ddpm(predictor, x, schedule, times, stream(3, 1))
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 def test_a_sample_depends_on_its_own_seed_only(name: str, schedule: Schedule) -> None:
-    method, denoiser, times = METHODS[name], elementwise(schedule), schedule.times(6)
+    method, predictor, times = METHODS[name], elementwise(schedule), schedule.times(6)
 
     def sample(seeds: list[int]) -> Tensor:
-        generator = Stream(torch.tensor(seeds))
-        x = initial_noise(schedule, times[0], [3, 5, 5], generator)
-        return method(denoiser, x, schedule, times, generator)
+        draws = Stream(torch.tensor(seeds))
+        x = initial_noise(schedule, times[0], [3, 5, 5], draws)
+        return method(predictor, x, schedule, times, draws)
 
     batch = sample([5, 9, 5])
     assert batch.isfinite().all() and batch.dtype == torch.float32
@@ -210,9 +203,9 @@ def test_a_sample_depends_on_its_own_seed_only(name: str, schedule: Schedule) ->
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 def test_the_result_is_the_last_prediction_bit_for_bit(name: str, schedule: Schedule) -> None:
     steps: list[Step] = []
-    denoiser, times = elementwise(schedule), schedule.times(5)
+    predictor, times = elementwise(schedule), schedule.times(5)
     x = initial_noise(schedule, times[0], [3, 4, 4], stream(2))
-    result = METHODS[name](denoiser, x, schedule, times, stream(2, 1), steps.append)
+    result = METHODS[name](predictor, x, schedule, times, stream(2, 1), steps.append)
     assert torch.equal(result, steps[-1].x0)
     assert [s.number for s in steps] == [1, 2, 3, 4, 5] and {s.total for s in steps} == {5}
     assert [s.t for s in steps] == times[:-1].tolist()
@@ -223,8 +216,8 @@ def test_the_result_is_the_last_prediction_bit_for_bit(name: str, schedule: Sche
 def test_replacement_keeps_known_pixels_bit_for_bit(name: str) -> None:
     schedule = Linear()
     image, hole = torch.rand(2, 3, 4, 4) * 2 - 1, (torch.rand(2, 1, 4, 4) > 0.5).float()
-    denoiser, times = elementwise(schedule), schedule.times(5)
-    guided = Replacement().guide(denoiser, observed(image, hole))
+    predictor, times = elementwise(schedule), schedule.times(5)
+    guided = Replacement().guide(predictor, observed(image, hole))
     x = initial_noise(schedule, times[0], [3, 4, 4], stream(2))
     result = METHODS[name](guided, x, schedule, times, stream(2, 1))
     known = hole.expand_as(image) == 0

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.diffusion.parameterization import Denoiser
-from restore.diffusion.sampler import Step, ddim, ddpm, dpm_solver_pp_2m, heun
+from restore.diffusion.parameterization import Predictor
+from restore.diffusion.sampler import ddim, ddpm, dpm_solver_pp_2m, heun
 from restore.diffusion.schedule import EDM, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.walk import Step
 from restore.stream import Stream
 
 diffusers = pytest.importorskip("diffusers")
@@ -29,7 +30,7 @@ def noise(seed: int) -> Tensor:
     return Stream(torch.arange(SHAPE[0]) + seed).normal(*SHAPE[1:])
 
 
-def generator() -> Stream:
+def draws() -> Stream:
     return Stream(torch.arange(SHAPE[0]) + 50)
 
 
@@ -42,9 +43,9 @@ def ours(
     """The x at every level, and the result."""
     steps: list[Step] = []
     schedule = schedule or Linear()
-    denoiser = Denoiser(network, kind, schedule, clip=False)
+    predictor = Predictor(network, kind, schedule, clip=False)
     times = schedule.times(num_steps)
-    result = method(denoiser, noise(0), schedule, times, generator(), steps.append)
+    result = method(predictor, noise(0), schedule, times, draws(), steps.append)
     return [s.x for s in steps], result
 
 
@@ -67,7 +68,7 @@ def compare(seen: list[Tensor], result: Tensor, reference: list[Tensor]) -> None
 
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_ddpm(variance: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = generator()
+    stream = draws()
     module = diffusers.schedulers.scheduling_ddpm
     monkeypatch.setattr(module, "randn_tensor", lambda shape, **_: stream.normal(*shape[1:]))
     scheduler = diffusers.DDPMScheduler(
@@ -86,11 +87,11 @@ def test_ddim() -> None:
 
 
 def test_ddim_with_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = generator()
+    stream = draws()
     module = diffusers.schedulers.scheduling_ddim
     monkeypatch.setattr(module, "randn_tensor", lambda shape, **_: stream.normal(*shape[1:]))
     for eta in (1.0, 0.5):
-        stream = generator()
+        stream = draws()
         scheduler = diffusers.DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
         compare(*ours(partial(ddim, eta=eta), 50), theirs(scheduler, 50, eta=eta))
 
@@ -146,9 +147,9 @@ def test_edm_denoiser_and_euler() -> None:
     )
     steps: list[Step] = []
     schedule = EDM()
-    denoiser = Denoiser(network, "v", schedule, clip=False)
+    predictor = Predictor(network, "v", schedule, clip=False)
     start = 80 * noise(0)
-    result = ddim(denoiser, start, schedule, schedule.times(18), generator(), steps.append)
+    result = ddim(predictor, start, schedule, schedule.times(18), draws(), steps.append)
     scheduler.set_timesteps(18)
     x = start
     for step, timestep in zip(steps, scheduler.timesteps, strict=True):

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from restore.diffusion.parameterization import Prediction
 from restore.diffusion.repaint import RePaint
-from restore.diffusion.sampler import Sampling, Step, ddim, ddpm, heun
+from restore.diffusion.sampler import Sampling, ddim, ddpm, heun
 from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.walk import Step
 from restore.stream import Stream
 from restore.types import InputError
 

@@ -12,10 +12,10 @@ from restore.config.command import plain
 from restore.evaluation import load
 from restore.evaluation.published import Published
 from restore.image import to_unit
-from restore.network.denoiser import Denoiser
 from restore.network.dncnn import DnCNN
 from restore.network.drunet import DRUNet
 from restore.network.ffdnet import FFDNet
+from restore.network.published_denoiser import PublishedDenoiser
 from restore.types import Batch, InputError
 
 BUILDERS = {
@@ -63,7 +63,7 @@ def test_sizes_that_are_no_multiple_are_padded_and_cut(name: str, folder: Path) 
     assert Published(network, "w.pth")(batch).shape == batch["target"].shape
 
 
-class Echo(Denoiser):
+class Echo(PublishedDenoiser):
     """Returns the level in [0, 1] that it was told."""
 
     def __init__(self) -> None:

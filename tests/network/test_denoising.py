@@ -4,7 +4,7 @@ from torch import nn
 
 from restore.network.bias_free import BiasFreeUNet
 from restore.network.denoising import DenoisingUNet
-from restore.network.drunet import ResidualBlock
+from restore.network.drunet import BiasFreeResidualBlock
 from restore.types import InputError
 
 
@@ -76,7 +76,7 @@ def test_full_size_blocks_stand_before_and_after_the_trunk() -> None:
     seen: list[int] = []
     assert network.before is not None and network.after is not None
     blocks = [*network.before[1:], *network.after[1:]]
-    assert len(blocks) == 4 and all(isinstance(block, ResidualBlock) for block in blocks)
+    assert len(blocks) == 4 and all(isinstance(block, BiasFreeResidualBlock) for block in blocks)
     for layer in [*network.before[1:], network.trunk.encoders[0], *network.after[1:]]:
         layer.register_forward_hook(lambda _, __, output: seen.append(output.shape[-1]))
     network(torch.zeros(1, 3, 16, 16))

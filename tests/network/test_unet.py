@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from restore.network.unet import SelfAttention, UNet, sinusoidal_embedding
+from restore.network.unet import MultiHeadAttention, UNet, sinusoidal_embedding
 from restore.types import InputError
 
 
@@ -82,7 +82,7 @@ def test_label_matters_through_its_row_alone() -> None:
 
 
 def test_attention_is_scaled_dot_product_attention() -> None:
-    attention = SelfAttention(12, head_size=4)
+    attention = MultiHeadAttention(12, head_size=4)
     alive(attention)
     x = torch.randn(2, 12, 3, 5)
     q, k, v = (

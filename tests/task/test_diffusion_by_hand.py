@@ -63,7 +63,7 @@ def levels(task: Diffusion) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("gamma", [None, 5.0, 0.5])
 def test_loss_by_hand(kind: Any, gamma: float | None, epoch: int | None) -> None:
-    task, data = build(prediction=kind, min_snr_gamma=gamma), batch()
+    task, data = build(parameterization=kind, min_snr_gamma=gamma), batch()
     (loss,) = task.losses(data, epoch).values()
     alpha, sigma, x_t = levels(task)
     x_0, output = data["target"].double(), task.network.output.double()  # type: ignore[union-attr]
@@ -79,7 +79,7 @@ def test_loss_by_hand(kind: Any, gamma: float | None, epoch: int | None) -> None
 
 @pytest.mark.parametrize("schedule", [Linear(), Cosine(), EDM()], ids=lambda s: type(s).__name__)
 def test_the_noise_is_standard_normal_and_its_own_in_every_pixel(schedule: Schedule) -> None:
-    task, data = build(schedule=schedule, prediction="v"), batch(200)
+    task, data = build(schedule=schedule, parameterization="v"), batch(200)
     task.losses(data, 0)
     alpha, sigma, x_t = levels(task)
     eps = (x_t - alpha * data["target"]) / sigma
@@ -94,7 +94,7 @@ def test_the_noise_is_standard_normal_and_its_own_in_every_pixel(schedule: Sched
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_perfect_network_has_no_loss(kind: Any, schedule: Schedule) -> None:
     """It knows the image, and reads the noise off x_t."""
-    task, data = build(prediction=kind, schedule=schedule, min_snr_gamma=5.0), batch()
+    task, data = build(parameterization=kind, schedule=schedule, min_snr_gamma=5.0), batch()
     x_0 = data["target"]
 
     def answer(y: Tensor, t: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def test_a_perfect_network_has_no_loss(kind: Any, schedule: Schedule) -> None:
 
 def test_training_times_are_those_of_the_schedule() -> None:
     """By the median: half of all sigma below exp(-1.2), where uniform t have it at 0.625."""
-    task = build(schedule=EDM(), prediction="v")
+    task = build(schedule=EDM(), parameterization="v")
     task.losses(batch(2000), 0)
     sigma = task.schedule(task.network.t)[1]  # type: ignore[arg-type]
     assert sigma.log().median().item() == pytest.approx(-1.2, abs=5 * 1.25 * 1.2 / 2000**0.5)
@@ -143,7 +143,7 @@ def test_restoring_says_no_class_unless_the_label_is_given() -> None:
     """The network says which label it was given: the label times a tenth, -0.5 for no class."""
 
     def restored(given_label: bool) -> Tensor:
-        task = build(class_conditional=True, given_label=given_label, prediction="x0")
+        task = build(class_conditional=True, given_label=given_label, parameterization="x0")
         shown: Any = task.network
 
         def answer(x: Tensor, t: Tensor) -> Tensor:
@@ -172,15 +172,15 @@ class Keep:
 
 @pytest.mark.parametrize("clip", [True, False])
 def test_clip_reaches_the_prediction(clip: bool) -> None:
-    task = build(prediction="x0", clip=clip)
+    task = build(parameterization="x0", clip=clip)
     task.network.answer = lambda x, t: torch.full_like(x, 3.0)  # type: ignore[assignment]
-    predicted = task.denoiser(None)(torch.zeros(1, 2, 8, 8), torch.full((1,), 0.5))
+    predicted = task.predictor(None)(torch.zeros(1, 2, 8, 8), torch.full((1,), 0.5))
     assert predicted.x0.unique().tolist() == [1.0 if clip else 3.0]
 
 
 def test_bound_is_the_divergence_of_two_gaussians_by_hand() -> None:
     """1000 levels, weight 0.001, nats to bits; the variance from the last two channels."""
-    task, data = build(prediction="x0", schedule=Cosine(), learned_variance=True), batch()
+    task, data = build(parameterization="x0", schedule=Cosine(), learned_variance=True), batch()
     task.network.answer = lambda x, t: torch.cat([0.2 * x, 0.6 + 0.1 * x], 1)  # type: ignore[assignment]
     bound = task.losses(data, 0)["bound"]
     alpha, sigma, x_t = levels(task)
@@ -208,7 +208,7 @@ class First(Cosine):
 
 
 def test_bound_of_the_first_level_is_the_likelihood_of_8_bit_images() -> None:
-    task, data = build(prediction="x0", schedule=First(), learned_variance=True), batch()
+    task, data = build(parameterization="x0", schedule=First(), learned_variance=True), batch()
     grid = (data["target"] * 127.5).round() / 127.5
     guess = grid.clamp(-0.99, 0.99) + 0.004
     task.network.answer = lambda x, t: torch.cat([guess, torch.full_like(x, 0.4)], 1)  # type: ignore[assignment]
@@ -228,7 +228,7 @@ def test_bound_of_the_first_level_is_the_likelihood_of_8_bit_images() -> None:
 def test_learned_variance_has_a_slope_outside_of_its_range() -> None:
     """A network that says 3 in place of [-1, 1] must find the way back."""
     for raw in (-3.0, 3.0):
-        task, data = build(prediction="x0", schedule=Cosine(), learned_variance=True), batch()
+        task, data = build(parameterization="x0", schedule=Cosine(), learned_variance=True), batch()
         learned = torch.full((16, 2, 8, 8), raw, requires_grad=True)
         task.network.answer = lambda x, t, v=learned: torch.cat([x, v], 1)  # type: ignore[assignment]
         task.losses(data, 0)["bound"].backward()

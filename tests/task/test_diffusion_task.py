@@ -176,7 +176,7 @@ def test_loss_is_a_function_of_seed_epoch_and_index() -> None:
 
 
 def test_learned_variance_trains_and_samples() -> None:
-    task, data = build(learned_variance=True, prediction="eps"), batch()
+    task, data = build(learned_variance=True, parameterization="eps"), batch()
     losses = task.losses(data, 0)
     assert list(losses) == ["denoising", "bound"]
     losses["bound"].backward()

@@ -23,7 +23,7 @@ class Raw(TypedDict):
     name: list[str]
 
 
-class Samples(Dataset[Raw]):
+class SplitDataset(Dataset[Raw]):
     """A split as batches of one, by (index, seed); sample i is photo i // repeat.
 
     cache: may keep photos between samples; the samples are the same with any and without.

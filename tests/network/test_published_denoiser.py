@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from restore.network.denoiser import Denoiser
 from restore.network.dncnn import DnCNN
 from restore.network.drunet import DRUNet
 from restore.network.ffdnet import FFDNet
+from restore.network.published_denoiser import PublishedDenoiser
 from restore.types import InputError
 
 TINY = {
@@ -14,7 +14,7 @@ TINY = {
 }
 
 
-def on_meta(network: type[Denoiser], *arguments: int) -> Denoiser:
+def on_meta(network: type[PublishedDenoiser], *arguments: int) -> PublishedDenoiser:
     with torch.device("meta"):
         return network(*arguments)
 
@@ -31,7 +31,9 @@ def on_meta(network: type[Denoiser], *arguments: int) -> Denoiser:
         (DRUNet, (1, 64, 4), 32_638_656),
     ],
 )
-def test_published_sizes(network: type[Denoiser], arguments: tuple[int, ...], count: int) -> None:
+def test_published_sizes(
+    network: type[PublishedDenoiser], arguments: tuple[int, ...], count: int
+) -> None:
     assert sum(p.numel() for p in on_meta(network, *arguments).parameters()) == count
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from restore.types import InputError
 
 
-class Denoiser(nn.Module):
+class PublishedDenoiser(nn.Module):
     """A network for Gaussian noise whose state dict has the keys of its public release.
 
     image_channels: 1 or 3. factor: height and width must be multiples of it. takes_sigma: whether

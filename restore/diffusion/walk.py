@@ -1,0 +1,73 @@
+"""The walk of a sampler along falling times, and where it begins."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from restore.diffusion.parameterization import Denoise, Prediction
+from restore.diffusion.schedule import Schedule
+from restore.stream import Stream
+from restore.types import InputError
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a callback sees."""
+
+    number: int  # 1 .. total
+    total: int
+    t: float
+    x: Tensor  # [B, C, H, W] at t
+    x0: Tensor  # [B, C, H, W], predicted from x
+
+
+Callback = Callable[[Step], None]
+
+
+def initial_noise(schedule: Schedule, t: Tensor, shape: Sequence[int], stream: Stream) -> Tensor:
+    """Noise [B, *shape] of variance alpha(t)^2 + sigma(t)^2 for a scalar t; shape [C, H, W]."""
+    return torch.hypot(*schedule(t.cpu().double())) * stream.normal(*shape)
+
+
+def times_from(times: Tensor, start: float) -> Tensor:
+    """The part of falling times [N + 1] that begins at or below `start` in (0, 1].
+
+    Meng et al. 2022 (SDEdit), algorithm 1. InputError where no step would be left.
+    """
+    left = times[times <= start]
+    if len(left) < 2:
+        raise InputError(
+            f"start={start} leaves none of the sampler's {len(times) - 1} steps: raise start or "
+            "sampler.num_steps"
+        )
+    return left
+
+
+def _pairs(times: Tensor) -> list[tuple[Tensor, Tensor]]:
+    assert times[-1] == 0, "times must end in 0"
+    return list(pairwise(times.cpu().double()))
+
+
+def batch_time(t: Tensor, x: Tensor) -> Tensor:
+    """t [B] float32 for x [B, ...] from a scalar."""
+    return torch.full((len(x),), float(t), device=x.device)
+
+
+def walk(
+    denoise: Denoise,
+    x: Tensor,
+    times: Tensor,
+    callback: Callback | None,
+    advance: Callable[[Tensor, Prediction, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """One prediction per step; advance(x, predicted, t, s) -> x at s > 0."""
+    pairs = _pairs(times)
+    for number, (t, s) in enumerate(pairs, start=1):
+        predicted = denoise(x, batch_time(t, x))
+        if callback is not None:
+            callback(Step(number, len(pairs), float(t), x, predicted.x0))
+        x = predicted.x0 if s == 0 else advance(x, predicted, t, s)
+    return x
