@@ -22,10 +22,13 @@ MOVED = {
     "restore.callback.recovery.Recovery": "restore.recovery.points.Recovery",
     "restore.callback.memory.ChannelsLast": "restore.callback.channels_last.ChannelsLast",
     "restore.callback.tracking.WandB": "restore.tracking.WandB",
+    "restore.degradation.mask.Mixture": "restore.degradation.mask.ShapeMixture",
     "lightning.pytorch.loggers.CSVLogger": "restore.recovery.rows.Rows",
 }
 # Arguments that the class in the new place does not have, by old path.
 GONE = {"lightning.pytorch.loggers.CSVLogger": {"name", "version"}}
+# Arguments that have another name today, by the path of today.
+RENAMED = {"restore.task.diffusion.Diffusion": {"prediction": "parameterization"}}
 # Classes that write files or act on a run, by the one section of a config where they belong.
 HOMES = {
     "lightning.pytorch.loggers.": "logger",
@@ -122,7 +125,7 @@ def checked(content: Any, path: Path) -> dict[str, Any]:
         )
     for wrong in _wrong(content, Content, ""):
         raise InputError(f"checkpoint={path} cannot be used: {wrong}")
-    config = moved(content["config"])
+    config = update_paths(content["config"])
     task = config["task"].get("_target_")
     known = isinstance(task, str) and task.startswith(("restore.", "torch.", "lightning."))
     if not isinstance(task, str) or (known and not task.startswith("restore.task.")):
@@ -195,14 +198,18 @@ def _name(kind: type) -> str:
     return "None" if kind is type(None) else f"a {kind.__name__}"
 
 
-def moved(node: Any) -> Any:
-    """A config in which classes have the paths of today."""
-    if isinstance(node, Mapping):
-        target = node.get("_target_")
-        old = target if isinstance(target, str) else ""
-        kept = {key: moved(one) for key, one in node.items() if key not in GONE.get(old, ())}
-        return {**kept, "_target_": MOVED[old]} if old in MOVED else kept
-    return [moved(item) for item in node] if isinstance(node, list) else node
+def update_paths(node: Any) -> Any:
+    """A config in which classes and their arguments have the names of today."""
+    if isinstance(node, list):
+        return [update_paths(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    target = node.get("_target_")
+    old = target if isinstance(target, str) else ""
+    new = MOVED.get(old, old)
+    names, gone = RENAMED.get(new, {}), GONE.get(old, ())
+    today = {names.get(k, k): update_paths(one) for k, one in node.items() if k not in gone}
+    return {**today, "_target_": new} if old in MOVED else today
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:

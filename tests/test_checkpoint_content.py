@@ -10,7 +10,7 @@ import torch
 
 from restore.build import restored
 from restore.checkpoint import read, write
-from restore.content import FORMAT, HOMES, MOVED, moved
+from restore.content import FORMAT, HOMES, MOVED, update_paths
 from restore.types import InputError
 
 DENOISER = {
@@ -141,13 +141,19 @@ def test_what_writes_files_is_built_in_its_place_alone(target: str, key: str) ->
     assert HOMES[prefix] != key.split(".")[0]
 
 
+def test_an_argument_gets_the_name_of_today() -> None:
+    task, other = "restore.task.diffusion.Diffusion", "mylab.task.Mine"
+    given = [{"_target_": name, "prediction": "v"} for name in (task, other)]
+    assert update_paths(given) == [{"_target_": task, "parameterization": "v"}, given[1]]
+
+
 def test_moved_classes_are_found_at_any_depth() -> None:
     old = {"a": [{"_target_": "restore.callback.recovery.Recovery", "every_minutes": 3.0}]}
-    assert moved(old) == {
+    assert update_paths(old) == {
         "a": [{"_target_": "restore.recovery.points.Recovery", "every_minutes": 3.0}]
     }
     logger = {"_target_": "lightning.pytorch.loggers.CSVLogger", "name": "", "version": ""}
-    assert moved(logger) == {"_target_": "restore.recovery.rows.Rows"}
+    assert update_paths(logger) == {"_target_": "restore.recovery.rows.Rows"}
 
 
 @pytest.mark.parametrize("old", MOVED)

@@ -1,4 +1,4 @@
-"""Checkpoints of before the classes moved load, resume and give the numbers that they gave then."""
+"""Checkpoints with the names of before load, resume and give the numbers that they gave then."""
 
 import json
 import shutil
@@ -11,10 +11,10 @@ from entry import Command
 
 from restore.build import restored
 from restore.checkpoint import is_whole, read
-from restore.content import MOVED
+from restore.content import MOVED, RENAMED
 
 OLD = Path(__file__).parent / "old"
-NAMES = ("ddpm", "denoise")
+NAMES = ("ddpm", "denoise", "inpaint")
 
 
 def numbers(name: str) -> dict[str, Any]:
@@ -25,7 +25,8 @@ def numbers(name: str) -> dict[str, Any]:
 def test_they_name_old_classes() -> None:
     """Else the tests below would prove nothing."""
     text = "".join((OLD / f"{name}.checkpoint").read_bytes().decode("latin1") for name in NAMES)
-    assert all(old in text for old in MOVED)
+    names = {name for renamed in RENAMED.values() for name in renamed}
+    assert all(old in text for old in {*MOVED, *names})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,23 +34,33 @@ def test_old_checkpoint_gives_the_same_numbers(name: str) -> None:
     path = OLD / f"{name}.checkpoint"
     assert is_whole(path) and path.stat().st_size < 150_000
     content, known = read(path), numbers(name)
-    assert content["progress"]["updates"] == known["updates"] and "run" not in content
+    assert content["progress"]["updates"] == known["updates"]
+    assert ("run" in content) == (name == "inpaint")
     task = restored(content)
     ramp = torch.linspace(-1, 1, 128).view(2, 1, 8, 8)
+    hole = torch.zeros_like(ramp)
+    hole[..., 2:6, 3:] = 1
+    given: dict[str, tuple[torch.Tensor, ...]] = {
+        "ddpm": (ramp, torch.tensor([0.3, 0.8])),
+        "denoise": (ramp,),
+        "inpaint": (ramp * (1 - hole), hole),
+    }
     with torch.no_grad():
-        given = (ramp, torch.tensor([0.3, 0.8])) if name == "ddpm" else (ramp,)
-        output = task.network(*given).double().flatten()[::9]
+        stages = task.network(*given[name])
+        output = (stages[-1] if name == "inpaint" else stages).double().flatten()[::9]
         # Sums of float32 depend on the number of threads in their last bits.
         close = {"rtol": 1e-5, "atol": 1e-5}
         torch.testing.assert_close(output, torch.tensor(known["output"]).double(), **close)
         if "restored" in known:
-            made = task.restore({"input": ramp, "index": torch.arange(2)}, 1)
+            seen = {"input": given[name][0], "index": torch.arange(2)}
+            made = task.restore({**seen, "hole": hole} if name == "inpaint" else seen, 1)
             wanted = torch.tensor(known["restored"]).double()
             torch.testing.assert_close(made.double().flatten()[::9], wanted, **close)
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("ddpm", marks=[pytest.mark.slow, pytest.mark.ci]), "denoise"]
+    "name",
+    [pytest.param("ddpm", marks=[pytest.mark.slow, pytest.mark.ci]), "denoise", "inpaint"],
 )
 def test_old_run_goes_on(
     command: Command, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
@@ -61,7 +72,12 @@ def test_old_run_goes_on(
     ended = command(f"resume.path={folder}", f"max_updates={updates}")
     assert ended.code == 0, ended.err
     result = json.loads((folder / "result.json").read_text())
-    assert result["training"]["updates"] == updates and result["id"] is None
+    assert result["training"]["updates"] == updates
+    assert (result["id"] is None) == (name != "inpaint")
+        name != "inpaint"
+    )
     content = read(folder / "checkpoints" / "last.ckpt")
     assert content["format"] == 2 and content["progress"]["updates"] == updates
-    assert not [old for old in MOVED if old in repr(content["config"])]
+    today = repr(content["config"])
+    assert not [old for old in MOVED if f"{old}'" in today]
+    assert "'prediction'" not in today
