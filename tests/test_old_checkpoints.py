@@ -74,8 +74,6 @@ def test_old_run_goes_on(
     result = json.loads((folder / "result.json").read_text())
     assert result["training"]["updates"] == updates
     assert (result["id"] is None) == (name != "inpaint")
-        name != "inpaint"
-    )
     content = read(folder / "checkpoints" / "last.ckpt")
     assert content["format"] == 2 and content["progress"]["updates"] == updates
     today = repr(content["config"])
