@@ -119,9 +119,19 @@ def _add_predict(words: argparse.ArgumentParser) -> None:
         "Example: restore predict outputs/denoise_any/RUN photos/ -o restored"
     )
     words.add_argument(
-        "models", metavar="MODEL[,MODEL...]", help="run folders or checkpoints; several are a chain"
+        "models",
+        metavar="MODEL[,MODEL...]",
+        nargs="?",
+        default="",
+        help="run folders or checkpoints; several are a chain",
     )
-    words.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders, globs")
+    words.add_argument("inputs", metavar="INPUT", nargs="*", help="files, folders, globs")
+    words.add_argument(
+        "--job",
+        metavar="FILE",
+        type=Path,
+        help="repeat what `restore app` saved, in place of INPUT",
+    )
     words.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
     words.add_argument(
         "--mask", metavar="FILE|DIR", type=Path, help="white is filled; a folder has equal names"
@@ -143,15 +153,13 @@ def _predict(arguments: argparse.Namespace) -> int:
     from restore import predict
 
     given = vars(arguments)
-    settings = predict.Settings(**{key: given[key] for key in predict.Settings.__annotations__})
-    return predict.predict(
-        [model for model in arguments.models.split(",") if model],
-        arguments.inputs,
-        arguments.output,
-        settings,
-        arguments.device,
-        tuple(name for name in arguments.packages.split(",") if name),
-    )
+    settings = predict.Settings(**{key: given[key] for key in predict.Settings.__match_args__})
+    models = [model for model in arguments.models.split(",") if model]
+    trust = tuple(name for name in arguments.packages.split(",") if name)
+    where = arguments.output, settings, arguments.device, trust
+    if arguments.job is not None:
+        return predict.repeat(arguments.job, models, arguments.inputs, *where)
+    return predict.predict(models, arguments.inputs, *where)
 
 
 def _add_list(commands: Any) -> None:

@@ -4,39 +4,34 @@ import glob
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from restore import chain, job, shelf
 from restore.api import Model, load
 from restore.data.image_file import SUFFIXES
 from restore.data.mask_files import read_mask
 from restore.data.name import printable
-from restore.data.photo_file import read_photo, upright_size, write_png
+from restore.data.photo_file import upright_size, write_png
 from restore.data.walk import walk
 from restore.errors import DONE, FAILED, one_line
 from restore.types import InputError
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(chain.Settings):
     """What the command line says beside models, inputs and output."""
 
     mask: Path | None = None  # a file for all, or a folder of files of the same names
     invert_mask: bool = False
-    sigma: float | None = None  # grey levels of 255; None is estimated where a model needs it
-    strength: float | None = None
-    num_samples: int = 1
-    seed: int = 0
-    steps: int | None = None
 
 
 @dataclass(frozen=True)
-class Job:
+class Photo:
     """One photo, its mask, and where the results go."""
 
     source: Path
@@ -61,20 +56,88 @@ def predict(
         InputError: what is wrong before work begins. A photo that cannot be restored is reported
             instead, and the others go on.
     """
+    if not models or not inputs:
+        raise InputError("give MODEL and INPUT, or --job FILE; see restore predict --help")
     found = _found(inputs)
-    chain = [load(model, packages, device) for model in models]
-    _check(chain, settings)
-    jobs = _jobs(found, output, settings)
+    loaded = [load(model, packages, device) for model in models]
+    chain.check(loaded, settings, settings.mask is not None)
+    photos = _photos(found, output, settings)
     _make(output)
     failed = []
-    for job in _shown(jobs):
-        line = _restored(job, chain, settings)
+    for photo in _shown(photos):
+        line = _restored(photo, loaded, settings)
         print(json.dumps(line), flush=True)
         if "error" in line:
             failed.append(line)
     for line in failed:
         print(f"failed: {line['error']}", file=sys.stderr)
     return FAILED if failed else DONE
+
+
+def repeat(
+    file: Path,
+    models: list[str],
+    inputs: list[str],
+    output: Path,
+    settings: Settings,
+    device: str | None = None,
+    packages: tuple[str, ...] = (),
+) -> int:
+    """Restores the photo of a job again, as DIR/NAME.png of NAME.zip; the exit code.
+
+    models: where those of the job are; with none, they are looked for in outputs/ and multirun/.
+    The line of JSON says in `repeated` whether the files are those of the job, byte for byte.
+
+    Raises:
+        InputError: no job, inputs or settings beside those of the job, other models than its own,
+            or what `predict` raises.
+    """
+    if inputs or settings != Settings():
+        raise InputError("--job brings image, mask and settings with it: give no others")
+    asked = job.read(file)
+    loaded = [load(path, packages, device) for path in _models_of(asked, models)]
+    chain.check(loaded, asked.settings, asked.mask is not None)
+    name = Path(file.stem or "job")
+    targets = _targets(name, output, asked.settings.num_samples, set())
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Photo(Path(folder) / job.IMAGE, None, targets)
+        photo.source.write_bytes(asked.image)
+        if asked.mask is not None:
+            photo = replace(photo, mask=Path(folder) / job.MASK)
+            (Path(folder) / job.MASK).write_bytes(asked.mask)
+        _check_mask(photo, invert=False)
+        _make(output)
+        line = _restored(photo, loaded, Settings(**asdict(asked.settings)))
+    line["input"] = printable(str(file))
+    if "error" in line:
+        print(json.dumps(line), flush=True)
+        print(f"failed: {line['error']}", file=sys.stderr)
+        return FAILED
+    line["repeated"] = [job.digest(target.read_bytes()) for target in targets] == asked.results
+    print(json.dumps(line), flush=True)
+    return DONE
+
+
+def _models_of(asked: job.Job, given: list[str]) -> list[Path]:
+    """Files of the job's models: those that are given, if they are the same, or found ones."""
+    if given and len(given) != len(asked.models):
+        raise InputError(f"the job has {len(asked.models)} model(s): give as many, or none")
+    paths = []
+    for number, model in enumerate(asked.models):
+        if given:
+            path: Path | None = Path(given[number])
+            same = path is not None and shelf.digest(path) == model.sha256
+        else:
+            path = shelf.with_digest(model.sha256)
+            same = path is not None
+        if path is None or not same:
+            where = f"{given[number]} is another" if given else "not in outputs/ or multirun/"
+            raise InputError(
+                f"the job's model {printable(model.name)} (SHA-256 {model.sha256[:12]}...) is "
+                f"{'' if given else 'needed: '}{where}: give its run folder or checkpoint"
+            )
+        paths.append(path)
+    return paths
 
 
 def _found(inputs: list[str]) -> list[tuple[Path, Path]]:
@@ -84,7 +147,7 @@ def _found(inputs: list[str]) -> list[tuple[Path, Path]]:
         paths = [Path(given)]
         if not paths[0].exists():
             paths = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
-        named = [one for path in paths for one in _photos(path)]
+        named = [one for path in paths for one in _named(path)]
         if not named:
             raise InputError(f"{printable(given)}: no images there; give files, folders or globs")
         for path, name in named:
@@ -92,50 +155,23 @@ def _found(inputs: list[str]) -> list[tuple[Path, Path]]:
     return list(photos.values())
 
 
-def _photos(path: Path) -> list[tuple[Path, Path]]:
+def _named(path: Path) -> list[tuple[Path, Path]]:
     if path.is_dir():
         return [(path / name, Path(name)) for name in walk(path, SUFFIXES).names]
     return [(path, Path(path.name))]
 
 
-def _check(chain: list[Model], settings: Settings) -> None:
-    """Raises InputError for settings that no model of the chain has a use for."""
-    for word, given, used in (
-        ("--mask", settings.mask is not None, any(one.fills_holes for one in chain)),
-        ("--sigma", settings.sigma is not None, any(one.needs_sigma for one in chain)),
-        ("--strength", settings.strength is not None, any(one.has_sampler for one in chain)),
-        ("--steps", settings.steps is not None, any(one.has_sampler for one in chain)),
-        ("--num-samples", settings.num_samples != 1, any(one.has_sampler for one in chain)),
-    ):
-        if given and not used:
-            names = ", ".join(model.name for model in chain)
-            raise InputError(f"{word} is of no use to {names}: leave it out")
-    for model in chain:
-        own = _settings_for(model, settings, settings.num_samples, sigma=settings.sigma or 0.0)
-        model.check(hole=model.fills_holes and settings.mask is not None, **own)
-
-
-def _settings_for(
-    model: Model, settings: Settings, num_samples: int, sigma: float | None
-) -> dict[str, Any]:
-    """Those that this model has a use for."""
-    own: dict[str, Any] = {"sigma": sigma} if model.needs_sigma else {}
-    if model.has_sampler:
-        own |= {"strength": settings.strength, "steps": settings.steps, "num_samples": num_samples}
-    return own
-
-
-def _jobs(found: list[tuple[Path, Path]], output: Path, settings: Settings) -> list[Job]:
-    sources, taken, jobs = {path.resolve() for path, _ in found}, set[str](), []
+def _photos(found: list[tuple[Path, Path]], output: Path, settings: Settings) -> list[Photo]:
+    sources, taken, photos = {path.resolve() for path, _ in found}, set[str](), []
     for path, name in found:
         targets = _targets(name, output, settings.num_samples, taken)
         if sources & {target.resolve() for target in targets}:
             raise InputError(f"-o {output} would overwrite {path}: choose another folder")
         mask = _mask_of(path, name, settings.mask)
-        jobs.append(Job(path, mask, targets))
-    for job in jobs:
-        _check_mask(job, settings.invert_mask)
-    return jobs
+        photos.append(Photo(path, mask, targets))
+    for photo in photos:
+        _check_mask(photo, settings.invert_mask)
+    return photos
 
 
 def _targets(name: Path, output: Path, num_samples: int, taken: set[str]) -> list[Path]:
@@ -162,16 +198,16 @@ def _mask_of(path: Path, name: Path, mask: Path | None) -> Path | None:
     raise InputError(f"--mask {what}: give one image, or a folder with one of each photo's name")
 
 
-def _check_mask(job: Job, invert: bool) -> None:
-    size = upright_size(job.source)
-    if job.mask is None or size is None:
+def _check_mask(photo: Photo, invert: bool) -> None:
+    size = upright_size(photo.source)
+    if photo.mask is None or size is None:
         return
-    mask = read_mask(job.mask, invert)
+    mask = read_mask(photo.mask, invert)
     if tuple(mask.shape[:0:-1]) != size:
         width, height = mask.shape[2], mask.shape[1]
         raise InputError(
-            f"the mask {printable(str(job.mask))} has {width}x{height} px and "
-            f"{printable(str(job.source))} has {size[0]}x{size[1]}: give one of the same size"
+            f"the mask {printable(str(photo.mask))} has {width}x{height} px and "
+            f"{printable(str(photo.source))} has {size[0]}x{size[1]}: give one of the same size"
         )
 
 
@@ -184,7 +220,7 @@ def _make(output: Path) -> None:
         raise InputError(f"-o {output} cannot be written: choose another folder")
 
 
-def _shown(jobs: list[Job]) -> Iterator[Job]:
+def _shown(photos: list[Photo]) -> Iterator[Photo]:
     """Each in turn, with a bar on stderr that says how fast it goes."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -192,57 +228,25 @@ def _shown(jobs: list[Job]) -> Iterator[Job]:
     columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     console, started = Console(stderr=True), time.monotonic()
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("", total=len(jobs), rate="")
-        for done, job in enumerate(jobs, start=1):
-            yield job
+        task = bar.add_task("", total=len(photos), rate="")
+        for done, photo in enumerate(photos, start=1):
+            yield photo
             pace = done / (time.monotonic() - started)
             bar.update(task, completed=done, rate=f"{pace:.3g} images/s")
 
 
-def _restored(job: Job, chain: list[Model], settings: Settings) -> dict[str, Any]:
+def _restored(photo: Photo, models: list[Model], settings: Settings) -> dict[str, Any]:
     """What is said of a photo once its results are written; with "error" where they are not."""
-    source = printable(str(job.source))
-    line: dict[str, Any] = {"input": source, "models": [model.name for model in chain]}
+    source = printable(str(photo.source))
+    line: dict[str, Any] = {"input": source, "models": [model.name for model in models]}
     started = time.monotonic()
     try:
-        results, profile, sigma = _through(job, chain, settings)
-        for result, target in zip(results, job.targets, strict=True):
-            write_png(result, target, profile)
+        made = chain.restore(models, photo.source, photo.mask, settings, settings.invert_mask)
+        for image, target in zip(made.images, photo.targets, strict=True):
+            write_png(image, target, made.profile)
     except Exception as error:  # whatever a photo does must not end the others
         said = one_line(error) or f"{type(error).__name__}: {error}"
         return {**line, "error": said if source in said else f"{source}: {said}"}
-    line |= {"outputs": [printable(str(target)) for target in job.targets], "seed": settings.seed}
-    line |= {} if sigma is None else {"sigma": round(sigma, 3)}
+    line |= {"outputs": [printable(str(target)) for target in photo.targets], "seed": settings.seed}
+    line |= {} if made.sigma is None else {"sigma": round(made.sigma, 3)}
     return {**line, "seconds": round(time.monotonic() - started, 3)}
-
-
-def _through(
-    job: Job, chain: list[Model], settings: Settings
-) -> tuple[list[np.ndarray], bytes | None, float | None]:
-    """Results, their profile, and the noise level of the photo, if a model asked for it."""
-    colors = any(model.colorizes for model in chain)
-    photo, profile = read_photo(job.source, colors)
-    hole = None if job.mask is None else read_mask(job.mask, settings.invert_mask)[0].numpy()
-    results, left, sigma = [photo], settings.num_samples, settings.sigma
-    for model in chain:
-        if model.needs_sigma and sigma is None:
-            sigma = estimate_sigma(results[0])
-        own = _settings_for(model, settings, left, sigma)
-        own |= {"hole": hole if model.fills_holes else None, "seed": settings.seed}
-        made = [model(one, **own) for one in results]
-        results = [one for each in made for one in (each if isinstance(each, list) else [each])]
-        left = 1 if model.has_sampler else left
-    return results, profile, sigma
-
-
-def estimate_sigma(photo: np.ndarray) -> float:
-    """Level of Gaussian noise in grey levels of 255, the mean over channels.
-
-    Donoho & Johnstone 1994: the median of the finest wavelet coefficients, by scikit-image.
-    """
-    from skimage.restoration import estimate_sigma as estimated
-
-    scaled = photo.astype(np.float64) * (255 / np.iinfo(photo.dtype).max)
-    axis = -1 if photo.ndim == 3 else None
-    level = float(estimated(scaled, channel_axis=axis, average_sigmas=True))
-    return min(level, 255.0) if np.isfinite(level) else 0.0

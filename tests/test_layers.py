@@ -12,7 +12,9 @@ from entry import ROOT
 LAYERS = (
     {"train", "evaluate"},
     {"main", "cli"},
+    {"app"},
     {"new", "predict", "listing"},
+    {"chain", "job", "shelf"},
     {"sweep"},
     {"training"},
     {"api"},

@@ -12,7 +12,7 @@ from entry import Ended
 from PIL import Image, ImageCms
 from small_models import write_model
 
-from restore import cli, predict
+from restore import chain, cli, predict
 from restore.data.image_file import load_image
 from restore.data.photo_file import read_photo, upright_size, write_png
 
@@ -115,7 +115,7 @@ def test_a_chain_hands_on_and_sigma_is_estimated(
     assert line["sigma"] == pytest.approx(15, abs=0.7)
     step = restore.load(models["denoiser"], device="cpu")(
         np.repeat(array[..., None], 3, -1),
-        sigma=predict.estimate_sigma(np.repeat(array[..., None], 3, -1)),
+        sigma=chain.estimate_sigma(np.repeat(array[..., None], 3, -1)),
     )
     wanted = restore.load(models["colorizer"], device="cpu")(step)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), wanted)

@@ -1,0 +1,106 @@
+"""A photo through several models in turn: what `restore predict` and the app both do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from restore.api import Model
+from restore.data.mask_files import read_mask
+from restore.data.photo_file import read_photo
+from restore.types import InputError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What people choose beside photo, mask and models."""
+
+    sigma: float | None = None  # grey levels of 255; None is estimated where a model needs it
+    strength: float | None = None
+    num_samples: int = 1
+    seed: int = 0
+    steps: int | None = None
+
+
+class Restored(NamedTuple):
+    images: list[np.ndarray]  # uint8 or uint16 [H, W] or [H, W, 3]
+    profile: bytes | None  # ICC profile of their numbers
+    sigma: float | None  # the noise level of the photo, if a model asked for it
+
+
+def check(chain: list[Model], settings: Settings, has_mask: bool) -> None:
+    """Raises InputError for settings that a model cannot use, or that none has a use for."""
+    for word, given, used in (
+        ("--mask", has_mask, any(one.fills_holes for one in chain)),
+        ("--sigma", settings.sigma is not None, any(one.needs_sigma for one in chain)),
+        ("--strength", settings.strength is not None, any(one.has_sampler for one in chain)),
+        ("--steps", settings.steps is not None, any(one.has_sampler for one in chain)),
+        ("--num-samples", settings.num_samples != 1, any(one.has_sampler for one in chain)),
+    ):
+        if given and not used:
+            names = ", ".join(model.name for model in chain)
+            raise InputError(f"{word} is of no use to {names}: leave it out")
+    for model in chain:
+        own = _settings_for(model, settings, settings.num_samples, sigma=settings.sigma or 0.0)
+        model.check(hole=model.fills_holes and has_mask, **own)
+
+
+def _settings_for(
+    model: Model, settings: Settings, num_samples: int, sigma: float | None
+) -> dict[str, Any]:
+    """Those that this model has a use for."""
+    own: dict[str, Any] = {"sigma": sigma} if model.needs_sigma else {}
+    if model.has_sampler:
+        own |= {"strength": settings.strength, "steps": settings.steps, "num_samples": num_samples}
+    return own
+
+
+def restore(
+    chain: list[Model],
+    photo: Path,
+    mask: Path | None,
+    settings: Settings,
+    invert_mask: bool = False,
+    callback: Callable[[Model, Any], None] | None = None,
+) -> Restored:
+    """The photo of a file, restored: each model but the first takes what the one before it made.
+
+    mask: white is to be filled. callback: sees each `restore.diffusion.sampler.Step` of a model
+    that has a sampler.
+
+    Raises:
+        InputError: a file that cannot be read, or a setting that a model cannot use.
+    """
+    given, profile = read_photo(photo, colors=any(model.colorizes for model in chain))
+    hole = None if mask is None else read_mask(mask, invert_mask)[0].numpy()
+    images, left, sigma = [given], settings.num_samples, settings.sigma
+    for model in chain:
+        if model.needs_sigma and sigma is None:
+            sigma = estimate_sigma(images[0])
+        own = _settings_for(model, settings, left, sigma)
+        own |= {"hole": hole if model.fills_holes else None, "seed": settings.seed}
+        if callback is not None and model.has_sampler:
+            own["callback"] = _told(callback, model)
+        made = [model(image, **own) for image in images]
+        images = [one for each in made for one in (each if isinstance(each, list) else [each])]
+        left = 1 if model.has_sampler else left
+    return Restored(images, profile, sigma)
+
+
+def _told(callback: Callable[[Model, Any], None], model: Model) -> Callable[[Any], None]:
+    return lambda step: callback(model, step)
+
+
+def estimate_sigma(photo: np.ndarray) -> float:
+    """Level of Gaussian noise in grey levels of 255, the mean over channels.
+
+    Donoho & Johnstone 1994: the median of the finest wavelet coefficients, by scikit-image.
+    """
+    from skimage.restoration import estimate_sigma as estimated
+
+    scaled = photo.astype(np.float64) * (255 / np.iinfo(photo.dtype).max)
+    axis = -1 if photo.ndim == 3 else None
+    level = float(estimated(scaled, channel_axis=axis, average_sigmas=True))
+    return min(level, 255.0) if np.isfinite(level) else 0.0

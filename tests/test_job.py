@@ -1,0 +1,232 @@
+"""Jobs: what they hold, what is refused in a stranger's, and `restore predict --job`."""
+
+import io
+import json
+import os
+import shutil
+import struct
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from entry import Ended
+from PIL import Image
+from small_models import write_model
+
+from restore import chain, cli, job, shelf
+from restore.api import load
+from restore.data.photo_file import write_png
+from restore.types import InputError
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.chdir(tmp_path)
+
+    def ran(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["restore", "predict", *arguments, "--device", "cpu"])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+
+    return ran
+
+
+def png(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (20, 28, 3), dtype=np.uint8)
+HOLE = np.zeros((20, 28), np.uint8)
+HOLE[4:12, 5:20] = 255
+TEXT = {
+    "format": 1,
+    "models": [{"name": "prior", "sha256": "0" * 64}],
+    "settings": {"seed": 3},
+    "results": [],
+}
+
+
+def made(folder: Path, names: list[str], settings: chain.Settings) -> tuple[job.Job, list[Path]]:
+    """A job as the app makes it, and the models' run folders."""
+    runs = [write_model(name, folder / "outputs") for name in names]
+    (folder / "image.png").write_bytes(png(PHOTO))
+    (folder / "mask.png").write_bytes(png(HOLE))
+    models = [load(path, device="cpu") for path in runs]
+    mask = folder / "mask.png" if any(model.fills_holes for model in models) else None
+    restored = chain.restore(models, folder / "image.png", mask, settings)
+    digests = []
+    for image in restored.images:
+        write_png(image, folder / "result.png", restored.profile)
+        digests.append(job.digest((folder / "result.png").read_bytes()))
+    named = [
+        job.ModelName(name, shelf.digest(path)) for name, path in zip(names, runs, strict=True)
+    ]
+    content = None if mask is None else mask.read_bytes()
+    return job.Job(png(PHOTO), content, named, settings, digests), runs
+
+
+CHAINS = [
+    (["prior"], chain.Settings(seed=5, num_samples=2, steps=3)),
+    (["denoiser", "inpainter", "colorizer"], chain.Settings(sigma=12.5)),
+    (["sketcher"], chain.Settings(strength=0.5, seed=7)),
+]
+
+
+@pytest.mark.parametrize(("names", "settings"), CHAINS, ids=lambda one: str(one)[:20])
+def test_a_job_is_repeated_byte_for_byte(
+    run: Any, tmp_path: Path, names: list[str], settings: chain.Settings
+) -> None:
+    whole, runs = made(tmp_path, names, settings)
+    (tmp_path / "one.zip").write_bytes(job.pack(whole))
+    assert job.read(tmp_path / "one.zip") == whole
+    ended = run("--job", "one.zip", "-o", "out")
+    assert ended.code == 0, ended.err
+    line = json.loads(ended.out)
+    assert line["repeated"] and line["input"] == "one.zip" and line["models"] == names
+    found = [job.digest((tmp_path / output).read_bytes()) for output in line["outputs"]]
+    assert found == whole.results and len(found) == settings.num_samples
+    shutil.move(tmp_path / "outputs", tmp_path / "away")
+    ended = run("--job", "one.zip", "-o", "again")
+    assert ended.code == 2 and "give its run folder" in ended.err
+    moved = ",".join(str(tmp_path / "away" / path.name) for path in runs)
+    assert json.loads(run(moved, "--job", "one.zip", "-o", "again").out)["repeated"]
+
+
+def test_what_is_not_repeated_is_said(run: Any, tmp_path: Path) -> None:
+    whole, _ = made(tmp_path, ["blind"], chain.Settings())
+    other = job.Job(whole.image, None, whole.models, whole.settings, ["0" * 64])
+    (tmp_path / "one.zip").write_bytes(job.pack(other))
+    assert json.loads(run("--job", "one.zip", "-o", "out").out)["repeated"] is False
+
+
+def test_another_model_is_refused(run: Any, tmp_path: Path) -> None:
+    whole, _ = made(tmp_path, ["blind"], chain.Settings())
+    (tmp_path / "one.zip").write_bytes(job.pack(whole))
+    other = write_model("denoiser", tmp_path / "outputs")
+    ended = run(str(other), "--job", "one.zip", "-o", "out")
+    assert ended.code == 2 and "is another" in ended.err and not (tmp_path / "out").exists()
+    for more in (("x.png",), ("--seed", "3")):
+        ended = run(str(other), *more, "--job", "one.zip", "-o", "out")
+        assert ended.code == 2 and "give no others" in ended.err
+
+
+def archive(path: Path, entries: dict[str, bytes], **info: Any) -> Path:
+    with zipfile.ZipFile(path, "w", info.get("compression", zipfile.ZIP_STORED)) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return path
+
+
+def text(**changed: Any) -> bytes:
+    return json.dumps({**TEXT, **changed}).encode()
+
+
+IMAGE = png(PHOTO)
+STRANGE: list[tuple[dict[str, bytes], str]] = [
+    ({"job.json": text(), "image.png": IMAGE, "../evil": b"x"}, "../evil has no place"),
+    ({"job.json": text(), "image.png": IMAGE, "/etc/evil": b"x"}, "/etc/evil has no place"),
+    ({"job.json": text(), "image.png": IMAGE, "model.pkl": b"x"}, "model.pkl has no place"),
+    ({"job.json": text(), "image.png": IMAGE, "sub/": b""}, "sub/ has no place"),
+    ({"job.json": text()}, "image.png is missing"),
+    ({"image.png": IMAGE}, "job.json is missing"),
+    ({"job.json": b"x" * 70_000, "image.png": IMAGE}, "job.json has more than 65536 bytes"),
+    ({"job.json": b"[" * 60_000, "image.png": IMAGE}, "cannot be read as a job"),
+    ({"job.json": b"\xff", "image.png": IMAGE}, "cannot be read as a job"),
+    ({"job.json": b"[]", "image.png": IMAGE}, "is no record"),
+    ({"job.json": text(format=2), "image.png": IMAGE}, "it has format 2"),
+    ({"job.json": text(models=[]), "image.png": IMAGE}, "models of job.json"),
+    ({"job.json": text(models=[{"name": "x"}]), "image.png": IMAGE}, "models of job.json"),
+    (
+        {"job.json": text(models=[{"name": "x", "sha256": "../../x"}]), "image.png": IMAGE},
+        "models.sha256 of job.json",
+    ),
+    ({"job.json": text(results=["x"]), "image.png": IMAGE}, "results of job.json"),
+    ({"job.json": text(settings={"seed": "1"}), "image.png": IMAGE}, "settings.seed"),
+    ({"job.json": text(settings={"seed": True}), "image.png": IMAGE}, "settings.seed"),
+    ({"job.json": text(settings={"seed": 10**30}), "image.png": IMAGE}, "settings.seed"),
+    ({"job.json": text(settings={"sigma": float("nan")}), "image.png": IMAGE}, "settings.sigma"),
+    ({"job.json": text(settings={"num_samples": 10**9}), "image.png": IMAGE}, "num_samples"),
+    ({"job.json": text(settings={"mask": "/etc"}), "image.png": IMAGE}, "settings.mask is not"),
+]
+
+
+@pytest.mark.parametrize(("entries", "says"), STRANGE, ids=[says for _, says in STRANGE])
+def test_a_strangers_job_is_refused(
+    run: Any, tmp_path: Path, entries: dict[str, bytes], says: str
+) -> None:
+    archive(tmp_path / "one.zip", entries)
+    ended = run("--job", "one.zip", "-o", "out")
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert ended.err.startswith("error: --job one.zip") and ended.err.count("\n") == 1
+    assert says in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["one.zip"]
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers may lie: what counts is how many bytes come out."""
+    monkeypatch.setitem(job.LARGEST, job.MASK, 1000)
+    entries = {"job.json": text(), "image.png": IMAGE, "mask.png": bytes(10**7)}
+    path = archive(tmp_path / "one.zip", entries, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 50_000
+    with pytest.raises(InputError, match=r"mask.png has more than 1000 bytes"):
+        job.read(path)
+    lying = path.read_bytes().replace(struct.pack("<I", 10**7), struct.pack("<I", 10))
+    path.write_bytes(lying)
+    with pytest.raises(InputError, match=r"--job"):
+        job.read(path)
+
+
+def test_twice_the_same_entry_and_damage(tmp_path: Path) -> None:
+    path = tmp_path / "one.zip"
+    with zipfile.ZipFile(path, "w") as file, pytest.warns(UserWarning):
+        for name, content in (("job.json", text()), ("image.png", IMAGE), ("image.png", b"x")):
+            file.writestr(name, content)
+    with pytest.raises(InputError, match="an entry is there twice"):
+        job.read(path)
+    whole = job.pack(job.Job(IMAGE, None, [job.ModelName("x", "0" * 64)], chain.Settings(), []))
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        broken = bytearray(whole[: int(draw.integers(1, len(whole)))])
+        for place in draw.integers(0, len(broken), 3):
+            broken[place] = int(draw.integers(0, 256))
+        path.write_bytes(bytes(broken))
+        with pytest.raises(InputError, match="--job"):
+            job.read(path)
+    with pytest.raises(InputError, match="no such file"):
+        job.read(tmp_path / "none.zip")
+
+
+def test_an_image_of_another_kind_is_one_line(run: Any, tmp_path: Path) -> None:
+    whole, _ = made(tmp_path, ["blind"], chain.Settings())
+    archive(
+        tmp_path / "one.zip",
+        {
+            "job.json": text(models=[{"name": "x", "sha256": whole.models[0].sha256}]),
+            "image.png": b"no image",
+        },
+    )
+    ended = run("--job", "one.zip", "-o", "out")
+    assert ended.code == 1 and "failed: " in ended.err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_runs_have_short_names_and_the_newest_is_first(tmp_path: Path) -> None:
+    one, two = write_model("blind", tmp_path / "a"), write_model("blind", tmp_path / "b")
+    os.utime(two / "checkpoints" / "best.ckpt", (0, 0))
+    assert list(shelf.runs([tmp_path])) == ["a/blind", "b/blind"]
+    file = two / "checkpoints" / "best.ckpt"
+    assert list(shelf.runs([one, two, file])) == ["blind", "blind (2)", "best.ckpt"]
+    assert list(shelf.runs([tmp_path, tmp_path / "a"])) == ["a/blind", "b/blind"]
+    assert shelf.runs([tmp_path / "nothing"]) == {}
+    assert shelf.with_digest(shelf.digest(two), [tmp_path / "b"]) == file
+    assert shelf.with_digest("0" * 64, [tmp_path]) is None
+    with pytest.raises(InputError, match="does not exist"):
+        shelf.digest(tmp_path / "none")
