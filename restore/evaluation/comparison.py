@@ -109,3 +109,13 @@ def differences(named: Sequence[tuple[str, list[Row]]]) -> list[Difference]:
                 interval = paired_difference(ours, theirs)
                 found.append(Difference(metric, method, reference, interval))
     return found
+
+
+def intervals(rows: Sequence[Row]) -> dict[str, Interval]:
+    """Metric -> its mean over all images with its interval; without those of less than 2 values."""
+    found = {}
+    for metric in [key for key in rows[0] if key not in NOT_METRICS] if rows else []:
+        values = np.array([row[metric] for row in rows], dtype=np.float64)
+        if np.count_nonzero(~np.isnan(values)) >= 2:
+            found[metric] = mean_interval(values)
+    return found

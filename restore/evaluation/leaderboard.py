@@ -10,11 +10,11 @@ from restore.evaluation import results, spelling
 from restore.evaluation.markup import NONE, Table
 from restore.evaluation.plot import buckets_of
 from restore.evaluation.ranked import PLACE, RANKED, best_first, latest, lower_is_better
-from restore.evaluation.results import FIXED, Row
+from restore.evaluation.results import ADDED, FIXED, Row
 from restore.evaluation.trainings import trainings
 from restore.evaluation.winners import winners
 
-_KINDS = ("baseline", "published", "outputs", "model")
+_KINDS = ("baseline", "published", "outputs", "function", "model")
 LONGEST = 200  # rows of a table; a longer one shows the best
 _HEADLINE = (
     "psnr",
@@ -32,7 +32,7 @@ _HEADLINE = (
 def tables(root: Path) -> dict[str, list[Table]]:
     """Block name -> its tables: `headline`, `winners`, `records` and every benchmark on record."""
     columns, rows = results.read(root / "experiments" / "results.csv")
-    metrics = [name for name in columns if name not in FIXED]
+    metrics = [name for name in columns if name not in (*FIXED, *ADDED)]
     rows = [{**row, PLACE: str(place)} for place, row in enumerate(rows)]
     rows.sort(key=lambda row: (_KINDS.index(row["kind"]), row["experiment"], int(row["nfe"])))
     published = _published(root / "experiments" / "published.csv")
@@ -64,8 +64,8 @@ def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
             for kind in _KINDS
             if any(row["kind"] == kind for row in mine)
         ]
-        found = _best(chosen, metrics)
-        best |= {(_identity(chosen[row]), metrics[column - 1]) for row, column in found}
+        found, _ = _best(chosen, metrics, 0)
+        best |= {(_identity(chosen[row]), metrics[column]) for row, column in found}
         shown += chosen
     if not shown:
         return []
@@ -111,7 +111,9 @@ def _benchmark(
         if len(mine) > LONGEST:
             caption += f"; the best {LONGEST} of {len(mine)}, results.csv has all"
             mine = best_first(mine, (*RANKED, *present))[:LONGEST]
-        table = _measured(caption, mine, [m for m in present if "[" not in m], {})
+        caption += _sizes(mine)
+        lead = {"kind": lambda row: row["kind"]}
+        table = _measured(caption, mine, [m for m in present if "[" not in m], lead)
         made.append(_with_published(table, [one for one in references if int(one["n"]) == n]))
         for metric, buckets in buckets_of(present).items():
             keys = [f"{metric}[{bucket}]" for bucket in buckets]
@@ -119,9 +121,8 @@ def _benchmark(
             cells = [
                 [spelling.method(row), *(spelling.number(row[key]) for key in keys)] for row in mine
             ]
-            best = _best(mine, keys)
             title = f"{name}: {metric} {arrow} by bucket, n = {n}, protocol {protocol}"
-            made.append(Table(title, ["method", *buckets], cells, best))
+            made.append(Table(title, ["method", *buckets], cells, *_best(mine, keys, 1)))
     return made
 
 
@@ -144,13 +145,18 @@ def _measured(
     caption: str, rows: list[Row], metrics: list[str], lead: dict[str, Callable[[Row], str]]
 ) -> Table:
     """A row a result: its name, `lead` columns, metrics and what they cost."""
+    deciding = next((metric for metric in RANKED if metric in metrics), "")
+    sure = any(row.get("intervals") for row in rows) and "benchmark" not in lead
     tail: dict[str, Callable[[Row], str]] = {
+        **({f"95 % of {deciding}": lambda row: spelling.interval(row, deciding)} if sure else {}),
         "checkpoint": lambda row: row["checkpoint"] or NONE,
         **({"sampler": spelling.sampler} if any(row["sampler"] for row in rows) else {}),
         "precision": lambda row: row["precision"],
         "NFE": lambda row: row["nfe"],
         "parameters": lambda row: spelling.millions(int(row["parameters"])),
-        "s/image": lambda row: row["seconds_per_image"],
+        "MACs": spelling.macs,
+        "s/image": lambda row: row["seconds_per_image"] or NONE,
+        "MiB": lambda row: row.get("peak_memory_mib") or NONE,
         "device": lambda row: row["device"],
         "seeds": lambda row: row["seeds"] or NONE,
         "commit": lambda row: spelling.commit(row["commit"], row["dirty"] == "True"),
@@ -165,8 +171,8 @@ def _measured(
         ]
         for row in rows
     ]
-    best = set() if lead else _best(rows, metrics)
-    return Table(caption, ["method", *lead, *arrows, *tail], cells, best)
+    marked = _best(rows, metrics, 1 + len(lead)) if "benchmark" not in lead else ()
+    return Table(caption, ["method", *lead, *arrows, *tail], cells, *marked)
 
 
 def _with_published(table: Table, references: list[Row]) -> Table:
@@ -186,19 +192,29 @@ def _with_published(table: Table, references: list[Row]) -> Table:
         one = values.get(row[0])
         row += [one["value"], one["source"]] if one else [NONE, NONE]
     header = [*table.header, f"{metric} as published", "source"]
-    return Table(table.caption, header, rows, table.best)
+    return Table(table.caption, header, rows, table.best, table.second)
 
 
-def _best(rows: list[Row], metrics: list[str]) -> set[tuple[int, int]]:
-    """(row, column) of each metric's best value, as shown, behind a first column of names.
+def _best(
+    rows: list[Row], metrics: list[str], lead: int
+) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """(row, column) of each metric's best and second values, as shown, behind `lead` columns.
 
-    None where all are equal, as the PSNR of the input is.
+    None where all are equal, as the PSNR of the input is; no second of two methods.
     """
-    found = set()
-    for column, metric in enumerate(metrics, start=1):
+    best, second = set(), set()
+    for column, metric in enumerate(metrics, start=lead):
         shown = [float(spelling.number(row[metric]).replace(NONE, "nan")) for row in rows]
         defined = [value for value in shown if not math.isnan(value)]
-        if len(set(defined)) > 1:
-            best = min(defined) if lower_is_better(metric) else max(defined)
-            found |= {(k, column) for k, value in enumerate(shown) if value == best}
-    return found
+        places = sorted(set(defined), reverse=not lower_is_better(metric))
+        if len(places) > 1:
+            best |= {(k, column) for k, value in enumerate(shown) if value == places[0]}
+        if len(places) > 1 and len(defined) > 2:
+            second |= {(k, column) for k, value in enumerate(shown) if value == places[1]}
+    return best, second
+
+
+def _sizes(rows: list[Row]) -> str:
+    """At what sizes of a batch MACs and memory were measured."""
+    found = sorted({row["cost_size"] for row in rows if row.get("cost_size")})
+    return f"; costs at a batch of {' or '.join(found)}" if found else ""

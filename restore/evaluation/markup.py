@@ -19,20 +19,22 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as they are read; `best` are the (row, column) to be set in bold."""
+    """Cells as they are read; (row, column) of those in bold, and of those in italics."""
 
     caption: str
     header: list[str]
     rows: list[list[str]]
     best: set[tuple[int, int]] = field(default_factory=set)
+    second: set[tuple[int, int]] = field(default_factory=set)
 
-    def cells(self, escape: Callable[[str], str], bold: str) -> list[list[str]]:
-        """Escaped rows, the best cells put into the format `bold`."""
+    def cells(self, escape: Callable[[str], str], bold: str, italic: str) -> list[list[str]]:
+        """Escaped rows, the best and second cells put into their formats."""
+
+        def style(place: tuple[int, int]) -> str:
+            return bold if place in self.best else italic if place in self.second else "{}"
+
         return [
-            [
-                bold.format(escape(cell)) if (i, k) in self.best else escape(cell)
-                for k, cell in enumerate(row)
-            ]
+            [style((i, k)).format(escape(cell)) for k, cell in enumerate(row)]
             for i, row in enumerate(self.rows)
         ]
 
@@ -40,14 +42,14 @@ class Table:
 def markdown(table: Table) -> str:
     header = [markdown_text(name) for name in table.header]
     rule = [":--", *["--:"] * (len(header) - 1)]
-    rows = [header, rule, *table.cells(markdown_text, "**{}**")]
+    rows = [header, rule, *table.cells(markdown_text, "**{}**", "*{}*")]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([table.caption, "", *lines]) + "\n"
 
 
 def latex(table: Table) -> str:
     r"""A table environment; needs no package."""
-    rows = table.cells(latex_text, r"\textbf{{{}}}")
+    rows = table.cells(latex_text, r"\textbf{{{}}}", r"\textit{{{}}}")
     lines = [
         r"\begin{table}",
         rf"\caption{{{latex_text(table.caption)}}}",

@@ -33,7 +33,7 @@ class Method:
     """`restore(batch, num_samples)` gives [B, num_samples, C, H, W] in [-1, 1], and who made it."""
 
     name: str
-    kind: Literal["model", "baseline", "published", "outputs"]
+    kind: Literal["model", "baseline", "published", "outputs", "function"]
     restore: Callable[[Observation, int], Tensor]
     check: Callable[[Observation], None] = lambda observation: None  # InputError if not served
     checkpoint: str = ""

@@ -18,7 +18,8 @@ WIDTH = 100  # characters of a printed table
 
 
 def describe(report: Report) -> dict[str, Any]:
-    """What was measured, how, on how much, and what came out."""
+    """What was measured, how, on how much, at what cost, and what came out."""
+    cost = report.cost
     return {
         "method": report.method.name,
         "kind": report.method.kind,
@@ -36,7 +37,11 @@ def describe(report: Report) -> dict[str, Any]:
         "metrics": report.summary,
         "definitions": {m.name: m.definition for m in report.benchmark.metrics},
         "higher_is_better": {m.name: m.higher_is_better for m in report.benchmark.metrics},
-        "seconds_per_image": round(report.seconds_per_image, 5),
+        "seconds_per_image": None if cost.seconds is None else round(cost.seconds, 5),
+        "macs": cost.macs,
+        "cost_size": cost.size,
+        "peak_memory_mib": None if cost.memory_mib is None else round(cost.memory_mib, 1),
+        "intervals": {name: [one.low, one.high] for name, one in report.intervals.items()},
     }
 
 

@@ -36,6 +36,8 @@ FIXED = (
     "commit",
     "dirty",
 )
+# Columns that older files lack: they come behind what is there.
+ADDED = ("macs", "cost_size", "peak_memory_mib", "intervals")
 # One row each: a later measurement of the same replaces the earlier one.
 _KEY = (
     *("experiment", "checkpoint", "benchmark", "protocol", "n"),
@@ -83,7 +85,7 @@ def read(path: Path) -> tuple[list[str], list[Row]]:
     Raises InputError for another header or a row of another length: an edit or a merge gone wrong.
     """
     if not path.exists():
-        return [*FIXED, *_METRICS], []
+        return [*FIXED, *_METRICS, *ADDED], []
     with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
     columns = lines[0] if lines else []
@@ -129,11 +131,22 @@ def row_of(report: Report) -> Row:
         "precision": report.precision,
         "nfe": method.num_calls,
         "parameters": method.num_parameters,
-        "seconds_per_image": f"{report.seconds_per_image:.4g}",
+        "seconds_per_image": _spelled(report.cost.seconds),
         **{key: origin[key] for key in ("device", "commit", "dirty")},
         **{name: f"{value:.8g}" for name, value in report.summary.items()},
+        "macs": "" if report.cost.macs is None else report.cost.macs,
+        "cost_size": report.cost.size,
+        "peak_memory_mib": _spelled(report.cost.memory_mib),
+        "intervals": ";".join(
+            f"{name}={one.low:.6g}..{one.high:.6g}" for name, one in report.intervals.items()
+        ),
     }
     return {name: str(cell) for name, cell in cells.items()}
+
+
+def _spelled(value: float | None) -> str:
+    """Four significant digits; nothing for what is not known."""
+    return "" if value is None else f"{value:.4g}"
 
 
 def checkpoint_name(checkpoint: str) -> str:

@@ -2,8 +2,8 @@
 
 import math
 import statistics
-import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor, distributed
 from restore.callback.meter import Meter
 from restore.evaluation import memory
 from restore.evaluation.benchmark import Benchmark, digest
+from restore.evaluation.comparison import Interval, intervals
+from restore.evaluation.cost import Cost, CostMeter, total
 from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import measure_all
@@ -34,7 +36,7 @@ class Report:
     rows: list[Row]
     summary: dict[str, float]
     pictures: Tensor  # [K, 2 or 3 + N, C, H, W] in [-1, 1]: rows of `picture.panel`
-    seconds_per_image: float
+    cost: Cost
     device: str
     precision: str = EXACT  # of the method; metrics are computed in float32 always
     notes: list[str] = field(default_factory=list)  # what a reader of the numbers must know
@@ -45,6 +47,11 @@ class Report:
         """Of the benchmark; of its first images another one, which no table puts beside it."""
         own = self.benchmark.protocol
         return own if self.whole else digest([own, len(self.rows)])
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """Metric of an image -> its mean over all images with its 95 % bootstrap interval."""
+        return intervals(self.rows)
 
 
 class Evaluation(LightningModule):
@@ -59,7 +66,7 @@ class Evaluation(LightningModule):
         self.benchmark = benchmark
         self.rows: list[Row] = []
         self.pictures: list[Tensor] = []
-        self.seconds = 0.0
+        self.costs = CostMeter(method)
         self._meter: Meter | None = None
         self._spread: Spread | None = None
 
@@ -76,11 +83,7 @@ class Evaluation(LightningModule):
             self._meter.close()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        start = time.perf_counter()
-        restored = self.method.restore(batch, self.benchmark.num_samples).float()
-        if restored.is_cuda:
-            torch.cuda.synchronize()
-        self.seconds += time.perf_counter() - start
+        restored = self.costs.restore(batch, self.benchmark.num_samples)
         _check_restored(self.method.name, restored, batch, self.benchmark.num_samples)
         with torch.autocast(self.device.type, enabled=False):
             self.rows.extend(self._measure(batch, restored))
@@ -166,7 +169,7 @@ def evaluate(
     finally:
         evaluation.close()
     states = [metric.state() for metric in benchmark.distribution_metrics]
-    parts = _gather((evaluation.rows, evaluation.seconds, states), trainer.world_size)
+    parts = _gather((evaluation.rows, evaluation.costs.part, states), trainer.world_size)
     rows = sorted((row for part in parts for row in part[0]), key=lambda row: int(row["index"]))
     _check_once(benchmark, [row["index"] for row in rows], whole)
     summary = summarise(rows)
@@ -184,7 +187,7 @@ def evaluate(
         rows=rows,
         summary=summary,
         pictures=torch.stack(evaluation.pictures) if evaluation.pictures else torch.empty(0),
-        seconds_per_image=sum(part[1] for part in parts) / len(rows),
+        cost=total(method, [part[1] for part in parts]),
         device=trainer.strategy.root_device.type,
         precision=str(trainer.precision),
         notes=notes,

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from restore.evaluation.benchmark import Benchmark
+from restore.evaluation.cost import Cost
 from restore.evaluation.method import Method
 from restore.evaluation.runner import Report, Row, summarise
 from restore.metric.base import Metric
@@ -39,6 +40,7 @@ def make_report() -> MakeReport:
         metrics: dict[str, Metric] | None = None,
         size: tuple[int, int, int] = (3, 32, 48),
         num_samples: int = 1,
+        cost: Cost | None = None,
         **of_method: Any,
     ) -> Report:
         rows = rows_of(values or {"psnr": [20.0, 30.0]}, buckets or [""])
@@ -64,7 +66,7 @@ def make_report() -> MakeReport:
             pictures=torch.linspace(-1, 1, 2 + num_samples)
             .view(1, -1, 1, 1, 1)
             .expand(2, -1, *size),
-            seconds_per_image=0.25,
+            cost=cost or Cost(seconds=0.25),
             device="cpu",
         )
 

@@ -11,6 +11,7 @@ from entry import ROOT
 from torch import nn
 
 from restore.evaluation import migration, record, results
+from restore.evaluation.cost import Cost
 from restore.evaluation.method import Sampling, sampling_of
 from restore.metric.fid import FID
 from restore.metric.label import OriginalLabelShare
@@ -21,7 +22,7 @@ HEADER = (
     "experiment,checkpoint,kind,benchmark,protocol,feature,definitions,n,seeds,sampler,"
     "sampler_settings,guidance,precision,nfe,parameters,seconds_per_image,device,commit,dirty,psnr,ssim,input_psnr,hole_psnr,hole_l1,known_error,"
     "original_label_share,diversity,colorfulness,colorfulness_difference,fid_flowers,kid_flowers,"
-    "lpips_vgg,fid,kid"
+    "lpips_vgg,fid,kid,macs,cost_size,peak_memory_mib,intervals"
 )
 
 
@@ -60,6 +61,7 @@ def test_a_row_says_what_was_measured_and_by_whom(make_report: Any, path: Path) 
         "commit": "0123456789ab",
         "dirty": "False",
         "psnr": "25.5",
+        "intervals": "psnr=20..31",
     }
 
 
@@ -248,3 +250,22 @@ def test_is_plain_csv(make_report: Any, path: Path) -> None:
     with path.open(newline="") as file:
         assert next(csv.DictReader(file))["experiment"] == 'quoted, "name"'
     assert b"\r" not in path.read_bytes()
+
+
+def test_costs_and_intervals_are_columns_of_their_own(make_report: Any, path: Path) -> None:
+    cost = Cost(seconds=0.5, macs=3_000_000, size="1x3x8x8", memory=5 * 2**20)
+    results.append(path, [make_report("a", {"psnr": [1.0, 3.0, 2.0]}, cost=cost)])
+    _, [row] = results.read(path)
+    assert {key: row[key] for key in ("macs", "cost_size", "peak_memory_mib")} == {
+        "macs": "3000000",
+        "cost_size": "1x3x8x8",
+        "peak_memory_mib": "5",
+    }
+    low, high = map(float, row["intervals"].removeprefix("psnr=").split(".."))
+    assert 1 <= low < 2 < high <= 3
+
+
+def test_what_a_method_of_outputs_costs_is_not_known(make_report: Any, path: Path) -> None:
+    results.append(path, [make_report("a", kind="outputs", cost=Cost())])
+    _, [row] = results.read(path)
+    assert row["seconds_per_image"] == row["macs"] == row["peak_memory_mib"] == ""

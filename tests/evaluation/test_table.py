@@ -8,6 +8,7 @@ import yaml
 
 from restore.config.target import resolve
 from restore.evaluation import leaderboard, record, results, table
+from restore.evaluation.cost import Cost
 from restore.evaluation.leaderboard import tables
 from restore.evaluation.markup import Table, latex, latex_text, markdown
 from restore.evaluation.ranked import lower_is_better
@@ -49,12 +50,30 @@ def test_a_table_a_protocol_with_best_arrows_and_source(root: Path) -> None:
     header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
     assert "| psnr ↑ | hole_l1 ↓ |" in header
     assert header.endswith("| psnr as published | source |")
-    assert lines[0].startswith("| identity | 20.50 | 0.5000 |") and lines[0].endswith("| – | – |")
-    assert lines[1].startswith("| drunet_color | **30.50** | **0.2000** |")
+    assert lines[0].startswith("| identity | baseline | 20.50 | 0.5000 |")
+    assert lines[0].endswith("| – | – |")
+    assert lines[1].startswith("| drunet_color | published | **30.50** | **0.2000** |")
     assert lines[1].endswith("| 31.69 | A paper |")
+    assert "| 20.00 to 21.00 |" in lines[0] and "| 95 % of psnr |" in header
     # what was not measured here stands in the labelled column alone
-    assert lines[2].startswith("| restormer | – | – |") and lines[2].endswith("| 31.79 | A paper |")
+    assert lines[2].startswith("| restormer | – | – | – |")
+    assert lines[2].endswith("| 31.79 | A paper |")
     assert "31.69" not in markdown(limited)  # of another number of images
+
+
+def test_best_and_second_of_three_are_marked_and_costs_stand_beside(
+    root: Path, make_report: Any
+) -> None:
+    sizes = {"benchmark": "three", "cost": Cost(0.5, 102_700_000_000, "1x3x321x481", 2**20)}
+    made = [make_report(f"m{k}", {"psnr": [20.0 + k]}, **sizes) for k in range(3)]
+    results.append(root / "experiments" / "results.csv", made)
+    [one] = tables(root)["three"]
+    assert [row[2] for row in one.rows] == ["20.00", "21.00", "22.00"]
+    assert one.best == {(2, 2)} and one.second == {(1, 2)}
+    assert "costs at a batch of 1x3x321x481" in one.caption
+    text = markdown(one)
+    assert "| **22.00** |" in text and "| *21.00* |" in text
+    assert "| 103 G | 0.5 | 1 |" in text
 
 
 def test_rows_of_an_older_definition_say_so(root: Path, make_report: Any) -> None:

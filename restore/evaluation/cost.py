@@ -1,0 +1,128 @@
+"""What a method costs: seconds, memory and multiply-accumulates, measured around its calls."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from restore.evaluation.method import Method
+from restore.types import Batch
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """None is what cannot be known: of outputs everything, elsewhere what the system does not tell.
+
+    seconds: of an image with all its samples, without the first batch where there are others, which
+    warms up. macs: multiply-accumulates of one sample of one image, in convolutions, matrix
+    products and attention; None where torch computes none of these. size: `BxCxHxW` of the batch
+    in which they were counted. memory: bytes at the peak of a batch beyond what the process held
+    before it, and the parameters.
+    """
+
+    seconds: float | None = None
+    macs: int | None = None
+    size: str = ""
+    memory: int | None = None
+
+    @property
+    def memory_mib(self) -> float | None:
+        return None if self.memory is None else self.memory / 2**20
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """On one batch."""
+
+    images: int
+    seconds: float
+    memory: int | None
+
+
+Part = tuple[list[_Spent], int, str]  # batches, MACs of a sample, size of the batch
+
+
+class CostMeter:
+    """Measures the calls of one process."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+        self._spent: list[_Spent] = []
+        self._macs, self._size = 0, ""
+
+    def restore(self, batch: Batch, num_samples: int) -> Tensor:
+        """What the method restores, [B, num_samples, C, H, W]."""
+        if self._spent:
+            return self._measured(batch, num_samples)
+        with FlopCounterMode(display=False) as counter:
+            restored = self._measured(batch, num_samples)
+        self._macs = counter.get_total_flops() // (2 * len(restored) * num_samples)
+        self._size = "x".join(map(str, batch["input"].shape))
+        return restored
+
+    def _measured(self, batch: Batch, num_samples: int) -> Tensor:
+        device = batch["input"].device
+        held, start = begin(device), time.perf_counter()
+        restored = self._method.restore(batch, num_samples).float()
+        if restored.is_cuda:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+        top = peak(device)
+        memory = None if held is None or top is None else max(0, top - held)
+        self._spent.append(_Spent(len(restored), seconds, memory))
+        return restored
+
+    @property
+    def part(self) -> Part:
+        """Of this process, without its first batch where there are others."""
+        return self._spent[1:] or self._spent, self._macs, self._size
+
+
+def total(method: Method, parts: Sequence[Part]) -> Cost:
+    """The cost by the parts of all processes."""
+    if method.kind == "outputs":
+        return Cost()
+    spent = [one for part in parts for one in part[0]]
+    memory = [one.memory for one in spent if one.memory is not None]
+    weights = sum(p.numel() * p.element_size() for p in method.module.parameters())
+    return Cost(
+        seconds=sum(one.seconds for one in spent) / max(1, sum(one.images for one in spent)),
+        macs=next((macs for _, macs, _ in parts if macs), None),
+        size=next((size for *_, size in parts if size), ""),
+        memory=max(memory) + weights if memory else None,
+    )
+
+
+def begin(device: torch.device) -> int | None:
+    """Bytes that are held now; the peak is counted from here."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    try:
+        _RESET.write_text("5")  # Linux: the peak of the resident set starts anew
+    except OSError:
+        return None
+    return _resident("VmRSS")
+
+
+def peak(device: torch.device) -> int | None:
+    """Bytes that were held at most since `begin`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _resident("VmHWM")
+
+
+def _resident(key: str) -> int | None:
+    """A line of this process's status in bytes; None where the system has no such file."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
+    return int(found[0]) * 1024 if found else None
