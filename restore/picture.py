@@ -1,6 +1,7 @@
 """Pictures of batches: rows of images side by side, as PNG."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,10 @@ from restore.types import Batch
 SMALL = 128  # pixels; narrower images are enlarged by whole numbers
 GAP = 2  # pixels between images
 GIVEN = ["mask", "incomplete"]
+LARGE = 512  # pixels; larger images of a sheet are made smaller
+_WIDE = 1800  # pixels of a sheet
 _FONT_SIZE = 11
+_LINE = _FONT_SIZE + 3
 
 
 def grid(rows: Tensor, gap: int = 2, scale: int = 1) -> Tensor:
@@ -71,16 +75,50 @@ def titled(rows: Tensor, names: list[str], least: int = 1) -> Image.Image:
     font = ImageFont.load_default(_FONT_SIZE)
     width = rows.shape[-1]
     wrapped = [_wrap(title, font, width) for title in names]
-    line = _FONT_SIZE + 3
-    header = line * max(map(len, wrapped)) + GAP
+    header = _LINE * max(map(len, wrapped)) + GAP
     picture = Image.new("RGB", (body.width, body.height + header), "white")
     picture.paste(body, (0, header))
     draw = ImageDraw.Draw(picture)
     for column, lines in enumerate(wrapped):
         left = GAP + column * (width + GAP)
         for row, text in enumerate(lines):
-            draw.text((left, row * line), text, fill="black", font=font)
+            draw.text((left, row * _LINE), text, fill="black", font=font)
     return picture
+
+
+def sheet(cells: Sequence[tuple[Tensor, str]], names: list[str]) -> Image.Image:
+    """Cells of images [N, C, H, W] side by side below N names, each above a text of its own.
+
+    Images of a cell have equal sizes; those above LARGE are made smaller.
+    """
+    font = ImageFont.load_default(_FONT_SIZE)
+    made = []
+    for images, text in cells:
+        body = titled(_at_most(images, LARGE)[None], names)
+        lines = _wrap(text, font, body.width - GAP)
+        cell = Image.new("RGB", (body.width, body.height + _LINE * len(lines)), "white")
+        cell.paste(body, (0, 0))
+        draw = ImageDraw.Draw(cell)
+        for row, line in enumerate(lines):
+            draw.text((GAP, body.height + row * _LINE), line, fill="black", font=font)
+        made.append(cell)
+    width, height = max(one.width for one in made), max(one.height for one in made)
+    columns = max(1, min(len(made), _WIDE // width))
+    rows = -(-len(made) // columns)
+    picture = Image.new("RGB", (columns * (width + 2 * GAP), rows * (height + 2 * GAP)), "white")
+    for place, one in enumerate(made):
+        row, column = divmod(place, columns)
+        picture.paste(one, (column * (width + 2 * GAP), row * (height + 2 * GAP)))
+    return picture
+
+
+def _at_most(images: Tensor, side: int) -> Tensor:
+    """Images [N, C, H, W] whose longer side is `side` pixels at most, by area."""
+    scale = side / max(images.shape[-2:])
+    if scale >= 1:
+        return images
+    height, width = (max(1, round(length * scale)) for length in images.shape[-2:])
+    return F.interpolate(images, (height, width), mode="area")
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
