@@ -103,7 +103,8 @@ def sheet(cells: Sequence[tuple[Tensor, str]], names: list[str]) -> Image.Image:
             draw.text((GAP, body.height + row * _LINE), line, fill="black", font=font)
         made.append(cell)
     width, height = max(one.width for one in made), max(one.height for one in made)
-    columns = max(1, min(len(made), _WIDE // width))
+    fitting = range(1, max(2, min(len(made), _WIDE // width) + 1))
+    columns = max((k for k in fitting if len(made) % k == 0), default=1)  # no row is left open
     rows = -(-len(made) // columns)
     picture = Image.new("RGB", (columns * (width + 2 * GAP), rows * (height + 2 * GAP)), "white")
     for place, one in enumerate(made):

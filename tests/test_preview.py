@@ -93,7 +93,10 @@ def same(one: Batch, other: dict[str, Any]) -> bool:
 @pytest.mark.parametrize(
     "overrides",
     [
-        pytest.param([*SMALL_GAN, "data.num_workers=0", "data.batch_size=5"], id="several-epochs"),
+        pytest.param(
+            [*SMALL_GAN, "data.train_repeat=1", "data.batch_size=3", "data.num_workers=0"],
+            id="several-epochs",  # of two batches
+        ),
         pytest.param([*SMALL_GAN, "data.num_workers=2", "data.batch_size=8"], id="2-workers"),
         pytest.param(
             [
