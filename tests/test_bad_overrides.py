@@ -50,6 +50,8 @@ FAST = [
     ("callback.best.name=last", "callback.best.name=last is callback.last.name, too"),
     # what nothing logs
     ("callback.best.monitor=val/lose", "callback.best.monitor=val/lose is not logged: choose from"),
+    # patches that the discriminator sees as a single pixel
+    (f"{GAN} data.train_framing.size=1", "patches of 1 px are too small for the discriminator"),
     # meant otherwise
     ("resume=outputs/x", "give resume.path=outputs/x"),
     ("task.optimizer.lr=high", "task.optimizer.lr='high' has the wrong type: it takes float"),
@@ -71,6 +73,9 @@ SLOW = [
     ("callback.best.name=''", "must be a plain file name"),
     ("callback.best.name=../x", "must be a plain file name"),
     ("data.train_framing.size=100000", "at most 8192 pixels, got 100000"),
+    (f"{GAN} data.train_framing.size=16", "the discriminator, which needs 17: use larger ones"),
+    ("experiment=denoise_photos data.train_framing.size=8", "too small for the discriminator"),
+    ("experiment=colorize_photos data.train_framing.size=8", "too small for the discriminator"),
     (f"{GAN} network=unet", "UNet does not fit InpaintingGAN"),
     ("experiment=colorize_photos data.source.mode=gray", "use data.source.mode=rgb"),
     ("experiment=denoise_photos degradation=half", "fills no holes: use degradation=noise"),

@@ -1,6 +1,7 @@
 """Discriminators that judge patches (Isola et al. 2017; Yu et al. 2019, section 3.4)."""
 
 from collections.abc import Sequence
+from itertools import count
 
 from torch import Tensor, nn
 
@@ -55,9 +56,27 @@ class PatchDiscriminator(nn.Module):
 
     def map_size(self, size: int) -> int:
         """Side of the logit map for images with a side of `size` px; below 1: too small."""
+        return self._sides(size)[-1]
+
+    @property
+    def least_size(self) -> int:
+        """Side in px of the smallest images to learn from: every layer sees more than one pixel.
+
+        Of a map of one pixel only the middle of a kernel learns, and the bfloat16 gradient of the
+        rest is whatever lies in memory (oneDNN of PyTorch 2.13, strides of 2 and 5x5 kernels).
+        """
+        return next(
+            size
+            for size in count(2)
+            if self.map_size(size) >= 1 and min(self._sides(size)[:-1]) >= 2
+        )
+
+    def _sides(self, size: int) -> list[int]:
+        """Of what each layer sees, and of the logit map."""
+        sides = [size]
         for stride in self.strides:
-            size = (size + 2 * self.padding - self.kernel_size) // stride + 1
-        return size
+            sides.append((sides[-1] + 2 * self.padding - self.kernel_size) // stride + 1)
+        return sides
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         if min(map(self.map_size, x.shape[-2:])) < 1:

@@ -84,10 +84,11 @@ class Adversary(nn.Module):
                 f"discriminator_steps={discriminator_steps} exclude each other: set one to 1"
             )
         self.network = network(in_channels=image_channels + conditional * condition_channels)
-        if image_size is not None and self.network.map_size(image_size) < 1:
+        if image_size is not None and image_size < self.network.least_size:
             raise InputError(
-                f"patches of {image_size} px are too small for the discriminator: use larger ones "
-                "or fewer of task.adversary.network's strides"
+                f"patches of {image_size} px are too small for the discriminator, which needs "
+                f"{self.network.least_size}: use larger ones, or fewer of task.adversary.network's "
+                "strides, or adversary=null"
             )
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.loss = _LOSSES[loss]()

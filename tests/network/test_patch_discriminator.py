@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -58,6 +61,42 @@ def test_receptive_field_of_the_conditional_patchgan_is_70() -> None:
 def test_receptive_field_of_two_layers_by_hand() -> None:
     # 3x3 at stride 1 on 3x3 at stride 2: two steps of 2, and 3
     assert receptive_field(PatchDiscriminator(1, [1], [2], 3), 32) == (7, 7)
+
+
+def sides_seen(network: PatchDiscriminator, size: int) -> list[int]:
+    """Of what each convolution really gets, and of the logits; empty where one cannot be made."""
+    seen: list[int] = []
+    hooks = [
+        one.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
+        for one in convolutions(network)
+    ]
+    try:
+        logits, _ = network(torch.zeros(1, 3, size, size, device="meta"))
+    except (InputError, ValueError):  # no pixel, or one alone in its group of a normalisation
+        return []
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [*seen, logits.shape[-1]]
+
+
+@pytest.mark.parametrize(
+    ("network", "settings"),
+    [
+        (PatchDiscriminator, {}),
+        (PatchDiscriminator, {"widths": [2, 2], "strides": [2, 1], "kernel_size": 3}),
+        (PatchDiscriminator, {"widths": [2], "strides": [1], "kernel_size": 5}),
+        (SpectralPatchDiscriminator, {"width": 2}),
+    ],
+)
+def test_least_size_is_where_every_layer_sees_more_than_a_pixel(
+    network: Callable[..., PatchDiscriminator], settings: dict[str, Any]
+) -> None:
+    with torch.device("meta"):
+        made = network(3, **settings)
+    seen = {size: sides_seen(made, size) for size in range(1, 40)}
+    enough = [size for size, sides in seen.items() if sides and min(sides[:-1]) > 1]
+    assert enough == list(range(made.least_size, 40))
 
 
 @pytest.mark.parametrize("size", [24, 31, 64])
