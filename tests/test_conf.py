@@ -89,7 +89,7 @@ def test_a_recipe_learns_through_most_of_its_updates(
     experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the data: a schedule by epochs left 500,000 updates on photos at 1e-7 and less."""
-    monkeypatch.setattr("restore.loss.content.VGGFeatures", lambda *_: None)
+    monkeypatch.setattr("restore.loss.content.image_features", lambda *_: None)
     config = composed("train", f"experiment={experiment}", "max_updates=400")
     assert config["task"]["scheduler_interval"] == "update"
     data = build.build(config["data"], "data")

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from restore.loss.perceptual import VGGFeatures, feature_distance, style_distance
+from restore.loss.perceptual import Network, feature_distance, image_features, style_distance
 from restore.loss.reconstruction import ReconstructionLoss, total_variation
 from restore.network.inpainting import composite
 from restore.types import InputError
@@ -48,7 +48,7 @@ class Pixels:
 
 
 class Perceptual:
-    """VGG feature distance of the result, and that of its Gram matrices (style).
+    """Feature distance of the result in an ImageNet network, and that of its Gram matrices (style).
 
     A weight of 0 leaves a term out; features are computed once for both. judged: the result with
     the known pixels put back (composite), as it comes from the network (output), or the sum of the
@@ -59,8 +59,8 @@ class Perceptual:
         self,
         weight: float = 1.0,
         style_weight: float = 0.0,
-        network: Literal["vgg16", "vgg19"] = "vgg16",
-        layers: Sequence[str] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        network: Network = "squeezenet1_0",
+        layers: Sequence[str] | None = None,
         judged: Literal["composite", "output", "both"] = "composite",
     ) -> None:
         if min(weight, style_weight) < 0 or weight + style_weight == 0:
@@ -70,7 +70,7 @@ class Perceptual:
             )
         self.weight, self.style_weight = weight, style_weight
         self.judged = judged
-        self.features = VGGFeatures(network, layers)
+        self.features = image_features(network, layers)
 
     def __call__(
         self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None

@@ -1,18 +1,57 @@
-"""Distances of VGG features (Johnson et al. 2016), one number per sample."""
+"""Distances of the features of an ImageNet network (Johnson et al. 2016), one number per sample."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from restore.image import to_unit
+from restore.network.squeezenet1_0 import SCALES, load_squeezenet
 from restore.network.vgg import VGG, VGG16, VGG19
 from restore.network.weights import load_published
 from restore.types import InputError
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, RGB in [0, 1]
 _NETWORKS: dict[str, type[VGG]] = {"vgg16": VGG16, "vgg19": VGG19}
+_VGG_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+_SQUEEZENET_LAYERS = ("fire2", "fire4", "fire5", "fire8")  # before and after each pool
+
+Network = Literal["squeezenet1_0", "vgg16", "vgg19"]
+Features = Callable[[Tensor], list[Tensor]]
+
+
+def image_features(network: Network, layers: Sequence[str] | None = None) -> Features:
+    """The features of images [B, 1 or 3, H, W] in [-1, 1] at `layers`, shallow ones first.
+
+    squeezenet1_0 comes with restore; of vgg16 and vgg19 the user has the published weights. layers
+    None: four, from fine to coarse. InputError for a network or a layer that is not there.
+    """
+    if network == "squeezenet1_0":
+        return SqueezeNetFeatures(layers or _SQUEEZENET_LAYERS)
+    return VGGFeatures(network, layers or _VGG_LAYERS)
+
+
+class SqueezeNetFeatures:
+    """Images [B, 1 or 3, H, W] in [-1, 1], 31 px or more, to features of fire modules.
+
+    layers: fire2 to fire9, each divided by its mean on a photo, so that they weigh alike and are
+    as large as VGG's. Frozen; no module, so that no checkpoint contains it.
+    """
+
+    def __init__(self, layers: Sequence[str] = _SQUEEZENET_LAYERS) -> None:
+        if not layers or not set(layers) <= set(SCALES):
+            raise InputError(
+                f"loss.layers={list(layers)}: squeezenet1_0 has {', '.join(SCALES)}; use one or "
+                "more"
+            )
+        self.layers = [name for name in SCALES if name in layers]
+        self.network = load_squeezenet()
+
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        image = to_unit(image).expand(-1, 3, -1, -1)
+        features = self.network.to(image.device).features(image, self.layers)
+        return [features[name] / SCALES[name] for name in self.layers]
 
 
 class VGGFeatures:
@@ -25,11 +64,11 @@ class VGGFeatures:
 
     def __init__(
         self,
-        network: Literal["vgg16", "vgg19"] = "vgg16",
-        layers: Sequence[str] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        network: Network = "vgg16",
+        layers: Sequence[str] = _VGG_LAYERS,
     ) -> None:
         if network not in _NETWORKS:
-            raise InputError(f"loss.network={network}: use vgg16 or vgg19")
+            raise InputError(f"loss.network={network}: use squeezenet1_0, vgg16 or vgg19")
         names = _names(_NETWORKS[network])
         if not layers or not set(layers) <= set(names):
             raise InputError(

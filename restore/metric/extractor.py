@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from restore.image import from_unit
 from restore.metric.classifier import load_classifier
 from restore.network.inception import InceptionV3
+from restore.network.squeezenet1_0 import SHA256, SIDE, load_squeezenet
 from restore.network.weights import load_published
 from restore.types import InputError
 
@@ -32,13 +33,40 @@ class InceptionFeatures(nn.Module):
         return self.network.features(from_unit(resized))
 
 
+class SqueezeNetFeatures(nn.Module):
+    """The means over all positions of fire9's 512 channels; bicubic to 227 px, antialiased."""
+
+    definition = f"squeezenet1_0-{SHA256}/bicubic{SIDE}"
+    num_features = 512
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = load_squeezenet()
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[1] not in (1, 3):
+            raise InputError(f"squeezenet1_0 takes grey or RGB images, not {images.shape[1]} bands")
+        images = images.float().expand(-1, 3, -1, -1)
+        resized = F.interpolate(images, (SIDE, SIDE), mode="bicubic", antialias=True)
+        return self.network.features(resized.clamp(0, 1), ["fire9"])["fire9"].mean(dim=(2, 3))
+
+
+_IMAGENET: dict[str, type[InceptionFeatures] | type[SqueezeNetFeatures]] = {
+    "inception": InceptionFeatures,
+    "squeezenet1_0": SqueezeNetFeatures,
+}
+
+
 def load_extractor(extractor: str | nn.Module) -> tuple[nn.Module, str]:
     """The feature network and its definition, which names its very weights.
 
-    extractor: "inception", the name of a shipped classifier, or a module with `num_features`.
+    extractor: "inception", "squeezenet1_0" (both of ImageNet; the second ships with restore), the
+    name of a shipped classifier, or a module with `num_features`.
     """
     if isinstance(extractor, str):
-        named = InceptionFeatures() if extractor == "inception" else load_classifier(extractor)
+        known = _IMAGENET.get(extractor)
+        named = load_classifier(extractor) if known is None else known()
         return named, named.definition
     if not isinstance(getattr(extractor, "num_features", None), int):
         raise InputError(f"extractor {type(extractor).__name__} has no num_features: give it one")

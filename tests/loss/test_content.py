@@ -52,7 +52,7 @@ def features(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             calls.append(len(image))
             return [image, 2 * image]
 
-    monkeypatch.setattr(content, "VGGFeatures", Doubling)
+    monkeypatch.setattr(content, "image_features", Doubling)
     return calls
 
 

@@ -8,7 +8,14 @@ from torch import nn
 
 from restore.image import to_unit
 from restore.loss import perceptual
-from restore.loss.perceptual import VGGFeatures, feature_distance, gram_matrix, style_distance
+from restore.loss.perceptual import (
+    VGGFeatures,
+    feature_distance,
+    gram_matrix,
+    image_features,
+    style_distance,
+)
+from restore.network.squeezenet1_0 import SCALES, load_squeezenet
 from restore.network.vgg import VGG, VGG16, VGG19
 from restore.types import InputError
 
@@ -129,3 +136,17 @@ def test_refuses_unknown_layers() -> None:
         VGGFeatures(layers=[])
     with pytest.raises(InputError, match="network=vgg11"):
         VGGFeatures("vgg11")  # type: ignore[arg-type]
+
+
+def test_the_network_that_ships_needs_no_weights_of_the_user() -> None:
+    features = image_features("squeezenet1_0")
+    output = (torch.rand(1, 3, 32, 32) * 2 - 1).requires_grad_()
+    found = features(output)
+    expected = load_squeezenet().features(to_unit(output))
+    names = ["fire2", "fire4", "fire5", "fire8"]
+    for one, name in zip(found, names, strict=True):
+        torch.testing.assert_close(one, expected[name] / SCALES[name])
+    feature_distance(found, features(torch.zeros(1, 1, 32, 32))).sum().backward()
+    assert output.grad is not None and output.grad.abs().sum() > 0
+    with pytest.raises(InputError, match=r"fire1.*squeezenet1_0 has fire2"):
+        image_features("squeezenet1_0", ["fire1"])

@@ -1,0 +1,39 @@
+import torch
+
+from restore.metric.extractor import SqueezeNetFeatures, load_extractor
+from restore.metric.squeezenet import SqueezeNetDistance
+from restore.network.squeezenet1_0 import load_squeezenet
+from restore.types import Batch
+
+
+def batch(target: torch.Tensor) -> Batch:
+    count = len(target)
+    return Batch(input=target, target=target, index=torch.arange(count), name=["x"] * count)
+
+
+def test_distance_by_a_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = ((torch.rand(2, 3, 40, 33, generator=generator) * 255).round() / 255 for _ in "ab")
+    network, total = load_squeezenet(), 0.0
+    for name, one in network.features(a[1:]).items():
+        x, y = one[0].double().numpy(), network.features(b[1:])[name][0].double().numpy()
+        cells = [(i, j) for i in range(x.shape[1]) for j in range(x.shape[2])]
+        for i, j in cells:
+            cosine = (x[:, i, j] @ y[:, i, j]) / (
+                (x[:, i, j] @ x[:, i, j]) ** 0.5 * (y[:, i, j] @ y[:, i, j]) ** 0.5
+            )
+            total += (2 - 2 * cosine) / len(cells) / 8
+    found = SqueezeNetDistance()(a, b, batch(b))
+    torch.testing.assert_close(float(found[1]), total, rtol=1e-5, atol=1e-7)
+    assert SqueezeNetDistance()(a, a, batch(a)).tolist() == [0, 0]
+
+
+def test_extractor_names_its_weights_and_takes_grey() -> None:
+    extractor, definition = load_extractor("squeezenet1_0")
+    assert isinstance(extractor, SqueezeNetFeatures)
+    assert definition == "squeezenet1_0-24f442a8/bicubic227"
+    grey = torch.rand(2, 1, 227, 227)
+    features = extractor(grey)
+    expected = load_squeezenet().features(grey.expand(-1, 3, -1, -1))["fire9"].mean(dim=(2, 3))
+    assert features.shape == (2, 512)
+    torch.testing.assert_close(features, expected)
