@@ -88,6 +88,20 @@ class RandomSquare:
         return _square(image, top, left, side, self.size)
 
 
+class Resized:
+    """The whole photo, resized by area to a square of `size` pixels: long photos are squeezed."""
+
+    fixed = True
+
+    def __init__(self, size: int) -> None:
+        self.size = _checked(size)
+
+    def __call__(self, image: Tensor, seed: int) -> Tensor:
+        if image.shape[-2:] == (self.size, self.size):
+            return image
+        return area_resize(image, self.size, self.size).round().to(torch.uint8)
+
+
 class Whole:
     """The photo as it is."""
 

@@ -9,7 +9,7 @@ from restore.network.drunet import BiasFreeResidualBlock
 from restore.network.initialization import near_zero
 from restore.network.norm import Norm
 from restore.network.size import cap_levels, pad_to_multiple
-from restore.network.skip_unet import SkipUNet, UpBlock
+from restore.network.skip_unet import Activation, SkipUNet, UpBlock
 from restore.types import InputError
 
 
@@ -20,7 +20,7 @@ class DenoisingUNet(nn.Module):
     (6: 4 to 256) and a tanh layer on the input and the last of them. image_size: side of the
     training patches; keeps only as many levels as bring them down to two pixels. Any size:
     mirrored to multiples of 2^levels. Starts near the tanh of its input.
-    Blind: whatever sigma is, it is not looked at.
+    Blind: whatever sigma is, it is not looked at. activation: of the encoders.
 
     Two switches for what this shape costs: a single layer sees full-size pixels, so that weak noise
     comes out stronger than it went in. residual: adds its output to the image, without tanh, and
@@ -35,6 +35,7 @@ class DenoisingUNet(nn.Module):
         norm: Norm = "group",
         residual: bool = False,
         num_blocks: int = 0,
+        activation: Activation = "leaky_relu",
     ) -> None:
         super().__init__()
         if num_blocks < 0:
@@ -43,7 +44,8 @@ class DenoisingUNet(nn.Module):
         self.factor = 2**num_levels
         self.residual, full = residual, widths[0]
         self.before = full_size(image_channels, full, num_blocks) if num_blocks else None
-        self.trunk = SkipUNet(full if num_blocks else image_channels, widths[:num_levels], norm)
+        channels = full if num_blocks else image_channels
+        self.trunk = SkipUNet(channels, widths[:num_levels], norm, activation)
         self.last = UpBlock(self.trunk.out_channels, full, norm)
         self.after = full_size(2 * full, full, num_blocks) if num_blocks else None
         self.head = nn.Conv2d(image_channels + full, image_channels, 3, padding=1)

@@ -93,6 +93,11 @@ class AdversarialTask(RestorationTask):
 
     def check(self, batch: Batch | None = None) -> None:
         super().check(batch)
+        if self.adversary and self.adversary.order == "alternating" and self.accumulate > 1:
+            raise InputError(
+                f"task.accumulate={self.accumulate} with task.adversary.order=alternating: the "
+                "discriminator would step amid the generator's window; use simultaneous"
+            )
         if batch is not None:
             training = self.training
             with torch.no_grad():
@@ -128,26 +133,46 @@ class AdversarialTask(RestorationTask):
         with torch.set_grad_enabled(generator_turn):
             stages = self.predict(batch)
             fake = self.judged(stages, batch)
-        real, condition, hole = self.truth(batch), self.condition(batch), batch.get("hole")
-        generator, discriminator = self._players()
-        # Both are judged at the weights of before either step: `fake` is not made anew.
-        stepped = False
+        random = self._stream(batch, 0), self._stream(batch, 1)
+        stepped, turn = False, window // self.adversary.every
+        # One `fake` serves both turns: the generator is that of before either step.
+        turns: list[Callable[[], bool]] = []
         if generator_turn:
-            terms = self.content_terms(stages, real, hole)
-            if self.updates >= self.adversary.start:
-                random = self._stream(batch, 0)
-                terms |= self.adversary.generator_terms(fake, real, condition, *random)
-            stepped = self.descend(terms, generator)
-            self.log_terms("train", terms)
+            turns.append(lambda: self._generate(batch, stages, fake, random[0]))
         if discriminator_turn:
-            turn = window // self.adversary.every
-            terms = self.adversary.discriminator_terms(
-                fake, real, condition, hole, *self._stream(batch, 1), turn=turn
-            )
-            self.descend(terms, discriminator)
-            self.log_terms("train", terms, total=False)
+            turns.append(lambda: self._discriminate(batch, fake, random[1], turn))
+        if self.adversary.order == "alternating":
+            turns.reverse()
+        for take in turns:
+            stepped |= take()
         if stepped:
             self.step_schedule()
+
+    def _generate(
+        self, batch: Batch, stages: tuple[Tensor, ...], fake: Tensor, random: tuple[Stream, int]
+    ) -> bool:
+        """The generator's turn; whether its optimizer stepped."""
+        assert self.adversary is not None
+        real = self.truth(batch)
+        terms = self.content_terms(stages, real, batch.get("hole"))
+        if self.updates >= self.adversary.start:
+            condition = self.condition(batch)
+            terms |= self.adversary.generator_terms(fake, real, condition, *random)
+        stepped = self.descend(terms, self._players()[0])
+        self.log_terms("train", terms)
+        return stepped
+
+    def _discriminate(
+        self, batch: Batch, fake: Tensor, random: tuple[Stream, int], turn: int
+    ) -> bool:
+        """The discriminator's turn, which is no update: False."""
+        assert self.adversary is not None
+        terms = self.adversary.discriminator_terms(
+            fake, self.truth(batch), self.condition(batch), batch.get("hole"), *random, turn=turn
+        )
+        self.descend(terms, self._players()[1])
+        self.log_terms("train", terms, total=False)
+        return False
 
     def _players(self) -> tuple[LightningOptimizer, LightningOptimizer]:
         players = self.optimizers()

@@ -32,8 +32,10 @@ _LOSSES: dict[str, type[AdversarialLoss]] = {
 class Adversary(nn.Module):
     """Judges images beside their condition (Mirza & Osindero 2014) and says what it learns from.
 
-    A turn is one optimizer step. Both players get their gradients at the same weights and step
-    together, so that accumulated batches are one large batch for both. discriminator_every: it
+    A turn is one optimizer step. order: simultaneous, both players get their gradients at the same
+    weights and step together, so that accumulated batches are one large batch for both;
+    alternating, the generator answers to the discriminator that has just stepped (Goodfellow et al.
+    2014, algorithm 1), without accumulation. discriminator_every: it
     steps at every n-th update of the generator; discriminator_steps: it takes n turns, each on
     fresh data, for one of the generator (WGAN's habit); one of the two is 1.
 
@@ -43,10 +45,11 @@ class Adversary(nn.Module):
     real_label, fake_label: the targets; [low, high] draws one for each patch (one-sided smoothing
     is real_label=0.9, two-sided fake_label=0.1 too; Salimans et al. 2016). known_as_real: patches
     without hole count as real in restored images (Suvorov et al. 2022, section 2.3.1). input_noise:
-    standard deviation, in the [-1, 1] range, of noise added to all that is judged, falling to 0
-    over input_noise_updates (Sonderby et al. 2017). r1_gamma: gradient penalty on real images, in
-    float32, at every r1_every-th turn with r1_every times the weight (Karras et al. 2020, section
-    3.1). feature_matching: weight of that term. conditional: False judges the image alone.
+    standard deviation, in the [-1, 1] range, of noise added to all that is judged: always, or
+    falling to 0 over input_noise_updates (Sonderby et al. 2017). r1_gamma: gradient penalty on real
+    images, in float32, at every r1_every-th turn with r1_every times the weight (Karras et al.
+    2020, section 3.1). feature_matching: weight of that term. conditional: False judges the image
+    alone.
     """
 
     def __init__(
@@ -65,19 +68,26 @@ class Adversary(nn.Module):
         fake_label: Label = 0.0,
         known_as_real: bool = False,
         input_noise: float = 0.0,
-        input_noise_updates: int = 1,
+        input_noise_updates: int | None = None,
         r1_gamma: float = 0.0,
         r1_every: int = 16,
         feature_matching: float = 0.0,
         conditional: bool = True,
         start: int = 0,
+        order: Literal["simultaneous", "alternating"] = "simultaneous",
     ) -> None:
         super().__init__()
         _check_least(0, weight=weight, input_noise=input_noise, r1_gamma=r1_gamma)
         _check_least(0, feature_matching=feature_matching, start=start)
         _check_least(1, discriminator_every=discriminator_every, r1_every=r1_every)
         _check_least(1, discriminator_steps=discriminator_steps)
-        _check_least(1, input_noise_updates=input_noise_updates)
+        if input_noise_updates is not None and input_noise_updates < 2:
+            raise InputError(
+                f"task.adversary.input_noise_updates={input_noise_updates} must be 2 or more: the "
+                "noise would be gone after one update; null keeps it as it is"
+            )
+        if order not in ("simultaneous", "alternating"):
+            raise InputError(f"task.adversary.order={order}: use simultaneous or alternating")
         if discriminator_every > 1 and discriminator_steps > 1:
             raise InputError(
                 f"task.adversary: discriminator_every={discriminator_every} and "
@@ -101,7 +111,7 @@ class Adversary(nn.Module):
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         self.feature_matching = feature_matching
         self.conditional = conditional
-        self.start = start
+        self.start, self.order = start, order
 
     def optimizer(self) -> Optimizer:
         return self.make_optimizer(self.network.parameters())
@@ -158,7 +168,9 @@ class Adversary(nn.Module):
     def _judge(
         self, image: Tensor, condition: Tensor, stream: Stream, updates: int
     ) -> tuple[Tensor, list[Tensor]]:
-        level = self.input_noise * max(0.0, 1 - updates / self.input_noise_updates)
+        level = self.input_noise
+        if self.input_noise_updates is not None:
+            level *= max(0.0, 1 - updates / self.input_noise_updates)
         if level:
             image = image + level * stream.normal(*image.shape[1:])
         return self._see(image, condition)

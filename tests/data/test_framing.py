@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from restore.data.framing import CenterSquare, RandomPatch, RandomSquare, Whole, area_resize
+from restore.data.framing import (
+    CenterSquare,
+    RandomPatch,
+    RandomSquare,
+    Resized,
+    Whole,
+    area_resize,
+)
 from restore.stream import Stream
 from restore.types import InputError
 
@@ -131,3 +138,10 @@ def test_random_square_of_the_whole_square_is_the_center_square() -> None:
 def test_random_square_of_an_impossible_share(smallest: float) -> None:
     with pytest.raises(InputError, match="smallest"):
         RandomSquare(8, smallest)
+
+
+def test_resized_is_the_whole_photo() -> None:
+    image = torch.arange(2 * 6 * 4, dtype=torch.uint8).view(2, 6, 4)
+    means = image.double().view(2, 2, 3, 2, 2).mean(dim=(2, 4))
+    assert torch.equal(Resized(2)(image, 0), means.round().to(torch.uint8))
+    assert torch.equal(Resized(4)(image[:, :4], 0), image[:, :4])

@@ -171,3 +171,14 @@ def test_starts_near_the_tanh_of_its_input() -> None:
     image = torch.rand(1, 3, 32, 32) * 2 - 1
     started = DenoisingUNet(3, 32, (8, 8, 8))(image)
     assert (started - image.tanh()).abs().mean() < 0.1
+
+
+def test_activation_of_the_encoders() -> None:
+    leaky = {type(m) for block in DenoisingUNet(1, 8).trunk.encoders for m in block}
+    rectified = {
+        type(m) for block in DenoisingUNet(1, 8, activation="relu").trunk.encoders for m in block
+    }
+    assert nn.LeakyReLU in leaky and nn.ReLU not in leaky
+    assert nn.ReLU in rectified and nn.LeakyReLU not in rectified
+    with pytest.raises(InputError, match="activation=tanh"):
+        DenoisingUNet(1, 8, activation="tanh")  # type: ignore[arg-type]

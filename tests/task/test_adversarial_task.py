@@ -19,9 +19,11 @@ from restore.task.base import NonFiniteError
 from restore.types import InputError
 
 
-def test_one_update_is_a_step_of_each_player(tmp_path: Path) -> None:
-    """By hand: both gradients at the first weights, then both steps."""
-    task = denoiser(adversary=adversary(weight=0.3))
+@pytest.mark.parametrize("order", ["simultaneous", "alternating"])
+def test_one_update_is_a_step_of_each_player(tmp_path: Path, order: str) -> None:
+    """By hand: both gradients at the first weights, then both steps; or the discriminator's step
+    before the generator's gradient."""
+    task = denoiser(adversary=adversary(weight=0.3, order=order))
     twin = copy.deepcopy(task)
     fit(tmp_path, task, 4, 1)
     batch = next(iter(batches(4)))
@@ -32,18 +34,39 @@ def test_one_update_is_a_step_of_each_player(tmp_path: Path) -> None:
         verdict: Tensor = judge(torch.cat([image, batch["input"]], dim=1))[0]
         return verdict
 
-    fooled = F.binary_cross_entropy_with_logits(logits(fake), torch.ones(4, 1, 3, 3))
-    loss = (fake - batch["target"]).abs().mean() + 0.3 * fooled
-    own = torch.autograd.grad(loss, list(generator.parameters()))
+    def descend(player: torch.nn.Module, loss: Tensor) -> list[Tensor]:
+        return [0.1 * one for one in torch.autograd.grad(loss, list(player.parameters()))]
+
+    def move(player: torch.nn.Module, steps: list[Tensor]) -> None:
+        for parameter, step in zip(player.parameters(), steps, strict=True):
+            parameter.data -= step
+
     real, false = logits(batch["target"]), logits(fake.detach())
     verdict = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
     verdict = verdict + F.binary_cross_entropy_with_logits(false, torch.zeros_like(false))
-    other = torch.autograd.grad(verdict / 2, list(judge.parameters()))
-    for players, gradients in ((generator, own), (judge, other)):
-        for parameter, gradient in zip(players.parameters(), gradients, strict=True):
-            parameter.data -= 0.1 * gradient
+    other = descend(judge, verdict / 2)
+    if order == "alternating":
+        move(judge, other)
+    fooled = F.binary_cross_entropy_with_logits(logits(fake), torch.ones(4, 1, 3, 3))
+    move(generator, descend(generator, (fake - batch["target"]).abs().mean() + 0.3 * fooled))
+    if order == "simultaneous":
+        move(judge, other)
     assert (weights(task.network) - weights(generator)).abs().max() <= 1e-6
     assert (weights(task.adversary) - weights(judge)).abs().max() <= 1e-6
+
+
+def test_the_orders_differ(tmp_path: Path) -> None:
+    made = [denoiser(adversary=adversary(order=o)) for o in ("simultaneous", "alternating")]
+    for task in made:
+        fit(tmp_path, task, 4, 1)
+    assert torch.equal(weights(made[0].adversary), weights(made[1].adversary))
+    assert not torch.equal(weights(made[0].network), weights(made[1].network))
+
+
+def test_a_window_belongs_to_one_discriminator() -> None:
+    task = denoiser(adversary=adversary(order="alternating"), accumulate=2)
+    with pytest.raises(InputError, match=r"task\.accumulate=2.*use simultaneous"):
+        task.check()
 
 
 def test_without_adversary_it_is_regression(tmp_path: Path) -> None:
@@ -192,6 +215,13 @@ def test_noise_on_what_is_judged_decays() -> None:
         assert torch.equal(condition, IMAGE)
 
 
+def test_noise_on_what_is_judged_stays() -> None:
+    made = constant(input_noise=0.5)
+    for updates in (0, 10_000):
+        judged(made, updates=updates)
+        assert (made.network.shown[:, :1] - 1).std().item() == pytest.approx(0.5, rel=0.05)
+
+
 @pytest.mark.parametrize("real", [1.0, 0.9])
 def test_patches_without_any_hole_count_as_real(real: float) -> None:
     """Of 4x4 patches of 2x2 pixels one holds a single pixel of the hole, two a whole side of it.
@@ -312,7 +342,8 @@ def test_validation_knows_content_losses_alone() -> None:
         ({"r1_every": 0}, "r1_every=0"),
         ({"real_label": 1.1}, "real_label=1.1"),
         ({"fake_label": [0.5, 0.1]}, "fake_label="),
-        ({"input_noise_updates": 0}, "input_noise_updates=0"),
+        ({"input_noise_updates": 1}, "input_noise_updates=1 must be 2 or more"),
+        ({"order": "both"}, "order=both"),
     ],
 )
 def test_impossible_settings(setting: dict[str, Any], message: str) -> None:
