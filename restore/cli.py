@@ -53,8 +53,7 @@ def main() -> NoReturn:
     ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
     ema.add_argument("--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15")
     ema.set_defaults(command=_ema)
-    _add_list(commands)
-    _add_show(commands)
+    _add_rooms(commands)
     _add_schema(commands.add_parser("schema", help="JSON schemas of the configs, for editors"))
     new = commands.add_parser("new", help="write a package of your own that trains at once")
     new.add_argument("name", metavar="NAME", help="of the package, and of its new folder here")
@@ -163,19 +162,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     return predict.predict(models, arguments.inputs, *where)
 
 
-def _add_list(commands: Any) -> None:
-    from restore import listing
+def _add_rooms(commands: Any) -> None:
+    """Words whose arguments stand in the room that they call."""
+    from restore import asking, listing, preview
 
-    listing.arguments(
-        _word(commands, "list", "the trainings here: state, metric", listing.EXAMPLES)
-    )
-
-
-def _add_show(commands: Any) -> None:
-    from restore import preview
-
-    text = "what a training will see: its first samples as a picture, holes, noise, sizes"
-    preview.arguments(_word(commands, "show", text, preview.EXAMPLES))
+    for word, room in (("list", listing), ("show", preview), ("ask", asking)):
+        room.arguments(_word(commands, word, room.ABOUT, room.EXAMPLES))
 
 
 def _word(commands: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:

@@ -23,6 +23,7 @@ from restore.types import InputError
 
 FOLDERS = ("outputs", "multirun")
 RUNNING, FINISHED, INTERRUPTED, DAMAGED = "running", "done", "interrupted", "damaged"
+ABOUT = "the trainings here: task, data, updates, metric, size, state"
 EXAMPLES = """examples:
   restore list                            outputs/ and multirun/ of this folder
   restore list /scratch/mine --json       a line of JSON for each training

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from restore.types import Batch
 
 Config = dict[str, Any]
+ABOUT = "what a training will see: its first samples as a picture, holes, noise, sizes"
 EXAMPLES = """examples:
   restore show experiment=inpaint_photos
   restore show experiment=denoise_any data=folder data.root=photos degradation=noise_any

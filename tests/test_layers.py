@@ -13,7 +13,7 @@ LAYERS = (
     {"train", "evaluate"},
     {"main", "cli"},
     {"app"},
-    {"new", "predict", "listing", "preview"},
+    {"new", "predict", "asking", "listing", "preview"},
     {"chain", "job", "shelf"},
     {"sweep"},
     {"training"},

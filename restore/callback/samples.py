@@ -62,7 +62,7 @@ class Samples(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking or not self._kept or not trainer.is_global_zero:
             return
-        batch = _joined(self._kept)
+        batch = joined(self._kept)
         restored = pl_module.restore(batch, self.num_samples)
         rows = panel(batch, restored.clamp(-1, 1))
         picture = titled(rows, titles(batch, self.num_samples), self.scale)
@@ -86,7 +86,7 @@ def _validated(trainer: Any) -> int:
     return int(min(seen, len(loader.dataset)))
 
 
-def _joined(parts: list[Batch]) -> Batch:
+def joined(parts: list[Batch]) -> Batch:
     """Batches of equal keys and sizes as one."""
     joined: dict[str, Any] = {}
     for key, value in parts[0].items():

@@ -1,5 +1,6 @@
 """Checkpoints to go on from after a kill or a preemption, apart from the best ones."""
 
+import signal
 import time
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from restore.callback.ema import EMA
 from restore.checkpoint import SUFFIX, TEMPORARY, DurableIO, write
 from restore.recovery import position, preemption
+from restore.recovery.desk import Desk
 from restore.recovery.lock import check_there, is_there
 from restore.types import InputError, NonFiniteError
 
@@ -47,6 +49,7 @@ class Recovery(Callback):
         self._before: position.Before | None = None  # the batch that runs
         self._random: list[dict[str, Any]] | None = None  # by rank, where the others are gone
         self._signals: preemption.Signals | None = None
+        self._desk = Desk()
         self._looked = 0.0  # time, when the folder was there
         self._warned = False
         self._written = 0.0  # time
@@ -88,6 +91,7 @@ class Recovery(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._signals = preemption.Signals(trainer, patient=True)
+        self._desk.open(trainer, pl_module)
         self._written = time.monotonic()
         if self._loaded is None:
             return
@@ -119,9 +123,11 @@ class Recovery(Callback):
             self._loaded = None
         updated = self._updates is not None and pl_module.updates != self._updates
         self._updates = int(pl_module.updates)
-        late = time.monotonic() - self._written >= 60 * self.every_minutes
+        wishes = self._desk.look(trainer, pl_module)
+        late = "save" in wishes or time.monotonic() - self._written >= 60 * self.every_minutes
+        received = self._received or (signal.SIGTERM if "stop" in wishes else 0)
         stop, late_at_rank_0 = preemption.largest(
-            trainer, self._received, late and trainer.is_global_zero
+            trainer, received, late and trainer.is_global_zero
         )
         due = self.every_n_updates is not None and pl_module.updates % self.every_n_updates == 0
         self._check_folder(trainer)
@@ -161,6 +167,7 @@ class Recovery(Callback):
     ) -> None:
         if not self._validating or batch_idx >= self._shared_batches:
             return
+        self._desk.look(trainer, pl_module, validating=True)
         stop = preemption.largest(trainer, self._received)[0]
         if stop:
             take_back(trainer, pl_module)
@@ -171,7 +178,11 @@ class Recovery(Callback):
         if not trainer.sanity_checking:
             self._validating, self._validated = False, int(pl_module.updates)
 
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._desk.close(trainer, f"the training ended at update {pl_module.updates}")
+
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        self._desk.close(trainer, f"the run ended: {type(exception).__name__}")
         if isinstance(exception, preemption.Preempted):
             preemption.wait_for_children(trainer)
         elif isinstance(exception, Exception) and self._signals is not None:
@@ -206,6 +217,8 @@ class Recovery(Callback):
         trainer.save_checkpoint(folder / f"recovery-{updates}{SUFFIX}")
         self._written = time.monotonic()
         error = DurableIO.of(trainer).error
+        kept = {"update": updates, "checkpoint": str(folder / f"recovery-{updates}{SUFFIX}")}
+        self._desk.settle({"save", "stop"}, kept if error is None else {"error": str(error)})
         if error is None:
             if trainer.is_global_zero:
                 remove_old(folder, updates)
