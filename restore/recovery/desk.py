@@ -25,7 +25,6 @@ from restore.picture import Spread, panel, titled, titles
 from restore.recovery import request
 from restore.recovery.best import Checkpoint
 from restore.recovery.request import Request
-from restore.task.base import RestorationTask
 from restore.types import InputError
 
 _IMAGES = 8  # of a sample, where no callback says how many
@@ -108,7 +107,7 @@ class Desk:
 @torch.no_grad()
 def _sample(trainer: Any, task: Any) -> dict[str, Any]:
     """Draws validation images by the averaged weights, where there are some, into samples/."""
-    if not isinstance(task, RestorationTask):
+    if not hasattr(task, "restore"):
         raise InputError(f"{type(task).__name__} restores no images: ask for its status")
     data, own = trainer.datamodule, _samples(trainer)
     samples = data.samples("val")
