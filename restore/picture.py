@@ -157,6 +157,7 @@ def chosen(batch: Batch, places: list[int]) -> Batch:
     """These samples of a batch."""
     kept: dict[str, Any] = {}
     for key, value in batch.items():
-        names = [] if isinstance(value, Tensor) else cast(list[str], value)
-        kept[key] = value[places] if isinstance(value, Tensor) else [names[k] for k in places]
+        if isinstance(value, list):
+            value = [value[k] for k in places]
+        kept[key] = value[places] if isinstance(value, Tensor) else value
     return cast(Batch, kept)

@@ -3,10 +3,23 @@
 from __future__ import annotations  # torch is not loaded for the sake of an error
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Operator(Protocol):
+    """A known degradation: y = A x + noise. See `restore.degradation.operator`."""
+
+    @property
+    def keeps_size(self) -> bool: ...
+
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    def nearest(self, x: Tensor, y: Tensor, ridge: float | Tensor = 0.0) -> Tensor: ...
+
+    def measured(self, shown: Tensor) -> Tensor: ...
 
 
 class Observation(TypedDict):
@@ -18,6 +31,7 @@ class Observation(TypedDict):
     hole: NotRequired[Tensor]  # [B, 1, H, W] in {0, 1}, 1 = to be filled
     sigma: NotRequired[Tensor]  # [B] noise level in units of the [-1, 1] range
     label: NotRequired[Tensor]  # [B] int64 class
+    operator: NotRequired[Operator]  # how the input came from the image, where that is known
 
 
 class Batch(Observation):

@@ -91,6 +91,8 @@ def joined(parts: list[Batch]) -> Batch:
     joined: dict[str, Any] = {}
     for key, value in parts[0].items():
         values: list[Any] = [part[key] for part in parts]  # type: ignore[literal-required]
-        tensors = isinstance(value, torch.Tensor)
-        joined[key] = torch.cat(values) if tensors else [one for part in values for one in part]
+        if isinstance(value, torch.Tensor):
+            joined[key] = torch.cat(values)
+        else:
+            joined[key] = [one for part in values for one in part] if key == "name" else value
     return cast(Batch, joined)

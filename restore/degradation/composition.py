@@ -18,7 +18,7 @@ _MIXTURE, _PART, _STEP, _STAGE = -7, -8, -9, -10  # keep the streams of a seed a
 class _Alternatives:
     """Degradations of which each sample takes one.
 
-    `sigma` is stated only where all of them state it, whichever a batch takes.
+    `sigma` is stated only where all of them state it, whichever a batch takes; no operator is.
     """
 
     def __init__(self, parts: list[Degradation]) -> None:
@@ -57,7 +57,7 @@ class _Alternatives:
                 f"{with_hole} of {len(fields)} mixed degradations make holes: mix degradations "
                 "with holes or without, or give the others an empty hole (Box(size=0))"
             )
-        return set.intersection(*fields) - {"target"}
+        return set.intersection(*fields) - {"target", "operator"}
 
 
 class Mixture(_Alternatives):

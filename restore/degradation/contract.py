@@ -4,6 +4,8 @@ from typing import NotRequired, Protocol, TypedDict
 
 from torch import Tensor
 
+from restore.types import Operator
+
 
 class Degraded(TypedDict):
     """The part of a Batch that a degradation makes; the fields mean what they mean there."""
@@ -12,6 +14,7 @@ class Degraded(TypedDict):
     input: Tensor
     hole: NotRequired[Tensor]
     sigma: NotRequired[Tensor]
+    operator: NotRequired[Operator]
 
 
 class Degradation(Protocol):

@@ -3,12 +3,14 @@
 from torch import Tensor
 
 from restore.degradation.contract import Degraded
-from restore.image import lab_from_rgb
+from restore.degradation.operator import Lightness
 from restore.types import InputError
 
 
 class Gray:
     """The input is the CIE lightness of the RGB target, scaled to [-1, 1]."""
+
+    operator = Lightness()
 
     def input_channels(self, image_channels: int) -> int:
         if image_channels != 3:
@@ -19,4 +21,5 @@ class Gray:
         return 1
 
     def __call__(self, target: Tensor, seeds: Tensor) -> Degraded:
-        return Degraded(target=target, input=lab_from_rgb(target)[:, :1])
+        measured = self.operator.forward(target)
+        return Degraded(target=target, input=measured, operator=self.operator)

@@ -16,6 +16,7 @@ from restore.degradation.contract import Degradation
 
 LEAVES = sorted(path.stem for path in (ROOT / "conf/degradation").glob("*.yaml"))
 BLIND = {"noise_any", "noise_blind", "noise_mixture", "poisson", "jpeg", "salt_pepper", "speckle"}
+LINEAR = {"downsample", "blur"}
 KNOWN = {"noise", "noise_range", "kair_noise", "allinone_noise"}
 
 
@@ -44,7 +45,8 @@ def test_leaf_degrades(leaf: str) -> None:
     degraded = degradation(target, torch.arange(4))
     assert degraded["input"].shape == (4, degradation.input_channels(3), 32, 32)
     assert degraded["input"].dtype == torch.float32 and degraded["target"] is target
-    fields = {"sigma"} if leaf in KNOWN else set() if leaf in BLIND | {"gray"} else {"hole"}
+    fields = {"sigma"} if leaf in KNOWN else set() if leaf in BLIND else {"hole"}
+    fields = {"operator", "sigma"} if leaf in LINEAR else {"operator"} if leaf == "gray" else fields
     assert set(degraded) == {"target", "input"} | fields
     assert degraded["input"].shape != target.shape or not degraded["input"].equal(target)
 

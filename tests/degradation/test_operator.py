@@ -1,0 +1,186 @@
+"""Operators against their identities, dense matrices and other people's programs, in float64."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import convolve
+from torch import Tensor
+from torch.nn import functional as F
+
+from restore.degradation.operator import (
+    Blur,
+    Downsample,
+    GaussianBlur,
+    Identity,
+    Known,
+    Lightness,
+    LinearOperator,
+    Luminance,
+    MotionBlur,
+)
+from restore.degradation.product import Product
+from restore.types import InputError
+
+SIDE = 8
+
+
+def hole() -> Tensor:
+    made = torch.zeros(1, 1, SIDE, SIDE)
+    made[..., 2:5, 1:7] = 1
+    return made
+
+
+OPERATORS: dict[str, LinearOperator] = {
+    "identity": Identity(),
+    "known": Known(hole()),
+    "luminance": Luminance(),
+    "bicubic x2": Downsample(2),
+    "bicubic x4": Downsample(4),
+    "box x2": Downsample(2, "box"),
+    "box x4": Downsample(4, "box"),
+    "gaussian": GaussianBlur(0.8),
+    "wide gaussian": GaussianBlur(1.0),
+    "motion": MotionBlur(5, 30.0),
+    "mean": Blur(torch.ones(3, 5) / 15),
+    "gray of a hole": Product([Known(hole()), Luminance()]),
+    "small and blurred": Product([GaussianBlur(0.6), Downsample(2)]),
+    "all": Product([Luminance(), GaussianBlur(0.6), Downsample(2, "box"), Identity()]),
+}
+operators = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS.keys())
+
+
+def image(count: int = 2, seed: int = 0, channels: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, channels, SIDE, SIDE, generator=generator, dtype=torch.float64) * 2 - 1
+
+
+def dense(operator: LinearOperator) -> Tensor:
+    """The matrix of an operator, column by column."""
+    basis = torch.eye(3 * SIDE * SIDE, dtype=torch.float64).view(-1, 3, SIDE, SIDE)
+    return operator.forward(basis).flatten(1).T
+
+
+@operators
+def test_transpose_and_pseudo_inverse_are_those_of_the_dense_matrix(
+    operator: LinearOperator,
+) -> None:
+    matrix = dense(operator)
+    x, y = image(), operator.forward(image(seed=1)) + 0.1
+    size = operator.size(SIDE, SIDE)
+    assert y.shape == (2, operator.channels(3), *size)
+    torch.testing.assert_close(operator.forward(x).flatten(1), x.flatten(1) @ matrix.T)
+    transposed = operator.adjoint(y, SIDE, SIDE).flatten(1)
+    torch.testing.assert_close(transposed, y.flatten(1) @ matrix)
+    inverted = operator.inverse(y, SIDE, SIDE).flatten(1)
+    expected = y.flatten(1) @ torch.linalg.pinv(matrix, rtol=1e-6).T
+    torch.testing.assert_close(inverted, expected, rtol=1e-6, atol=1e-6)
+
+
+@operators
+def test_identities_of_moore_and_penrose(operator: LinearOperator) -> None:
+    x = image()
+    y = operator.forward(image(seed=1)) + 0.1
+
+    def back(measured: Tensor) -> Tensor:
+        return operator.inverse(measured, SIDE, SIDE)
+
+    ax, inverted = operator.forward(x), back(y)
+    tight = {"rtol": 1e-7, "atol": 1e-7}
+    torch.testing.assert_close(operator.forward(back(ax)), ax, **tight)  # A A+ A = A
+    torch.testing.assert_close(back(operator.forward(inverted)), inverted, **tight)
+    inner = (ax * y).sum(), (x * operator.adjoint(y, SIDE, SIDE)).sum()  # <A x, y> = <x, A^T y>
+    torch.testing.assert_close(*inner)
+
+
+@operators
+@pytest.mark.parametrize("ridge", [0.3, torch.tensor([0.01, 2.0]).double().view(2, 1, 1, 1)])
+def test_ridge_is_tikhonov(operator: LinearOperator, ridge: float | Tensor) -> None:
+    """(A^T A + ridge) z = A^T y."""
+    y = operator.forward(image()) + 0.1
+    z = operator.inverse(y, SIDE, SIDE, ridge)
+    normal = operator.adjoint(operator.forward(z), SIDE, SIDE) + ridge * z
+    torch.testing.assert_close(normal, operator.adjoint(y, SIDE, SIDE), rtol=1e-7, atol=1e-7)
+
+
+@operators
+def test_nearest_image_is_consistent_and_moves_least(operator: LinearOperator) -> None:
+    x, y = image(), operator.forward(image(seed=1))
+    z = operator.nearest(x, y)
+    torch.testing.assert_close(operator.forward(z), y, rtol=1e-7, atol=1e-7)
+    other = operator.nearest(image(seed=2), y)  # also consistent, and no closer
+    assert ((z - x).square().sum() <= (1 + 1e-9) * (other - x).square().sum()).all()
+    torch.testing.assert_close(operator.nearest(z, y), z, rtol=1e-7, atol=1e-7)
+
+
+@operators
+def test_nothing_is_lost_where_the_measurement_is_shown(operator: LinearOperator) -> None:
+    y = operator.forward(image())
+    shown = operator.shown(y, SIDE, SIDE)
+    assert shown.shape[-2:] == (SIDE, SIDE)
+    torch.testing.assert_close(operator.measured(shown), y, rtol=1e-7, atol=1e-7)
+
+
+def test_known_pixels_are_bit_equal() -> None:
+    x, y = image().float(), OPERATORS["known"].forward(image(seed=1).float())
+    x[:, :, 0] = torch.nan  # what is known does not ask the prior
+    known = hole().expand_as(x) == 0
+    assert torch.equal(OPERATORS["known"].nearest(x, y)[known], y[known])
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_bicubic_is_that_of_torch_and_of_pillow(factor: int) -> None:
+    x = torch.rand(1, 1, 32, 48, dtype=torch.float64) * 2 - 1
+    y = Downsample(factor).forward(x)
+    size = (32 // factor, 48 // factor)
+    torch.testing.assert_close(y, F.interpolate(x, size, mode="bicubic", antialias=True))
+    pillow = Image.fromarray(x[0, 0].float().numpy()).resize(size[::-1], Image.Resampling.BICUBIC)
+    np.testing.assert_allclose(y[0, 0].numpy(), np.asarray(pillow), atol=1e-5)
+
+
+def test_box_is_the_mean() -> None:
+    torch.testing.assert_close(Downsample(4, "box").forward(image()), F.avg_pool2d(image(), 4))
+    one = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64)  # A+ repeats
+    assert torch.allclose(Downsample(4, "box").inverse(one, 8, 8), one.new_tensor(0.5))
+
+
+def test_blur_is_a_convolution_that_goes_around_the_borders() -> None:
+    kernel = torch.rand(3, 5, dtype=torch.float64)
+    blurred = Blur(kernel).forward(image(1, channels=1))
+    expected = convolve(image(1, channels=1)[0, 0].numpy(), kernel.numpy(), mode="wrap")
+    np.testing.assert_allclose(blurred[0, 0].numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("operator", [GaussianBlur(1.0), MotionBlur(5), Downsample(4)])
+def test_a_flat_image_stays_flat(operator: LinearOperator) -> None:
+    flat = torch.full((1, 3, SIDE, SIDE), 0.25, dtype=torch.float64)
+    assert torch.allclose(operator.forward(flat), flat.new_tensor(0.25), atol=1e-6)
+
+
+def test_lightness_is_replaced_and_colour_stays() -> None:
+    operator = Lightness()
+    x, y = image().float() * 0.3, operator.forward(image(seed=1).float() * 0.3)
+    torch.testing.assert_close(operator.nearest(x, operator.forward(x)), x, atol=1e-4, rtol=0)
+    assert (operator.forward(operator.nearest(x, y)) - y).abs().median() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Downsample(1), "at least 2"),
+        (lambda: Downsample(4).forward(torch.zeros(1, 3, 10, 8)), "multiples"),
+        (lambda: Blur(torch.ones(2, 3)), "two odd sides"),
+        (lambda: Blur(torch.ones(9, 9)).forward(torch.zeros(1, 1, 8, 8)), "does not fit"),
+        (lambda: GaussianBlur(0.0), "0.3"),
+        (lambda: MotionBlur(4), "odd"),
+        (lambda: Luminance([0.0, 0.0]), "all 0"),
+        (lambda: Luminance().channels(1), "3 weights"),
+        (lambda: Lightness().channels(1), "3 channels"),
+        (lambda: Product([]), "got none"),
+        (lambda: Product([Lightness()]), "not linear"),
+    ],
+)
+def test_refusals(make: object, words: str) -> None:
+    assert callable(make)
+    with pytest.raises(InputError, match=words):
+        make()
