@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore.image import lab_from_rgb, rgb_from_lab
 from restore.types import InputError
 
-_ZERO = 1e-4  # of the largest singular value: what is smaller than this share counts as 0
+ZERO = 1e-4  # of the largest singular value: what is smaller than this share counts as 0
 Ridge = float | Tensor  # scalar, or [B, 1, 1, 1]
 
 
@@ -64,7 +63,7 @@ class LinearOperator(Operator):
 
     def nearest(self, x: Tensor, y: Tensor, ridge: Ridge = 0.0) -> Tensor:
         """Wang et al. 2023 (DDNM), eq. 13, for ridge = 0."""
-        return x + self.inverse(y - self.forward(x), *x.shape[-2:], ridge)
+        return x + self.inverse(y - self.forward(x), x.shape[-2], x.shape[-1], ridge)
 
     def shown(self, y: Tensor, height: int, width: int) -> Tensor:
         """y itself, or A+ y where it has another size."""
@@ -190,95 +189,8 @@ class Downsample(LinearOperator):
         return F.interpolate(eye, size, mode="bicubic", antialias=True)[0, 0]
 
 
-class Blur(LinearOperator):
-    """Convolution with a kernel [k, l] of odd sides, beyond the borders periodic: by FFT.
-
-    Frequencies that keep less than 1e-4 of the strongest one are set to 0 in A itself, so that all
-    identities of A+ hold.
-    """
-
-    def __init__(self, kernel: Tensor) -> None:
-        if kernel.ndim != 2 or not kernel.shape[0] % 2 or not kernel.shape[1] % 2:
-            raise InputError(f"a blur kernel has two odd sides, got {list(kernel.shape)}")
-        self.kernel = kernel.double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._times(x, self.transfer(x))
-
-    def adjoint(self, y: Tensor, height: int, width: int) -> Tensor:
-        return self._times(y, self.transfer(y).conj())
-
-    def inverse(self, y: Tensor, height: int, width: int, ridge: Ridge = 0.0) -> Tensor:
-        transfer = self.transfer(y)
-        power = transfer.abs().square() + ridge
-        return self._times(y, torch.where(power > 0, transfer.conj() / power, 0))
-
-    def transfer(self, like: Tensor) -> Tensor:
-        """The kernel's spectrum [H, W / 2 + 1] for images [..., H, W], complex."""
-        height, width = like.shape[-2:]
-        rows, columns = self.kernel.shape
-        if rows > height or columns > width:
-            raise InputError(
-                f"a blur kernel of {rows} x {columns} px does not fit into an image of "
-                f"{height} x {width}"
-            )
-        placed = F.pad(self.kernel, (0, width - columns, 0, height - rows))
-        placed = placed.roll((-(rows // 2), -(columns // 2)), (0, 1)).to(like.device)
-        spectrum = torch.fft.rfft2(placed)
-        kept = spectrum.abs() > _ZERO * spectrum.abs().max()
-        complex_type = torch.complex128 if like.dtype == torch.float64 else torch.complex64
-        return torch.where(kept, spectrum, 0).to(complex_type)
-
-    def _times(self, image: Tensor, factor: Tensor) -> Tensor:
-        return torch.fft.irfft2(torch.fft.rfft2(image) * factor, s=image.shape[-2:])
-
-
-class GaussianBlur(Blur):
-    """std in pixels; the kernel of kornia ends at 3 std."""
-
-    def __init__(self, std: float) -> None:
-        from kornia.filters import get_gaussian_kernel2d
-
-        if not 0.3 <= std <= 100:
-            raise InputError(f"blur std={std} must be from 0.3 to 100 px")
-        side = 2 * int(3 * std + 0.5) + 1
-        double = torch.tensor([[std, std]], dtype=torch.float64)
-        super().__init__(get_gaussian_kernel2d((side, side), double)[0])
-
-
-class MotionBlur(Blur):
-    """A line of `length` pixels, odd, at `angle` degrees against the clock; kornia's kernel."""
-
-    def __init__(self, length: int, angle: float = 0.0) -> None:
-        from kornia.filters import get_motion_kernel2d
-
-        if length < 3 or length % 2 == 0:
-            raise InputError(f"motion blur length={length} must be odd and at least 3")
-        super().__init__(get_motion_kernel2d(length, angle, 0.0)[0])
-
-
-class Lightness(Operator):
-    """CIE L of an sRGB image, as `degradation=gray` measures it: not linear, but known as well.
-
-    The nearest image is meant in LAB, where A is linear: L is the measured one, a and b stay.
-    """
-
-    def channels(self, image_channels: int) -> int:
-        if image_channels != 3:
-            raise InputError(f"lightness takes images of 3 channels, got {image_channels}")
-        return 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        return lab_from_rgb(x)[:, :1]
-
-    def nearest(self, x: Tensor, y: Tensor, ridge: Ridge = 0.0) -> Tensor:
-        lab = lab_from_rgb(x)
-        lightness = lab[:, :1] + (y - lab[:, :1]) / (1 + ridge)
-        return rgb_from_lab(torch.cat([lightness, lab[:, 1:]], dim=1)).to(x.dtype)
-
-
 def filtered(coefficients: Tensor, singular: Tensor, ridge: Ridge) -> Tensor:
     """Coefficients times s / (s^2 + ridge), and 0 where s is 0 of the largest or nearly so."""
     power = singular.square() + ridge
-    kept = singular > _ZERO * singular.max()
+    kept = singular > ZERO * singular.max()
     return coefficients * torch.where(kept, singular / power, 0)

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore.degradation.operator import Blur
+from restore.degradation.blur import Blur
 from restore.evaluation.baseline import Baseline, Image
 from restore.image import from_unit, to_unit
 from restore.types import InputError, Observation
 
 
 class Bicubic(Baseline):
-    """What was measured of a smaller size, enlarged with the kernel of `Downsample`, as by Pillow."""
+    """A smaller measurement, enlarged with the kernel of `Downsample`, as by Pillow."""
 
     name = "bicubic"
 

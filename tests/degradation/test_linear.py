@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from restore.degradation.blur import GaussianBlur
 from restore.degradation.composition import Mixture
-from restore.degradation.gray import Gray
+from restore.degradation.gray import Gray, Lightness
 from restore.degradation.linear import Linear
-from restore.degradation.operator import Downsample, GaussianBlur, Lightness, Luminance
+from restore.degradation.operator import Downsample, Luminance
 from restore.picture import chosen
 from restore.types import InputError
 

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from restore.degradation.blur import GaussianBlur
 from restore.degradation.linear import Linear
-from restore.degradation.operator import Downsample, GaussianBlur
+from restore.degradation.operator import Downsample
 from restore.evaluation.baseline import Baseline
 from restore.evaluation.inversion import Bicubic, RichardsonLucy, Wiener
 from restore.image import to_unit
