@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from restore import checkpoint
+from restore import zoo
 from restore.build import restored
 from restore.data.photo import Values, hole_of, values
 from restore.image import lab_from_rgb
@@ -24,7 +24,9 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 def load(
     path: str | Path, packages: Iterable[str] = (), device: str | torch.device | None = None
 ) -> "Model":
-    """The model of a run folder (its best checkpoint) or of a checkpoint file.
+    """A trained model: of a run folder (its best checkpoint), a checkpoint, a bundle, or a name.
+
+    Names are those of released models, and `denoise`, `inpaint`, `colorize` for their defaults.
 
     packages: those whose classes a checkpoint may name, beside restore's. No code from the file
     runs. device: where it computes; None is the first GPU where there is one, else the CPU.
@@ -33,7 +35,7 @@ def load(
         InputError: no such file, one that cannot be trusted or read, or a model that restores
             nothing.
     """
-    content = checkpoint.read(checkpoint.best_of(Path(path)))
+    content = zoo.read(path).content
     task = restored(content, packages=packages)
     if not isinstance(task, RestorationTask):
         raise InputError(

@@ -49,6 +49,7 @@ def main() -> NoReturn:
     task.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="as of evaluate.py")
     task.set_defaults(command=_task)
     _add_predict(commands.add_parser("predict", help="restore photos by trained models"))
+    _add_export(commands.add_parser("export", help="a trained model to be passed on"))
     ema = commands.add_parser("ema", help="rebuild averages of other lengths after training")
     ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
     ema.add_argument("--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15")
@@ -116,14 +117,15 @@ def _task(arguments: argparse.Namespace) -> int:
 def _add_predict(words: argparse.ArgumentParser) -> None:
     words.description = (
         "Restores photos, as PNG files of their own size and depth. One line of JSON a photo. "
-        "Example: restore predict outputs/denoise_any/RUN photos/ -o restored"
+        "Example: restore predict denoise photos/ -o restored"
     )
     words.add_argument(
         "models",
         metavar="MODEL[,MODEL...]",
         nargs="?",
         default="",
-        help="run folders or checkpoints; several are a chain",
+        help="runs, checkpoints, bundles, released names, or a task: denoise, inpaint, colorize; "
+        "several are a chain",
     )
     words.add_argument("inputs", metavar="INPUT", nargs="*", help="files, folders, globs")
     words.add_argument(
@@ -147,6 +149,12 @@ def _add_predict(words: argparse.ArgumentParser) -> None:
     words.add_argument("--device", help="cpu or cuda; by default a GPU where there is one")
     words.add_argument("--packages", default="", help="that a checkpoint may name: mylab,other")
     words.set_defaults(command=_predict)
+
+
+def _add_export(words: argparse.ArgumentParser) -> None:
+    from restore.export import command
+
+    command.add(words)
 
 
 def _predict(arguments: argparse.Namespace) -> int:

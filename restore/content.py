@@ -97,6 +97,7 @@ class Content(TypedDict):
     progress: Progress
     format: NotRequired[int]
     run: NotRequired[str | None]
+    foreign: NotRequired[dict[str, str]]
     ema: NotRequired[Average]
     position: NotRequired[StoredPosition]
     fingerprint: NotRequired[dict[str, Any]]

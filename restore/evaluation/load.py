@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from restore import checkpoint
+from restore import zoo
 from restore.build import build, restored
 from restore.config.command import listed
 from restore.config.trust import Trust
@@ -32,13 +32,12 @@ def benchmarks(config: Config, num_calls: int) -> list[Benchmark]:
     return made
 
 
-def method(path: Path, config: Config) -> Method:
-    """A checkpoint, or the best one of a run folder, as a method.
+def method(place: str | Path, config: Config) -> Method:
+    """A checkpoint, the best one of a run folder, a bundle or a released model, as a method.
 
     Sampler and guidance of the config replace its own.
     """
-    path = checkpoint.best_of(path)
-    content = checkpoint.read(path)
+    content, path = zoo.read(place)
     own = {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
     seed = content["config"]["seed"]
     task = restored(content, own, listed(config.get("packages")))
@@ -48,7 +47,7 @@ def method(path: Path, config: Config) -> Method:
 
 def methods(config: Config, paths: list[str]) -> list[Method]:
     """All that an evaluation compares: checkpoints, baselines, networks of others."""
-    trained = [method(Path(path), config) for path in paths]
+    trained = [method(path, config) for path in paths]
     return trained + baselines(config) + published(config)
 
 

@@ -1,0 +1,75 @@
+"""What a person reads of a released model, made of its model.json."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from restore.config.command import conf
+
+_LOWER = ("hole_psnr", "psnr", "ssim")  # metrics that a card names, where they were measured
+
+
+def text(name: str, model: Mapping[str, Any]) -> str:
+    """README.md of the folder of a model: question, setting, answer, command, seconds, terms."""
+    record, config = model.get("record") or {}, model["config"]
+    training = record.get("training", {})
+    overrides = record.get("overrides") or [f"experiment={model['experiment']}"]
+    lines = [
+        f"# {name}",
+        f"- Question: {_question(model['experiment'])}",
+        f"- Setting: {_setting(config, training, model)}",
+        f"- Answer: {_answer(record.get('evaluation', []))}",
+        f"- Command: `python train.py {' '.join(map(shlex.quote, overrides))}`",
+        f"- Seconds: {_cost(record, training)}",
+        f"- Use: `restore predict {name} PHOTO -o DIR`, "
+        f"`python evaluate.py checkpoint={name} benchmark={_benchmark(record)}`",
+        f"- File: {model['parameters']} parameters as {model['weights']}, {model['bytes']} bytes, "
+        f"SHA-256 {model['sha256']}{_loss(model.get('check', {}))}",
+        f"- Data: {'; '.join(f'{key}: {one}' for key, one in model['data'].items())}",
+        f"- Licence of the weights: {model['licence']}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _question(experiment: str) -> str:
+    """The first comment of the experiment's config."""
+    path = conf() / "experiment" / f"{experiment}.yaml"
+    written = path.read_text(encoding="utf-8") if path.is_file() else ""
+    said = re.search(r"^# (?!@package)((?:.*\n)(?:# .*\n)*)", written, re.MULTILINE)
+    return " ".join(said[1].replace("\n# ", " ").split()) if said else "not stated."
+
+
+def _setting(config: Mapping[str, Any], training: Mapping[str, Any], model: Any) -> str:
+    task = config["task"]
+    network = task.get("network") or {}
+    names = [str(node["_target_"]).rpartition(".")[2] for node in (task, network) if node]
+    played = "with an adversary" if task.get("adversary") else "without an adversary"
+    updates = training.get("updates", model["progress"]["updates"])
+    size = config["data"]["batch_size"]
+    return f"{names[0]} of {names[-1]}, {played}, {updates} updates of {size} images"
+
+
+def _answer(evaluation: Any) -> str:
+    found = []
+    for one in evaluation:
+        told = [f"{key} {one['metrics'][key]:.4g}" for key in _LOWER if key in one["metrics"]]
+        told += [f"{k} {v:.4g}" for k, v in one["metrics"].items() if k.startswith("fid")]
+        found.append(f"{one['benchmark']} (n = {one['n']}): {', '.join(told)}")
+    return "; ".join(found) or "not measured on a benchmark"
+
+
+def _benchmark(record: Mapping[str, Any]) -> str:
+    measured = record.get("evaluation") or [{"benchmark": "NAME"}]
+    return str(measured[0]["benchmark"])
+
+
+def _cost(record: Mapping[str, Any], training: Mapping[str, Any]) -> str:
+    if not training:
+        return "not recorded"
+    return f"{training['seconds']:.0f} of training on {record['device']}"
+
+
+def _loss(check: Mapping[str, Any]) -> str:
+    losses = [f"{one['lost_db']:.4f} dB on {name}" for name, one in check.items()]
+    return f"; against float32 it costs {', '.join(losses)}" if losses else ""

@@ -1,0 +1,116 @@
+"""What an exported model loses against the one that it was made of, on a benchmark."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from restore.config.compose import composed
+from restore.evaluation import load
+from restore.evaluation.method import Method
+from restore.evaluation.runner import Report, Row, evaluate
+from restore.trainer import tester
+from restore.types import InputError, RunError
+
+LIMIT = 0.01  # dB that no format may cost
+FIRST = 4  # images whose numbers a bundle keeps, so that any later version can repeat them
+_DECIBELS = ("hole_psnr", "psnr")
+
+
+class Checked(NamedTuple):
+    """One format on one benchmark. lost_db: of the first metric in decibels that is measured."""
+
+    benchmark: str
+    format: str
+    metric: str
+    value: float
+    lost_db: float
+    megabytes: float
+    milliseconds: float  # an image
+    first: list[Row]
+
+
+def measure(
+    original: Method, exported: Method, name: str, bytes_: int, benchmarks: Sequence[str]
+) -> list[Checked]:
+    """Both on every benchmark, on the CPU in float32.
+
+    Raises:
+        InputError: a benchmark that does not serve the model, or measures nothing in decibels.
+    """
+    config = composed("evaluate", [f"benchmark=[{','.join(benchmarks)}]"])
+    trainer = tester(config)
+    rows = []
+    for benchmark in load.benchmarks(config, original.num_calls):
+        benchmark.check_method(original)
+        reports = [evaluate(trainer, method, benchmark) for method in (original, exported)]
+        metric = _decibels(reports[0])
+        values = [report.summary[metric] for report in reports]
+        rows.append(
+            Checked(
+                benchmark.name,
+                name,
+                metric,
+                values[1],
+                values[0] - values[1],
+                bytes_ / 1e6,
+                reports[1].seconds_per_image * 1000,
+                reports[1].rows[:FIRST],
+            )
+        )
+    return rows
+
+
+def _decibels(report: Report) -> str:
+    for metric in _DECIBELS:
+        if metric in report.summary:
+            return metric
+    raise InputError(
+        f"--check {report.benchmark.name} measures none of {', '.join(_DECIBELS)}: name another"
+    )
+
+
+def told(rows: Sequence[Checked]) -> str:
+    """A table for people."""
+    lines = [f"{'benchmark':<20} {'format':<10} {'dB':>8} {'lost':>8} {'MB':>7} {'ms/image':>9}"]
+    lines += [
+        f"{one.benchmark:<20} {one.format:<10} {one.value:8.3f} {one.lost_db:8.4f} "
+        f"{one.megabytes:7.2f} {one.milliseconds:9.1f}"
+        for one in rows
+    ]
+    return "\n".join(lines)
+
+
+def check(rows: Sequence[Checked]) -> None:
+    """Raises RunError where a format costs more than LIMIT."""
+    for one in rows:
+        if not one.lost_db <= LIMIT:
+            raise RunError(
+                f"{one.format} loses {one.lost_db:.4f} dB of {one.metric} on {one.benchmark}, more "
+                f"than {LIMIT}: nothing was written"
+            )
+
+
+def kept(rows: Sequence[Checked]) -> dict[str, Any]:
+    """What model.json keeps of it: the loss, and means over the first images, by benchmark."""
+    return {
+        one.benchmark: {
+            "metric": one.metric,
+            "value": round(one.value, 5),
+            "lost_db": round(one.lost_db, 5),
+            "first": len(one.first),
+            "first_metrics": _means(one.first),
+        }
+        for one in rows
+    }
+
+
+def _means(rows: Sequence[Row]) -> dict[str, float]:
+    """Of metrics that are defined for all of the images."""
+    names = [key for key in rows[0] if key not in ("index", "name", "bucket")]
+    columns = {name: [float(row[name]) for row in rows] for name in names}
+    return {
+        name: round(statistics.fmean(column), 5)
+        for name, column in columns.items()
+        if all(map(math.isfinite, column))
+    }

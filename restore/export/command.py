@@ -1,0 +1,49 @@
+"""The arguments of `restore export`. Importing this is instant."""
+
+import argparse
+from pathlib import Path
+
+from restore.errors import DONE
+
+FORMATS = ("bundle",)
+
+
+def add(words: argparse.ArgumentParser) -> None:
+    words.description = (
+        "Writes a trained model to be passed on. Example: "
+        "restore export outputs/denoise_any/RUN --half --check cbsd68_sigma25 -o denoiser"
+    )
+    words.add_argument("model", metavar="MODEL", help="run folder, checkpoint, bundle or name")
+    words.add_argument("--format", choices=FORMATS, default="bundle")
+    words.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
+    words.add_argument("--half", action="store_true", help="weights in float16: half the size")
+    words.add_argument(
+        "--check",
+        metavar="BENCHMARK[,...]",
+        default="",
+        help="measure dB lost, MB and ms; above 0.01 dB nothing is written",
+    )
+    words.add_argument("--licence", metavar="TEXT", help="of the weights; by default by their data")
+    words.add_argument("--packages", default="", help="that the model may name: mylab,other")
+    words.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from restore.export import check, write
+
+    settings = write.Settings(
+        half=arguments.half,
+        check=_names(arguments.check),
+        licence=arguments.licence,
+        packages=_names(arguments.packages),
+    )
+    rows = write.bundled(arguments.model, arguments.output, settings)
+    if rows:
+        print(check.told(rows))
+    for path in sorted(arguments.output.iterdir()):
+        print(f"{path} {path.stat().st_size} bytes")
+    return DONE
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)

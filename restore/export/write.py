@@ -1,0 +1,113 @@
+"""`restore export`: a trained model in another format, measured against what it was made of."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from restore import __version__, bundle, zoo
+from restore.build import restored
+from restore.data.terms import licence, terms
+from restore.evaluation.load import method
+from restore.export import card, check
+from restore.folder import write_whole
+from restore.released import MODEL, WEIGHTS, described, is_bundle
+from restore.types import InputError
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says beside model and folder."""
+
+    half: bool = False
+    check: tuple[str, ...] = ()  # benchmarks
+    licence: str | None = None
+    packages: tuple[str, ...] = ()
+
+
+def bundled(place: str, output: Path, settings: Settings) -> list[check.Checked]:
+    """Writes model.safetensors, model.json and a card into `output`; what a check measured.
+
+    Raises:
+        InputError: no such model, or one of the files is there already.
+        RunError: the check found a loss. Nothing is left in both cases.
+    """
+    stored = zoo.read(place)
+    restored(stored.content, packages=settings.packages)
+    said = _said(stored, settings)
+    rows: list[check.Checked] = []
+    with staged(output, (WEIGHTS, MODEL, CARD)) as folder:
+        bundle.write(stored.content, folder, said, settings.half)
+        if settings.check:
+            given = {"packages": list(settings.packages)}
+            size = (folder / WEIGHTS).stat().st_size
+            word = "float16" if settings.half else "float32"
+            pair = method(place, given), method(folder, given)
+            rows = check.measure(*pair, word, size, settings.check)
+            check.check(rows)
+            said = {**said, "check": check.kept(rows)}
+            bundle.write(stored.content, folder, said, settings.half)
+        model = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+        write_whole(folder / CARD, card.text(output.resolve().name, model))
+    return rows
+
+
+def _said(stored: zoo.Stored, settings: Settings) -> dict[str, Any]:
+    """What a bundle says beside config, facts and weights."""
+    known = described(stored.path) if is_bundle(stored.path) else {}
+    data = known.get("data") or terms(stored.content["config"]["data"])
+    return {
+        "licence": settings.licence or known.get("licence") or licence(data),
+        "data": data,
+        "versions": {"restore": __version__, "torch": importlib.metadata.version("torch")},
+        "record": known.get("record") or _record(stored),
+    }
+
+
+def _record(stored: zoo.Stored) -> Mapping[str, Any] | None:
+    """result.json of the run that wrote the checkpoint; None where it is not beside it."""
+    path = stored.path.parent.parent / "result.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    same = record.get("id") == stored.content.get("run")
+    return record if same and record.get("experiment") == stored.content["experiment"] else None
+
+
+@contextmanager
+def staged(output: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A folder beside `output`, whose files get there when all went well; else nothing does.
+
+    Raises:
+        InputError: `output` holds one of `names`, or cannot be made.
+    """
+    for name in names:
+        if (output / name).exists():
+            raise InputError(f"{output / name} exists: name another folder by -o, or take it away")
+    new = [one for one in (output, *output.parents) if not one.exists()]
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".export-", dir=output))
+    except OSError as error:
+        raise InputError(f"-o {output} cannot be written: {error.strerror}") from error
+    try:
+        yield folder
+        for path in sorted(folder.iterdir()):
+            os.replace(path, output / path.name)
+    except BaseException:
+        for empty in new:
+            shutil.rmtree(folder, ignore_errors=True)
+            if not any(empty.iterdir()):
+                empty.rmdir()
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

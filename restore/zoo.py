@@ -1,0 +1,55 @@
+"""Where a trained model is found: a run folder, a checkpoint, a bundle, or a released one's name.
+
+Everything that takes a checkpoint reads it by `read`.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from restore import bundle, checkpoint
+from restore.released import DEFAULTS, defaults, folder, is_bundle, names, weights_of
+from restore.types import InputError
+
+
+class Stored(NamedTuple):
+    """A trained model as it was stored. path: of the one file that holds its weights."""
+
+    content: dict[str, Any]  # of restore.content.Content
+    path: Path
+
+
+def find(place: str | Path) -> Path:
+    """The file or folder that a path or a name means; a model at that path goes before a name.
+
+    Raises:
+        InputError: a name that is neither there nor released, with the nearest that are.
+    """
+    path = Path(place).expanduser()
+    is_stored = path.is_file() or is_bundle(path) or (path / "checkpoints").is_dir()
+    name = str(place)
+    if is_stored or not re.fullmatch(r"[\w-]+", name):
+        return path
+    known = names()
+    name = defaults().get(name, name)
+    if name in known:
+        return folder() / name
+    if name in DEFAULTS:
+        raise InputError(f"no model that can {name} is released yet: give a run or a checkpoint")
+    near = difflib.get_close_matches(name, [*known, *DEFAULTS], n=3) or known
+    said = f"the nearest are {', '.join(near)}" if near else "none is released"
+    raise InputError(f"checkpoint={name} does not exist, nor a released model of that name: {said}")
+
+
+def read(place: str | Path) -> Stored:
+    """The model at a path or of a name; of a run folder its best checkpoint. No code from it runs.
+
+    Raises:
+        InputError: there is none, or one that cannot be trusted or read.
+    """
+    path = find(place)
+    if is_bundle(path):
+        return Stored(bundle.read(path), weights_of(path))
+    path = checkpoint.best_of(path)
+    return Stored(checkpoint.read(path), path)

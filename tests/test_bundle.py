@@ -1,0 +1,228 @@
+"""Bundles: the same model as the checkpoint, refused like one, and no code in them."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from small_models import MODELS, part, write_model
+from test_checkpoint_content import WRONG, set_at
+
+import restore
+from restore import bundle, checkpoint, cli, zoo
+from restore.build import build, restored
+from restore.types import Facts, InputError
+
+ADVERSARY = part(
+    "restore.task.adversary.Adversary",
+    network=part(
+        "restore.network.patch_discriminator.PatchDiscriminator", widths=[4, 4], strides=[2, 1]
+    ),
+    optimizer=part("torch.optim.Adam", lr=0.001),
+)
+
+
+def export(place: Path, folder: Path, *more: str, code: int = 0) -> Path:
+    words = ["restore", "export", str(place), "-o", str(folder), *more]
+    with mock.patch.object(sys, "argv", words), pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    return folder
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_bundle_is_its_checkpoint(tmp_path: Path, name: str) -> None:
+    run = write_model(name, tmp_path)
+    folder = export(run, tmp_path / "bundle")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("README.md", "model.json", "model.safetensors")
+    ]
+    source, made = zoo.read(run).content, zoo.read(folder).content
+    assert made["config"] == {**source["config"], "data": {"batch_size": 1, "root": None}}
+    for key in ("facts", "experiment", "progress"):
+        assert made[key] == source[key]
+    assert made["state_dict"].keys() == source["state_dict"].keys()
+    for key, tensor in source["state_dict"].items():
+        assert torch.equal(made["state_dict"][key], tensor)
+    assert restore.load(folder / "model.safetensors", device="cpu").name == name
+    half = zoo.read(export(run, tmp_path / "half", "--half")).content["state_dict"]
+    for key, tensor in source["state_dict"].items():
+        wanted = tensor.half().float() if tensor.is_floating_point() else tensor
+        assert torch.equal(half[key], wanted)
+
+
+def averaged(folder: Path) -> Path:
+    """A checkpoint whose average is the raw weights plus one."""
+    path = write_model("blind", folder) / "checkpoints" / "best.ckpt"
+    content = checkpoint.read(path)
+    network = {
+        name.removeprefix("network."): tensor + 1
+        for name, tensor in content["state_dict"].items()
+        if name.startswith("network.")
+    }
+    checkpoint.write({**content, "ema": {"updates": 1, "weights": network}}, path)
+    return path
+
+
+def test_the_averaged_weights_are_taken(tmp_path: Path) -> None:
+    path = averaged(tmp_path)
+    made = zoo.read(export(path, tmp_path / "bundle")).content
+    wanted = restored(checkpoint.read(path)).state_dict()
+    found = restored(made).state_dict()
+    assert "ema" not in made and wanted.keys() == found.keys()
+    for key, tensor in wanted.items():
+        assert torch.equal(found[key], tensor), key
+    raw = checkpoint.read(path)["state_dict"]
+    assert not any(torch.equal(found[key], raw[key]) for key in found if key.startswith("network."))
+
+
+def test_an_adversary_stays_behind(tmp_path: Path) -> None:
+    run = write_model("inpainter", tmp_path)
+    path = run / "checkpoints" / "best.ckpt"
+    content = checkpoint.read(path)
+    node = {**content["config"]["task"], "adversary": ADVERSARY}
+    state = build(node, "task", facts=Facts(**content["facts"])).state_dict()
+    assert any(name.startswith("adversary.") for name in state)
+    played = {**content["config"], "task": node}
+    checkpoint.write({**content, "config": played, "state_dict": state}, path)
+    folder = export(path, tmp_path / "bundle")
+    said = json.loads((folder / "model.json").read_text())
+    assert said["config"]["task"]["adversary"] == ADVERSARY
+    assert restore.load(folder, device="cpu").fills_holes
+
+
+def bundled(folder: Path) -> Path:
+    return export(write_model("blind", folder), folder / "bundle")
+
+
+def test_model_json_says_what_a_stranger_needs(tmp_path: Path) -> None:
+    run = write_model("blind", tmp_path)
+    path = run / "checkpoints" / "best.ckpt"
+    content = checkpoint.read(path)
+    source = {"_target_": "restore.data.folder.Folder", "folder": "bsds430/train"}
+    data = {"batch_size": 1, "root": "/home/me/data", "source": source}
+    config = {**content["config"], "data": data, "packages": ["mylab"]}
+    checkpoint.write({**content, "config": config, "run": "ab12"}, path)
+    record = {"id": "ab12", "experiment": "blind", "overrides": ["experiment=blind", "seed=1"]}
+    (run / "result.json").write_text(json.dumps({**record, "training": {}, "device": "a CPU"}))
+    folder = export(run, tmp_path / "bundle")
+    text = (folder / "model.json").read_text()
+    said = json.loads(text)
+    weights = (folder / "model.safetensors").read_bytes()
+    assert said["sha256"] == hashlib.sha256(weights).hexdigest() and said["bytes"] == len(weights)
+    assert said["data"] == {
+        "bsds430": "430 photos of BSDS500: research and education, non-commercial"
+    }
+    assert said["licence"] == "research and education, non-commercial"
+    assert said["record"]["overrides"] == record["overrides"]
+    assert "/home/me" not in text and "packages" not in said["config"]
+    assert "experiment=blind seed=1" in (folder / "README.md").read_text()
+    again = export(folder, tmp_path / "again", "--licence", "mine")
+    second = json.loads((again / "model.json").read_text())
+    assert second == {**said, "licence": "mine"}
+    (run / "result.json").write_text(json.dumps({**record, "id": "of another run"}))
+    other = export(run, tmp_path / "other")
+    assert json.loads((other / "model.json").read_text())["record"] is None
+
+
+SAID = ("experiment", "config", "facts", "progress", "format", "run")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"), [one for one in WRONG if one[0].startswith(SAID)], ids=str
+)
+def test_what_a_checkpoint_may_not_say_a_bundle_may_not(
+    tmp_path: Path, path: str, value: Any, says: str
+) -> None:
+    folder = bundled(tmp_path)
+    said = json.loads((folder / "model.json").read_text())
+    set_at(said, path, value)
+    (folder / "model.json").write_text(json.dumps(said))
+    with pytest.raises(InputError) as refused:
+        restored(zoo.read(folder).content)
+    assert "\n" not in str(refused.value) and (says or "progress.updates is a float") in str(
+        refused.value
+    )
+
+
+def test_damage_and_strangers_are_refused(tmp_path: Path) -> None:
+    folder = bundled(tmp_path)
+    place, model = folder / "model.safetensors", folder / "model.json"
+    data, text = place.read_bytes(), model.read_text()
+    place.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(InputError, match="is damaged, or belongs to another"):
+        zoo.read(folder)
+    place.write_bytes(b"PK nonsense")
+    said = {**json.loads(text), "sha256": hashlib.sha256(b"PK nonsense").hexdigest()}
+    model.write_text(json.dumps(said))
+    with pytest.raises(InputError, match="holds no weights"):
+        zoo.read(folder)
+    place.unlink()
+    with pytest.raises(InputError, match="is incomplete"):
+        zoo.read(folder)
+    for wrong, says in (("[" * 100_000, "no JSON"), ("{}", "says no format"), ("7", "says no")):
+        model.write_text(wrong)
+        with pytest.raises(InputError, match=says):
+            zoo.read(folder)
+    (tmp_path / "alone.safetensors").write_bytes(safetensors.torch.save({"a": torch.ones(1)}))
+    with pytest.raises(InputError, match=r"alone\.json does not exist"):
+        zoo.read(tmp_path / "alone.safetensors")
+
+
+def test_packages_of_others_are_named_by_the_reader(tmp_path: Path) -> None:
+    folder = bundled(tmp_path)
+    said = json.loads((folder / "model.json").read_text())
+    said["config"]["task"]["network"]["_target_"] = "antigravity_lab.Net"
+    (folder / "model.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"packages=\[antigravity_lab\]"):
+        restore.load(folder)
+
+
+def test_nothing_is_overwritten_or_left_behind(tmp_path: Path) -> None:
+    run = write_model("blind", tmp_path)
+    folder = export(run, tmp_path / "bundle")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    export(run, folder, code=2)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    with pytest.raises(InputError, match=r"network\.\S+ does not fit into float16"):
+        content = checkpoint.read(run / "checkpoints" / "best.ckpt")
+        state = {key: tensor * 1e9 for key, tensor in content["state_dict"].items()}
+        bundle.write({**content, "state_dict": state}, tmp_path, {}, half=True)
+    path = write_model("denoiser", tmp_path) / "checkpoints" / "best.ckpt"
+    content = checkpoint.read(path)
+    state = {key: tensor * 1e9 for key, tensor in content["state_dict"].items()}
+    checkpoint.write({**content, "state_dict": state}, path)
+    export(path, tmp_path / "deep" / "new", "--half", code=2)
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_check_measures_both_and_fails_above_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_model("blind", tmp_path)
+    folder = export(run, tmp_path / "bundle", "--half", "--check", "photos_sigma25")
+    (line,) = [one for one in capsys.readouterr().out.split("\n") if one.startswith("photos_")]
+    _, word, value, lost, megabytes, _ = line.split()
+    checked = json.loads((folder / "model.json").read_text())["check"]["photos_sigma25"]
+    assert word == "float16" and abs(float(value) - checked["value"]) < 1e-3
+    assert abs(float(lost) - checked["lost_db"]) < 1e-4 and checked["lost_db"] != 0
+    size = (folder / "model.safetensors").stat().st_size
+    assert abs(float(megabytes) - size / 1e6) < 0.01
+    monkeypatch.setattr("restore.export.check.LIMIT", -1.0)
+    export(run, tmp_path / "refused", "--half", "--check", "photos_sigma25", code=1)
+    assert not (tmp_path / "refused").exists()
+    assert "nothing was written" in capsys.readouterr().err
+
+
+def test_arrays_of_a_loaded_bundle(tmp_path: Path) -> None:
+    run = write_model("blind", tmp_path)
+    folder = export(run, tmp_path / "bundle")
+    image = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    wanted = restore.load(run, device="cpu")(image)
+    assert np.array_equal(restore.load(folder, device="cpu")(image), wanted)
