@@ -110,7 +110,7 @@ class Resumed:
 def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resumed:
     """The run in `folder` with its own config, in which `settings` by dotted key are replaced.
 
-    Packages that the run itself names are not trusted: settings["packages"] names them anew.
+    Packages and commands that the run itself names are not trusted: settings names them anew.
 
     Raises:
         InputError: no run, no whole checkpoint, nothing left to do, or a package not named.
@@ -131,7 +131,7 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     content = file.read(path)
     if "position" not in content:
         raise InputError(f"{path} does not say where its run stood: callback.recovery was missing")
-    config = replaced({**content["config"], "packages": []}, settings)
+    config = replaced(_untrusted(content["config"]), settings)
     check_named(config, content.get("foreign", {}), Trust.of(config))
     updates, wanted = content["progress"]["updates"], config["max_updates"]
     if recorded_updates(folder, own) >= wanted or updates > wanted:
@@ -140,6 +140,15 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
         )
     overrides = [*first_overrides(folder), *(f"{key}={one}" for key, one in settings.items())]
     return Resumed(folder, path, content, config, overrides, allow_inexact, damaged)
+
+
+def _untrusted(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored config without what only the user may name: packages, and commands to run."""
+    callbacks = {
+        name: {**node, "command": None} if isinstance(node, dict) and "command" in node else node
+        for name, node in stored.get("callback", {}).items()
+    }
+    return {**stored, "packages": [], "callback": callbacks}
 
 
 def replaced(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
