@@ -174,6 +174,9 @@ def _wrong_record(value: Any, kind: Any, path: str) -> Iterator[str]:
         return
     hints = typing.get_type_hints(kind)
     needed = getattr(kind, "__required_keys__", hints.keys())
+    if dataclasses.is_dataclass(kind):
+        fields = dataclasses.fields(kind)
+        needed = {field.name for field in fields if field.default is dataclasses.MISSING}
     for name, hint in hints.items():
         place = f"{path}.{name}".lstrip(".")
         if name in value:

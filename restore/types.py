@@ -48,6 +48,7 @@ class Facts:
     input_channels: int  # of the degraded input, without the hole
     image_size: int | None  # side of the square images; None where sizes vary
     num_classes: int | None  # None where the source has no labels
+    has_hole: bool = False  # whether inputs have one; False where a checkpoint does not say
 
 
 class InputError(ValueError):

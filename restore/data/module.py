@@ -21,7 +21,7 @@ from restore.data.streaming import Place, StreamedSamples, Streaming
 from restore.data.survey import Broken, broken, header_sizes, summary
 from restore.data.worker import leave_signals_to_the_trainer
 from restore.degradation.composition import Curriculum
-from restore.degradation.contract import Degradation, Degraded
+from restore.degradation.contract import Degradation, Degraded, makes_holes
 from restore.image import from_uint8
 from restore.types import Batch, Facts, InputError
 
@@ -108,6 +108,7 @@ class DataModule(LightningDataModule):
             input_channels=self.degradation.input_channels(source.channels),
             image_size=self.train_framing.size,
             num_classes=source.num_classes,
+            has_hole=makes_holes(self.degradation),
         )
 
     @property

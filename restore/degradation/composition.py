@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from restore.degradation.choice import Choice
-from restore.degradation.contract import Degradation, Degraded
+from restore.degradation.contract import Degradation, Degraded, makes_holes
 from restore.stream import Stream, fold
 from restore.types import InputError
 
@@ -33,6 +33,10 @@ class _Alternatives:
                 f"degradations of different input channels cannot be mixed: {channels}"
             )
         return channels[0]
+
+    @property
+    def makes_holes(self) -> bool:
+        return all(makes_holes(part) for part in self.parts)
 
     def take(self, target: Tensor, seeds: Tensor, choice: Tensor) -> Degraded:
         """Sample b by part choice[b] [B]; InputError where only some parts make holes."""
@@ -90,6 +94,10 @@ class Chain:
         for step in self.steps:
             image_channels = step.input_channels(image_channels)
         return image_channels
+
+    @property
+    def makes_holes(self) -> bool:
+        return makes_holes(self.steps[-1])
 
     def __call__(self, target: Tensor, seeds: Tensor) -> Degraded:
         made = Degraded(target=target, input=target)

@@ -17,6 +17,11 @@ class Degraded(TypedDict):
     operator: NotRequired[Operator]
 
 
+def makes_holes(degradation: object) -> bool:
+    """Whether there is a hole in what it makes: a degradation that makes one says so."""
+    return bool(getattr(degradation, "makes_holes", False))
+
+
 class Degradation(Protocol):
     def input_channels(self, image_channels: int) -> int:
         """Channels of `input` for targets of `image_channels`; InputError where it cannot be."""

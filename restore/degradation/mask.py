@@ -20,6 +20,8 @@ _CHOICE, _SHAPE = -2, -15  # keep the draws of a mixture and of its parts apart
 class Mask:
     """The input is the target with 0 (middle grey) in the hole. Empty and full holes are legal."""
 
+    makes_holes = True
+
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
 

@@ -1,6 +1,6 @@
 """Guidance: what is known of the image, worked into denoise; any sampler then uses it."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
@@ -9,18 +9,26 @@ from restore.diffusion.parameterization import Denoise, Prediction
 from restore.types import InputError, Observation
 
 
-class Guidance(Protocol):
+class Guidance(ABC):
     """A wrapper of denoise."""
 
+    @abstractmethod
     def check(self, observation: Observation) -> None:
         """Raises InputError where it is not defined for such observations."""
 
+    def check_prior(self, denoise: Denoise) -> None:
+        """Raises InputError where it cannot wrap this one."""
+
+    def calls(self, times: Tensor) -> int:
+        """How often the network is called where denoise is, at times [N]."""
+        return len(times)
+
+    @abstractmethod
     def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
         """denoise, led to what the observation says."""
-        ...
 
 
-class Replacement:
+class Replacement(Guidance):
     """Known pixels of every predicted x0 are the image's own.
 
     Samplers end in a predicted x0, so known pixels of the result are bit-equal to the image.

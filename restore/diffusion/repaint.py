@@ -95,19 +95,24 @@ class RePaint:
                 f"repaint: jump_length must be in 1 .. num_steps - 1 = {self.num_steps - 1}, "
                 f"got {self.jump_length}"
             )
-        check_calls("the number of predictions (with jumps)", self._calls)
+        check_calls("the number of predictions (with jumps)", self._num_calls)
 
     def num_calls(self, schedule: Schedule) -> int:
         """How often denoise is called; InputError for more steps than the schedule has."""
-        schedule.times(self.num_steps)
-        return self._calls
+        return len(self.calls(schedule))
 
-    def check(self, observation: Observation, start: float | None) -> None:
+    def calls(self, schedule: Schedule) -> Tensor:
+        """The times at which denoise is called, [num_calls], in no order."""
+        times = schedule.times(self.num_steps)
+        levels = jump_levels(self.num_steps, self.jump_length, self.jump_count)
+        return times[[self.num_steps - level for level, then in pairwise(levels) if then < level]]
+
+    def check(self, observation: Observation, is_led: bool) -> None:
         if "hole" not in observation:
             raise InputError("sampler=repaint fills holes: use a degradation with a mask")
 
     @property
-    def _calls(self) -> int:
+    def _num_calls(self) -> int:
         """One down each level, and jump_length again after every jump."""
         jumps = len(range(1, self.num_steps - self.jump_length + 1, self.jump_length))
         return self.num_steps + jumps * (self.jump_count - 1) * self.jump_length

@@ -186,9 +186,10 @@ class Sampling:
         noise, stream = torch.zeros(1, 1, 1, 1), Stream(torch.zeros(1, dtype=torch.int64))
         self.method(probe, noise, probe.schedule, torch.tensor([1.0, 0.0]), stream)
 
-    def check(self, observation: Observation, start: float | None) -> None:
-        """Raises InputError where nothing would lead to the observation: no guidance, no start."""
-        if start is None:
+    def check(self, observation: Observation, is_led: bool) -> None:
+        """Raises InputError where nothing leads to the observation: no condition, guidance or
+        start."""
+        if not is_led:
             raise InputError(
                 "this sampler would ignore what is known: use sampler=repaint_fast, or "
                 "guidance=replacement with any sampler"
@@ -196,12 +197,16 @@ class Sampling:
 
     def num_calls(self, schedule: Schedule) -> int:
         """How often denoise is called; InputError for more steps than the schedule has."""
+        return len(self.calls(schedule))
+
+    def calls(self, schedule: Schedule) -> Tensor:
+        """The times at which denoise is called, [num_calls], in no order."""
         times = schedule.times(self.num_steps)
         method = self.method.func if isinstance(self.method, partial) else self.method
         if method is not heun:
-            return self.num_steps
+            return times[:-1]
         corrected = _ratio(schedule, times[:-2], times[1:-1]) <= _LARGEST_RATIO
-        return self.num_steps + int(corrected.sum())
+        return torch.cat([times[:-1], times[1:-1][corrected]])
 
     def __call__(
         self,

@@ -5,13 +5,14 @@ import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Predictor
-from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.schedule import EDM, Cosine, Linear, Rectified, Schedule, ZeroTerminalSNR
 from restore.loss.diffusion import Parameterization
 from restore.types import InputError
 
 KINDS = get_args(Parameterization)
-SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM()]
-CASES = [(k, s) for k in KINDS for s in SCHEDULES if (k, s) != ("eps", SCHEDULES[2])]
+SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM(), Rectified()]
+BLIND = (SCHEDULES[2], SCHEDULES[4])  # alpha(1) = 0
+CASES = [(k, s) for k in KINDS for s in SCHEDULES if not (k == "eps" and s in BLIND)]
 
 
 def noised(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,11 +68,40 @@ def test_v_on_edm_is_the_preconditioning_of_karras() -> None:
     torch.testing.assert_close(predictor(x, t).x0, expected)
 
 
+def test_edm_is_the_preconditioning_of_karras() -> None:
+    """Table 1, line by line, for F = 0.3 c_in x - 0.1; and the weighted loss of eq. 8."""
+    d, t = 0.5, torch.tensor([0.1, 0.3, 0.9])
+    x0, eps, x = noised(EDM(), t)
+    sigma = EDM()(t.double())[1].view(-1, 1, 1, 1)
+    root = (sigma**2 + d**2).sqrt()
+    c_skip, c_out, c_in = d**2 / root**2, sigma * d / root, 1 / root
+
+    def network(y: Tensor, _: Tensor) -> Tensor:
+        torch.testing.assert_close(y, c_in * x)
+        return 0.3 * y - 0.1
+
+    expected = c_skip * x + c_out * (0.3 * c_in * x - 0.1)
+    predictor = Predictor(network, "edm", EDM(), clip=False, sigma_data=d)
+    torch.testing.assert_close(predictor(x, t).x0, expected)
+    weight = (sigma**2 + d**2) / (sigma * d) ** 2
+    plain = (predictor.output(x, t) - predictor.target(x0, eps, t)) ** 2
+    torch.testing.assert_close(plain, weight * (expected - x0) ** 2)
+
+
+def test_velocity_is_the_slope_of_the_straight_line() -> None:
+    x0, eps, x = noised(Rectified(), torch.tensor([0.4]))
+    predictor = Predictor(lambda y, _: y, "velocity", Rectified(), clip=False)
+    later = 0.5 * x0 + 0.5 * eps
+    torch.testing.assert_close(predictor.target(x0, eps, torch.tensor([0.4])), (later - x) / 0.1)
+
+
 def test_targets() -> None:
     t = torch.tensor([0.4])
     x0, eps, _ = noised(Linear(), t)
     alpha, sigma = Linear()(t.double())
-    expected = {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0}
+    expected = {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0, "velocity": eps - x0}
+    width = (0.25 * alpha**2 + sigma**2).sqrt()
+    expected["edm"] = (sigma * x0 / 0.5 - 0.5 * alpha * eps) / width
     for kind in KINDS:
         predictor = Predictor(lambda y, _: y, kind, Linear())
         torch.testing.assert_close(predictor.target(x0, eps, t), expected[kind])

@@ -11,11 +11,11 @@ from torch import Tensor
 from restore.diffusion.guidance import Replacement
 from restore.diffusion.parameterization import Denoise, Prediction, Predictor
 from restore.diffusion.sampler import ddim, ddpm, dpm_solver_pp_2m, heun, renoise
-from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.schedule import EDM, Cosine, Linear, Rectified, Schedule, ZeroTerminalSNR
 from restore.diffusion.walk import Step, initial_noise
 from restore.stream import Stream
 
-SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM()]
+SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM(), Rectified()]
 METHODS: dict[str, Callable[..., Tensor]] = {
     "ddpm_small": ddpm,
     "ddpm_large": partial(ddpm, variance="large"),

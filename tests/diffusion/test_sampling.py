@@ -12,12 +12,12 @@ from torch import Tensor
 from restore.diffusion.parameterization import Prediction
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, ddim, ddpm, heun
-from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.schedule import EDM, Cosine, Linear, Rectified, Schedule, ZeroTerminalSNR
 from restore.diffusion.walk import Step
 from restore.stream import Stream
 from restore.types import InputError
 
-SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM()]
+SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM(), Rectified()]
 CONF = Path(__file__).parents[2] / "conf"
 CALLS = {
     "ddpm": 1000,
@@ -46,18 +46,19 @@ def test_num_calls_of_heun_depend_on_the_schedule(schedule: Schedule, num_steps:
 
 
 def check_num_calls(sampler: Sampling | RePaint, schedule: Schedule) -> None:
-    calls, steps = 0, list[Step]()
+    times, steps = list[float](), list[Step]()
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:
-        nonlocal calls
-        calls += 1
+        times.append(float(t))
         return Prediction(x)
 
     pixel = torch.zeros(1, 1, 1, 1)
     known = observed(pixel, pixel + 1)
     stream = Stream(torch.tensor([0]))
     result = sampler(denoise, pixel, schedule, stream, steps.append, observation=known)
-    assert calls == sampler.num_calls(schedule) and result.shape == pixel.shape
+    assert len(times) == sampler.num_calls(schedule) and result.shape == pixel.shape
+    wanted = sampler.calls(schedule).float().sort().values
+    torch.testing.assert_close(torch.tensor(times).sort().values, wanted)
     assert [s.number for s in steps] == list(range(1, steps[-1].total + 1))
 
 
@@ -70,6 +71,7 @@ def test_schedule_leaves_are_the_defaults(path: Path) -> None:
         "cosine": Cosine(),
         "zero_terminal_snr": ZeroTerminalSNR(Linear()),
         "edm": EDM(),
+        "rectified": Rectified(),
     }
     t = torch.linspace(0, 1, 99)
     torch.testing.assert_close(schedule(t), default[path.stem](t), rtol=0, atol=0)

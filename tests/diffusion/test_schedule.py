@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from restore.diffusion.schedule import EDM, Cosine, Discrete, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.schedule import (
+    EDM,
+    Cosine,
+    Discrete,
+    Linear,
+    Rectified,
+    Schedule,
+    ZeroTerminalSNR,
+)
 from restore.loss.diffusion import min_snr_weight
 from restore.types import InputError
 
@@ -14,6 +22,7 @@ SCHEDULES = {
     "cosine": Cosine(),
     "zero_terminal_snr": ZeroTerminalSNR(Linear()),
     "edm": EDM(),
+    "rectified": Rectified(),
 }
 DISCRETE = ["linear", "cosine", "zero_terminal_snr"]
 
@@ -161,6 +170,30 @@ def test_edm_trains_on_log_normal_sigma() -> None:
     assert below < 2e-5
     assert (log_sigma < math.log(0.002)).double().mean().item() == pytest.approx(below, abs=1e-5)
     assert (schedule(uniform)[1] < 0.002).double().mean().item() == pytest.approx(0.22, abs=0.01)
+
+
+def test_rectified_flow_is_a_straight_line() -> None:
+    t = torch.linspace(0, 1, 11, dtype=torch.float64)
+    alpha, sigma = Rectified()(t)
+    torch.testing.assert_close(alpha, 1 - t)
+    torch.testing.assert_close(sigma, t)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-0.5, 0.6)])
+def test_rectified_flow_trains_on_logit_normal_times(mean: float, std: float) -> None:
+    """Esser et al. 2024, eq. 19: the density of t, integrated by hand, against its quantiles."""
+    grid = torch.linspace(0, 1, 200_001, dtype=torch.float64)[1:-1]
+    logit = (grid / (1 - grid)).log()
+    bell = torch.exp(-((logit - mean) ** 2) / (2 * std**2)) / (std * math.sqrt(2 * math.pi))
+    density = bell / (grid * (1 - grid))
+    share = (density * 5e-6).cumsum(0)
+    assert share[-1].item() == pytest.approx(1, abs=1e-4)
+    uniform = torch.tensor([0.05, 0.3, 0.5, 0.8, 0.99], dtype=torch.float64)
+    t = Rectified(mean, std).training_times(uniform)
+    found = share[torch.searchsorted(grid, t)]
+    torch.testing.assert_close(found, uniform, rtol=0, atol=1e-3)
+    with pytest.raises(InputError, match="logit_std must be above 0, got 0"):
+        Rectified(logit_std=0.0)
 
 
 def test_training_times_are_times(schedule: Schedule) -> None:

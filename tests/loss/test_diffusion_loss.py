@@ -28,6 +28,8 @@ def test_min_snr_weights_are_the_papers() -> None:
         assert min_snr_weight(snr, 5.0, "eps").item() == pytest.approx(low / value)
         assert min_snr_weight(snr, 5.0, "x0").item() == pytest.approx(low)
         assert min_snr_weight(snr, 5.0, "v").item() == pytest.approx(low / (value + 1))
+        velocity = low / (math.sqrt(value) + 1) ** 2
+        assert min_snr_weight(snr, 5.0, "velocity").item() == pytest.approx(velocity)
 
 
 def test_min_snr_weights_at_both_ends() -> None:
@@ -35,6 +37,7 @@ def test_min_snr_weights_at_both_ends() -> None:
     assert min_snr_weight(ends, 5.0, "eps").tolist() == [1.0, 0.0]
     assert min_snr_weight(ends, 5.0, "x0").tolist() == [0.0, 5.0]
     assert min_snr_weight(ends, 5.0, "v").tolist() == [0.0, 0.0]
+    assert min_snr_weight(ends, 5.0, "velocity").tolist() == [0.0, 0.0]
 
 
 def test_the_weighted_loss_is_the_same_for_every_parameterization() -> None:
@@ -51,6 +54,22 @@ def test_the_weighted_loss_is_the_same_for_every_parameterization() -> None:
     ]
     torch.testing.assert_close(losses[0], losses[1])
     torch.testing.assert_close(losses[0], losses[2])
+    velocity = denoising_loss(guess_eps - guess, eps - x0, snr, "velocity", 0.4)
+    torch.testing.assert_close(losses[0], velocity)
+
+
+def test_min_snr_has_no_weights_for_edm() -> None:
+    with pytest.raises(InputError, match="edm has weights of its own"):
+        min_snr_weight(SNR, 5.0, "edm")
+
+
+def test_loss_over_a_region_is_the_mean_over_its_pixels() -> None:
+    a, b = torch.randn(2, 2, 3, 2, 2)
+    region = torch.tensor([[1.0, 0, 0, 1], [0, 0, 1, 0]]).view(2, 1, 2, 2)
+    loss = denoising_loss(a, b, torch.ones(2), "eps", region=region)
+    square = ((a - b) ** 2).mean(1)
+    expected = [(square[0, 0, 0] + square[0, 1, 1]) / 2, square[1, 1, 0]]
+    torch.testing.assert_close(loss, torch.stack(expected))
 
 
 def test_unweighted_loss_is_the_mean_per_sample() -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from restore.diffusion.guidance import Guidance
 from restore.diffusion.sampler import Sampling, ddim
 from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule
 from restore.task.diffusion import Diffusion
@@ -160,7 +161,7 @@ def test_restoring_says_no_class_unless_the_label_is_given() -> None:
     assert torch.equal(restored(False), torch.full((16, 2, 2, 8, 8), -0.5))
 
 
-class Keep:
+class Keep(Guidance):
     """A guidance that does nothing."""
 
     def check(self, observation: Any) -> None:
@@ -174,7 +175,7 @@ class Keep:
 def test_clip_reaches_the_prediction(clip: bool) -> None:
     task = build(parameterization="x0", clip=clip)
     task.network.answer = lambda x, t: torch.full_like(x, 3.0)  # type: ignore[assignment]
-    predicted = task.predictor(None)(torch.zeros(1, 2, 8, 8), torch.full((1,), 0.5))
+    predicted = task.predictor()(torch.zeros(1, 2, 8, 8), torch.full((1,), 0.5))
     assert predicted.x0.unique().tolist() == [1.0 if clip else 3.0]
 
 

@@ -1,0 +1,29 @@
+"""Observations as a sampler takes them: sides that a network can halve, one row a sample."""
+
+from typing import cast
+
+from torch import Tensor
+
+from restore.network.size import pad_to_multiple
+from restore.types import Observation
+
+
+def padded(observation: Observation, factor: int) -> Observation:
+    """Image and hole mirrored at the bottom and right up to multiples of `factor`."""
+    grown = {
+        key: pad_to_multiple(value, factor)
+        for key, value in observation.items()
+        if isinstance(value, Tensor) and value.ndim == 4
+    }
+    return cast(Observation, {**observation, **grown})
+
+
+def repeated(observation: Observation, num_samples: int) -> Observation:
+    """Every sample of an observation num_samples times in a row."""
+    return cast(
+        Observation,
+        {
+            key: value.repeat_interleave(num_samples, 0) if isinstance(value, Tensor) else value
+            for key, value in observation.items()
+        },
+    )
