@@ -157,7 +157,7 @@ class Model:
             raise InputError(f"{name} fills no holes: leave the mask out")
         if not hole and self.fills_holes:
             raise InputError(f"{name} fills holes: give a mask that is white where it is to fill")
-        if self.has_sampler and not self.fills_holes and strength is None:
+        if self.has_sampler and strength is None and not self._serves(hole):
             raise InputError(f"{name} would draw without looking: give a strength, such as 0.5")
         self._check_sigma(sigma)
         if steps is not None:

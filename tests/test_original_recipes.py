@@ -29,7 +29,7 @@ def composed(experiment: str) -> dict[str, Any]:
 def test_the_ddpm_predicts_noise_on_linear_betas() -> None:
     config = composed("ddpm_original")
     task, betas = config["task"], build.build(config["task"]["schedule"]).betas
-    assert (task["prediction"], task["min_snr_gamma"]) == ("eps", None)
+    assert (task["parameterization"], task["min_snr_gamma"]) == ("eps", None)
     assert (len(betas), float(betas[0]), float(betas[-1])) == (1000, 1e-4, 0.02)
     assert task["optimizer"]["_target_"] == "torch.optim.Adam" and task["optimizer"]["lr"] == 1e-4
 

@@ -16,7 +16,7 @@ class Guidance(ABC):
     def check(self, observation: Observation) -> None:
         """Raises InputError where it is not defined for such observations."""
 
-    def check_prior(self, denoise: Denoise) -> None:
+    def check_prior(self, denoise: Denoise) -> None:  # noqa: B027 (most wrap any)
         """Raises InputError where it cannot wrap this one."""
 
     def calls(self, times: Tensor) -> int:

@@ -46,7 +46,7 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def test_facts_need_no_files() -> None:
-    assert digits().facts == Facts(1, 1, 8, 10)
+    assert digits().facts == Facts(1, 1, 8, 10, has_hole=True)
     module = digits(source=partial(Folder), root="/nowhere", degradation=Gray())
     assert module.facts == Facts(image_channels=3, input_channels=1, image_size=8, num_classes=None)
 

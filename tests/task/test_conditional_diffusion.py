@@ -305,7 +305,7 @@ def test_settings_of_edm() -> None:
     ):
         tiny(HALF, parameterization="edm").check()
     tiny(HALF, parameterization="edm", min_snr_gamma=None).check()
-    with pytest.raises(InputError, match="sigma_data=0.0 must be positive"):
+    with pytest.raises(InputError, match=r"sigma_data=0\.0 must be positive"):
         tiny(HALF, parameterization="edm", min_snr_gamma=None, sigma_data=0.0).check()
 
 
