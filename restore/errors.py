@@ -17,6 +17,11 @@ from restore.types import InputError, RunError
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED = 130  # 128 + SIGINT
+_LACKS = (  # of torch's CPU allocator, and of its loader where the system has killed a worker
+    *("can't allocate memory", "not enough memory", "out of shared memory"),
+    *("is killed by signal: Killed", "is killed by signal: Bus error"),
+)
+_LESS = "give smaller images or batches (data.batch_size of train.py, batch_size of evaluate.py)"
 
 
 def run(main: Callable[[], Any]) -> NoReturn:
@@ -70,11 +75,22 @@ def explain(error: Exception) -> int:
         print(f"error: {_text(error)}", file=sys.stderr)
         return FAILED
     line = one_line(error)
+    if is_lack(error):
+        print(f"error: {_text(error) or 'out of memory'}; {_LESS}", file=sys.stderr)
+        return FAILED
     if line is None:
         traceback.print_exception(error)
         return FAILED
     print(f"error: {line}", file=sys.stderr)
     return BAD_INPUT
+
+
+def is_lack(error: BaseException) -> bool:
+    """Whether an error says that memory was refused, on a GPU, by the system or to a worker."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and any(words in said for words in _LACKS)
 
 
 def one_line(error: BaseException) -> str | None:

@@ -19,6 +19,7 @@ from restore.evaluation.runner import Report
 from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
 from restore.recovery import lock, preemption
+from restore.training import lack
 from restore.training.run import Run
 from restore.types import InputError
 
@@ -81,10 +82,15 @@ def fit(run: Run) -> dict[str, float]:
             print(f"to go on: {go_on(run)}", flush=True)
         raise
     except Exception as error:
-        code = preemption.settle(run.trainer, error)
+        known = lack.known(run, error)
+        code = preemption.settle(run.trainer, known)
         if code is not None:
             sys.exit(code)
-        raise
+        if known is error:
+            raise
+        if run.trainer.is_global_zero and any(run.folder.glob("checkpoints/*.ckpt")):
+            print(f"to go on: {go_on(run)} resume.allow_inexact=true KEY=LESS", flush=True)
+        raise known from error
     logged = run.trainer.callback_metrics.items()
     return {name: float(value) for name, value in logged if name.startswith("val/")}
 
