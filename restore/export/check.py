@@ -54,7 +54,7 @@ def measure(
                 values[1],
                 values[0] - values[1],
                 bytes_ / 1e6,
-                reports[1].seconds_per_image * 1000,
+                (reports[1].cost.seconds or math.nan) * 1000,
                 reports[1].rows[:FIRST],
             )
         )
