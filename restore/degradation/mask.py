@@ -157,6 +157,26 @@ class Strokes:
         return trace(start, angle, length, height, width)
 
 
+class Cycle:
+    """The shapes in turn: a sample of seed n takes number n modulo their count.
+
+    For benchmarks, whose seeds are the numbers of their images, so that every shape gets its share.
+    """
+
+    def __init__(self, shapes: list[Shape]) -> None:
+        if not shapes:
+            raise InputError("a cycle of shapes takes one shape or more, got none")
+        self.shapes = shapes
+
+    def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
+        hole = torch.empty(len(seeds), 1, height, width, device=seeds.device)
+        for number, shape in enumerate(self.shapes):
+            chosen = (seeds % len(self.shapes) == number).nonzero()[:, 0]
+            if len(chosen):
+                hole.index_copy_(0, chosen, shape(seeds[chosen], height, width))
+        return hole
+
+
 class ShapeMixture:
     """Each sample takes one of the shapes, drawn by weight (equal weights where none are given)."""
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from restore.diffusion.parameterization import Denoise
 from restore.diffusion.sampler import check_calls
 from restore.diffusion.schedule import Schedule
-from restore.diffusion.walk import Callback, Step, batch_time, times_from
+from restore.diffusion.walk import Callback, Step, Variance, ancestor, batch_time, times_from
 from restore.stream import Stream
 from restore.types import InputError, Observation
 
@@ -48,6 +48,7 @@ def repaint(
     hole: Tensor,
     jump_length: int,
     jump_count: int,
+    variance: Variance = "small",
 ) -> Tensor:
     """A sampler as in sampler.py, for image [B, C, H, W] and hole [B, 1, H, W] in {0, 1}.
 
@@ -64,28 +65,34 @@ def repaint(
             x = alpha_ts * x + sigma2_ts.sqrt() * stream.normal(*x.shape[1:])
             continue
         number += 1
-        x0 = denoise(x, batch_time(t, x)).x0
+        predicted = denoise(x, batch_time(t, x))
         if callback is not None:
-            callback(Step(number, total, float(t), x, x0))
+            callback(Step(number, total, float(t), x, predicted.x0))
         if then == 0:
-            return torch.where(fill, x0, image)
+            return torch.where(fill, predicted.x0, image)
         # The known and the unknown part are different pixels: one noise serves both.
         z = stream.normal(*x.shape[1:])
         alpha_s, sigma_s = schedule(s)
-        mean, small, _ = schedule.posterior(x, x0, t, s)
-        x = torch.where(fill, mean + small.sqrt() * z, alpha_s * image + sigma_s * z)
+        mean, deviation = ancestor(x, predicted, schedule, t, s, variance)
+        x = torch.where(fill, mean + deviation * z, alpha_s * image + sigma_s * z)
     raise AssertionError("levels end in 0")
 
 
 @dataclass(frozen=True)
 class RePaint:
-    """`repaint` on num_steps uniform times; paper: 250, 10, 10, which is 2410 predictions."""
+    """`repaint` on num_steps uniform times; paper: 250, 10, 10, which is 2410 predictions.
+
+    variance: of the hole's steps; learned needs a network that was trained with it.
+    """
 
     num_steps: int
     jump_length: int
     jump_count: int
+    variance: Variance = "small"
 
     def __post_init__(self) -> None:
+        if self.variance not in ("small", "large", "learned"):
+            raise InputError(f"repaint: variance={self.variance}: use small, large or learned")
         if self.num_steps < 2:
             raise InputError(f"repaint: num_steps must be at least 2, got {self.num_steps}")
         if self.jump_count < 1:
@@ -140,4 +147,5 @@ class RePaint:
             hole=observation["hole"],
             jump_length=self.jump_length,
             jump_count=self.jump_count,
+            variance=self.variance,
         )

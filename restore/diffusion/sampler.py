@@ -9,14 +9,13 @@ nothing and make no device wait.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Denoise, Prediction, Predictor
 from restore.diffusion.schedule import Linear, Schedule
-from restore.diffusion.walk import Callback, batch_time, times_from, walk
+from restore.diffusion.walk import Callback, Variance, ancestor, batch_time, times_from, walk
 from restore.stream import Stream
 from restore.types import InputError, Observation
 
@@ -39,21 +38,12 @@ def ddpm(
     stream: Stream,
     callback: Callback | None = None,
     *,
-    variance: Literal["small", "large", "learned"] = "small",
+    variance: Variance = "small",
 ) -> Tensor:
     """Ancestral sampling: Ho et al. 2020, algorithm 2; learned: Nichol & Dhariwal 2021, eq. 15."""
 
     def advance(x: Tensor, predicted: Prediction, t: Tensor, s: Tensor) -> Tensor:
-        mean, small, large = schedule.posterior(x, predicted.x0, t, s)
-        deviation = (small if variance == "small" else large).sqrt()
-        if variance == "learned":
-            if predicted.fraction is None:
-                raise InputError(
-                    "variance=learned needs a network that was trained with "
-                    "task.learned_variance=true; use small or large"
-                )
-            log_small, log_large = schedule.log_variances(t, s)
-            deviation = ((log_small + predicted.fraction * (log_large - log_small)) / 2).exp()
+        mean, deviation = ancestor(x, predicted, schedule, t, s, variance)
         return mean + deviation * stream.normal(*x.shape[1:])
 
     return walk(denoise, x, times, callback, advance)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -71,3 +72,26 @@ def walk(
             callback(Step(number, len(pairs), float(t), x, predicted.x0))
         x = predicted.x0 if s == 0 else advance(x, predicted, t, s)
     return x
+
+
+Variance = Literal["small", "large", "learned"]
+
+
+def ancestor(
+    x: Tensor, predicted: Prediction, schedule: Schedule, t: Tensor, s: Tensor, variance: Variance
+) -> tuple[Tensor, Tensor]:
+    """Mean [B, C, H, W] and standard deviation of x_s, for x at t and scalars s < t.
+
+    Ho et al. 2020, eq. 6 and 7; learned: Nichol & Dhariwal 2021, eq. 15. InputError for learned
+    where the network was not trained to say it.
+    """
+    mean, small, large = schedule.posterior(x, predicted.x0, t, s)
+    if variance != "learned":
+        return mean, (small if variance == "small" else large).sqrt()
+    if predicted.fraction is None:
+        raise InputError(
+            "variance=learned needs a network that was trained with task.learned_variance=true; "
+            "use small or large"
+        )
+    log_small, log_large = schedule.log_variances(t, s)
+    return mean, ((log_small + predicted.fraction * (log_large - log_small)) / 2).exp()

@@ -31,3 +31,32 @@ def _side(hole: Tensor) -> str:
         if strip and changes == 1:
             return last if profile[-1] else first
     return "other"
+
+
+def hole_shape(hole: Tensor) -> list[str]:
+    """The shape of a hole [B, 1, H, W]: "half", "lines", "box", "outside" or "strokes".
+
+    half: one strip along a side. lines: several whole rows or columns. box: any other rectangle.
+    outside: all but a rectangle. strokes: whatever else there is.
+    """
+    return [_shape(one[0] > 0.5) for one in hole]
+
+
+def _shape(hole: Tensor) -> str:
+    if _side(hole) != "other":
+        return "half"
+    rows, columns = hole.any(dim=1), hole.any(dim=0)
+    whole = bool((hole.all(dim=1) == rows).all()) or bool((hole.all(dim=0) == columns).all())
+    if hole.any() and whole:
+        return "lines"
+    if _is_box(hole):
+        return "box"
+    return "outside" if _is_box(~hole) else "strokes"
+
+
+def _is_box(hole: Tensor) -> bool:
+    """Whether it is one rectangle, and neither nothing nor all."""
+    rows, columns = hole.any(dim=1), hole.any(dim=0)
+    filled = bool((hole == rows[:, None] & columns[None]).all())
+    ends = [int((one[1:] != one[:-1]).sum() + one[0] + one[-1]) for one in (rows, columns)]
+    return bool(hole.any()) and not bool(hole.all()) and filled and ends == [2, 2]

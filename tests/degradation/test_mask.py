@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from restore.degradation.mask import Box, Half, Lines, Mask, Shape, ShapeMixture, Strokes
+from restore.degradation.mask import Box, Cycle, Half, Lines, Mask, Shape, ShapeMixture, Strokes
 from restore.stream import Stream
 from restore.types import InputError
 
@@ -218,3 +218,13 @@ def test_settings_are_checked(shape: Any, arguments: dict[str, Any], named: str)
 def test_a_box_that_does_not_fit() -> None:
     with pytest.raises(InputError, match="9 pixels"):
         Box(size=9)(SEEDS, 8, 20)
+
+
+def test_a_cycle_takes_its_shapes_in_turn() -> None:
+    shapes = [Half("right"), Box(size=2), Lines()]
+    seeds = torch.tensor([4, 0, 3, 2])
+    hole = Cycle(shapes)(seeds, 6, 7)
+    for seed, one in zip(seeds.tolist(), hole, strict=True):
+        assert torch.equal(one, shapes[seed % 3](torch.tensor([seed]), 6, 7)[0])
+    with pytest.raises(InputError, match="one shape or more"):
+        Cycle([])

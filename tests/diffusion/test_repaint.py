@@ -163,3 +163,30 @@ def test_resampling_approaches_the_conditional_distribution() -> None:
 def test_bad_arguments_are_named(arguments: tuple[int, int, int], named: str) -> None:
     with pytest.raises(InputError, match=named):
         RePaint(*arguments)
+
+
+@pytest.mark.parametrize(("fraction", "variance"), [(0.0, "small"), (1.0, "large")])
+def test_a_learned_variance_has_the_fixed_ones_as_ends(fraction: float, variance: str) -> None:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
+        return Prediction((0.5 * x).clamp(-1, 1), torch.full_like(x, fraction))
+
+    image, hole = torch.rand(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
+    x = initial_noise(Linear(), torch.tensor(1.0), image.shape[1:], stream(2))
+
+    def made(kind: str) -> Tensor:
+        sampler = RePaint(20, 3, 3, variance=kind)  # type: ignore[arg-type]
+        return sampler(denoise, x, Linear(), stream(2, 1), observation=observed(image, hole))
+
+    # At the step before the last the small variance is 0, and log_variances has another in its
+    # place, which the last step, a prediction alone, does not use.
+    torch.testing.assert_close(made("learned"), made(variance))
+
+
+def test_a_learned_variance_must_have_been_learned() -> None:
+    image = torch.zeros(1, 1, 4, 4)
+    with pytest.raises(InputError, match="learned_variance=true"):
+        RePaint(12, 3, 3, variance="learned")(
+            shrink, image, Linear(), stream(1), observation=observed(image, image + 1)
+        )
+    with pytest.raises(InputError, match="variance=big"):
+        RePaint(12, 3, 3, variance="big")  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from restore.metric.bucket import hole_ratio, hole_side
+from restore.metric.bucket import hole_ratio, hole_shape, hole_side
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,18 @@ def test_a_strip_inside_or_a_ragged_one_is_on_no_side() -> None:
     hole[1, :, :, 3:] = 1
     hole[1, :, 0, 3] = 0
     assert hole_side(hole) == ["other", "other"]
+
+
+def test_shapes() -> None:
+    hole = torch.zeros(8, 1, 8, 10)
+    hole[0, :, :, 5:] = 1
+    hole[1, :, 1::2] = 1
+    hole[2, :, 2:5, 3:7] = 1
+    hole[3, :, :4, :4] = 1  # in a corner
+    hole[4] = 1 - hole[2]
+    hole[5, :, 1, 2:8] = 1
+    hole[5, :, 1:6, 4] = 1
+    hole[7, :, 2:5, 3:7] = 1
+    hole[7, :, 7, 9] = 1
+    shapes = ["half", "lines", "box", "box", "outside", "strokes", "strokes", "strokes"]
+    assert hole_shape(hole) == shapes
