@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast
 
-import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -12,14 +11,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from restore.data.augmentation import Augmentation
 from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
+from restore.data.loader import check_batch, loader
 from restore.data.order import EvalOrder, TrainOrder
-from restore.data.part import Part
 from restore.data.probe import check_task
-from restore.data.source import Divided, Source, Split, data_root
-from restore.data.split import Raw, SplitDataset, collate
-from restore.data.streaming import Place, StreamedSamples, Streaming
-from restore.data.survey import Broken, broken, header_sizes, summary
-from restore.data.worker import leave_signals_to_the_trainer
+from restore.data.source import Source, Split, check_least
+from restore.data.sources import Sources
+from restore.data.split import Raw, SplitDataset
+from restore.data.streamed import StreamedSamples
+from restore.data.streaming import Place, Streaming
+from restore.data.survey import header_sizes
 from restore.degradation.composition import Curriculum
 from restore.degradation.contract import Degradation, Degraded, makes_holes
 from restore.image import from_uint8
@@ -69,9 +69,9 @@ class DataModule(LightningDataModule):
         augment: list[str | dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
-        _check_least(1, batch_size=batch_size, repeat=repeat, train_repeat=train_repeat)
-        _check_least(1, limit=1 if limit is None else limit)
-        _check_least(0, num_workers=num_workers, seed=seed)
+        check_least(1, batch_size=batch_size, repeat=repeat, train_repeat=train_repeat)
+        check_least(1, limit=1 if limit is None else limit)
+        check_least(0, num_workers=num_workers, seed=seed)
         if degradation is None:
             raise InputError(
                 "the degradation is not set: choose one as degradation=NAME, or of a benchmark as "
@@ -81,20 +81,16 @@ class DataModule(LightningDataModule):
             raise InputError(f"data.seed must be below 2^31, got {seed}")
         if rotate and train_framing.size is None:
             raise InputError("data.rotate=true needs square images: set a data.train_framing.size")
-        self.source, self.degradation = source, degradation
+        self.degradation = degradation
         self.train_framing, self.eval_framing = train_framing, eval_framing
         self.batch_size, self.num_workers = batch_size, num_workers
         self.root, self.seed, self.limit = root, seed, limit
         self.repeat, self.train_repeat = repeat, train_repeat
         self.augmentation = Augmentation(flip, rotate, brightness, augment or [])
-        if on_error not in ("error", "skip"):
-            raise InputError(f"data.on_error={on_error} must be error or skip")
         if not 0 <= cache_gb < float("inf"):
             raise InputError(f"data.cache_gb={cache_gb} must be at least 0")
-        self.on_error, self.cache_gb = on_error, cache_gb
-        self._whole: dict[Split, Source] = {}  # before broken files are left out
-        self._sources: dict[Split, Source] = {}
-        self._broken: dict[Split, list[Broken]] = {}
+        self.cache_gb = cache_gb
+        self._sources = Sources(source, root, on_error)
         self._caches: dict[Split, PhotoCache] = {}
         self._probed: set[Split] = set()
         self._epoch = self._start = 0
@@ -102,7 +98,7 @@ class DataModule(LightningDataModule):
     @property
     def facts(self) -> Facts:
         """What networks need to know; reads no file."""
-        source = self.source(root=data_root(self.root), split="train")
+        source = self._sources.make("train")
         return Facts(
             image_channels=source.channels,
             input_channels=self.degradation.input_channels(source.channels),
@@ -117,40 +113,20 @@ class DataModule(LightningDataModule):
 
     def samples(self, split: Split) -> SplitDataset:
         """The samples of a split; InputError where its files are missing or broken."""
-        source = self._source(split)
+        source = self._sources[split]
         num_photos = len(source)
         if num_photos == 0:
             raise InputError(f"the {split} split of the data is empty")
-        cache = self._caches.setdefault(split, self._cache(source))
+        if split not in self._caches:
+            share = self.cache_gb * 2**30 / max(1, self.num_workers)
+            self._caches[split] = self._sources.cache(split, share)
+        cache = self._caches[split]
         if split == "train":
             frame, augment = self.train_framing, self.augmentation
             return SplitDataset(source, frame, num_photos, self.train_repeat, augment, cache)
         if self.limit is not None:
             num_photos = min(num_photos, self.limit)
         return SplitDataset(source, self.eval_framing, num_photos, self.repeat, cache=cache)
-
-    def _source(self, split: Split) -> Source:
-        if split in self._sources:
-            return self._sources[split]
-        made = next((one for one in self._whole.values() if isinstance(one, Divided)), None)
-        if made is None:
-            whole = self.source(root=data_root(self.root), split=split)
-        else:
-            whole = made.sibling(split)
-        self._whole[split] = source = whole
-        if self.on_error == "skip" and isinstance(whole, Divided):
-            found = self._broken[split] = broken(whole)
-            if len(found) == len(whole):
-                raise InputError(f"no image of the {split} split can be read: {found[0].reason}")
-            bad = {one.number for one in found}
-            source = Part(whole, [index for index in range(len(whole)) if index not in bad])
-        self._sources[split] = source
-        return source
-
-    def _cache(self, source: Source) -> PhotoCache:
-        """Of what is read from files alone: other sources lie in memory as they are."""
-        decodes = isinstance(source.source if isinstance(source, Part) else source, Divided)
-        return PhotoCache(self.cache_gb * 2**30 / max(1, self.num_workers) if decodes else 0)
 
     def sizes(self, split: Split) -> Iterator[tuple[str, int, int]]:
         """Name, height and width of the photos of a split whose size stays as it is, by their
@@ -161,9 +137,7 @@ class DataModule(LightningDataModule):
 
     def summary(self, *splits: Split) -> dict[str, Any]:
         """What these splits hold, in plain values: see `restore.data.survey.summary`."""
-        for split in splits:
-            self._source(split)
-        return summary({split: self._whole[split] for split in splits}, self._broken)
+        return self._sources.summary(*splits)
 
     def setup(self, stage: str | None = None) -> None:
         for split in _SPLITS[stage]:
@@ -175,7 +149,7 @@ class DataModule(LightningDataModule):
         for split in splits:
             samples = self.samples(split)
             if split == "train":
-                self._check_batch(len(samples))
+                check_batch(len(samples), self.batch_size)
             self.first(split)
 
     def first(self, split: Split) -> Batch:
@@ -193,7 +167,7 @@ class DataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Raw]:
         samples = self.samples("train")
         rank, world = self._process()
-        self._check_batch(len(samples) // world)
+        check_batch(len(samples) // world, self.batch_size)
         if isinstance(samples.source, Streaming):
             return self._streamed(samples.source, rank, world)
         order = TrainOrder(
@@ -263,35 +237,10 @@ class DataModule(LightningDataModule):
     def _loader(
         self, samples: Dataset[Raw], order: Sampler[tuple[int, int]] | None, drop_last: bool
     ) -> DataLoader[Raw]:
-        return DataLoader(
-            samples,
-            batch_size=self.batch_size,
-            sampler=order,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            drop_last=drop_last,
-            worker_init_fn=leave_signals_to_the_trainer,
-            persistent_workers=self.num_workers > 0,
-            # Without one of its own the loader draws from the global generator at every epoch.
-            generator=torch.Generator(),
-        )
+        return loader(samples, order, self.batch_size, self.num_workers, drop_last)
 
     def _process(self) -> tuple[int, int]:
         """Rank of this process and their number."""
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
-
-    def _check_batch(self, num_samples: int) -> None:
-        if num_samples < self.batch_size:
-            raise InputError(
-                f"data.batch_size={self.batch_size} is more than the {num_samples} training "
-                "samples of a process: lower it, or raise data.train_repeat"
-            )
-
-
-def _check_least(least: int, **settings: int) -> None:
-    for name, value in settings.items():
-        if value < least:
-            raise InputError(f"data.{name} must be at least {least}, got {value}")

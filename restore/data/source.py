@@ -97,3 +97,10 @@ def check_fraction(val_fraction: float) -> float:
     if not 0 < val_fraction <= 1:
         raise InputError(f"val_fraction must be above 0 and at most 1, got {val_fraction}")
     return val_fraction
+
+
+def check_least(least: int, **settings: int) -> None:
+    """Raises InputError for a setting of the data below `least`."""
+    for name, value in settings.items():
+        if value < least:
+            raise InputError(f"data.{name} must be at least {least}, got {value}")

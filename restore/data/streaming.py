@@ -15,14 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
 
 from restore.data import opener
-from restore.data.augmentation import Augmentation
-from restore.data.framing import Framing
 from restore.data.image_file import load_image
 from restore.data.source import CHANNELS, Item, Mode, Source, Split
-from restore.data.split import Raw
 from restore.stream import fold
 from restore.types import InputError
 
@@ -54,11 +50,12 @@ def order(shards: Sequence[str], seed: int, epoch: int, turn: int, place: Place)
     read one more.
     """
     shuffled = list(shards)
-    random.Random(_seed(seed, epoch, turn)).shuffle(shuffled)
+    random.Random(seed_of(seed, epoch, turn)).shuffle(shuffled)
     return shuffled[place.number :: place.readers]
 
 
-def _seed(*keys: int) -> int:
+def seed_of(*keys: int) -> int:
+    """One seed of all keys: see `restore.stream.fold`."""
     return int(fold(torch.zeros(1, dtype=torch.int64), *keys))
 
 
@@ -135,7 +132,7 @@ class Streaming:
             for turn in itertools.count()
             for sample in self._read(
                 order(shards, seed, epoch, turn, place),
-                random.Random(_seed(seed, epoch, turn, place.number)),
+                random.Random(seed_of(seed, epoch, turn, place.number)),
             )
         )
         yield from map(self._item, itertools.islice(samples, start, None))
@@ -195,57 +192,3 @@ class Streaming:
 
 def _is_wanted(name: str) -> bool:
     return name.rpartition(".")[2].lower() in (*IMAGES, "cls")
-
-
-class StreamedSamples(IterableDataset[Raw]):
-    """A process's share of a streamed epoch, framed and augmented: the same number in each.
-
-    Worker w of W makes every W-th batch. Sample p of process r has the index p * world + r.
-    """
-
-    def __init__(
-        self,
-        source: Streaming,
-        framing: Framing,
-        augmentation: Augmentation,
-        seed: int,
-        batch_size: int,
-    ) -> None:
-        self.source, self.framing, self.augmentation = source, framing, augmentation
-        self.seed, self.batch_size = seed, batch_size
-        self.go_to(Place())
-
-    def go_to(self, place: Place, epoch: int = 0, start: int = 0) -> None:
-        """Lets a process begin in that epoch, behind its first `start` samples."""
-        self.place, self.epoch, self.start = place, epoch, start
-        self.batches = len(self.source) // place.world // self.batch_size
-
-    def __len__(self) -> int:
-        return self.batches * self.batch_size
-
-    def __iter__(self) -> Iterator[Raw]:
-        """The next epoch: every worker counts for itself, since it lives as long as the run."""
-        info = get_worker_info()
-        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        epoch, begun = self.epoch, self.start // self.batch_size
-        self.epoch, self.start = epoch + 1, 0
-        # A loader asks its first worker first, whatever batch the epoch goes on with.
-        own = range(begun + worker, self.batches, workers)
-        reader = (begun + worker) % workers
-        place = self.place._replace(worker=reader, workers=workers)
-        skipped = self.batch_size * len(range(reader, begun, workers))
-        items = self.source.items(self.seed, epoch, place, skipped)
-        for batch in own:
-            for k in range(self.batch_size):
-                index = (batch * self.batch_size + k) * place.world + place.rank
-                yield self._framed(next(items), index, _seed(self.seed, epoch, index))
-
-    def _framed(self, item: Item, index: int, seed: int) -> Raw:
-        image = self.augmentation(self.framing(item.image, seed), seed)
-        return Raw(
-            image=image[None],
-            label=None if item.label is None else torch.tensor([item.label]),
-            index=torch.tensor([index]),
-            seed=torch.tensor([seed]),
-            name=[item.name],
-        )

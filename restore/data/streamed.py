@@ -1,0 +1,66 @@
+"""A process's part of a streamed epoch, as the loader reads it."""
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from restore.data.augmentation import Augmentation
+from restore.data.framing import Framing
+from restore.data.source import Item
+from restore.data.split import Raw
+from restore.data.streaming import Place, Streaming, seed_of
+
+
+class StreamedSamples(IterableDataset[Raw]):
+    """A process's share of a streamed epoch, framed and augmented: the same number in each.
+
+    Worker w of W makes every W-th batch. Sample p of process r has the index p * world + r.
+    """
+
+    def __init__(
+        self,
+        source: Streaming,
+        framing: Framing,
+        augmentation: Augmentation,
+        seed: int,
+        batch_size: int,
+    ) -> None:
+        self.source, self.framing, self.augmentation = source, framing, augmentation
+        self.seed, self.batch_size = seed, batch_size
+        self.go_to(Place())
+
+    def go_to(self, place: Place, epoch: int = 0, start: int = 0) -> None:
+        """Lets a process begin in that epoch, behind its first `start` samples."""
+        self.place, self.epoch, self.start = place, epoch, start
+        self.batches = len(self.source) // place.world // self.batch_size
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_size
+
+    def __iter__(self) -> Iterator[Raw]:
+        """The next epoch: every worker counts for itself, since it lives as long as the run."""
+        info = get_worker_info()
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        epoch, begun = self.epoch, self.start // self.batch_size
+        self.epoch, self.start = epoch + 1, 0
+        # A loader asks its first worker first, whatever batch the epoch goes on with.
+        own = range(begun + worker, self.batches, workers)
+        reader = (begun + worker) % workers
+        place = self.place._replace(worker=reader, workers=workers)
+        skipped = self.batch_size * len(range(reader, begun, workers))
+        items = self.source.items(self.seed, epoch, place, skipped)
+        for batch in own:
+            for k in range(self.batch_size):
+                index = (batch * self.batch_size + k) * place.world + place.rank
+                yield self._framed(next(items), index, seed_of(self.seed, epoch, index))
+
+    def _framed(self, item: Item, index: int, seed: int) -> Raw:
+        image = self.augmentation(self.framing(item.image, seed), seed)
+        return Raw(
+            image=image[None],
+            label=None if item.label is None else torch.tensor([item.label]),
+            index=torch.tensor([index]),
+            seed=torch.tensor([seed]),
+            name=[item.name],
+        )
