@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from restore.build import restored
 from restore.data.photo import Values, hole_of, values
 from restore.image import lab_from_rgb
 from restore.task.base import RestorationTask
-from restore.tiling import SIDE, around, replaced
+from restore.tiling import SIDE, around, crop, replace_attribute
 from restore.types import InputError, Observation
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
@@ -176,7 +176,7 @@ class Model:
         if steps is None:
             return nullcontext()
         sampler: Any = self.task.sampler
-        return replaced(self.task, "sampler", replace(sampler, num_steps=steps))
+        return replace_attribute(self.task, "sampler", replace(sampler, num_steps=steps))
 
     def _observation(self, given: Values, hole: Any, sigma: float | None) -> Observation:
         """What the task may see of an image, on the CPU."""
@@ -229,7 +229,7 @@ class Model:
         if hole is not None and not hole.any():
             return whole
         window = around(hole, self.side) if hole is not None else (slice(None), slice(None))
-        seen = _moved(observation, window, self.device)
+        seen = crop(observation, window, self.device)
         large = max(seen["input"].shape[-2:]) > self.side
         within = self.task.within(self.side, seen.get("hole")) if large else nullcontext()
         with within:
@@ -241,15 +241,3 @@ class Model:
         whole = whole.clone()
         whole[..., window[0], window[1]] = made.to(whole)
         return whole
-
-
-def _moved(
-    observation: Observation, window: tuple[slice, slice], device: torch.device
-) -> Observation:
-    """The window of an observation, on the device."""
-    moved: dict[str, Any] = dict(observation)
-    for key, value in observation.items():
-        if isinstance(value, Tensor):
-            cut = value[..., window[0], window[1]] if value.ndim == 4 else value
-            moved[key] = cut.to(device)
-    return cast(Observation, moved)

@@ -8,10 +8,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+from restore.types import Observation
 
 SIDE = 512  # px that a network sees at once
 MARGIN = 48  # px of a tile that are thrown away at each inner edge
@@ -151,7 +153,7 @@ def _place(canvas: Tensor, piece: Tensor, span: Span, dim: int) -> None:
 
 
 @contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replace_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
     """An attribute that has another value for a while."""
     own = getattr(owner, name)
     setattr(owner, name, value)
@@ -176,3 +178,15 @@ def _window(filled: Tensor, least: int, context: int) -> slice:
     length = min(max(high - low + 2 * context, least), len(filled))
     start = min(max((low + high - length) // 2, 0), len(filled) - length)
     return slice(start, start + length)
+
+
+def crop(
+    observation: Observation, window: tuple[slice, slice], device: torch.device
+) -> Observation:
+    """The rows and columns `window` of an observation, on the device."""
+    cropped: dict[str, Any] = dict(observation)
+    for key, value in observation.items():
+        if isinstance(value, Tensor):
+            seen = value[..., window[0], window[1]] if value.ndim == 4 else value
+            cropped[key] = seen.to(device)
+    return cast(Observation, cropped)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from restore.network.bias_free import BiasFreeUNet
 from restore.network.unet import UNet
-from restore.tiling import Span, Tiled, replaced, spans, weights
+from restore.tiling import Span, Tiled, replace_attribute, spans, weights
 
 CASES = [  # length, side, margin, blend, factor
     (1, 40, 4, 4, 1),
@@ -139,7 +139,7 @@ def test_what_is_replaced_comes_back_after_an_error() -> None:
     span = Span(0, 1, 0, 1, 0, 0)
     owner = nn.Module()
     owner.kept = span
-    with pytest.raises(KeyError), replaced(owner, "kept", None):
+    with pytest.raises(KeyError), replace_attribute(owner, "kept", None):
         assert owner.kept is None
         raise KeyError
     assert owner.kept is span

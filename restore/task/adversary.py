@@ -18,7 +18,7 @@ from restore.loss.adversarial import (
 )
 from restore.network.patch_discriminator import PatchDiscriminator
 from restore.stream import Stream
-from restore.task.base import OptimizerFactory, SchedulerFactory
+from restore.task.learning import OptimizerFactory, SchedulerFactory
 from restore.types import InputError
 
 Label = float | list[float]

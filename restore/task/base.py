@@ -4,7 +4,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -15,22 +15,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from restore.task import gradient
+from restore.task.learning import OptimizerFactory, SchedulerFactory
 from restore.task.validation import measured
-from restore.tiling import Tiled, replaced
+from restore.tiling import Tiled, replace_attribute
 from restore.types import Batch, Facts, InputError, NonFiniteError, Observation
-
-OptimizerFactory = Callable[..., Optimizer]
-SchedulerFactory = Callable[..., LRScheduler]
-
-
-class Learning(TypedDict):
-    """The settings that every task shares, as `Task` takes them."""
-
-    optimizer: OptimizerFactory
-    scheduler: NotRequired[SchedulerFactory | None]
-    clip_norm: NotRequired[float | None]
-    accumulate: NotRequired[int]
-    scheduler_interval: NotRequired[Literal["update", "epoch"]]
 
 
 class Task(LightningModule, ABC):
@@ -234,7 +222,7 @@ class RestorationTask(Task):
 
     def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
         """While it lasts, about side x side px at most are seen at once; see `Tiled`."""
-        return replaced(self, "network", Tiled(self.network, side, needed=needed))
+        return replace_attribute(self, "network", Tiled(self.network, side, needed=needed))
 
     def check_observation(self, observation: Observation) -> None:
         """Raises InputError where `restore` cannot serve such observations."""

@@ -6,7 +6,8 @@ from typing import Unpack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.task.base import Learning, Task
+from restore.task.base import Task
+from restore.task.learning import Learning
 from restore.types import Batch, Facts, InputError
 
 

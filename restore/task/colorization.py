@@ -15,8 +15,8 @@ from restore.network.color_bins import ColorBins
 from restore.network.colorization import recombine
 from restore.task.adversarial import AdversarialTask
 from restore.task.adversary import Adversary
-from restore.task.base import Learning
-from restore.tiling import replaced
+from restore.task.learning import Learning
+from restore.tiling import replace_attribute
 from restore.types import Batch, Facts, InputError, Observation
 
 _COUNTED = 1000  # images, spread over the training data, that say how frequent colours are
@@ -80,7 +80,7 @@ class Colorizer(AdversarialTask):
 
     def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
         """Colour is a matter of the whole image: it is predicted small, not tile by tile."""
-        return replaced(self, "size", min(self.size or side, side))
+        return replace_attribute(self, "size", min(self.size or side, side))
 
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
         said = self.network(observation["input"])

@@ -17,9 +17,10 @@ from restore.diffusion.walk import initial_noise, times_from
 from restore.loss.diffusion import Parameterization, denoising_loss
 from restore.network.unet import UNet
 from restore.stream import Stream, fold
-from restore.task.base import Learning, RestorationTask
+from restore.task.base import RestorationTask
 from restore.task.key import Key
 from restore.task.seen import padded, repeated
+from restore.task.learning import Learning
 from restore.types import Batch, Facts, InputError, Observation
 
 
