@@ -211,7 +211,7 @@ class WandB(Logger, Callback):
 
 
 @contextlib.contextmanager
-def finish(loggers: Iterable[Any]) -> Iterator[None]:
+def finish_at_end(loggers: Iterable[Any]) -> Iterator[None]:
     """Finishes every W&B run among `loggers` with the exit code of what the block did."""
     code: object = 1
     try:

@@ -24,15 +24,15 @@ SMALL = {
 PLAIN = ("+trainer.enable_progress_bar=false", "~callback.progress")
 
 
-FLOOR = {"inpaint": "mean_fill", "colorize": "grey", "denoise": "identity"}
+BEATEN = {"inpaint": "mean_fill", "colorize": "grey", "denoise": "identity"}
 
 
 def smoke(command: Command, folder: Path, experiment: str, *settings: str) -> dict[str, Any]:
     arguments = (f"experiment={experiment}", "debug=smoke", f"hydra.run.dir={folder}", *settings)
     ended = command(*arguments, *PLAIN)
     assert ended.code == 0, ended.err
-    floor = FLOOR[experiment.partition("_")[0]]
-    assert f" baseline={floor} 'benchmark=[" in ended.out.splitlines()[-1]
+    beaten = BEATEN[experiment.partition("_")[0]]
+    assert f" baseline={beaten} 'benchmark=[" in ended.out.splitlines()[-1]
     for name in ("best.ckpt", "last.ckpt"):
         assert (folder / "checkpoints" / name).stat().st_size > 0
     assert (folder / "samples" / "last.png").stat().st_size > 0

@@ -29,7 +29,7 @@ from restore.callback.samples import Samples
 from restore.evaluation import upload
 from restore.recovery.best import Checkpoint, ConfigInCheckpoint
 from restore.recovery.points import Recovery
-from restore.tracking import WandB, finish
+from restore.tracking import WandB, finish_at_end
 from restore.types import InputError
 
 CORE = Path(wandb.__file__).parent / "bin" / "wandb-core"
@@ -54,7 +54,7 @@ def fit(tracker: WandB, task: Line, *callbacks: Callback, resume: Path | None = 
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    with finish(trainer.loggers):
+    with finish_at_end(trainer.loggers):
         trainer.fit(task, batches(), batches(1), ckpt_path=resume, weights_only=True)
 
 
@@ -158,7 +158,7 @@ def test_job_that_ended_well_says_so(run: Path) -> None:
 )
 def test_job_that_failed_says_so(tmp_path: Path, error: BaseException, code: int) -> None:
     tracker = WandB(str(tmp_path))
-    with pytest.raises(type(error)), finish([None, tracker]):
+    with pytest.raises(type(error)), finish_at_end([None, tracker]):
         tracker.begin("train", "lines", {}, [])
         raise error
     assert records(tmp_path)["exit"][0]["exit_code"] == code
@@ -172,7 +172,7 @@ def test_runs_of_one_process_do_not_mix(tmp_path: Path) -> None:
         trackers.append(WandB(str(folder)))
         trackers[-1].begin("train", "lines", {}, [])
         trackers[-1].log_metrics({"number": float(number)}, 1)
-    with finish(trackers):
+    with finish_at_end(trackers):
         pass
     assert [logged(folder, "number") for folder in folders] == [{1: 0}, {1: 1}]
 
@@ -183,7 +183,7 @@ def test_only_rank_0_has_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     tracker = WandB(str(tmp_path))
     other: Any = SimpleNamespace(is_global_zero=False, sanity_checking=False)
     task: Any = SimpleNamespace(updates=1)
-    with finish([tracker]):
+    with finish_at_end([tracker]):
         tracker.on_fit_start(other, task)
         tracker.log_metrics({"x": 1.0}, 1)
         tracker.on_validation_end(other, task)

@@ -38,7 +38,7 @@ def evaluate(config: dict[str, Any], folder: Path) -> list[runner.Report]:
         if tracker is not None:
             tracker.begin("evaluate", "evaluate", config, config["benchmark"])
         print("\n".join(plan(pairs)), flush=True)
-    with tracking.finish([tracker]):
+    with tracking.finish_at_end([tracker]):
         reports = [
             runner.evaluate(trainer, method, benchmark, config["batch_size"])
             for method, benchmark in pairs

@@ -109,7 +109,7 @@ def from_baseline(name: str, baseline: Callable[[Observation], Tensor]) -> Metho
     return Method(name=name, kind="baseline", restore=restore)
 
 
-def floor(batch: Batch) -> str:
+def baseline_to_beat(batch: Batch) -> str:
     """Name of the baseline that any method for such batches must beat."""
     if "hole" in batch:
         return "mean_fill"

@@ -14,7 +14,7 @@ from restore.config.command import pasted, program
 from restore.config.trust import foreign
 from restore.evaluation import load, report, upload
 from restore.evaluation import record as origin
-from restore.evaluation.method import floor
+from restore.evaluation.method import baseline_to_beat
 from restore.evaluation.runner import Report
 from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
@@ -32,7 +32,7 @@ def train(run: Run) -> dict[str, Any]:
         begin(run)
         for note in [*told(run.data.summary("train", "val")), *run.notes]:
             print(note, flush=True)
-    with tracking.finish(run.trainer.loggers):
+    with tracking.finish_at_end(run.trainer.loggers):
         validation = fit(run)
         reports = evaluate(run)
         result = record(run, validation, reports)
@@ -183,7 +183,7 @@ def again(run: Run, checkpoint: Path) -> list[str]:
     }
     return [
         pasted("checkpoint", str(checkpoint)),
-        f"baseline={floor(run.sample)}",
+        f"baseline={baseline_to_beat(run.sample)}",
         pasted("benchmark", *names, many=True),
         *own_code(run),
         *own_configs(run),
