@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from restore.config.signature import check
-from restore.config.trust import STRICT, Trust, check_named, named
+from restore.config.trust import STRICT, Trust, check_named, parse_names
 from restore.types import Facts, InputError
 
 Config = dict[str, Any]
@@ -53,7 +53,7 @@ def restored(content: Config, task: Config | None = None, packages: Iterable[str
     task: replaces top-level keys of the task's config, such as the sampler. packages: those that
     the reader trusts beside restore.
     """
-    facts, trust = Facts(**content["facts"]), Trust(named(list(packages)))
+    facts, trust = Facts(**content["facts"]), Trust(parse_names(list(packages)))
     node = {**content["config"]["task"], **(task or {})}
     check_named(node, content.get("foreign", {}), trust)
     made = build(node, "task", trust=trust, facts=facts)

@@ -21,7 +21,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 
-from restore.content import FORMAT, checked
+from restore.content import FORMAT, upgrade
 from restore.folder import sync_folder
 from restore.types import InputError
 
@@ -208,7 +208,7 @@ def read(path: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"checkpoint={path} is not trusted: {reason}") from error
-    return checked(content, path)
+    return upgrade(content, path)
 
 
 def _instead(path: Path) -> str:

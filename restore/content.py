@@ -109,7 +109,7 @@ class Content(TypedDict):
     lr_schedulers: NotRequired[list[dict[str, Any]]]
 
 
-def checked(content: Any, path: Path) -> dict[str, Any]:
+def upgrade(content: Any, path: Path) -> dict[str, Any]:
     """The content of the file `path` with today's class paths.
 
     Raises:

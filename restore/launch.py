@@ -88,7 +88,7 @@ def here() -> Launch:
     return detect(os.environ, os.getppid())
 
 
-def asked(trainer: Trainer) -> int | None:
+def wanted_devices(trainer: Trainer) -> int | None:
     """Processes a machine that a config asks for; None where the machine decides (-1, auto)."""
     devices = trainer.get("devices", "auto")
     if isinstance(devices, list):
@@ -152,7 +152,7 @@ def ready(trainer: Trainer | None) -> Launch:
     """
     launch = here()
     trainer = trainer if isinstance(trainer, Mapping) else {}  # what is none is refused later
-    devices, num_nodes = asked(trainer), trainer.get("num_nodes", 1)
+    devices, num_nodes = wanted_devices(trainer), trainer.get("num_nodes", 1)
     if devices is not None and isinstance(num_nodes, int):
         check(launch, devices, num_nodes)
     if launch.launcher == "python":

@@ -66,7 +66,7 @@ def titles(batch: Batch, num_samples: int) -> list[str]:
     return [*given, *results, "target"]
 
 
-def titled(rows: Tensor, names: list[str], least: int = 1) -> Image.Image:
+def add_titles(rows: Tensor, names: list[str], least: int = 1) -> Image.Image:
     """RGB: images [R, N, C, H, W] in [-1, 1] below N names, enlarged `least` times or to SMALL."""
     scale = max(least, -(-SMALL // rows.shape[-1]))
     rows = rows.repeat_interleave(scale, dim=-1).repeat_interleave(scale, dim=-2)
@@ -153,7 +153,7 @@ class Spread:
         return places
 
 
-def chosen(batch: Batch, places: list[int]) -> Batch:
+def select(batch: Batch, places: list[int]) -> Batch:
     """These samples of a batch."""
     kept: dict[str, Any] = {}
     for key, value in batch.items():

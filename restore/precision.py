@@ -23,7 +23,7 @@ _X86 = ("x86_64", "AMD64", "i686")
 _UNITS = {"avx512_bf16", "amx_bf16"}  # x86 flags of processors that multiply bfloat16
 
 
-def settled(config: Config) -> tuple[Config, list[str]]:
+def settle(config: Config) -> tuple[Config, list[str]]:
     """The config with a precision in the place of `auto`, the same in all processes.
 
     With it the lines that tell the user what auto has become, or that a precision set by hand is

@@ -61,7 +61,7 @@ def _made(node: Config, trust: Trust, players: int, given: dict[str, Any]) -> Tr
     """
     _quieten()
     started = launch.ready(node)
-    several = launch.asked(node) != 1 or node.get("num_nodes", 1) != 1
+    several = launch.wanted_devices(node) != 1 or node.get("num_nodes", 1) != 1
     if node.get("strategy", "auto") == "auto" and several and players > 1:
         node = {**node, "strategy": "ddp_find_unused_parameters_true"}
     made = build(node, "trainer", trust=trust, **given, plugins=[_environment(started)])

@@ -51,7 +51,7 @@ def test_experiment_composes_and_fits(experiment: str, debug: str | None) -> Non
     config = composed("train", f"experiment={experiment}", *overlay)
     check_run(config)
     assert config["trainer"]["precision"] == "auto"  # what the machine is, no recipe can know
-    config = precision.settled(config)[0]
+    config = precision.settle(config)[0]
     given: dict[str, set[str]] = {
         "data": set(),
         "task": {"facts"},
@@ -162,7 +162,7 @@ def test_benchmark_composes_and_fits(benchmark: str) -> None:
 def test_every_choice_fits_the_default_experiment(group: str) -> None:
     given = {"trainer": {"callbacks", "logger", "default_root_dir"}, "logger": {"save_dir"}}
     for choice in choices(group):
-        config = precision.settled(composed("train", f"{group}={choice}"))[0]
+        config = precision.settle(composed("train", f"{group}={choice}"))[0]
         section = group if group in given else "task"
         check(config[section], section, given.get(group, {"facts"}))
 

@@ -140,7 +140,7 @@ def test_a_number_that_is_none() -> None:
     [(1, 1), (3, 3), ("2", 2), ([0, 3], 2), ("0,3,", 2), (-1, None), ("auto", None), (0, None)],
 )
 def test_devices_that_are_asked_for(devices: Any, number: int | None) -> None:
-    assert launch.asked({"devices": devices}) == number
+    assert launch.wanted_devices({"devices": devices}) == number
 
 
 def test_without_others_a_folder_stays_as_it_is(

@@ -40,7 +40,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def settled(wanted: str | None, accelerator: str = "cpu") -> tuple[Any, list[str]]:
     trainer = {"accelerator": accelerator, "precision": wanted}
-    config, notes = precision.settled({"trainer": trainer, "seed": 1})
+    config, notes = precision.settle({"trainer": trainer, "seed": 1})
     assert config["seed"] == 1 and trainer["precision"] == wanted  # a copy
     return config["trainer"]["precision"], notes
 

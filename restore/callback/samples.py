@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from restore.callback.monitor import best_is_high, check_monitor
-from restore.picture import Spread, chosen, panel, titled, titles
+from restore.picture import Spread, add_titles, panel, select, titles
 from restore.types import Batch, InputError
 
 
@@ -56,7 +56,7 @@ class Samples(Callback):
         same = not self._kept or batch["target"].shape[1:] == self._kept[0]["target"].shape[1:]
         places = self._spread.take(batch["index"]) if same else []
         if places:
-            self._kept.append(chosen(batch, places))
+            self._kept.append(select(batch, places))
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -65,7 +65,7 @@ class Samples(Callback):
         batch = joined(self._kept)
         restored = pl_module.restore(batch, self.num_samples)
         rows = panel(batch, restored.clamp(-1, 1))
-        picture = titled(rows, titles(batch, self.num_samples), self.scale)
+        picture = add_titles(rows, titles(batch, self.num_samples), self.scale)
         folder = Path(trainer.default_root_dir) / "samples"
         names = ["last"] if (folder / "first.png").exists() else ["first", "last"]
         check_monitor("callback.samples", self.monitor, trainer.callback_metrics)

@@ -35,7 +35,7 @@ _SHOW = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion")
 _PATHS = ("outputs.dir", "hydra.run.dir", "hydra.sweep.dir", "resume.path")
 
 
-def spelled(arguments: list[str]) -> list[str]:
+def spell(arguments: list[str]) -> list[str]:
     """A command line as Hydra has to read it.
 
     Raises:
@@ -57,10 +57,10 @@ def _whole_path(argument: str, sweeps: bool) -> str:
     exists = (key == "checkpoint" or key.endswith(".root")) and Path(value).expanduser().exists()
     if not (key in _PATHS or exists) or not value or "${" in value or value[0] in "'\"":
         return argument
-    return f"{key}={quoted(value)}"
+    return f"{key}={quote(value)}"
 
 
-def quoted(value: str) -> str:
+def quote(value: str) -> str:
     """A text as the value of an override, in Hydra's quotes where one of its characters needs them.
 
     Where Hydra's grammar sees a plain word, the text stays as it is.
@@ -73,9 +73,9 @@ def quoted(value: str) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
-def pasted(key: str, *values: str, many: bool = False) -> str:
+def paste(key: str, *values: str, many: bool = False) -> str:
     """`key=value` to be pasted into a shell; many: as a list."""
-    texts = [quoted(value) for value in values]
+    texts = [quote(value) for value in values]
     return shlex.quote(f"{key}=[{','.join(texts)}]" if many else f"{key}={texts[0]}")
 
 
@@ -172,6 +172,6 @@ def resume_request(arguments: list[str]) -> ResumeRequest | None:
     return ResumeRequest(Path(str(settings.pop("resume.path"))), allow, settings)
 
 
-def listed(value: Any) -> list[str]:
+def as_list(value: Any) -> list[str]:
     """A plain list of names or paths; one may stand without brackets."""
     return [value] if isinstance(value, str) else [str(item) for item in value or []]

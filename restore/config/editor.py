@@ -25,7 +25,7 @@ def write(directory: Path, settings: Path | None, folders: Sequence[Path]) -> in
     Raises:
         InputError: settings that are no JSON object.
     """
-    files = schema.written(folders)
+    files = schema.render(folders)
     kept = _read(settings) if settings is not None else {}
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
@@ -45,7 +45,7 @@ def write(directory: Path, settings: Path | None, folders: Sequence[Path]) -> in
 
 def check(directory: Path, folders: Sequence[Path]) -> int:
     """Fails, with a line a file, where a written schema is not what the code makes it now."""
-    files = schema.written(folders)
+    files = schema.render(folders)
     there = {path.name: path.read_text(encoding="utf-8") for path in directory.glob("*.json")}
     stale = sorted(name for name in files | there if files.get(name) != there.get(name))
     for name in stale:

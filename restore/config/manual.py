@@ -41,7 +41,7 @@ _EXAMPLES: dict[Script, tuple[tuple[str, str], ...]] = {
 }
 
 
-def asked(arguments: Sequence[str]) -> bool:
+def is_asked(arguments: Sequence[str]) -> bool:
     return any(one in _ASKS for one in arguments)
 
 
@@ -121,7 +121,7 @@ def _choices(group: str) -> dict[str, str]:
 
 def _own() -> list[Path]:
     """Folders of the user's own configs, where the command line names them."""
-    return [searchpath.folder(place) for place in searchpath.given(sys.argv[1:])]
+    return [searchpath.folder(place) for place in searchpath.places_of(sys.argv[1:])]
 
 
 def _composed(script: Script, overrides: list[str]) -> Any:

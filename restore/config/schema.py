@@ -206,7 +206,7 @@ def _defaults(leaves: Leaves) -> Schema:
     return {"type": "array", "items": {"properties": chosen}}
 
 
-def written(folders: Sequence[Path]) -> dict[str, str]:
+def render(folders: Sequence[Path]) -> dict[str, str]:
     """File name -> text, of the schema of every group and of both composed configs."""
     leaves = Leaves(folders)
     return {

@@ -9,7 +9,7 @@ from restore.types import InputError
 KEY = "hydra.searchpath="
 
 
-def given(arguments: Iterable[str]) -> list[str]:
+def places_of(arguments: Iterable[str]) -> list[str]:
     """The places that a command line names; Hydra says what cannot be read."""
     texts = [one for one in arguments if one.lstrip("+").startswith(KEY)]
     if not texts:
@@ -26,7 +26,7 @@ def given(arguments: Iterable[str]) -> list[str]:
 
 def check(arguments: Iterable[str]) -> None:
     """Raises InputError for a place that is not there, of which Hydra would only warn."""
-    for place in given(arguments):
+    for place in places_of(arguments):
         if not folder(place).is_dir():
             raise InputError(
                 f"{KEY}{place} is not there: give the folder of your configs as pkg://mylab.conf, "

@@ -44,7 +44,7 @@ class Trust:
         Raises:
             InputError: a package that is no name, or that is not installed.
         """
-        return cls(named(config.get("packages")), libraries=True)
+        return cls(parse_names(config.get("packages")), libraries=True)
 
     def covers(self, target: str) -> bool:
         """Whether the package of a dotted path is trusted, restore's own aside."""
@@ -58,7 +58,7 @@ class Trust:
 STRICT = Trust()
 
 
-def named(packages: Any) -> tuple[str, ...]:
+def parse_names(packages: Any) -> tuple[str, ...]:
     """The top-level packages that a setting names; none of them is imported."""
     listed = [packages] if isinstance(packages, str) else packages or []
     if not isinstance(listed, list | tuple):
@@ -107,7 +107,7 @@ def _version(target: str) -> str:
     return f"sha256 {hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:12]}"
 
 
-def changed(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def code_differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Classes of other packages that are in both, in another version."""
     return [
         f"the code of {target}: {recorded[target]} -> {now[target]}"

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from restore.network.size import mirrored
+from restore.network.size import mirror
 from restore.stream import Stream, fold
 from restore.types import InputError
 
@@ -61,7 +61,7 @@ class RandomPatch:
         free = torch.tensor([max(height - self.size, 0), max(width - self.size, 0)])
         top, left = (place * (free + 1)).long().tolist()
         offset = torch.arange(self.size)
-        return image[:, mirrored(top + offset, height)][:, :, mirrored(left + offset, width)]
+        return image[:, mirror(top + offset, height)][:, :, mirror(left + offset, width)]
 
 
 class RandomSquare:

@@ -49,7 +49,7 @@ def addresses(root: Path, pattern: str) -> list[str]:
     return found
 
 
-def opened(url: str, timeout: float) -> Stream:
+def open_url(url: str, timeout: float) -> Stream:
     """A shard as a stream whose `read` raises OSError after `timeout` seconds without a byte.
 
     s3 and gs go through the tools of their clouds, aws and gsutil, and their credentials.
@@ -115,7 +115,7 @@ class _Patient:
         self.pipe.proc.wait()
 
 
-def kept(url: str, timeout: float, cache: Path) -> Path:
+def download(url: str, timeout: float, cache: Path) -> Path:
     """The shard in the cache folder; fetched first where it is not there, as a whole or not."""
     mark = hashlib.sha256(url.encode()).hexdigest()[:16]
     path = cache / f"{mark}-{Path(urllib.parse.urlparse(url).path).name}"
@@ -124,7 +124,7 @@ def kept(url: str, timeout: float, cache: Path) -> Path:
         temporary = path.with_name(f"{path.name}.{os.getpid()}")
         try:
             with temporary.open("wb") as file:
-                for data in _chunks(opened(url, timeout)):
+                for data in _chunks(open_url(url, timeout)):
                     file.write(data)
             os.replace(temporary, path)
         finally:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from restore.data.cache import PhotoCache
 from restore.data.part import Part
 from restore.data.source import Divided, Source, Split, data_root
-from restore.data.survey import Broken, broken, summary
+from restore.data.survey import Broken, find_broken, summary
 from restore.types import InputError
 
 
@@ -38,7 +38,7 @@ class Sources:
     def _part(self, split: Split, whole: Source) -> Source:
         if self.on_error == "error" or not isinstance(whole, Divided):
             return whole
-        found = self._broken[split] = broken(whole)
+        found = self._broken[split] = find_broken(whole)
         if len(found) == len(whole):
             raise InputError(f"no image of the {split} split can be read: {found[0].reason}")
         bad = {one.number for one in found}

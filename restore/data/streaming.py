@@ -175,8 +175,8 @@ class Streaming:
 
     def _opened(self, url: str) -> Any:
         if self.cache is not None and "://" in url:
-            return open(opener.kept(url, self.timeout, self.cache), "rb")
-        return opener.opened(url, self.timeout)
+            return open(opener.download(url, self.timeout, self.cache), "rb")
+        return opener.open_url(url, self.timeout)
 
     def _label(self, sample: Sample) -> int | None:
         if self.num_classes is None:

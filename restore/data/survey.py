@@ -94,7 +94,7 @@ def header_sizes(source: Source, count: int) -> Iterator[tuple[str, int, int]]:
             yield whole.name(place), *size
 
 
-def broken(source: Source) -> list[Broken]:
+def find_broken(source: Source) -> list[Broken]:
     """The images of a source that cannot be read, each with its reason.
 
     Every file is decoded whole, on all processors: headers say nothing of what is cut off or

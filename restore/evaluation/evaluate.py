@@ -7,7 +7,7 @@ import yaml  # type: ignore[import-untyped]
 
 from restore import launch, precision, tracking
 from restore.config import rules
-from restore.config.command import listed
+from restore.config.command import as_list
 from restore.evaluation import load, report, results, runner, upload
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
@@ -27,7 +27,7 @@ def evaluate(config: dict[str, Any], folder: Path) -> list[runner.Report]:
     """Reports of all methods on all benchmarks, and their files in `folder`."""
     rules.check_evaluation(config)
     launch.ready(config["trainer"])
-    config, notes = precision.settled(config)
+    config, notes = precision.settle(config)
     pairs, noted = _pairs(config)
     trainer = tester(config, config["trainer"]["precision"])
     tracker = tracking.tracker(config, folder)
@@ -67,7 +67,7 @@ def plan(pairs: list[tuple[Method, Benchmark]]) -> list[str]:
 def _pairs(config: dict[str, Any]) -> tuple[list[tuple[Method, Benchmark]], list[str]]:
     """Every method with every benchmark, checked; and what must be said of outputs of others."""
     pairs, notes = [], []
-    for method in load.methods(config, listed(config["checkpoint"])):
+    for method in load.methods(config, as_list(config["checkpoint"])):
         for benchmark in load.benchmarks(config, method.num_calls):
             benchmark.check_method(method)
             pairs.append((method, benchmark))

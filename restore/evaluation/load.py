@@ -5,7 +5,7 @@ from typing import Any
 
 from restore import zoo
 from restore.build import build, restored
-from restore.config.command import listed
+from restore.config.command import as_list
 from restore.config.trust import Trust
 from restore.evaluation.benchmark import Benchmark, affordable, fingerprint
 from restore.evaluation.method import Method, from_baseline, from_task, sampling_of
@@ -40,7 +40,7 @@ def method(place: str | Path, config: Config) -> Method:
     content, path = zoo.read(place)
     own = {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
     seed = content["config"]["seed"]
-    task = restored(content, own, listed(config.get("packages")))
+    task = restored(content, own, as_list(config.get("packages")))
     sampling = sampling_of({**content["config"]["task"], **own})
     return from_task(task, content["experiment"], str(path), seed, sampling)
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from restore.evaluation.runner import Report
-from restore.picture import GIVEN, titled
+from restore.picture import GIVEN, add_titles
 
 Named = Sequence[tuple[str, Report]]  # reports of one benchmark and what to call their methods
 
@@ -31,7 +31,7 @@ def comparison(named: Named) -> Image.Image | None:
         rows = torch.cat([rows[:, :shown], *results, rows[:, -1:]], dim=1)
     elif samples > 1:
         names = [f"{names[0]} {k}" for k in range(1, samples + 1)]
-    return titled(rows, [*(GIVEN if shown > 1 else ["input"]), *names, "target"])
+    return add_titles(rows, [*(GIVEN if shown > 1 else ["input"]), *names, "target"])
 
 
 def buckets_of(summary: Sequence[str]) -> dict[str, list[str]]:

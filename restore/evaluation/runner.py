@@ -19,7 +19,7 @@ from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import measure_all
 from restore.metric.distribution import COMPARABLE, update_all
-from restore.picture import Spread, chosen, panel
+from restore.picture import Spread, panel, select
 from restore.types import Batch, InputError
 
 Row = dict[str, Any]
@@ -113,7 +113,7 @@ class Evaluation(LightningModule):
         size = self.pictures[0].shape[-2:] if self.pictures else restored.shape[-2:]
         places = self._spread.take(batch["index"]) if restored.shape[-2:] == size else []
         if places:
-            few = panel(chosen(batch, places), restored[places].clamp(-1, 1)).cpu()
+            few = panel(select(batch, places), restored[places].clamp(-1, 1)).cpu()
             self.pictures.extend(few)
 
 

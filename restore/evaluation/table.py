@@ -65,7 +65,7 @@ def _page(sections: Mapping[str, str], found: Mapping[str, Sequence[Table]]) -> 
     return _PAGE + "".join(blocks)
 
 
-def rendered(root: Path, found: Mapping[str, Sequence[Table]]) -> dict[Path, str]:
+def render(root: Path, found: Mapping[str, Sequence[Table]]) -> dict[Path, str]:
     """What the files of a repository should hold; "" for a page that should not be there."""
     readme, folder = root / "README.md", root / "experiments"
     stale = [
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     chosen = parser.parse_args(arguments)
     try:
         found = tables(root)
-        files = rendered(root, found)
+        files = render(root, found)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -75,7 +75,7 @@ class Perceptual:
     def __call__(
         self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
     ) -> dict[str, Tensor]:
-        images = {"output": stages[-1], "composite": composited(stages[-1], target, hole)}
+        images = {"output": stages[-1], "composite": keep_known(stages[-1], target, hole)}
         names = images if self.judged == "both" else [self.judged]
         wanted = [features.detach() for features in self.features(target)]
         terms: dict[str, Tensor] = {}
@@ -98,11 +98,11 @@ class TotalVariation:
     def __call__(
         self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
     ) -> dict[str, Tensor]:
-        result = composited(stages[-1], target, hole)
+        result = keep_known(stages[-1], target, hole)
         return {"total_variation": self.weight * total_variation(result, hole)}
 
 
-def composited(output: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:
+def keep_known(output: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:
     return output if hole is None else composite(target, output, hole)
 
 

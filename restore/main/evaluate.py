@@ -22,10 +22,10 @@ from restore.types import InputError
 
 def main() -> None:
     die_with_launcher()
-    if manual.asked(sys.argv[1:]):
+    if manual.is_asked(sys.argv[1:]):
         print(manual.text("evaluate", sys.argv[1:], (__doc__ or "").partition("\n\n")[2].rstrip()))
         return
-    sys.argv[1:] = command.spelled(
+    sys.argv[1:] = command.spell(
         [re.sub("^outputs=", "outputs.dir=", argument) for argument in sys.argv[1:]]
     )
     searchpath.check(sys.argv[1:])

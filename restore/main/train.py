@@ -33,10 +33,10 @@ def main() -> None:
 
 
 def _main() -> None:
-    if manual.asked(sys.argv[1:]):
+    if manual.is_asked(sys.argv[1:]):
         print(manual.text("train", sys.argv[1:], (__doc__ or "").partition("\n\n")[2].rstrip()))
         return
-    sys.argv[1:] = command.spelled(sys.argv[1:])
+    sys.argv[1:] = command.spell(sys.argv[1:])
     searchpath.check(sys.argv[1:])
     request = command.resume_request(sys.argv[1:])
     if request is None:

@@ -15,11 +15,11 @@ def pad_to_multiple(image: Tensor, factor: int) -> Tensor:
         length = image.shape[dim]
         if length % factor:
             place = torch.arange(-(-length // factor) * factor, device=image.device)
-            image = image.index_select(dim, mirrored(place, length))
+            image = image.index_select(dim, mirror(place, length))
     return image
 
 
-def mirrored(index: Tensor, length: int) -> Tensor:
+def mirror(index: Tensor, length: int) -> Tensor:
     """Indices >= 0 beyond the end of an axis, mirrored back into it without repeating the edge."""
     period = max(2 * (length - 1), 1)
     index = index % period

@@ -74,7 +74,7 @@ def capture(
         "batch_size": getattr(trainer.datamodule, "batch_size", 1),
         "world_size": trainer.world_size,
         "validation_due": validation_due,
-        "random": random or gathered(trainer, random_state(trainer)),
+        "random": random or gather(trainer, random_state(trainer)),
         "gradients": {
             name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None
         },
@@ -160,7 +160,7 @@ def set_random_state(state: dict[str, Any], trainer: Trainer) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu(), trainer.strategy.root_device)
 
 
-def gathered(trainer: Trainer, state: dict[str, Any]) -> list[dict[str, Any]]:
+def gather(trainer: Trainer, state: dict[str, Any]) -> list[dict[str, Any]]:
     """The states of all processes, by rank."""
     if trainer.world_size == 1:
         return [state]

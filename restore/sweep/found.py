@@ -66,7 +66,7 @@ def _record(path: Path) -> dict[str, object] | None:
     return record
 
 
-def grouped(found: Found, by: str, over: Sequence[str]) -> tuple[list[str], list[Group]]:
+def group(found: Found, by: str, over: Sequence[str]) -> tuple[list[str], list[Group]]:
     """The keys that are left and, best mean first, the groups of jobs that have a value."""
     keys = [key for key in found.settings if key not in over]
     groups: dict[tuple[str, ...], list[float]] = {}

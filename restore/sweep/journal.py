@@ -35,7 +35,7 @@ def hash_of(config: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def kept(overrides: list[str]) -> list[str]:
+def keep(overrides: list[str]) -> list[str]:
     """Of a job's overrides, those that say what it does and not how it was chosen."""
     return [one for one in overrides if not re.match(r"[+~]*search\b", one)]
 

@@ -76,7 +76,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Hydra's task function for a job of a sweep: its status and its objective."""
     hydra = HydraConfig.get()
     sweep, number = Path(hydra.sweep.dir), int(hydra.job.num)
-    overrides = journal.kept(list(hydra.overrides.task))
+    overrides = journal.keep(list(hydra.overrides.task))
     started = time.monotonic()
     digest, told = "", None
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.sweep.found import Found, Group, grouped, labels
+from restore.sweep.found import Found, Group, group, labels
 
 Values = NDArray[np.float64]
 BEST = 0.1  # the share that stands out
@@ -33,7 +33,7 @@ def draw(path: Path, found: Found, by: str, over: Sequence[str]) -> None:
     matplotlib.use("agg")
     from matplotlib.figure import Figure
 
-    keys, groups = grouped(found, by, over)
+    keys, groups = group(found, by, over)
     names = labels(keys)
     axes = [
         axis(names[key], [one.settings[place] for one in groups]) for place, key in enumerate(keys)

@@ -51,7 +51,7 @@ class Sweep:
         return [one for one in self.argv[1:] if not one.startswith(FOLDER)]
 
 
-def ranked(lines: Sequence[Line], direction: str) -> list[Line]:
+def rank(lines: Sequence[Line], direction: str) -> list[Line]:
     """Best first; what has no objective last, by job number."""
     sign = -1 if direction == "maximize" else 1
     return sorted(
@@ -90,7 +90,7 @@ def finish(folder: Path) -> int:
     statuses = Counter(line.status for line in lines)
     counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
     print(f"{len(lines)} jobs: {counts}")
-    best = ranked(lines, sweep.direction)[0] if lines else None
+    best = rank(lines, sweep.direction)[0] if lines else None
     if best is not None and best.objective is not None:
         print(f"best by {sweep.objective}: {sentence(best)}")
     print(f"next: restore sweep {folder}")

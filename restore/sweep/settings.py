@@ -75,7 +75,7 @@ _LEAST = {
 }
 
 
-def settled(search: Search, config: dict[str, Any]) -> Search:
+def settle(search: Search, config: dict[str, Any]) -> Search:
     """The search with the direction of its objective.
 
     Raises InputError for an objective that the runs of `config` do not measure, and for a direction
@@ -85,7 +85,7 @@ def settled(search: Search, config: dict[str, Any]) -> Search:
 
     known = {"val/loss": False}
     if search.objective not in known:
-        known |= measured(search.objective, config)
+        known |= metrics_of(search.objective, config)
     if search.objective not in known:
         raise InputError(
             f"search.objective={search.objective} is not measured: choose from {', '.join(known)}"
@@ -123,7 +123,7 @@ def check_benchmark(objective: str, config: dict[str, Any]) -> None:
         raise InputError(f"search.objective={objective} is not measured: give benchmark={name}")
 
 
-def measured(objective: str, config: dict[str, Any]) -> dict[str, bool]:
+def metrics_of(objective: str, config: dict[str, Any]) -> dict[str, bool]:
     """What the runs of a config measure, and whether higher is better; loads torch.
 
     Only what an objective of that kind can be: what validation logs, or the benchmarks' metrics.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from restore import columns
 from restore.sweep import plot
-from restore.sweep.found import Found, grouped, read
+from restore.sweep.found import Found, group, read
 from restore.sweep.ranking import Sweep
 
 SEED = "seed"
@@ -58,7 +58,7 @@ def ranking(values: Sequence[float], high: bool) -> list[int]:
 
 
 def _averaged(found: Found, by: str, over: Sequence[str]) -> list[list[str]]:
-    keys, groups = grouped(found, by, over)
+    keys, groups = group(found, by, over)
     head = ["rank", f"{by} mean", "deviation", "n", *keys]
     return [
         head,

@@ -55,7 +55,7 @@ class Start(Callback):
         if _sweeps_over(config, ("experiment", "benchmark")):
             search = settings.as_given(search)  # what is measured differs from job to job
         else:
-            search = settings.settled(search, parts(config))
+            search = settings.settle(search, parts(config))
         folder = _folder(config)
         # Jobs compose anew, some of them elsewhere and later: with the folder of their own
         # experiment and their own time, were it not for this.

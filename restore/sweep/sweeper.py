@@ -80,7 +80,7 @@ class GridSweeper(_Launching):
         done = {
             line.job: line.overrides for line in journal.read(folder) if line.status == journal.DONE
         }
-        left = {k: job for k, job in enumerate(jobs) if done.get(k) != journal.kept(job)}
+        left = {k: job for k, job in enumerate(jobs) if done.get(k) != journal.keep(job)}
         if done:
             print(f"{len(jobs) - len(left)} of {len(jobs)} jobs are done", flush=True)
         self._check(left, overrides)
@@ -104,7 +104,7 @@ class GridSweeper(_Launching):
             for number in chosen:
                 loader = self.hydra_context.config_loader
                 composed = loader.load_sweep_config(self.config, list(jobs[number]))
-                settings.settled(search, start.parts(composed))
+                settings.settle(search, start.parts(composed))
 
 
 def _is_group(key: str) -> bool:

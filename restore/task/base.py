@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from restore.task import gradient
 from restore.task.learning import OptimizerFactory, SchedulerFactory
-from restore.task.validation import measured
+from restore.task.validation import measure
 from restore.tiling import Tiled, replace_attribute
 from restore.types import Batch, Facts, InputError, NonFiniteError, Observation
 
@@ -193,7 +193,7 @@ class RestorationTask(Task):
         super().validation_step(batch, batch_idx)
         if self.num_calls != 1:
             return
-        for name, (mean, count) in measured(self.restore(batch)[:, 0], batch).items():
+        for name, (mean, count) in measure(self.restore(batch)[:, 0], batch).items():
             weight = count * self.weight(batch) // len(batch["index"])
             self.log(f"val/{name}", mean.float(), batch_size=weight, sync_dist=True)
 

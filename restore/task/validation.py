@@ -28,7 +28,7 @@ def metrics_for(batch: Batch) -> list[Metric]:
     return metrics
 
 
-def measured(restored: Tensor, batch: Batch) -> dict[str, tuple[Tensor, int]]:
+def measure(restored: Tensor, batch: Batch) -> dict[str, tuple[Tensor, int]]:
     """Mean and number of the images [B, C, H, W] that a metric is defined for, by its name.
 
     restored may be anything that a network says: pixels are clamped to the range of images, and

@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from lightning.pytorch.profilers import SimpleProfiler
 
 from restore import tracking
-from restore.config.command import pasted, program
+from restore.config.command import paste, program
 from restore.config.trust import foreign
 from restore.evaluation import load, report, upload
 from restore.evaluation import record as origin
@@ -140,14 +140,14 @@ def go_on(run: Run) -> str:
         packages = ",".join(run.config.get("packages") or [])
         named = [f"--packages {packages}"] if packages else []
         return " ".join(["restore sweep", shlex.quote(str(sweep)), "--resume", *named])
-    path = pasted("resume.path", str(run.folder))
+    path = paste("resume.path", str(run.folder))
     return " ".join([program("train"), path, *own_code(run)])
 
 
 def own_code(run: Run) -> list[str]:
     """Arguments that name the user's packages again, for a shell."""
     packages = run.config.get("packages") or []
-    return [pasted("packages", *packages, many=True)] if packages else []
+    return [paste("packages", *packages, many=True)] if packages else []
 
 
 def own_configs(run: Run) -> list[str]:
@@ -155,7 +155,7 @@ def own_configs(run: Run) -> list[str]:
     path = run.folder / ".hydra" / "hydra.yaml"
     stored = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     places = stored.get("hydra", {}).get("searchpath") or []
-    return [pasted("hydra.searchpath", *places, many=True)] if places else []
+    return [paste("hydra.searchpath", *places, many=True)] if places else []
 
 
 def print_end(run: Run, validation: dict[str, float]) -> None:
@@ -182,11 +182,11 @@ def again(run: Run, checkpoint: Path) -> list[str]:
         for name in names
     }
     return [
-        pasted("checkpoint", str(checkpoint)),
+        paste("checkpoint", str(checkpoint)),
         f"baseline={baseline_to_beat(run.sample)}",
-        pasted("benchmark", *names, many=True),
+        paste("benchmark", *names, many=True),
         *own_code(run),
         *own_configs(run),
         *map(shlex.quote, own),
-        *(pasted(key, str(root)) for key, root in roots.items() if root and key not in given),
+        *(paste(key, str(root)) for key, root in roots.items() if root and key not in given),
     ]

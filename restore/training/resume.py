@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from lightning.pytorch import Trainer
 
 from restore import checkpoint as file
-from restore.config.trust import Trust, changed, check_named, foreign
+from restore.config.trust import Trust, check_named, code_differences, foreign
 from restore.data.module import DataModule
 from restore.folder import RUN
 from restore.recovery import lock
@@ -67,7 +67,7 @@ class Resumed:
         for name in recorded:
             if recorded[name] != now[name]:
                 self.differences.append(f"the data's {name}: {recorded[name]} -> {now[name]}")
-        self.differences += changed(content.get("foreign", {}), foreign(self.config))
+        self.differences += code_differences(content.get("foreign", {}), foreign(self.config))
         world = content["position"]["world_size"]
         if world != trainer.world_size:
             self.differences.append(f"processes: {world} -> {trainer.world_size}")
@@ -131,7 +131,7 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     content = file.read(path)
     if "position" not in content:
         raise InputError(f"{path} does not say where its run stood: callback.recovery was missing")
-    config = replaced(_untrusted(content["config"]), settings)
+    config = replace_settings(_untrusted(content["config"]), settings)
     check_named(config, content.get("foreign", {}), Trust.of(config))
     updates, wanted = content["progress"]["updates"], config["max_updates"]
     if recorded_updates(folder, own) >= wanted or updates > wanted:
@@ -151,7 +151,7 @@ def _untrusted(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {**stored, "packages": [], "callback": callbacks}
 
 
-def replaced(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def replace_settings(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a stored config with other settings; what follows max_updates goes along."""
     config: dict[str, Any] = _copy(stored)
     for key, value in settings.items():

@@ -67,7 +67,7 @@ def prepare(
     """
     rules.check_run(config)
     launch.ready(config["trainer"])
-    config, notes = precision.settled(config)
+    config, notes = precision.settle(config)
     seed_everything(config["seed"], workers=True, verbose=False)
     trust = Trust.of(config)
     data = build(config["data"], "data", trust=trust)

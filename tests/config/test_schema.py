@@ -26,7 +26,7 @@ jsonschema = pytest.importorskip("jsonschema")
 
 @pytest.fixture(scope="module")
 def schemas() -> dict[str, Any]:
-    return {name: json.loads(text) for name, text in schema.written([CONF]).items()}
+    return {name: json.loads(text) for name, text in schema.render([CONF]).items()}
 
 
 def refusals(made: Any, node: Any) -> list[str]:
@@ -208,7 +208,7 @@ def test_configs_of_ones_own_are_known(tmp_path: Path) -> None:
     (tmp_path / "degradation" / "mine.yaml").write_text(f"_target_: {MASK}\n")
     (tmp_path / "flavour").mkdir()
     (tmp_path / "flavour" / "sweet.yaml").write_text("_target_: restore.network.unet.UNet\n")
-    files = schema.written([CONF, tmp_path])
+    files = schema.render([CONF, tmp_path])
     assert "flavour.json" in files
     assert '"mine"' in files["experiment.json"]
 

@@ -229,7 +229,7 @@ def test_a_cloud_without_its_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     for scheme, tool in (("s3", "aws"), ("gs", "gsutil")):
         with pytest.raises(InputError, match=f"read by {tool}: install it"):
-            opener.opened(f"{scheme}://bucket/a.tar", 1.0)
+            opener.open_url(f"{scheme}://bucket/a.tar", 1.0)
 
 
 TOOL = "#!/bin/sh\nprintf '%s' \"$*\"\nexec >&1\n{end}\n"
@@ -245,7 +245,7 @@ def test_the_tool_of_a_cloud(
     (tmp_path / tool).write_text(TOOL.format(end=end))
     (tmp_path / tool).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    stream = opener.opened(f"{scheme}://bucket/a.tar", 0.3)
+    stream = opener.open_url(f"{scheme}://bucket/a.tar", 0.3)
     told = b""
 
     def read() -> None:

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from restore.loss import content
-from restore.loss.content import Perceptual, Pixels, TotalVariation, composited
+from restore.loss.content import Perceptual, Pixels, TotalVariation, keep_known
 from restore.types import InputError
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -35,7 +35,7 @@ def test_roughness_counts_inside_the_hole_alone() -> None:
 
 def test_composite_takes_no_gradient_outside_the_hole() -> None:
     output = REFINED.clone().requires_grad_()
-    composited(output, TARGET, HOLE).sum().backward()
+    keep_known(output, TARGET, HOLE).sum().backward()
     assert torch.equal(output.grad, HOLE.expand_as(output))
 
 

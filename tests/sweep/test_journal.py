@@ -10,7 +10,7 @@ import pytest
 from restore.sweep import journal, settings
 from restore.sweep.journal import Line
 from restore.sweep.plot import axis
-from restore.sweep.ranking import ranked, swept
+from restore.sweep.ranking import rank, swept
 from restore.types import InputError
 
 
@@ -56,8 +56,8 @@ def test_ranking_has_failures_last_and_only_what_differs() -> None:
         line(1, "failed", None, "seed=1", "lr=2"),
         line(2, "done", 1.0, "seed=1", "lr=3", "extra=x"),
     ]
-    assert [one.job for one in ranked(lines, "minimize")] == [2, 0, 1]
-    assert [one.job for one in ranked(lines, "maximize")] == [0, 2, 1]
+    assert [one.job for one in rank(lines, "minimize")] == [2, 0, 1]
+    assert [one.job for one in rank(lines, "maximize")] == [0, 2, 1]
     assert swept(lines) == {"lr": ["1", "2", "3"], "extra": ["", "", "x"]}
 
 
@@ -83,7 +83,7 @@ def test_the_direction_comes_from_the_metric() -> None:
     config = benchmark(first=PSNR, second=HOLE, third=None)
 
     def direction(**search: Any) -> str | None:
-        return settings.settled(settings.Search(**search), config).direction
+        return settings.settle(settings.Search(**search), config).direction
 
     assert direction() == "minimize"
     assert direction(objective="b/psnr") == "maximize"

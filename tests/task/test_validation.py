@@ -81,12 +81,12 @@ def test_empty_holes_are_left_out_and_a_diverged_network_is_told() -> None:
     hole = torch.zeros(3, 1, 8, 8)
     hole[0, :, 0, 0] = hole[1, :, :2] = 1
     given = cast(Batch, {"target": target, "input": target, "hole": hole})
-    mean, count = validation.measured(target + 0.2, given)["hole_psnr"]
+    mean, count = validation.measure(target + 0.2, given)["hole_psnr"]
     # both are 8-bit: 0.5 is 128 and 0.6 is 153 of 255
     assert count == 2 and mean.item() == pytest.approx(-20 * math.log10(25 / 255))
-    found = validation.measured(torch.full_like(target, 1e9), given)["psnr"][0]
+    found = validation.measure(torch.full_like(target, 1e9), given)["psnr"][0]
     assert found.item() == pytest.approx(-20 * math.log10(127 / 255))  # as white
-    assert math.isnan(validation.measured(target * torch.nan, given)["psnr"][0])
+    assert math.isnan(validation.measure(target * torch.nan, given)["psnr"][0])
 
 
 def test_what_validation_will_log_is_known_before_the_first_update() -> None:
