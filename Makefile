@@ -2,6 +2,8 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 export RESTORE_DATA ?= data
+# Two processes of one thread each; a file stays in one of them, with the fixtures that it shares.
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test test-data test-ci test-full check lint type schema schema-check tables tables-check clean
@@ -20,17 +22,17 @@ $(STAMP): constraints.txt pyproject.toml
 train: setup  ## the default experiment (digits) to a table and a picture, minutes on 2 CPU cores
 	$(PYTHON) train.py
 
-test: setup  ## the tests not marked slow, some minutes on 2 cores; those of data files where there are any
-	$(PYTHON) -m pytest -m "not slow"
+test: setup  ## the tests not marked slow, 3 minutes on 2 cores; those of data files where there are any
+	$(PYTEST) -m "not slow"
 
 test-data: setup  ## the tests of data files (RESTORE_DATA=FOLDER); fails where there are none
-	$(PYTHON) -m pytest -m "data and not slow"
+	$(PYTEST) -m "data and not slow"
 
 test-ci: setup  ## one case of each slow protection
-	$(PYTHON) -m pytest -m "slow and ci"
+	$(PYTEST) -m "slow and ci"
 
 test-full: setup  ## all tests
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 check: lint type tables-check schema-check  ## what must hold before a commit
 
