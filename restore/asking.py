@@ -55,9 +55,9 @@ def show(run: Path, word: str, timeout: float = 120.0, as_json: bool = False) ->
     for name, value in answer.items():
         print(f"{name}: {f'{value:.6g}' if isinstance(value, float) else value}")
     if word == "stop":
-        from restore.config.command import pasted, program
+        from restore.config.command import paste, program
 
-        print(f"to go on: {program('train')} {pasted('resume.path', str(run))}")
+        print(f"to go on: {program('train')} {paste('resume.path', str(run))}")
     return DONE
 
 

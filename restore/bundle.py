@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from restore.content import FORMAT, checked
+from restore.content import FORMAT, upgrade
 from restore.folder import write_whole
 from restore.released import MODEL, WEIGHTS, described, weights_of
 from restore.types import InputError
@@ -110,7 +110,7 @@ def read(path: Path) -> dict[str, Any]:
     state = {name: one.float() if one.is_floating_point() else one for name, one in stored.items()}
     kept = ("format", "experiment", "config", "facts", "progress", "run", "foreign")
     content = {key: model[key] for key in kept if key in model}
-    return _alone(checked({**content, "state_dict": state}, place))
+    return _alone(upgrade({**content, "state_dict": state}, place))
 
 
 def _alone(content: dict[str, Any]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def sheet(cells: Sequence[tuple[Tensor, str]], names: list[str]) -> Image.Image:
     font = ImageFont.load_default(_FONT_SIZE)
     made = []
     for images, text in cells:
-        body = titled(_at_most(images, LARGE)[None], names)
+        body = add_titles(_at_most(images, LARGE)[None], names)
         lines = _wrap(text, font, body.width - GAP)
         cell = Image.new("RGB", (body.width, body.height + _LINE * len(lines)), "white")
         cell.paste(body, (0, 0))

@@ -49,7 +49,7 @@ def show(overrides: Sequence[str], output: Path | None = None) -> int:
     from restore.picture import sheet
     from restore.training.fit import told
 
-    config = composed("train", command.spelled([*overrides]))
+    config = composed("train", command.spell([*overrides]))
     rules.check_run(config)
     data = open_data(config)
     samples = list(islice(first(data, config), SHOWN))
@@ -87,13 +87,13 @@ def first(data: "DataModule", config: Config) -> Iterator["Batch"]:
     Where a degradation changes with the updates, it is that of the sample's own update.
     """
     from restore.degradation.composition import Curriculum
-    from restore.picture import chosen
+    from restore.picture import select
 
     changes = isinstance(data.degradation, Curriculum)
     updates = _updates(data, config) if changes else count()
     for raw in _loaded(data, config["trainer"]):
         batch = data.to_batch(raw, next(updates))
-        yield from (chosen(batch, [place]) for place in range(len(batch["index"])))
+        yield from (select(batch, [place]) for place in range(len(batch["index"])))
 
 
 def _loaded(data: "DataModule", trainer: Config) -> Iterator[Any]:

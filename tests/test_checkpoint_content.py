@@ -111,9 +111,9 @@ def test_wrong_types_are_one_line(tmp_path: Path, path: str, value: Any, says: s
 
 
 def _checked(changed: dict[str, Any]) -> dict[str, Any]:
-    from restore.content import checked
+    from restore.content import upgrade
 
-    return checked(changed, Path("a.ckpt"))
+    return upgrade(changed, Path("a.ckpt"))
 
 
 @pytest.mark.parametrize(

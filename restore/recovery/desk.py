@@ -21,7 +21,7 @@ from restore.callback.ema import EMA
 from restore.callback.progress import max_updates
 from restore.callback.samples import Samples, joined
 from restore.errors import one_line
-from restore.picture import Spread, panel, titled, titles
+from restore.picture import Spread, add_titles, panel, titles
 from restore.recovery import request
 from restore.recovery.best import Checkpoint
 from restore.recovery.request import Request
@@ -120,7 +120,7 @@ def _sample(trainer: Any, task: Any) -> dict[str, Any]:
     number = own.num_samples if own else 1
     with _untouched(trainer, task):
         restored = task.restore(batch, number)
-    picture = titled(panel(batch, restored.clamp(-1, 1)), titles(batch, number), 1)
+    picture = add_titles(panel(batch, restored.clamp(-1, 1)), titles(batch, number), 1)
     path = Path(trainer.default_root_dir) / "samples" / f"asked-{task.updates}.png"
     path.parent.mkdir(exist_ok=True)
     picture.save(path)

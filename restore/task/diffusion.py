@@ -19,8 +19,8 @@ from restore.network.unet import UNet
 from restore.stream import Stream, fold
 from restore.task.base import RestorationTask
 from restore.task.key import Key
-from restore.task.seen import padded, repeated
 from restore.task.learning import Learning
+from restore.task.seen import padded, repeated
 from restore.types import Batch, Facts, InputError, Observation
 
 

@@ -7,7 +7,7 @@ from restore.degradation.composition import Mixture
 from restore.degradation.gray import Gray, Lightness
 from restore.degradation.linear import Linear
 from restore.degradation.operator import Downsample, Luminance
-from restore.picture import chosen
+from restore.picture import select
 from restore.types import InputError
 
 TARGET = torch.rand(3, 3, 16, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -66,7 +66,7 @@ def test_gray_states_lightness() -> None:
 def test_chosen_samples_keep_the_operator() -> None:
     degraded = Linear(Downsample(4))(TARGET, SEEDS)
     batch = {**degraded, "index": SEEDS, "name": ["a", "b", "c"]}
-    kept = chosen(batch, [2, 0])  # type: ignore[arg-type]
+    kept = select(batch, [2, 0])  # type: ignore[arg-type]
     assert kept["name"] == ["c", "a"] and kept["operator"] is degraded["operator"]
     assert torch.equal(kept["input"], degraded["input"][[2, 0]])
 

@@ -203,7 +203,7 @@ def test_a_resumed_run_runs_no_command_that_is_not_named_anew() -> None:
     stored = {"packages": ["evil"], "callback": {"on_checkpoint": node, "ema": None}, "seed": 0}
     known = resume._untrusted(stored)
     assert known["callback"]["on_checkpoint"]["command"] is None and known["packages"] == []
-    again = resume.replaced(known, {"callback.on_checkpoint.command": ["mine"]})
+    again = resume.replace_settings(known, {"callback.on_checkpoint.command": ["mine"]})
     assert again["callback"]["on_checkpoint"]["command"] == ["mine"]
     assert node["command"] == ["rm"]
 
