@@ -98,7 +98,7 @@ def first(data: "DataModule", config: Config) -> Iterator["Batch"]:
 
 def _loaded(data: "DataModule", trainer: Config) -> Iterator[Any]:
     """What the loader gives, epoch after epoch."""
-    from restore.data.samples import collate
+    from restore.data.split import collate
 
     samples, same = data.samples("train"), trainer.get("overfit_batches", 0)
     for epoch in count():
