@@ -1,0 +1,144 @@
+"""`restore describe`: the layers of a network, as they run.
+
+Importing this module must stay instant.
+"""
+
+import argparse
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from restore.errors import DONE
+from restore.types import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Config = dict[str, Any]
+ABOUT = "the layers of a network: kernels, strides, channels, sizes, parameters"
+EXAMPLES = """examples:
+  restore describe network=inpainting
+  restore describe network=colorization --size 64
+  restore describe network=unet_classic task.network.widths=[64,128,256]"""
+_TITLES = ("layer", "kind", "kernel", "stride", "dilation", "channels", "output", "parameters")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="+", help="as of train.py")
+    parser.add_argument(
+        "--size", metavar="PX", type=int, default=256, help="side of the image (default: 256)"
+    )
+    parser.set_defaults(command=lambda given: show(given.overrides, given.size))
+
+
+def show(overrides: Sequence[str], size: int) -> int:
+    """Prints a table of Markdown. InputError for a network that cannot be built or run."""
+    layers, total = describe(overrides, size)
+    rows = [_TITLES, tuple("---" for _ in _TITLES), *(layer.cells() for layer in layers)]
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print(f"\n{total:,} parameters in {len(layers)} layers, for an image of {size} px")
+    return DONE
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module with weights of its own, in the order in which they first run."""
+
+    name: str
+    kind: str
+    kernel: str
+    stride: str
+    dilation: str
+    channels: str
+    output: str
+    parameters: int
+
+    def cells(self) -> tuple[str, ...]:
+        return (
+            *(self.name, self.kind, self.kernel, self.stride, self.dilation, self.channels),
+            *(self.output, f"{self.parameters:,}"),
+        )
+
+
+def describe(overrides: Sequence[str], size: int = 256) -> tuple[list[Layer], int]:
+    """The layers of the network that a training with these overrides has, and its parameters.
+
+    size: side of the image [1, C, size, size] that it is run on.
+    """
+    import torch
+
+    network = _network(overrides, size)
+    rows: list[Layer] = []
+    seen: set[str] = set()
+    hooks = [
+        module.register_forward_hook(_noting(name, rows, seen))
+        for name, module in network.named_modules()
+        if list(module.parameters(recurse=False))
+    ]
+    given = {
+        name: _argument(name, network, size)
+        for name in inspect.signature(network.forward).parameters
+    }
+    try:
+        with torch.inference_mode():
+            network.eval()(**given)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"--size {size}: the network cannot run on that: {reason}") from error
+    for hook in hooks:
+        hook.remove()
+    return rows, sum(parameter.numel() for parameter in network.parameters())
+
+
+def _network(overrides: Sequence[str], size: int) -> "nn.Module":
+    from restore.build import build
+    from restore.config import command
+    from restore.config.compose import composed
+    from restore.config.target import resolve
+    from restore.config.trust import Trust
+
+    config = composed("train", command.spelled(list(overrides)))
+    node = dict(config["task"]["network"])
+    node.pop("_partial_", None)
+    known = {"in_channels": 3, "out_channels": 3, "image_channels": 3, "image_size": size}
+    taken = inspect.signature(resolve(node["_target_"])).parameters
+    own = {key: value for key, value in known.items() if key in taken and key not in node}
+    if "num_classes" in taken and taken["num_classes"].default is inspect.Parameter.empty:
+        own["num_classes"] = 10
+    made: nn.Module = build(node, "task.network", trust=Trust.of(config), **own)
+    return made
+
+
+def _argument(name: str, network: "nn.Module", size: int) -> "Tensor | None":
+    """What a network is called with, by the name that it has there."""
+    import torch
+
+    if name in ("t", "sigma"):
+        return torch.full((1,), 0.5)
+    if name == "label":
+        return None
+    channels = {"hole": 1, "lightness": 1}.get(name, 3)
+    return torch.zeros(1, channels, size, size)
+
+
+def _noting(name: str, rows: list[Layer], seen: set[str]) -> Any:
+    def note(module: "nn.Module", inputs: Any, output: "Tensor") -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        kernel, stride, dilation = (
+            "x".join(map(str, value)) if isinstance(value, tuple) else ""
+            for value in (
+                getattr(module, key, None) for key in ("kernel_size", "stride", "dilation")
+            )
+        )
+        count = sum(one.numel() for one in module.parameters(recurse=False))
+        sizes = inputs[0].shape[1], output.shape[1]
+        channels = f"{sizes[0]} to {sizes[1]}" if sizes[0] != sizes[1] else str(sizes[0])
+        place = "x".join(map(str, output.shape[2:])) or "vector"
+        kind = type(module).__name__.removeprefix("Parametrized")
+        rows.append(Layer(name, kind, kernel, stride, dilation, channels, place, count))
+
+    return note

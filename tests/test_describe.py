@@ -1,0 +1,37 @@
+import pytest
+from entry import ROOT
+
+from restore.describe import describe, show
+from restore.types import InputError
+
+LEAVES = sorted(path.stem for path in (ROOT / "conf" / "network").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_parameter_stands_in_one_layer(name: str) -> None:
+    layers, total = describe([f"network={name}"], 32)
+    assert sum(layer.parameters for layer in layers) == total
+    assert len({layer.name for layer in layers}) == len(layers)
+
+
+def test_the_described_generator_has_16_and_9_gated_layers() -> None:
+    layers, _ = describe(["network=inpainting"], 64)
+    gated = [layer.name for layer in layers if layer.name.endswith(".conv")]
+    assert sum(name.startswith("coarse") for name in gated) == 16
+    assert sum(name.startswith("refinement") for name in gated) == 9
+    assert {layer.dilation for layer in layers if layer.name.startswith("coarse")} == {
+        f"{d}x{d}" for d in (1, 2, 4, 8, 16)
+    }
+
+
+def test_the_table_of_the_first_u_net(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(["network=unet_classic", "task.network.widths=[8]"], 16) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert "| down.0.first | Conv2d | 3x3 | 1x1 | 1x1 | 3 to 8 | 16x16 | 224 |" in rows
+    total = 224 + (8 * 8 * 9 + 8) + (64 + 64) + (64 * 64 + 64) + (64 * 8 + 8) + (8 * 3 + 3)
+    assert rows[-1] == f"{total:,} parameters in 6 layers, for an image of 16 px"
+
+
+def test_a_size_that_no_network_takes() -> None:
+    with pytest.raises(InputError):
+        describe(["network=unet", "task.network.multipliers=[1,2,4]"], 6)
