@@ -172,9 +172,15 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _add_rooms(commands: Any) -> None:
     """Words whose arguments stand in the room that they call."""
-    from restore import asking, describe, listing, preview
+    from restore import asking, describe, listing, preview, sharding
 
-    rooms = {"list": listing, "show": preview, "describe": describe, "ask": asking}
+    rooms = {
+        "list": listing,
+        "show": preview,
+        "describe": describe,
+        "ask": asking,
+        "shard": sharding,
+    }
     for word, room in rooms.items():
         room.arguments(_word(commands, word, room.ABOUT, room.EXAMPLES))
 

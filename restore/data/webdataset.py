@@ -25,9 +25,10 @@ from restore.types import InputError
 class WebDataset:
     """Samples in the order of their keys, labelled by .cls where `num_classes` is given.
 
-    `train` and `test` are paths of shards below root, with braces: `flowers-{000..007}.tar`.
-    Validation is `val_fraction` of the train shards, by a hash of the key; without `test`, the
-    test split is the validation split.
+    `train`, `val` and `test` are paths of shards below root, with braces (`flowers-{000..007}.tar`)
+    or stars; stars of val and test may fit no file, as if they were not given. Without `val`,
+    validation is `val_fraction` of the train shards, by a hash of the key; without `test`, the test
+    split is the validation split.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class WebDataset:
         val_fraction: float = 0.05,
         mode: Mode = "rgb",
         num_classes: int | None = None,
+        val: str | None = None,
     ) -> None:
         self.root, self.split = root, split
-        self.train, self.test = train, test
+        self.train, self.test, self.val = train, test, val
         self.val_fraction = check_fraction(val_fraction)
         self.channels, self.num_classes = CHANNELS[mode], num_classes
         # Shared with siblings, filled by the first to look.
@@ -104,14 +106,20 @@ class WebDataset:
 
     @cached_property
     def _samples(self) -> list[Sample]:
-        if self.split == "test" and self.test is not None:
-            return self._of(self.test)
+        if self.split == "test" and self._has(self.test):
+            return self._of(str(self.test))
+        if self._has(self.val):
+            return self._of(self.train if self.split == "train" else str(self.val))
         if not self._division:
             samples = self._of(self.train)
             held = held_out([sample.key for sample in samples], self.val_fraction)
             self._division["val"] = [sample for sample in samples if sample.key in held]
             self._division["train"] = [sample for sample in samples if sample.key not in held]
         return self._division["train" if self.split == "train" else "val"]
+
+    def _has(self, pattern: str | None) -> bool:
+        """Whether there are such shards; those that are named and not there are missed later."""
+        return pattern is not None and ("*" not in pattern or any(self.root.glob(pattern)))
 
     def _of(self, pattern: str) -> list[Sample]:
         """The samples of these shards in the order of their keys."""
@@ -145,7 +153,7 @@ def shards(root: Path, pattern: str) -> list[Path]:
     from braceexpand import braceexpand
 
     paths = []
-    for name in braceexpand(pattern):
+    for name in _starred(root, pattern) if "*" in pattern else braceexpand(pattern):
         if re.match(r"\w+:", name):
             raise InputError(f"shard {name}: only local paths are read, no pipes and no addresses")
         paths.append(root / name)
@@ -155,3 +163,9 @@ def shards(root: Path, pattern: str) -> list[Path]:
                 "set data.root or $RESTORE_DATA to the folder that holds them"
             )
     return paths
+
+
+def _starred(root: Path, pattern: str) -> list[str]:
+    """Names of the files that a pattern with stars fits; itself where it fits none."""
+    found = [str(path.relative_to(root)) for path in root.glob(pattern)]
+    return sorted(found) or [pattern]
