@@ -26,6 +26,11 @@ class Prediction(NamedTuple):
 
     x0: Tensor  # [B, C, H, W]
     fraction: Tensor | None = None  # [B, C, H, W], of the learned variance: Predictor.fraction
+    shift: Tensor | None = None  # [B, C, H, W], that a guidance adds to the next x of a sampler
+
+    def shifted(self, x: Tensor) -> Tensor:
+        """The next x of a sampler, at s > 0, with what a guidance adds."""
+        return x if self.shift is None else x + self.shift
 
 
 Denoise = Callable[[Tensor, Tensor], Prediction]  # of x [B, C, H, W] and t [B] in [0, 1]

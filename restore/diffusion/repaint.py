@@ -74,7 +74,8 @@ def repaint(
         z = stream.normal(*x.shape[1:])
         alpha_s, sigma_s = schedule(s)
         mean, deviation = ancestor(x, predicted, schedule, t, s, variance)
-        x = torch.where(fill, mean + deviation * z, alpha_s * image + sigma_s * z)
+        filled = predicted.shifted(mean + deviation * z)
+        x = torch.where(fill, filled, alpha_s * image + sigma_s * z)
     raise AssertionError("levels end in 0")
 
 

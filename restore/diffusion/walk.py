@@ -70,7 +70,7 @@ def walk(
         predicted = denoise(x, batch_time(t, x))
         if callback is not None:
             callback(Step(number, len(pairs), float(t), x, predicted.x0))
-        x = predicted.x0 if s == 0 else advance(x, predicted, t, s)
+        x = predicted.x0 if s == 0 else predicted.shifted(advance(x, predicted, t, s))
     return x
 
 

@@ -1,0 +1,112 @@
+"""Guidance by the gradient of how likely y is: each call of the network is also differentiated."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from restore.degradation.operator import LinearOperator
+from restore.diffusion.guidance import Guidance
+from restore.diffusion.measurement import Measurement, measurement, prior_variance, schedule_of
+from restore.diffusion.parameterization import Denoise, Prediction
+from restore.diffusion.schedule import align
+from restore.types import InputError, Observation
+
+_LEAST_ALPHA = 0.05  # below it the score says nothing of x0, and a division by alpha only noise
+
+
+class Likelihood(Guidance):
+    """Differentiates denoise, also where sampling runs in inference mode."""
+
+    name: ClassVar[str]
+    reads_operator = True
+
+    def check(self, observation: Observation) -> None:
+        measurement(observation, self.name)
+
+    def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
+        self.check(observation)
+        seen = measurement(observation, self.name)
+
+        def guided(x: Tensor, t: Tensor) -> Prediction:
+            with torch.inference_mode(False), torch.enable_grad():
+                x, t = x.detach().clone().requires_grad_(), t.clone()
+                predicted = denoise(x, t)
+                with torch.autocast(x.device.type, enabled=False):
+                    moved = self.moved(denoise, predicted, x, t, seen)
+            parts = (None if part is None else part.detach() for part in moved)
+            return Prediction(*parts)
+
+        return guided
+
+    @abstractmethod
+    def moved(
+        self, denoise: Denoise, predicted: Prediction, x: Tensor, t: Tensor, seen: Measurement
+    ) -> Prediction:
+        """The prediction for x, which needs gradients, led to what was seen."""
+
+
+@dataclass(frozen=True)
+class DPS(Likelihood):
+    """Chung et al. 2023 (Diffusion posterior sampling), algorithm 1, for any A.
+
+    The sampler's next x is moved by -scale times the gradient of |y - A x0| by x. The paper's
+    scales, 0.3 to 1, are for 1000 steps; fewer want larger ones.
+    """
+
+    scale: float = 1.0
+    name: ClassVar[str] = "dps"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale < math.inf:
+            raise InputError(f"guidance.scale={self.scale} must be above 0")
+
+    def moved(
+        self, denoise: Denoise, predicted: Prediction, x: Tensor, t: Tensor, seen: Measurement
+    ) -> Prediction:
+        residual = seen.y - seen.operator.forward(predicted.x0.to(seen.y.dtype))
+        distance = residual.flatten(1).norm(dim=1).sum()
+        (slope,) = torch.autograd.grad(distance, x)
+        return predicted._replace(shift=-self.scale * slope)
+
+
+@dataclass(frozen=True)
+class PiGDM(Likelihood):
+    """Song et al. 2023 (Pseudoinverse-guided diffusion models), eq. 7, for a linear A.
+
+    y given x_t is N(A x0, r_t^2 A A^T + sigma^2), and x0 moves by sigma_t^2 / alpha_t times the
+    gradient of its logarithm: exact for white Gaussian data of deviation sigma_data.
+    """
+
+    sigma_data: float = 0.5
+    name: ClassVar[str] = "pigdm"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_data < math.inf:
+            raise InputError(f"guidance.sigma_data={self.sigma_data} must be above 0")
+
+    def check(self, observation: Observation) -> None:
+        operator = measurement(observation, self.name).operator
+        if not isinstance(operator, LinearOperator):
+            raise InputError(
+                f"guidance=pigdm needs a linear operator, and {type(operator).__name__} is none: "
+                "use guidance=null_space or dps"
+            )
+
+    def moved(
+        self, denoise: Denoise, predicted: Prediction, x: Tensor, t: Tensor, seen: Measurement
+    ) -> Prediction:
+        operator, y, noise = seen
+        assert isinstance(operator, LinearOperator)
+        variance = prior_variance(denoise, x, t, self.sigma_data)
+        x0 = predicted.x0.to(y.dtype)
+        ridge = noise.square() / variance if not seen.is_exact else 0.0
+        with torch.no_grad():
+            back = operator.inverse(y - operator.forward(x0), x.shape[-2], x.shape[-1], ridge)
+        (slope,) = torch.autograd.grad((x0 * back).sum(), x)
+        alpha, sigma = (align(level, x) for level in schedule_of(denoise)(t.double()))
+        gain = sigma.square() / (variance * alpha.clamp(min=_LEAST_ALPHA))
+        return predicted._replace(x0=x0 + gain * slope)

@@ -1,0 +1,65 @@
+"""What an observation says of the image, y = A x + noise, and how much the prior knows by then."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from restore.degradation.operator import Identity, Known, Operator
+from restore.diffusion.parameterization import Denoise
+from restore.diffusion.schedule import Schedule, align
+from restore.types import InputError, Observation
+
+
+class Measurement(NamedTuple):
+    operator: Operator
+    y: Tensor
+    sigma: Tensor  # [B, 1, 1, 1], standard deviation of white noise in y
+
+    @property
+    def is_exact(self) -> bool:
+        return not bool(self.sigma.any())
+
+
+def measurement(observation: Observation, name: str) -> Measurement:
+    """Raises InputError, in the name of a guidance, where nobody says what A is.
+
+    Its tensors are no inference tensors, so that gradients may pass through A.
+    """
+    operator = observation.get("operator")
+    with torch.inference_mode(False):
+        image = observation["input"].clone()
+        if operator is None and "hole" in observation:
+            operator = Known(observation["hole"].clone())
+        elif operator is None and "sigma" in observation:
+            operator = Identity()
+        if not isinstance(operator, Operator):
+            raise InputError(
+                f"guidance={name} must know how the input came from the image: use a degradation "
+                "with a mask, gray, noise, downsample or blur, and none that is blind"
+            )
+        sigma = observation.get("sigma", image.new_zeros(len(image))).clone()
+        return Measurement(operator, operator.measured(image), sigma.view(-1, 1, 1, 1))
+
+
+def estimate(observation: Observation, channels: int, name: str) -> Tensor:
+    """Of all images [B, C, H, W] that fit to the observation, the one that is nearest to grey."""
+    image, seen = observation["input"], measurement(observation, name)
+    grey = image.new_zeros(len(image), channels, *image.shape[-2:])
+    return seen.operator.nearest(grey, seen.y)
+
+
+def prior_variance(denoise: Denoise, x: Tensor, t: Tensor, sigma_data: float) -> Tensor:
+    """r_t^2 [B, 1, 1, 1], of x0 given x_t for white data of deviation sigma_data.
+
+    Song et al. 2023 (Pseudoinverse-guided diffusion models), section 3.2, for sigma_data = 1.
+    """
+    alpha, sigma = (align(level, x) for level in schedule_of(denoise)(t.double()))
+    data = sigma_data**2
+    return data * sigma.square() / (data * alpha.square() + sigma.square())
+
+
+def schedule_of(denoise: Denoise) -> Schedule:
+    schedule = getattr(denoise, "schedule", None)
+    assert isinstance(schedule, Schedule), f"{denoise} knows no schedule"
+    return schedule

@@ -1,0 +1,109 @@
+"""Gradients against closed forms, in float64."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from gaussian import SIDE, White, seen
+
+from restore.degradation.blur import Blur
+from restore.degradation.gray import Lightness
+from restore.degradation.operator import Downsample, LinearOperator, Luminance
+from restore.diffusion.likelihood import DPS, PiGDM
+from restore.diffusion.parameterization import Prediction
+from restore.diffusion.sampler import ddim
+from restore.stream import Stream
+from restore.types import InputError, Observation
+
+OPERATORS = [Luminance(), Downsample(2), Blur(torch.tensor([[1.0, 2.0, 1.0]]) / 4)]
+operators = pytest.mark.parametrize("operator", OPERATORS, ids=lambda one: type(one).__name__)
+T = torch.tensor([0.35, 0.35], dtype=torch.float64)
+
+
+def noise() -> torch.Tensor:
+    return torch.randn(2, 3, SIDE, SIDE, dtype=torch.float64)
+
+
+@operators
+@pytest.mark.parametrize("level", [0.01, 0.5])
+def test_pigdm_is_the_exact_posterior_mean_of_white_data(
+    operator: LinearOperator, level: float
+) -> None:
+    prior, known, x = White(0.5), seen(operator, level), noise()
+    guided = PiGDM().guide(prior, known.observation)(x, T).x0
+    exact = prior.posterior(operator, known.y, level, x, T[0])
+    torch.testing.assert_close(guided, exact, rtol=1e-4, atol=1e-5)
+
+
+@operators
+def test_pigdm_without_noise_fits_exactly(operator: LinearOperator) -> None:
+    prior, known = White(0.5), seen(operator, 0.0)
+    guided = PiGDM().guide(prior, known.observation)(noise(), T).x0
+    torch.testing.assert_close(operator.forward(guided), known.y)
+
+
+@operators
+def test_dps_moves_down_the_slope_of_the_distance(operator: LinearOperator) -> None:
+    """x0 = k x, so that the gradient of |y - k A x| by x is -k A^T r / |r|."""
+    prior, known, x = White(0.5), seen(operator, 0.1), noise()
+    predicted = DPS(scale=0.7).guide(prior, known.observation)(x, T)
+    x0 = prior(x, T).x0
+    assert torch.equal(predicted.x0, x0)
+    residual = known.y - operator.forward(x0)
+    k = (x0 / x).mean()
+    length = residual.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    expected = 0.7 * k * operator.adjoint(residual, SIDE, SIDE) / length
+    assert predicted.shift is not None
+    torch.testing.assert_close(predicted.shift, expected)
+
+
+def test_a_sampler_adds_the_shift_to_all_but_the_last_x() -> None:
+    prior, stream = White(0.5), Stream(torch.arange(2))
+    x, times = noise(), prior.schedule.times(3)
+    shift = torch.ones_like(x)
+    moved = ddim(lambda x, t: prior(x, t)._replace(shift=shift), x, prior.schedule, times, stream)
+    for t, s in pairwise(times):
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = prior.schedule(t), prior.schedule(s)
+        x0 = prior(x, t.float().expand(2)).x0
+        x = x0 if s == 0 else alpha_s * x0 + sigma_s / sigma_t * (x - alpha_t * x0) + shift
+    torch.testing.assert_close(moved, x)
+
+
+@pytest.mark.parametrize("guidance", [DPS(), PiGDM()])
+def test_gradients_pass_in_inference_mode(guidance: DPS | PiGDM) -> None:
+    network = torch.nn.Conv2d(3, 3, 3, padding=1).double().requires_grad_(False)
+    prior = White(0.5)
+
+    class Learned(White):
+        def __call__(self, x: torch.Tensor, t: torch.Tensor) -> Prediction:
+            return Prediction(network(x))
+
+    with torch.inference_mode():
+        fresh = Downsample(2)  # whose decomposition is made in inference mode
+        known = seen(fresh, 0.1)
+        stream = Stream(torch.arange(2))
+        denoise = guidance.guide(Learned(0.5), known.observation)
+        result = ddim(denoise, noise(), prior.schedule, prior.schedule.times(3), stream)
+    assert result.isfinite().all() and not result.requires_grad
+
+
+def test_a_lightness_has_no_pseudo_inverse_but_a_gradient() -> None:
+    observation = Observation(
+        input=torch.zeros(2, 1, SIDE, SIDE),
+        operator=Lightness(),
+        index=torch.arange(2),
+        name=[],
+    )
+    with pytest.raises(InputError, match="Lightness"):
+        PiGDM().check(observation)
+    x = torch.rand(2, 3, SIDE, SIDE)
+    predicted = DPS().guide(White(0.5), observation)(x, torch.full((2,), 0.5))
+    assert predicted.shift is not None and predicted.shift.abs().sum() > 0
+
+
+def test_settings_are_checked() -> None:
+    for scale in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match="scale"):
+            DPS(scale)
+    with pytest.raises(InputError, match="sigma_data"):
+        PiGDM(0.0)
