@@ -15,6 +15,8 @@ class Blur(LinearOperator):
     identities of A+ hold.
     """
 
+    mixes_pixels = True
+
     def __init__(self, kernel: Tensor) -> None:
         if kernel.ndim != 2 or not kernel.shape[0] % 2 or not kernel.shape[1] % 2:
             raise InputError(f"a blur kernel has two odd sides, got {list(kernel.shape)}")

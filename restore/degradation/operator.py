@@ -19,10 +19,10 @@ Ridge = float | Tensor  # scalar, or [B, 1, 1, 1]
 class Operator(ABC):
     """What a guidance and a classical method ask of a degradation that is known.
 
-    keeps_size: y has the height and width of x.
+    keeps_size: y has the height and width of x. mixes_pixels: a pixel of y depends on several.
     """
 
-    keeps_size = True
+    keeps_size, mixes_pixels = True, False
 
     def channels(self, image_channels: int) -> int:
         """Channels of y; InputError for images that it cannot take."""
@@ -144,7 +144,7 @@ class Downsample(LinearOperator):
     `interpolate(antialias=True)` do. Separable, so that A+ is exact by two small decompositions.
     """
 
-    keeps_size = False
+    keeps_size, mixes_pixels = False, True
 
     def __init__(self, factor: int, kernel: Literal["bicubic", "box"] = "bicubic") -> None:
         if factor < 2:

@@ -25,6 +25,7 @@ class Product(LinearOperator):
                 raise InputError(f"{type(one).__name__} is not linear: take it out of the product")
             self.operators.append(one)
         self.keeps_size = all(one.keeps_size for one in operators)
+        self.mixes_pixels = any(one.mixes_pixels for one in operators)
 
     def channels(self, image_channels: int) -> int:
         for one in self.operators:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Prediction, Predictor
+from restore.diffusion.schedule import Schedule
 from restore.stream import Stream
 from restore.types import InputError, Observation
 
@@ -128,6 +129,10 @@ class Conditional:
         self, predictor: Callable[[Told], Predictor], told: Told, without: Told | None
     ) -> None:
         self.predictor, self.told, self.without = predictor, told, without
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.predictor(self.told).schedule
 
     def __call__(self, x: Tensor, t: Tensor) -> Prediction:
         return self.predictor(self.told)(x, t)

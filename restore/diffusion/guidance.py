@@ -19,6 +19,14 @@ class Guidance(ABC):
     def check_prior(self, denoise: Denoise) -> None:  # noqa: B027 (most wrap any)
         """Raises InputError where it cannot wrap this one."""
 
+    def reads(self, observation: Observation) -> bool:
+        """Whether it takes inputs of other channels than the prior's images."""
+        return False
+
+    def image(self, observation: Observation, channels: int) -> Tensor:
+        """What a sampler noises that starts from the observation, [B, channels, H, W]."""
+        return observation["input"]
+
     def calls(self, times: Tensor) -> int:
         """How often the network is called where denoise is, at times [N]."""
         return len(times)

@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 
 from restore.degradation.operator import LinearOperator
-from restore.diffusion.guidance import Guidance
-from restore.diffusion.measurement import Measurement, measurement, prior_variance, schedule_of
+from restore.diffusion.measurement import (
+    Measurement,
+    Measuring,
+    measurement,
+    prior_variance,
+    schedule_of,
+)
 from restore.diffusion.parameterization import Denoise, Prediction
 from restore.diffusion.schedule import align
 from restore.types import InputError, Observation
@@ -18,14 +23,8 @@ from restore.types import InputError, Observation
 _LEAST_ALPHA = 0.05  # below it the score says nothing of x0, and a division by alpha only noise
 
 
-class Likelihood(Guidance):
+class Likelihood(Measuring):
     """Differentiates denoise, also where sampling runs in inference mode."""
-
-    name: ClassVar[str]
-    reads_operator = True
-
-    def check(self, observation: Observation) -> None:
-        measurement(observation, self.name)
 
     def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
         self.check(observation)

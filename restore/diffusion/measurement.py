@@ -1,11 +1,12 @@
 """What an observation says of the image, y = A x + noise, and how much the prior knows by then."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from restore.degradation.operator import Identity, Known, Operator
+from restore.diffusion.guidance import Guidance
 from restore.diffusion.parameterization import Denoise
 from restore.diffusion.schedule import Schedule, align
 from restore.types import InputError, Observation
@@ -42,11 +43,25 @@ def measurement(observation: Observation, name: str) -> Measurement:
         return Measurement(operator, operator.measured(image), sigma.view(-1, 1, 1, 1))
 
 
-def estimate(observation: Observation, channels: int, name: str) -> Tensor:
-    """Of all images [B, C, H, W] that fit to the observation, the one that is nearest to grey."""
-    image, seen = observation["input"], measurement(observation, name)
-    grey = image.new_zeros(len(image), channels, *image.shape[-2:])
-    return seen.operator.nearest(grey, seen.y)
+class Measuring(Guidance):
+    """A guidance that knows A, and so takes what A leaves, whatever its size or channels."""
+
+    name: ClassVar[str]
+
+    def check(self, observation: Observation) -> None:
+        measurement(observation, self.name)
+
+    def reads(self, observation: Observation) -> bool:
+        return "operator" in observation
+
+    def image(self, observation: Observation, channels: int) -> Tensor:
+        """The input; of other channels, the image nearest to grey of all that fit to it."""
+        shown = observation["input"]
+        if shown.shape[1] == channels:
+            return shown
+        seen = measurement(observation, self.name)
+        grey = shown.new_zeros(len(shown), channels, *shown.shape[-2:])
+        return seen.operator.nearest(grey, seen.y)
 
 
 def prior_variance(denoise: Denoise, x: Tensor, t: Tensor, sigma_data: float) -> Tensor:

@@ -2,18 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from restore.diffusion.guidance import Guidance
-from restore.diffusion.measurement import measurement, prior_variance
+from restore.diffusion.measurement import Measuring, measurement, prior_variance
 from restore.diffusion.parameterization import Denoise, Prediction
 from restore.types import InputError, Observation
 
 
 @dataclass(frozen=True)
-class NullSpace(Guidance):
+class NullSpace(Measuring):
     """x0 becomes the nearest image that fits to what was measured: x0 + A+ (y - A x0).
 
     Wang et al. 2023 (DDNM), eq. 13; of a hole it is the replacement of known pixels. Where y has
@@ -26,7 +26,7 @@ class NullSpace(Guidance):
 
     sigma_data: float = 0.5
     confidence: float = 7.0
-    reads_operator = True
+    name: ClassVar[str] = "null_space"
 
     def __post_init__(self) -> None:
         for name in ("sigma_data", "confidence"):
@@ -34,11 +34,8 @@ class NullSpace(Guidance):
             if not 0 < value < math.inf:
                 raise InputError(f"guidance.{name}={value} must be above 0")
 
-    def check(self, observation: Observation) -> None:
-        measurement(observation, "null_space")
-
     def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
-        operator, y, sigma = seen = measurement(observation, "null_space")
+        operator, y, sigma = seen = measurement(observation, self.name)
 
         def guided(x: Tensor, t: Tensor) -> Prediction:
             predicted = denoise(x, t)

@@ -116,8 +116,11 @@ class RePaint:
         return times[[self.num_steps - level for level, then in pairwise(levels) if then < level]]
 
     def check(self, observation: Observation, is_led: bool) -> None:
-        if "hole" not in observation:
-            raise InputError("sampler=repaint fills holes: use a degradation with a mask")
+        if "hole" not in observation and not is_led:
+            raise InputError(
+                "sampler=repaint fills holes: use a degradation with a mask, or, for what else is "
+                "known, guidance=null_space"
+            )
 
     @property
     def _num_calls(self) -> int:
@@ -136,7 +139,11 @@ class RePaint:
         start: float = 1.0,
         observation: Observation,
     ) -> Tensor:
-        """Fills the hole of the observation; see `Sampling` for the rest."""
+        """Fills the hole of the observation; see `Sampling` for the rest.
+
+        Without a hole all is drawn, as a guidance leads: with null_space this is DDNM's travel in
+        time (Wang et al. 2023, section 3.3).
+        """
         return repaint(
             denoise,
             x,
@@ -145,7 +152,7 @@ class RePaint:
             stream,
             callback,
             image=observation["input"],
-            hole=observation["hole"],
+            hole=observation.get("hole", torch.ones_like(x[:, :1])),
             jump_length=self.jump_length,
             jump_count=self.jump_count,
             variance=self.variance,

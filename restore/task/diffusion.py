@@ -119,10 +119,13 @@ class Diffusion(RestorationTask):
                 raise InputError("this model fills holes: use a degradation with a mask")
             if not known.has_hole and "hole" in observation:
                 raise InputError("this model was shown no holes: use a degradation without a mask")
-        if channels != known.image_channels and (self.condition is None or start is not None):
+        read = self.guidance is not None and self.guidance.reads(observation)
+        blind = self.condition is None or start is not None
+        if channels != known.image_channels and blind and not read:
             raise InputError(
                 f"this prior makes images of {known.image_channels} channels and the "
-                f"degradation leaves {channels}: choose one that keeps them"
+                f"degradation leaves {channels}: choose one that keeps them, or, where it is "
+                "known, guidance=null_space"
             )
         if self.given_label and "label" not in observation:
             raise InputError("task.given_label=true needs labels, and this data has none")
@@ -192,7 +195,7 @@ class Diffusion(RestorationTask):
         own = self.seed if seed is None else seed
         stream = Stream(fold(seen["index"], own, Key.SAMPLING, draw))
         denoise = self._led(seen)
-        x = self._first(seen["input"], stream, start)
+        x = self._first(seen, stream, start)
         x = self.sampler(
             denoise, x, self.schedule, stream, callback, start=start or 1.0, observation=seen
         )
@@ -215,13 +218,16 @@ class Diffusion(RestorationTask):
             denoise = Replacement().guide(denoise, observation)
         return denoise
 
-    def _first(self, image: Tensor, stream: Stream, start: float | None) -> Tensor:
+    def _first(self, seen: Observation, stream: Stream, start: float | None) -> Tensor:
         """Where the sampler begins, [B, C, H, W]: pure noise, or the noised image."""
+        image = seen["input"]
         shape = (self.facts.image_channels, *image.shape[-2:])
         if start is None:
             return initial_noise(self.schedule, torch.ones(()), shape, stream)
         time = times_from(self.schedule.times(self.sampler.num_steps), start)[0]
         alpha, sigma = self.schedule(time)
+        if self.guidance is not None:
+            image = self.guidance.image(seen, shape[0])
         return alpha * image + sigma * stream.normal(*shape)
 
     def generate(self, index: Tensor, size: tuple[int, int], label: Tensor | None = None) -> Tensor:

@@ -5,11 +5,22 @@ from typing import cast
 from torch import Tensor
 
 from restore.network.size import pad_to_multiple
-from restore.types import Observation
+from restore.types import InputError, Observation
 
 
 def padded(observation: Observation, factor: int) -> Observation:
-    """Image and hole mirrored at the bottom and right up to multiples of `factor`."""
+    """Image and hole mirrored at the bottom and right up to multiples of `factor`.
+
+    Raises:
+        InputError: the observation comes from an operator that mixes pixels, which would not have
+            seen the mirrored ones.
+    """
+    operator, (height, width) = observation.get("operator"), observation["input"].shape[-2:]
+    if operator is not None and operator.mixes_pixels and (height % factor or width % factor):
+        raise InputError(
+            f"this model takes sides that are multiples of {factor} px where a known operator "
+            f"mixes pixels, got {height} x {width}: crop the images"
+        )
     grown = {
         key: pad_to_multiple(value, factor)
         for key, value in observation.items()

@@ -20,7 +20,7 @@ def test_replacement_is_known_pixels_and_predicted_ones() -> None:
     image, hole = torch.rand(2, 3, 4, 4), (torch.rand(2, 1, 4, 4) > 0.5).float()
     predictor = Predictor(network, "v", Linear())
     guided = Replacement().guide(predictor, observed(image, hole))
-    x0, fraction = predictor(x, t)
+    x0, fraction, _ = predictor(x, t)
     predicted = guided(x, t)
     expected = image * (1 - hole) + x0 * hole
     torch.testing.assert_close(predicted.x0, expected, rtol=0, atol=0)

@@ -18,7 +18,7 @@ from restore.degradation.product import Product
 from restore.diffusion.guidance import Replacement
 from restore.diffusion.null_space import NullSpace
 from restore.diffusion.parameterization import Prediction
-from restore.diffusion.sampler import ddim, ddpm
+from restore.diffusion.sampler import ddim, ddpm, dpm_solver_pp_2m
 from restore.diffusion.walk import initial_noise
 from restore.stream import Stream
 from restore.types import InputError, Observation
@@ -81,7 +81,7 @@ def test_samples_have_the_posteriors_mean_and_variance() -> None:
     stream = Stream(torch.arange(count))
     denoise = NullSpace(confidence=1.0).guide(prior, observation)
     x = initial_noise(prior.schedule, torch.ones(()), (3, SIDE, SIDE), stream).double()
-    x = ddpm(denoise, x, prior.schedule, prior.schedule.times(100), stream)
+    x = dpm_solver_pp_2m(denoise, x, prior.schedule, prior.schedule.times(100), stream)
     mean = operator.forward(x)
     prior_variance = 0.25 / 16  # of a mean of 16 pixels
     gain = prior_variance / (prior_variance + noise**2)

@@ -270,7 +270,6 @@ def test_one_checkpoint_is_a_prior_too() -> None:
         (NOISE, HALF, {}, "this model was shown no holes"),
         (NOISE, GRAY, {}, "restores inputs of 3 channels and the degradation leaves 1"),
         (GRAY, NOISE, {}, "restores inputs of 1 channels and the degradation leaves 3"),
-        (NOISE, NOISE, {"sampler": RePaint(4, 2, 2)}, "sampler=repaint fills holes"),
         (HALF, HALF, {"condition": Condition(0.0), "guidance": CFG}, "never trained without"),
         (HALF, HALF, {"condition": None, "guidance": CFG}, "never trained without"),
         (NOISE, NOISE, {"guidance": Replacement()}, "guidance=replacement fills holes"),

@@ -1,0 +1,124 @@
+"""One prior that was never trained on a degradation restores them all, by what is known of each."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from restore.degradation.blur import GaussianBlur
+from restore.degradation.contract import Degradation
+from restore.degradation.gray import Gray
+from restore.degradation.linear import Linear
+from restore.degradation.mask import Box, Mask
+from restore.degradation.noise import Gaussian, Speckle
+from restore.degradation.operator import Downsample, Luminance
+from restore.degradation.product import Product
+from restore.diffusion.guidance import Guidance
+from restore.diffusion.likelihood import DPS, PiGDM
+from restore.diffusion.null_space import NullSpace
+from restore.diffusion.repaint import RePaint
+from restore.diffusion.sampler import Sampling, ddim
+from restore.diffusion.schedule import Cosine
+from restore.network.unet import UNet
+from restore.task.diffusion import Diffusion
+from restore.types import Batch, Facts, InputError
+
+DEGRADATIONS: dict[str, Degradation] = {
+    "mask": Mask(Box(size=5)),
+    "gray": Gray(),
+    "sr4": Linear(Downsample(4)),
+    "sr2 box": Linear(Downsample(2, "box")),
+    "blur": Linear(GaussianBlur(1.0)),
+    "gray sr2": Linear(Product([Luminance(), Downsample(2)])),
+}
+NOISY: dict[str, Degradation] = {
+    "sigma50": Gaussian(50.0),
+    "noisy blur": Linear(GaussianBlur(1.0), 2.55),
+}
+REPAINT = RePaint(num_steps=4, jump_length=2, jump_count=2)
+DDIM = Sampling(num_steps=4, method=partial(ddim, eta=0.0))
+
+
+def prior(guidance: Guidance | None, sampler: Sampling | RePaint = DDIM) -> Diffusion:
+    torch.manual_seed(0)
+    network: Callable[..., UNet] = partial(
+        UNet, width=4, multipliers=(1, 2), num_blocks=1, attention=(), head_size=4
+    )
+    facts = Facts(image_channels=3, input_channels=3, image_size=16, num_classes=None)
+    task = Diffusion(
+        facts=facts, network=network, schedule=Cosine(), sampler=sampler, guidance=guidance,
+        optimizer=partial(torch.optim.SGD, lr=0.1),
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in task.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return task.eval()
+
+
+def observed(degradation: Degradation, side: int = 16) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    target = torch.rand(2, 3, side, side, generator=generator) * 0.6 - 0.3
+    made = degradation(target, torch.arange(2))
+    return cast(Batch, {**made, "index": torch.arange(2), "name": ["a", "b"]})
+
+
+def measured(batch: Batch, image: Tensor) -> tuple[Tensor, Tensor]:
+    """y, and A of an image."""
+    if "operator" not in batch:
+        known = 1 - batch["hole"]
+        return batch["input"] * known, image * known
+    operator = batch["operator"]
+    return operator.measured(batch["input"]), operator.forward(image)
+
+
+@pytest.mark.parametrize("sampler", [DDIM, REPAINT], ids=["ddim", "repaint"])
+@pytest.mark.parametrize("degradation", DEGRADATIONS.values(), ids=DEGRADATIONS.keys())
+def test_what_was_measured_is_measured_again(
+    degradation: Degradation, sampler: Sampling | RePaint
+) -> None:
+    """Of lightness most: colours that sRGB does not have are clipped."""
+    batch, task = observed(degradation), prior(NullSpace(), sampler)
+    with torch.inference_mode():
+        restored = task.restore(batch, 2)
+    assert restored.shape == (2, 2, 3, 16, 16)
+    assert not torch.equal(restored[:, 0], restored[:, 1])
+    y, again = measured(batch, restored[:, 1])
+    assert (y - again).abs().quantile(0.9) < (0.05 if isinstance(degradation, Gray) else 1e-3)
+
+
+@pytest.mark.parametrize("degradation", NOISY.values(), ids=NOISY.keys())
+def test_noise_is_not_measured_again(degradation: Degradation) -> None:
+    batch = observed(degradation)
+    restored = prior(NullSpace()).restore(batch)[:, 0]
+    operator = batch.get("operator")
+    again = restored if operator is None else operator.forward(restored)
+    residual, sigma = (again - batch["input"]).std(), batch["sigma"][0]
+    assert 0.3 * sigma < residual < 30 * sigma
+
+
+@pytest.mark.parametrize("name", ["mask", "sr4", "blur", "gray", "gray sr2"])
+@pytest.mark.parametrize("guidance", [NullSpace(), DPS(), PiGDM()], ids=lambda one: one.name)
+def test_every_guidance_starts_from_what_is_left(guidance: Guidance, name: str) -> None:
+    batch = observed(DEGRADATIONS[name])
+    if isinstance(guidance, PiGDM) and name == "gray":
+        with pytest.raises(InputError, match="linear"):
+            prior(guidance).check_observation(batch)
+        return
+    task = prior(guidance)
+    with torch.inference_mode():
+        restored = task.restore(batch, start=0.5)
+    assert restored.shape == (2, 1, 3, 16, 16) and restored.isfinite().all()
+
+
+def test_what_nobody_knows_is_refused_before_work() -> None:
+    for degradation in (Speckle(0.1), Linear(Downsample(2), blind=True)):
+        with pytest.raises(InputError, match="guidance=null_space must know"):
+            prior(NullSpace()).check_observation(observed(degradation))
+    with pytest.raises(InputError, match="guidance=null_space"):
+        prior(None).check_observation(observed(Gray()))
+    with pytest.raises(InputError, match="multiples of 2 px"):
+        prior(NullSpace()).restore(observed(Linear(GaussianBlur(1.0)), side=15))
+    assert prior(NullSpace()).restore(observed(Gray(), side=15)).shape[-1] == 15
