@@ -36,8 +36,12 @@ class Likelihood(Measuring):
                 predicted = denoise(x, t)
                 with torch.autocast(x.device.type, enabled=False):
                     moved = self.moved(denoise, predicted, x, t, seen)
-            parts = (None if part is None else part.detach() for part in moved)
-            return Prediction(*parts)
+            shift, fraction = moved.shift, moved.fraction
+            return Prediction(
+                moved.x0.detach(),
+                None if fraction is None else fraction.detach(),
+                None if shift is None else shift.detach(),
+            )
 
         return guided
 

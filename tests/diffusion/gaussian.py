@@ -33,7 +33,8 @@ class White:
         precision = identity / self.variance + alpha**2 / sigma**2 * identity
         precision = precision + matrix.T @ matrix / noise**2
         right = alpha / sigma**2 * x.flatten(1) + y.flatten(1) @ matrix / noise**2
-        return torch.linalg.solve(precision, right.T).T.view(x.shape)
+        solved: Tensor = torch.linalg.solve(precision, right.T)
+        return solved.T.reshape(x.shape)
 
 
 class Seen(NamedTuple):
