@@ -1,6 +1,7 @@
 """restore: image restoration by regression, adversarial training and diffusion.
 
-`restore.load(path)` is a trained model as a function of images. Importing this package is instant:
+`restore.load(path)` is a trained model as a function of images, and `restore.benchmark(function,
+name)` measures any function as evaluate.py measures a model. Importing this package is instant:
 torch is imported when the first of its names is used.
 """
 
@@ -8,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from restore.api import Model, load
+    from restore.evaluation.function import benchmark
 
 __version__ = "0.1.0"
-__all__ = ["Model", "load"]
+__all__ = ["Model", "benchmark", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from restore import api
 
         return getattr(api, name)
+    if name == "benchmark":
+        from restore.evaluation.function import benchmark
+
+        return benchmark
     raise AttributeError(f"module 'restore' has no attribute {name!r}")

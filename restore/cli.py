@@ -172,7 +172,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _add_rooms(commands: Any) -> None:
     """Words whose arguments stand in the room that they call."""
-    from restore import asking, describe, listing, preview, sharding
+    from restore import asking, describe, listing, parting, preview, sharding
 
     rooms = {
         "list": listing,
@@ -180,6 +180,7 @@ def _add_rooms(commands: Any) -> None:
         "describe": describe,
         "ask": asking,
         "shard": sharding,
+        "compare": parting,
     }
     for word, room in rooms.items():
         room.arguments(_word(commands, word, room.ABOUT, room.EXAMPLES))

@@ -13,7 +13,7 @@ LAYERS = (
     {"train", "evaluate"},
     {"main", "cli"},
     {"app"},
-    {"new", "predict", "export", "asking", "describe", "listing", "preview", "sharding"},
+    {"new", "predict", "export", "asking", "describe", "listing", "parting", "preview", "sharding"},
     {"chain", "job", "shelf"},
     {"sweep"},
     {"training"},

@@ -30,6 +30,24 @@ def of(script: str) -> list[str]:
     return [line.removeprefix(start) for line in commands() if line.startswith(start)]
 
 
+def test_somebody_s_network_is_measured_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lines as they stand, on two embedded photos in place of a data set."""
+    (lines,) = re.findall(r"```python\n(import cv2.*?)```", README, re.S)
+    small = "benchmark.{0}.data={{limit:2,repeat:1}}"
+    for name, embedded in (("cbsd68_sigma25", "photos_sigma25"), ("flowers_masks", "photos_masks")):
+        lines = lines.replace(f'"{name}"', f'"{embedded}", "{small.format(embedded)}"')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("theirs.py").write_text("import torch\nclass Net(torch.nn.Conv2d):\n"
+                                 "    def __init__(self): super().__init__(3, 3, 1)\n")  # fmt: skip
+    torch.save(torch.nn.Conv2d(3, 3, 1).state_dict(), "theirs.pth")
+    exec(compile(lines, "README.md", "exec"), {})
+    psnr, hole_psnr, folder = capsys.readouterr().out.splitlines()[-1].split(" ")
+    assert float(psnr) > 0 and float(hole_psnr) > 10 and folder == str(tmp_path / "filled")
+
+
 WORDS = sorted({line.split()[1] for line in commands() if line.startswith("restore ")})
 
 

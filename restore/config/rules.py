@@ -32,11 +32,14 @@ REFUSED = {
 }
 
 
-def check_evaluation(config: Config) -> None:
-    """Raises InputError for an evaluation config that has unknown keys or nothing to do."""
+def check_evaluation(config: Config, named: bool = False) -> None:
+    """Raises InputError for an evaluation config that has unknown keys or nothing to do.
+
+    named: whether there is a method besides those of the config.
+    """
     _check_keys(config, EVALUATION)
     _check_machine(config["trainer"])
-    named = any(config.get(key) for key in ("checkpoint", "baseline", "published"))
+    named = named or any(config.get(key) for key in ("checkpoint", "baseline", "published"))
     if not (has_outputs(config) or named):
         raise InputError(
             "nothing to evaluate: give checkpoint=PATH, baseline=NAME, published=NAME "

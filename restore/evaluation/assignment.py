@@ -88,7 +88,7 @@ def _write_one(folder: Path, batch: Observation) -> Image:
     picture = folder / INPUTS / f"{stem}.png"
     save_png(image if len(image) in (1, 3) else image[:1], picture)
     path = picture
-    if not _is_eight_bit(image, hole):
+    if not is_eight_bit(image, hole):
         path = picture.with_suffix(".npy")
         np.save(path, to_unit(image.float()).permute(1, 2, 0).numpy())
     said: Image = {"index": index, "name": batch["name"][0], "size": [*image.shape[-2:]]}
@@ -104,7 +104,7 @@ def _write_one(folder: Path, batch: Observation) -> Image:
     return said
 
 
-def _is_eight_bit(image: Tensor, hole: Tensor | None) -> bool:
+def is_eight_bit(image: Tensor, hole: Tensor | None) -> bool:
     """Whether a PNG holds all that is known of [C, H, W]."""
     same = from_uint8(to_uint8(image)) == image
     return len(image) in (1, 3) and bool((same if hole is None else same | hole).all())

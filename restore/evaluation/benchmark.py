@@ -106,7 +106,7 @@ class Benchmark:
         except InputError as error:
             label = method.checkpoint or method.name
             raise InputError(f"{label} on benchmark {self.name}: {error}") from None
-        if method.kind not in ("model", "outputs"):
+        if method.kind not in ("model", "outputs", "function"):
             self._try_out(method, batch)
 
     def _try_out(self, method: Method, batch: Batch) -> None:

@@ -1,5 +1,6 @@
 """An evaluation from its config to its files: every method on every benchmark."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,17 @@ def results_file() -> Path:
     return (_CHECKOUT if _CHECKOUT.is_dir() else Path("experiments")) / "results.csv"
 
 
-def evaluate(config: dict[str, Any], folder: Path) -> list[runner.Report]:
-    """Reports of all methods on all benchmarks, and their files in `folder`."""
-    rules.check_evaluation(config)
+def evaluate(
+    config: dict[str, Any], folder: Path, functions: Sequence[Method] = ()
+) -> list[runner.Report]:
+    """Reports of all methods on all benchmarks, and their files in `folder`.
+
+    functions: methods that no config can name.
+    """
+    rules.check_evaluation(config, named=bool(functions))
     launch.ready(config["trainer"])
     config, notes = precision.settle(config)
-    pairs, noted = _pairs(config)
+    pairs, noted = _pairs(config, functions)
     trainer = tester(config, config["trainer"]["precision"])
     tracker = tracking.tracker(config, folder)
     if trainer.is_global_zero:
@@ -64,10 +70,12 @@ def plan(pairs: list[tuple[Method, Benchmark]]) -> list[str]:
     return [*lines, f"{total} network calls in all"] if total else lines
 
 
-def _pairs(config: dict[str, Any]) -> tuple[list[tuple[Method, Benchmark]], list[str]]:
+def _pairs(
+    config: dict[str, Any], functions: Sequence[Method]
+) -> tuple[list[tuple[Method, Benchmark]], list[str]]:
     """Every method with every benchmark, checked; and what must be said of outputs of others."""
     pairs, notes = [], []
-    for method in load.methods(config, as_list(config["checkpoint"])):
+    for method in [*load.methods(config, as_list(config["checkpoint"])), *functions]:
         for benchmark in load.benchmarks(config, method.num_calls):
             benchmark.check_method(method)
             pairs.append((method, benchmark))

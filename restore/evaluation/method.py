@@ -37,8 +37,10 @@ class Method:
     restore: Callable[[Observation, int], Tensor]
     check: Callable[[Observation], None] = lambda observation: None  # InputError if not served
     checkpoint: str = ""
+    identity: str = ""  # of what was measured, where no file of it can be named
     module: nn.Module = field(default_factory=nn.Identity)  # moved to the device of the run
-    num_calls: int = 0
+    num_calls: int = 0  # at most
+    calls: list[int] = field(default_factory=list)  # of each sample so far, where they vary
     seed: int | None = None
     sampling: Sampling = NO_SAMPLING
 

@@ -4,12 +4,15 @@ import hashlib
 import os
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore.evaluation.method import Method
+from restore.evaluation.method import NO_SAMPLING, Method, Sampling
 from restore.image import from_unit, to_unit
 from restore.network.published_denoiser import PublishedDenoiser
 from restore.types import InputError, Observation
@@ -19,14 +22,22 @@ class Published:
     """`published(observation)` gives [B, C, H, W] in [-1, 1], from the input and its noise level.
 
     path: a state dict with exactly the network's keys, absolute or below $RESTORE_WEIGHTS (without
-    it, the working directory). sha256: its first digits, checked where given.
+    it, the working directory); .pth, or .safetensors. sha256: its first digits, checked where
+    given. level: of the noise, as the benchmark tells it, or `estimated` from the image alone, for
+    noise that is not Gaussian; the row then says so.
 
     Raises:
         InputError: no such file, another hash, other keys or shapes; when called, an observation
             without the noise level that the network needs, or of other channels.
     """
 
-    def __init__(self, network: PublishedDenoiser, path: str, sha256: str | None = None) -> None:
+    def __init__(
+        self,
+        network: PublishedDenoiser,
+        path: str,
+        sha256: str | None = None,
+        level: Literal["told", "estimated"] = "told",
+    ) -> None:
         self.path = Path(os.environ.get("RESTORE_WEIGHTS") or ".") / path
         if not self.path.is_file():
             raise InputError(
@@ -37,6 +48,7 @@ class Published:
             _check_hash(self.path, sha256)
         _load(network, self.path)
         self.network = network.eval().requires_grad_(False)
+        self.level = level
 
     def __call__(self, observation: Observation) -> Tensor:
         image, network = observation["input"], self.network
@@ -45,14 +57,23 @@ class Published:
                 f"{self.path.name} restores noisy images of {network.image_channels} channels, "
                 f"this benchmark has inputs of {image.shape[1]}"
             )
-        if network.takes_sigma and "sigma" not in observation:
-            raise InputError(f"{self.path.name} needs sigma: use a benchmark of Gaussian noise")
-        # a level in units of [-1, 1] is half of that in units of [0, 1]
-        sigma = observation.get("sigma", image.new_zeros(len(image))) / 2
+        sigma = self._sigma(observation)
         height, width = image.shape[-2:]
         padding = (0, -width % network.factor, 0, -height % network.factor)
         restored: Tensor = network(F.pad(to_unit(image), padding, mode="replicate"), sigma)
         return from_unit(restored[..., :height, :width])
+
+    def _sigma(self, observation: Observation) -> Tensor:
+        """Levels [B] in units of [0, 1], which are half of those in units of [-1, 1]."""
+        image = observation["input"]
+        if self.network.takes_sigma and self.level == "estimated":
+            return _estimated(image) / 2
+        if self.network.takes_sigma and "sigma" not in observation:
+            raise InputError(
+                f"{self.path.name} needs sigma: use a benchmark of Gaussian noise, or let it "
+                "estimate the level (published.NAME.level=estimated)"
+            )
+        return observation.get("sigma", image.new_zeros(len(image))) / 2
 
     def method(self, name: str) -> Method:
         """One deterministic result of one network call stands for every sample."""
@@ -67,7 +88,20 @@ class Published:
             checkpoint=str(self.path),
             module=self.network,
             num_calls=1,
+            sampling=NO_SAMPLING if self.level == "told" else Sampling("estimated level"),
         )
+
+
+def _estimated(image: Tensor) -> Tensor:
+    """Levels [B] of Gaussian noise in [B, C, H, W], in its units, the mean over channels.
+
+    Donoho & Johnstone 1994: the median of the finest wavelet coefficients, by scikit-image.
+    """
+    from skimage.restoration import estimate_sigma
+
+    photos = image.double().cpu().numpy()
+    levels = [estimate_sigma(one, channel_axis=0, average_sigmas=True) for one in photos]
+    return image.new_tensor(levels).nan_to_num()  # of a flat image, which has no coefficients
 
 
 def _check_hash(path: Path, sha256: str) -> None:
@@ -80,10 +114,18 @@ def _check_hash(path: Path, sha256: str) -> None:
         )
 
 
+def _state(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
 def _load(network: PublishedDenoiser, path: Path) -> None:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
+        network.load_state_dict(_state(path))
+    except SafetensorError as error:
+        raise InputError(f"{path} is no safetensors file: {error}") from error
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is no state dict that can be trusted: {reason}") from error

@@ -27,12 +27,12 @@ def describe(report: Report) -> dict[str, Any]:
         "protocol": report.protocol,
         "n": len(report.rows),
         "samples": report.benchmark.num_samples,
-        "checkpoint": checkpoint_name(report.method.checkpoint),
+        "checkpoint": report.method.identity or checkpoint_name(report.method.checkpoint),
         "sampler": report.method.sampling.sampler,
         "sampler_settings": report.method.sampling.settings,
         "guidance": report.method.sampling.guidance,
         "precision": report.precision,
-        "nfe": report.method.num_calls,
+        "nfe": report.num_calls,
         "parameters": report.method.num_parameters,
         "metrics": report.summary,
         "definitions": {m.name: m.definition for m in report.benchmark.metrics},
@@ -119,7 +119,7 @@ def print_table(reports: list[Report]) -> None:
 def table_columns(named: list[tuple[str, Report]]) -> list[list[str]]:
     """Method, NFE and every metric with its arrow, each as a header and a cell a method."""
     columns = [["method", *(name for name, _ in named)]]
-    columns.append(["NFE", *(str(report.method.num_calls) for _, report in named)])
+    columns.append(["NFE", *(str(report.num_calls) for _, report in named)])
     for metric in named[0][1].benchmark.metrics:
         values = [report.summary.get(metric.name, math.nan) for _, report in named]
         arrow = "↑" if metric.higher_is_better else "↓"

@@ -117,7 +117,7 @@ def row_of(report: Report) -> Row:
     origin = record.provenance(report.device)
     cells = {
         "experiment": method.name,
-        "checkpoint": checkpoint_name(method.checkpoint),
+        "checkpoint": method.identity or checkpoint_name(method.checkpoint),
         "kind": method.kind,
         "benchmark": benchmark.name,
         "protocol": report.protocol,
@@ -129,7 +129,7 @@ def row_of(report: Report) -> Row:
         "sampler_settings": method.sampling.settings,
         "guidance": method.sampling.guidance,
         "precision": report.precision,
-        "nfe": method.num_calls,
+        "nfe": report.num_calls,
         "parameters": method.num_parameters,
         "seconds_per_image": _spelled(report.cost.seconds),
         **{key: origin[key] for key in ("device", "commit", "dirty")},

@@ -40,6 +40,7 @@ class Report:
     device: str
     precision: str = EXACT  # of the method; metrics are computed in float32 always
     notes: list[str] = field(default_factory=list)  # what a reader of the numbers must know
+    num_calls: int = 0  # of the network for a sample, their mean where they vary
     whole: bool = True  # whether all images of the benchmark were measured
 
     @property
@@ -164,12 +165,15 @@ def evaluate(
     device = trainer.strategy.root_device
     benchmark.data.batch_size = batch_size or memory.batch_size(benchmark, device)
     evaluation = Evaluation(method, benchmark)
+    method.calls.clear()
     try:
         trainer.test(evaluation, datamodule=benchmark.data, verbose=False)
     finally:
         evaluation.close()
     states = [metric.state() for metric in benchmark.distribution_metrics]
-    parts = _gather((evaluation.rows, evaluation.costs.part, states), trainer.world_size)
+    parts = _gather(
+        (evaluation.rows, evaluation.costs.part, states, method.calls), trainer.world_size
+    )
     rows = sorted((row for part in parts for row in part[0]), key=lambda row: int(row["index"]))
     _check_once(benchmark, [row["index"] for row in rows], whole)
     summary = summarise(rows)
@@ -191,8 +195,15 @@ def evaluate(
         device=trainer.strategy.root_device.type,
         precision=str(trainer.precision),
         notes=notes,
+        num_calls=_mean_calls(method, [part[3] for part in parts]),
         whole=len(rows) == benchmark.data.num_test,
     )
+
+
+def _mean_calls(method: Method, parts: list[list[int]]) -> int:
+    """Of the network for a sample, by those of all processes."""
+    made = [calls for part in parts for calls in part]
+    return round(statistics.fmean(made)) if made else method.num_calls
 
 
 def _gather(own: Any, world_size: int) -> list[Any]:

@@ -29,7 +29,7 @@ def log_to_wandb(send: Callable[[dict[str, Any]], None], reports: list[Report]) 
     for benchmark, named in report.by_benchmark(reports).items():
         columns = report.table_columns(named)
         values = [
-            [name, one.method.num_calls]
+            [name, one.num_calls]
             + [one.summary.get(metric.name, math.nan) for metric in one.benchmark.metrics]
             for name, one in named
         ]

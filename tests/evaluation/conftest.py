@@ -68,6 +68,7 @@ def make_report() -> MakeReport:
             .expand(2, -1, *size),
             cost=cost or Cost(seconds=0.25),
             device="cpu",
+            num_calls=method.num_calls,
         )
 
     return make

@@ -136,6 +136,9 @@ COUNTS = {
     "ffdnet_color": 852_108,
     "drunet_gray": 32_638_656,
     "drunet_color": 32_640_960,
+    "bf_cnn_color": 667_008,
+    "bf_cnn_color_denoiser": 667_008,
+    "bf_cnn_mnist": 664_704,
 }
 
 
@@ -152,7 +155,7 @@ def test_every_config_is_of_the_released_size_and_asks_for_its_file(folder: Path
         with torch.device("meta"):
             network = build.build(node["network"])
         assert sum(p.numel() for p in network.parameters()) == count
-        with pytest.raises(InputError, match=rf"{name}\.pth.*RESTORE_WEIGHTS"):
+        with pytest.raises(InputError, match=rf"{node['path']}.*RESTORE_WEIGHTS"):
             load.published({"published": {name: node}})
 
 

@@ -1,0 +1,213 @@
+"""`restore compare RUN_A RUN_B`: where two runs part, and what about them differs.
+
+Importing this module must stay instant.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml  # type: ignore[import-untyped]
+
+from restore.errors import DONE, FAILED
+from restore.types import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ABOUT = "where two runs part: first logged update, first tensor; config, versions and data"
+EXAMPLES = """examples:
+  restore compare RUN_A RUN_B             a line for each difference; exit code 1 where there is one
+
+A resumed run and the same run without an interruption have none. Configs are those of the folders,
+times are no difference, and checkpoints are compared update by update."""
+_TIMES = ("images_per_second",)  # logged, and never twice the same
+_SHOWN = 5  # names in a line
+Line = tuple[str, str]  # what differs, and how
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    for name in ("a", "b"):
+        parser.add_argument(name, metavar=f"RUN_{name.upper()}", type=Path, help="a run folder")
+    parser.set_defaults(command=lambda given: show(given.a, given.b))
+
+
+def show(a: Path, b: Path) -> int:
+    """Prints a line a difference; 0 without one, else 1."""
+    found = list(differences(a, b))
+    for what, how in found:
+        print(f"{what:<10}{how}")
+    if not found:
+        updates, files = len(_logged(a).keys() & _logged(b).keys()), len(_pairs(a, b))
+        print(f"no difference in {updates} logged updates and {files} checkpoints")
+    return FAILED if found else DONE
+
+
+def differences(a: Path, b: Path) -> Iterator[Line]:
+    """What differs between two run folders, causes before effects.
+
+    Raises InputError for a folder that holds no run, or a checkpoint that cannot be read.
+    """
+    configs = [_config(folder) for folder in (a, b)]
+    yield from (("config", line) for line in _between(*configs))
+    records = [_record(folder) for folder in (a, b)]
+    if all(records):
+        versions = [{key: one.get(key) for key in ("commit", "device", "python", "versions")}
+                    for one in records]  # fmt: skip
+        yield from (("versions", line) for line in _between(*map(flat, versions)))
+    pairs = _pairs(a, b)
+    contents = [_read(path) for path in pairs[0][1:]] if pairs else []
+    if contents:
+        data = [flat(content.get("fingerprint", {})) for content in contents]
+        yield from (("data", line) for line in _between(*data))
+    yield from _first_update(_logged(a), _logged(b))
+    yield from _first_tensor(pairs, contents)
+    if not pairs:
+        yield "weights", f"no checkpoint of the same update in {a} and {b}"
+
+
+def flat(node: Any, path: str = "") -> dict[str, Any]:
+    """Dotted key -> leaf; items of a list by their number."""
+    if isinstance(node, Mapping) and node:
+        pairs: Sequence[tuple[Any, Any]] = list(node.items())
+    elif isinstance(node, list | tuple) and node:
+        pairs = list(enumerate(node))
+    else:
+        return {path: node} if path else {}
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        found |= flat(value, f"{path}.{key}" if path else str(key))
+    return found
+
+
+def _between(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys([*a, *b]):
+        if key not in b or key not in a:
+            have, value = ("A", a[key]) if key in a else ("B", b[key])
+            yield f"{key}: {value!r} in {have} alone"
+        elif a[key] != b[key]:
+            yield f"{key}: {a[key]!r} in A, {b[key]!r} in B"
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no config.yaml: name the folder of a run") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} cannot be read: {reason}") from None
+    return flat(config)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """result.json; empty for a run that has not ended."""
+    path = folder / "result.json"
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is no record of a run: {error}") from None
+    return record if isinstance(record, dict) else {}
+
+
+def _logged(folder: Path) -> dict[int, dict[str, str]]:
+    """Update -> metric -> cell as it was written, without times."""
+    path = folder / "metrics.csv"
+    found: dict[int, dict[str, str]] = {}
+    if not path.is_file():
+        return found
+    for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+        cells = {key: cell for key, cell in row.items() if cell and key not in ("step", *_TIMES)}
+        found.setdefault(int(row["step"]), {}).update(cells)
+    return found
+
+
+def _first_update(
+    a: Mapping[int, dict[str, str]], b: Mapping[int, dict[str, str]]
+) -> Iterator[Line]:
+    """Of those that both have logged; nothing where all are equal."""
+    for update in sorted(a.keys() & b.keys()):
+        one, other = a[update], b[update]
+        names = [name for name in one if name in other and one[name] != other[name]]
+        if names:
+            shown = [f"{name} {one[name]} in A, {other[name]} in B" for name in names[:_SHOWN]]
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            yield "metrics", f"first at step {update}: {'; '.join(shown)}{more}"
+            return
+    if not a.keys() & b.keys():
+        yield "metrics", f"no update that both have logged ({len(a)} in A, {len(b)} in B)"
+
+
+def _pairs(a: Path, b: Path) -> list[tuple[int, Path, Path]]:
+    """Checkpoints of the same update, in the order of updates."""
+    found = [_checkpoints(folder) for folder in (a, b)]
+    shared = sorted(found[0].keys() & found[1].keys())
+    return [(update, found[0][update], found[1][update]) for update in shared]
+
+
+def _checkpoints(folder: Path) -> dict[int, Path]:
+    """Update -> a checkpoint of it, `last` before others."""
+    from restore.checkpoint import SUFFIX, seal
+
+    found: dict[int, Path] = {}
+    for path in sorted((folder / "checkpoints").glob(f"*{SUFFIX}")):
+        stated = seal(path)
+        if stated is not None and (stated.updates not in found or path.stem == "last"):
+            found[stated.updates] = path
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from restore import checkpoint
+
+    return checkpoint.read(path)
+
+
+def _first_tensor(
+    pairs: Sequence[tuple[int, Path, Path]], first: Sequence[dict[str, Any]]
+) -> Iterator[Line]:
+    """In the earliest checkpoints that differ: weights, their average, optimizers."""
+    for number, (update, *paths) in enumerate(pairs):
+        one, other = first if number == 0 else map(_read, paths)
+        for what, part in _PARTS.items():
+            difference = _different(flat(part(one)), flat(part(other)))
+            if difference:
+                yield "weights", f"first at update {update} ({paths[0].name}), {what} {difference}"
+                return
+
+
+_PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "of the network:": lambda content: content["state_dict"],
+    "of their average:": lambda content: content.get("ema", {}).get("weights", {}),
+    "of the optimizer:": lambda content: content.get("optimizer_states", []),
+}
+
+
+def _different(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """The first entry that is not the same, described; "" where all are."""
+    import torch
+
+    for key in dict.fromkeys([*a, *b]):
+        if key not in a or key not in b:
+            return f"{key} in {'A' if key in a else 'B'} alone"
+        one, other = a[key], b[key]
+        if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
+            if one != other:
+                return f"{key}: {one!r} in A, {other!r} in B"
+        elif one.shape != other.shape or one.dtype != other.dtype:
+            return f"{key}: {one.dtype} {[*one.shape]} in A, {other.dtype} {[*other.shape]} in B"
+        elif not torch.equal(one, other):
+            return f"{key}: {_apart(one, other)}"
+    return ""
+
+
+def _apart(one: "Tensor", other: "Tensor") -> str:
+    unequal = one != other
+    largest = (one.double() - other.double()).abs().max().item()
+    return f"{int(unequal.sum())} of {one.numel()} values, by {largest:.3g} at most"
