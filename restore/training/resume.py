@@ -132,6 +132,8 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     if "position" not in content:
         raise InputError(f"{path} does not say where its run stood: callback.recovery was missing")
     config = replace_settings(_untrusted(content["config"]), settings)
+    if config["data"].get("root") is None:  # no checkpoint knows the machine, but its folder does
+        config["data"]["root"] = _root(folder)
     check_named(config, content.get("foreign", {}), Trust.of(config))
     updates, wanted = content["progress"]["updates"], config["max_updates"]
     if recorded_updates(folder, own) >= wanted or updates > wanted:
@@ -140,6 +142,14 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
         )
     overrides = [*first_overrides(folder), *(f"{key}={one}" for key, one in settings.items())]
     return Resumed(folder, path, content, config, overrides, allow_inexact, damaged)
+
+
+def _root(folder: Path) -> str | None:
+    """The data.root that the run in a folder was started with; None for that of the machine."""
+    path = folder / "config.yaml"
+    stored = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    root = stored["data"].get("root") if isinstance(stored, dict) and "data" in stored else None
+    return root if isinstance(root, str) and Path(root).expanduser().is_dir() else None
 
 
 def _untrusted(stored: Mapping[str, Any]) -> dict[str, Any]:
