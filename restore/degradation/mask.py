@@ -34,13 +34,17 @@ class Mask:
 
 
 class Box:
-    """One rectangle: a square of `size` pixels, or `fraction` of the height and of the width."""
+    """One rectangle: a square of `size` pixels, or `fraction` of the height and of the width.
+
+    position: [row, column] is the pixel of its centre, the one below and right of it for even
+    sides; the box must lie inside the image.
+    """
 
     def __init__(
         self,
         size: int | None = None,
         fraction: float | None = None,
-        position: Literal["center", "random"] = "center",
+        position: Literal["center", "random"] | list[int] = "center",
     ) -> None:
         if (size is None) == (fraction is None):
             raise InputError(f"a box takes either size or fraction, got {size=} and {fraction=}")
@@ -48,22 +52,32 @@ class Box:
             raise InputError(f"box size must be at least 0 pixels, got {size}")
         if fraction is not None and not 0 <= fraction <= 1:
             raise InputError(f"box fraction must be in [0, 1], got {fraction}")
+        if not isinstance(position, str) and (len(position) != 2 or min(position) < 0):
+            raise InputError(f"box position must be [row, column] in pixels, got {position}")
         self.size, self.fraction, self.position = size, fraction, position
 
     def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
         place = torch.full((len(seeds), 2), 0.5, device=seeds.device)
         if self.position == "random":
             place = Stream(seeds).uniform(2)
-        rows = self._interval(place[:, 0], height)
-        columns = self._interval(place[:, 1], width)
+        rows = self._interval(place[:, 0], height, 0)
+        columns = self._interval(place[:, 1], width, 1)
         return (rows[:, :, None] & columns[:, None, :])[:, None].float()
 
-    def _interval(self, place: Tensor, length: int) -> Tensor:
+    def _interval(self, place: Tensor, length: int, axis: int) -> Tensor:
         """Where the box is along an axis, bool [B, length], for places [B] in [0, 1)."""
         side = self.size if self.size is not None else round((self.fraction or 0) * length)
         if side > length:
             raise InputError(f"a box of {side} pixels does not fit into an image of {length}")
         start = (place.double() * (length - side + 1)).long()[:, None]
+        if not isinstance(self.position, str):
+            first = self.position[axis] - side // 2
+            if not 0 <= first <= length - side:
+                raise InputError(
+                    f"a box of {side} pixels around {self.position} does not lie inside an image "
+                    f"of {length}: move it, or make it smaller"
+                )
+            start = torch.full_like(start, first)
         index = torch.arange(length, device=place.device)
         return (index >= start) & (index < start + side)
 

@@ -198,6 +198,8 @@ def test_the_choices_of_nested_mixtures_are_independent() -> None:
         (Box, {"size": 3, "fraction": 0.5}, "fraction"),
         (Box, {"size": -1}, "-1"),
         (Box, {"fraction": 1.5}, "1.5"),
+        (Box, {"size": 1, "position": [1]}, "row, column"),
+        (Box, {"size": 1, "position": [1, -1]}, "row, column"),
         (Lines, {"period": 0}, "period"),
         (Strokes, {"max_strokes": 0}, "max_strokes"),
         (Strokes, {"max_vertices": 0}, "max_vertices"),
@@ -213,6 +215,21 @@ def test_the_choices_of_nested_mixtures_are_independent() -> None:
 def test_settings_are_checked(shape: Any, arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
         shape(**arguments)
+
+
+def test_a_box_around_a_pixel() -> None:
+    hole = Box(size=3, position=[2, 5])(SEEDS, 6, 9)[0, 0]
+    assert hole.nonzero().tolist() == [[r, c] for r in (1, 2, 3) for c in (4, 5, 6)]
+    even = Box(size=30, position=[60, 60])(SEEDS[:1], 128, 128)[0, 0].nonzero()
+    assert even.min(0).values.tolist() == [45, 45] and even.max(0).values.tolist() == [74, 74]
+    share = Box(fraction=0.5, position=[2, 4])(SEEDS, 6, 8)[0, 0].nonzero()
+    assert share.min(0).values.tolist() == [1, 2] and share.max(0).values.tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("position", [[0, 5], [2, 0], [5, 5], [2, 8]])
+def test_a_box_around_a_pixel_must_lie_inside(position: list[int]) -> None:
+    with pytest.raises(InputError, match="does not lie inside"):
+        Box(size=3, position=position)(SEEDS, 6, 9)
 
 
 def test_a_box_that_does_not_fit() -> None:
