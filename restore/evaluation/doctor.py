@@ -2,11 +2,9 @@
 
 import importlib.metadata
 import importlib.util
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +15,7 @@ from restore.data.source import data_root
 from restore.degradation.gray import Gray
 from restore.degradation.noise import AllInOneNoise, KAIRNoise
 from restore.evaluation.baseline import Grey
+from restore.evaluation.machine import Check, Status, checks
 from restore.evaluation.record import PACKAGES
 from restore.image import from_uint8, to_unit
 from restore.metric.base import eight_bit
@@ -29,8 +28,6 @@ from restore.network.squeezenet import SqueezeNet
 from restore.network.vgg import VGG16
 from restore.network.weights import find_weights
 from restore.types import Batch, InputError
-
-Status = Literal["ok", "absent", "wrong"]
 
 SIGMAS = (15, 25, 50)
 # PSNR of CBSD68's noisy input in dB at SIGMAS, by what is done to it before it is measured.
@@ -50,16 +47,6 @@ GREY_PSNR = 22.51  # dB, of colour left out
 COLORFULNESS = 37.51  # of the clean photos; with |rg| and |yb| it would be 33.86
 _INPUT, _GREY, _VIVID = "input PSNR", "grey baseline's PSNR", "colorfulness"
 _FOLDERS = ("mnist", "flowers128", "bsds430", "cbsd68", "bsd68", "set12", "masks300")
-_MINIMUM_FREE = 2 * 2**30  # bytes: a training with its checkpoints
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the doctor. "absent" is no fault: an optional file is missing."""
-
-    status: Status
-    what: str
-    found: str
 
 
 def protocol_of(psnr: float, sigma: int, tolerance: float = 1e-4) -> str | None:
@@ -77,7 +64,7 @@ def protocol_of(psnr: float, sigma: int, tolerance: float = 1e-4) -> str | None:
 def diagnose() -> list[Check]:
     """All checks; those of images only where their files are."""
     root = data_root(None)
-    return [*_versions(), *_data(root), *_weights(), *_space(), *_numbers(root)]
+    return [*_versions(), *checks(), *_data(root), *_weights(), *_numbers(root)]
 
 
 def _versions() -> Iterator[Check]:
@@ -87,9 +74,8 @@ def _versions() -> Iterator[Check]:
         yield Check("ok", "torchvision", "absent, as it should be")
     else:
         version = importlib.metadata.version("torchvision")
-        yield Check("wrong", "torchvision", f"{version}: not needed, and it may not fit torch")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU alone"
-    yield Check("ok", "device", device)
+        found = f"{version}: not needed, and it may not fit torch"
+        yield Check("wrong", "torchvision", found, "pip uninstall torchvision")
 
 
 def _data(root: Path) -> Iterator[Check]:
@@ -98,8 +84,8 @@ def _data(root: Path) -> Iterator[Check]:
     if have:
         yield Check("ok", f"data in {root.absolute()}", ", ".join(have))
     if lack:
-        hint = "set $RESTORE_DATA to the folder that holds them"
-        yield Check("absent", f"data in {root.absolute()}", f"{', '.join(lack)}: {hint}")
+        cure = "set $RESTORE_DATA to the folder that holds them"
+        yield Check("absent", f"data in {root.absolute()}", ", ".join(lack), cure)
 
 
 def _weights() -> Iterator[Check]:
@@ -121,12 +107,6 @@ def _attempt(otherwise: Status, what: str, find: Callable[..., Any], *arguments:
         return Check("ok", what, getattr(found, "definition", str(found)))
     except InputError as error:
         return Check(otherwise, what, str(error))
-
-
-def _space() -> Iterator[Check]:
-    free = shutil.disk_usage(Path.cwd()).free
-    status: Status = "ok" if free >= _MINIMUM_FREE else "wrong"
-    yield Check(status, "free space here", f"{free / 2**30:.1f} GiB of 2 needed")
 
 
 def _numbers(root: Path) -> Iterator[Check]:
@@ -155,7 +135,7 @@ def compare(what: str, found: float, wanted: float, tolerance: float) -> Check:
     text = f"{found:.4f} instead of {wanted}"
     if what.startswith(_INPUT) and (other := protocol_of(found, int(what.rpartition(" ")[2]))):
         text += f": that is the protocol {other!r}"
-    return Check("wrong", what, text)
+    return Check("wrong", what, text, "compare the files of cbsd68, and NumPy's version")
 
 
 def _expected() -> Iterator[tuple[str, float, float]]:
@@ -203,9 +183,10 @@ def _measure_all_in_one(
 
 
 def show(checks: list[Check]) -> int:
-    """Prints a line a check; 1 if any is wrong, else 0."""
+    """Prints a line a check, with its cure; 1 if any is wrong, else 0."""
     for check in checks:
-        print(f"{check.status:6}  {check.what}: {check.found}")
+        cure = f" -> {check.cure}" if check.cure else ""
+        print(f"{check.status:6}  {check.what}: {check.found}{cure}")
     wrong = sum(check.status == "wrong" for check in checks)
     print(f"{wrong} of {len(checks)} checks failed" if wrong else "all is well")
     return 1 if wrong else 0

@@ -50,12 +50,6 @@ def test_a_failed_check_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> No
     assert "1 of 2 checks failed" in capsys.readouterr().out
 
 
-def test_little_space_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_MINIMUM_FREE", 2**70)
-    (space,) = (check for check in doctor._space())
-    assert space.status == "wrong"
-
-
 @pytest.mark.data
 def test_cbsd68_gives_the_known_numbers() -> None:
     checks = list(doctor._numbers(Path(os.environ["RESTORE_DATA"])))
