@@ -85,6 +85,10 @@ class Task(LightningModule, ABC):
         except (TypeError, ValueError, IndexError) as error:
             raise InputError(f"task.optimizer or task.scheduler: {error}") from error
 
+    def contained(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The task's config, with what it names in other files put in: what is stored of it."""
+        return config
+
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.network.parameters())
         if self.scheduler is None:

@@ -11,3 +11,4 @@ class Key(IntEnum):
     VALIDATION = -12
     SAMPLING = -13
     ADVERSARY = -14  # labels and input noise of both players
+    LATENT = -17  # draws of an autoencoder's latents

@@ -73,6 +73,7 @@ def prepare(
     data = build(config["data"], "data", trust=trust)
     data.check("train", "val")
     task = build(config["task"], "task", trust=trust, facts=data.facts)
+    config = {**config, "task": task.contained(config["task"])}
     sample = data.first("val")
     task.check(sample)
     num_calls = task.num_calls if isinstance(task, RestorationTask) else 0

@@ -1,0 +1,190 @@
+"""What a trained diffusion can do: say x_0, restore observations, make new images."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from restore.diffusion.condition import NOTHING, Condition, Conditional, Telling, Told, dropped
+from restore.diffusion.guidance import Guidance, Replacement
+from restore.diffusion.parameterization import Denoise, Predictor
+from restore.diffusion.repaint import RePaint
+from restore.diffusion.sampler import Sampling
+from restore.diffusion.schedule import Schedule
+from restore.diffusion.walk import Step, initial_noise, times_from
+from restore.loss.diffusion import Parameterization
+from restore.stream import Stream, fold
+from restore.task.base import RestorationTask
+from restore.task.codec import Codec, Pixels, Space
+from restore.task.key import Key
+from restore.task.seen import padded, repeated
+from restore.types import InputError, Observation
+
+
+class Prior(RestorationTask):
+    """A network that predicts x_0, and what leads its samples to an observation.
+
+    All of it is among pixels, or among the latents of `codec`; observations and images are of
+    pixels always.
+    """
+
+    network: nn.Module
+    schedule: Schedule
+    sampler: Sampling | RePaint
+    guidance: Guidance | None
+    condition: Condition | None
+    codec: Codec | None
+    telling: Telling
+    parameterization: Parameterization
+    sigma_data: float
+    class_conditional: bool
+    given_label: bool
+    clip: bool
+    seed: int
+
+    @property
+    def space(self) -> Space:
+        """Where noise is added and taken away."""
+        return Pixels(self.facts) if self.codec is None else self.codec
+
+    @property
+    def num_calls(self) -> int:
+        times = self.sampler.calls(self.schedule)
+        return len(times) if self.guidance is None else self.guidance.calls(times)
+
+    def check_observation(self, observation: Observation, start: float | None = None) -> None:
+        """Raises InputError for observations that `restore` cannot serve from this start."""
+        channels, known = observation["input"].shape[1], self.facts
+        if self.condition is not None:
+            super().check_observation(observation)
+            if known.has_hole and "hole" not in observation:
+                raise InputError("this model fills holes: use a degradation with a mask")
+            if not known.has_hole and "hole" in observation:
+                raise InputError("this model was shown no holes: use a degradation without a mask")
+        held = self.space.holds(observation)
+        read = self.guidance is not None and self.guidance.reads(held)
+        blind = self.condition is None or start is not None
+        if channels != known.image_channels and blind and not read:
+            raise InputError(
+                f"this prior makes images of {known.image_channels} channels and the "
+                f"degradation leaves {channels}: choose one that keeps them, or, where it is "
+                "known, guidance=null_space"
+            )
+        if self.given_label and "label" not in observation:
+            raise InputError("task.given_label=true needs labels, and this data has none")
+        if self.guidance is not None:
+            self.guidance.check(held)
+            self.guidance.check_prior(self._prior(held))
+        leads = (start, self.guidance, self.condition)
+        self.sampler.check(observation, is_led=any(one is not None for one in leads))
+
+    def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
+        factor = self.space.factor
+        if needed is not None:
+            needed = F.max_pool2d(needed, factor, ceil_mode=True)
+        return super().within(side // factor, needed)
+
+    def predictor(self, told: Told = NOTHING) -> Predictor:
+        """The network as x_0 of (x_t, t), told something of its samples."""
+
+        def predict(x: Tensor, t: Tensor) -> Tensor:
+            seen = x if told.shown is None else torch.cat([x, told.shown.to(x)], dim=1)
+            label = (told.label,) if self.class_conditional else ()
+            output: Tensor = self.network(seen, t, *label)
+            return output
+
+        clip = self.clip and self.space.is_bounded
+        return Predictor(predict, self.parameterization, self.schedule, clip, self.sigma_data)
+
+    def restore(
+        self,
+        observation: Observation,
+        num_samples: int = 1,
+        *,
+        seed: int | None = None,
+        start: float | None = None,
+        callback: Callable[[Any], None] | None = None,
+    ) -> Tensor:
+        """Samples, which condition, sampler and guidance lead to the observation.
+
+        start: samples begin at the noised input (Meng et al. 2022).
+        """
+        self.check_observation(observation, start)
+        height, width = observation["input"].shape[-2:]
+        factor = self.space.factor * getattr(self.network, "factor", 1)
+        seen = repeated(
+            self.space.observed(padded(self.space.holds(observation), factor)), num_samples
+        )
+        draw = torch.arange(num_samples, device=seen["index"].device)
+        draw = draw.repeat(len(observation["index"]))
+        own = self.seed if seed is None else seed
+        stream = Stream(fold(seen["index"], own, Key.SAMPLING, draw))
+        denoise = self._led(seen)
+        x = self._first(seen, stream, start)
+        shows = None if callback is None else self._decoding(callback)
+        x = self.sampler(
+            denoise, x, self.schedule, stream, shows, start=start or 1.0, observation=seen
+        )
+        made = self.space.decode(x)[..., :height, :width]
+        made = made.view(-1, num_samples, *made.shape[1:])
+        if self.codec is None or "hole" not in observation:
+            return made
+        return torch.where(observation["hole"][:, None] > 0, made, observation["input"][:, None])
+
+    def _decoding(self, callback: Callable[[Any], None]) -> Callable[[Step], None]:
+        """callback, shown images wherever the sampler walks."""
+        decode = self.space.decode
+        return lambda step: callback(replace(step, x=decode(step.x), x0=decode(step.x0)))
+
+    def _prior(self, observation: Observation) -> Conditional:
+        """The network, told all that it may know of these samples."""
+        told = self.telling.told(
+            observation, observation.get("label") if self.given_label else None
+        )
+        return Conditional(self.predictor, told, self.telling.without(told))
+
+    def _led(self, observation: Observation) -> Denoise:
+        """denoise, led to the observation."""
+        denoise: Denoise = self._prior(observation)
+        if self.guidance is not None:
+            denoise = self.guidance.guide(denoise, observation)
+        if self.condition is not None and "hole" in observation:
+            denoise = Replacement().guide(denoise, observation)
+        return denoise
+
+    def _first(self, seen: Observation, stream: Stream, start: float | None) -> Tensor:
+        """Where the sampler begins, [B, C, H, W]: pure noise, or the noised image."""
+        image = seen["input"]
+        shape = (self.space.channels, *image.shape[-2:])
+        if start is None:
+            return initial_noise(self.schedule, torch.ones(()), shape, stream)
+        time = times_from(self.schedule.times(self.sampler.num_steps), start)[0]
+        alpha, sigma = self.schedule(time)
+        if self.guidance is not None:
+            image = self.guidance.image(seen, shape[0])
+        return alpha * image + sigma * stream.normal(*shape)
+
+    def generate(self, index: Tensor, size: tuple[int, int], label: Tensor | None = None) -> Tensor:
+        """New images [B, C, H, W] in [-1, 1], one for each index [B]: same index, same image.
+
+        InputError for a network that was never trained without its condition.
+        """
+        told, sides = Told(None, label), tuple(side // self.space.factor for side in size)
+        if self.condition is not None:
+            if not self.condition.dropout:
+                raise InputError(
+                    "this model makes no new images: it was trained with task.condition.dropout=0"
+                )
+            blank = torch.zeros(len(index), self.space.input_channels + 1, *sides)
+            told = Told(dropped(blank), label)
+        stream = Stream(fold(index, self.seed, Key.SAMPLING, -1))
+        shape = (self.space.channels, *sides)
+        x = initial_noise(self.schedule, torch.ones(()), shape, stream)
+        nothing = Observation(input=x, index=index, name=[], hole=torch.ones_like(x[:, :1]))
+        denoise = self.predictor(told)
+        made = self.sampler(denoise, x, self.schedule, stream, observation=nothing)
+        return self.space.decode(made)
