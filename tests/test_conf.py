@@ -10,6 +10,7 @@ import yaml
 from entry import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from latents import write_autoencoder
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -70,7 +71,7 @@ def test_experiment_composes_and_fits(experiment: str, debug: str | None) -> Non
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_experiment_builds_and_gets_its_optimizers(
-    experiment: str, monkeypatch: pytest.MonkeyPatch
+    experiment: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def unloaded(network: Callable[[], nn.Module]) -> nn.Module:
         with torch.device("meta"):
@@ -79,6 +80,8 @@ def test_experiment_builds_and_gets_its_optimizers(
     monkeypatch.setattr("restore.loss.perceptual.load_published", unloaded)
     config = composed("train", f"experiment={experiment}")
     data = build.build(config["data"], "data")
+    if config["task"].get("codec") is not None:
+        config["task"]["codec"]["path"] = str(write_autoencoder(tmp_path))
     task = build.build(config["task"], "task", facts=data.facts)
     task.check()
     assert run.callbacks(config, data.facts, experiment, None)

@@ -104,12 +104,13 @@ class Codec(nn.Module):
                 "like, or its checkpoint"
             )
         self.node: dict[str, Any] | None = None
+        made: Any
         if path is not None:
             trained, self.node = _read(Path(path))
             made, image_channels = trained.network, trained.facts.image_channels
             statistics = trained.latent_mean, trained.latent_std
         elif network is not None:
-            made: Any = network(image_channels=image_channels)
+            made = network(image_channels=image_channels)
             statistics = torch.zeros(made.latent_channels), torch.zeros(made.latent_channels)
         self.network = made.requires_grad_(False)
         self.image_channels = image_channels
