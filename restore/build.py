@@ -11,8 +11,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from restore.config.naming import check_named
 from restore.config.signature import check
-from restore.config.trust import STRICT, Trust, check_named, parse_names
+from restore.config.trust import STRICT, Trust, parse_names
 from restore.types import Facts, InputError
 
 Config = dict[str, Any]

@@ -13,7 +13,9 @@ import torch
 from entry import ROOT, Command
 from test_cli import TINY, check_refused
 
+import restore
 from restore import checkpoint
+from restore.types import InputError
 
 MYLAB = ROOT / "tests" / "outside" / "mylab"
 SEARCH = "hydra.searchpath=[pkg://mylab.conf]"
@@ -40,8 +42,10 @@ def test_own_code_trains_is_measured_and_goes_on(
     command: Command, tmp_path: Path, mylab: Path
 ) -> None:
     run = tmp_path / "run"
-    ended = command(*OWN, "debug=smoke", f"hydra.run.dir={run}")
+    watched = "+callback.timer._target_=lightning.pytorch.callbacks.Timer"
+    ended = command(*OWN, "debug=smoke", watched, f"hydra.run.dir={run}")
     assert ended.code == 0, ended.err
+    check_loaded(run)
     record = json.loads((run / "result.json").read_text())
     assert {"edge_error", "hole_psnr", "known_error"} <= record["evaluation"][0]["metrics"].keys()
     network = "mylab.network.PartialConv"
@@ -62,11 +66,32 @@ def test_own_code_trains_is_measured_and_goes_on(
     with open(mylab / "mylab" / "network.py", "a") as file:
         file.write("# another version\n")
     changed = f"the code of {network}: sha256"
-    check_refused(command(*more, "packages=[mylab]"), changed, tmp_path, there)
-    ended = command(*more, "packages=[mylab]", "resume.allow_inexact=true")
+    timer = "names lightning.pytorch.callbacks.Timer: if you trust that package"
+    check_refused(command(*more, "packages=[mylab]"), timer, tmp_path, there)
+    both = "packages=[mylab,lightning]"
+    check_refused(command(*more, both), changed, tmp_path, there)
+    ended = command(*more, both, "resume.allow_inexact=true")
     assert ended.code == 0, ended.err
     record = json.loads((run / "result.json").read_text())
     assert any(changed in one for one in record["resumed"][-1]["differences"])
+
+
+def check_loaded(run: Path) -> None:
+    """`restore.load` of a run with own code: the network fills the hole, the rest is as it was."""
+    with pytest.raises(InputError, match=r"packages=\[mylab\]"):
+        restore.load(run, device="cpu")
+    model = restore.load(run, packages=["mylab"], device="cpu")
+    image = torch.arange(64, dtype=torch.uint8).mul(3).view(1, 8, 8)
+    hole = torch.zeros(8, 8, dtype=torch.bool)
+    hole[2:5, 3:] = True
+    made = model(image, hole)
+    masked = (image[None] / 127.5 - 1).masked_fill(hole, 0)
+    with torch.no_grad():
+        filled = model.task.network(masked, hole[None, None].float())[-1]
+    wanted = ((filled[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    assert torch.equal(made[:, ~hole], image[:, ~hole])
+    assert (made.int() - wanted.int())[:, hole].abs().max() <= 1
+    assert type(model.task.network).__module__ == "mylab.network"
 
 
 def test_own_learning_rule_on_own_data(command: Command, tmp_path: Path, mylab: Path) -> None:

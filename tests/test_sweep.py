@@ -15,6 +15,8 @@ import pytest
 from entry import ROOT
 from test_train import TINY
 
+from restore import checkpoint
+
 DDP = ("trainer=ddp_cpu", "trainer.devices=2")
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -105,6 +107,29 @@ def test_two_processes_a_job_under_every_launcher(
     assert [line["status"] for line in lines(tmp_path)] == ["done", "done"]
     assert lines(tmp_path)[0]["hash"] != lines(tmp_path)[1]["hash"]
     assert os.listdir(tmp_path) == ["sweep"]
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_optimizers_and_a_schedule_of_torch_by_name(start: Start, tmp_path: Path) -> None:
+    """Classes that no file of conf/ names; the schedule halves the learning rate at each update."""
+    process = start(
+        "task.optimizer._target_=torch.optim.NAdam,torch.optim.RAdam",
+        "task.optimizer.lr=0.004",
+        "scheduler=constant",
+        "task.scheduler._target_=torch.optim.lr_scheduler.ExponentialLR",
+        *("~task.scheduler.factor", "~task.scheduler.total_iters", "+task.scheduler.gamma=0.5"),
+    )
+    printed = ended(process)
+    assert process.returncode == 0, printed
+    state = []
+    for job in "01":
+        check_job(tmp_path / "sweep" / job)
+        content = checkpoint.read(tmp_path / "sweep" / job / "checkpoints" / "last.ckpt")
+        (optimizer,), (schedule,) = content["optimizer_states"], content["lr_schedulers"]
+        assert schedule["_last_lr"] == [0.001] == [optimizer["param_groups"][0]["lr"]]
+        state.append(set(optimizer["state"][0]))
+    assert "mu_product" in state[0] and "mu_product" not in state[1]  # of Nesterov's momentum
 
 
 @pytest.mark.slow

@@ -82,19 +82,26 @@ def foreign(config: Any) -> dict[str, str]:
 
     Where its package has no version, the first digits of the SHA-256 of its file.
     """
-    return {target: _version(target) for target in sorted(set(_targets(config)))}
+    return {
+        target: _version(target) for target in sorted(set(targets(config))) if is_foreign(target)
+    }
 
 
-def _targets(node: Any) -> Iterator[str]:
+def is_foreign(target: str) -> bool:
+    return root_of(target) not in OURS
+
+
+def targets(node: Any) -> Iterator[str]:
+    """Every dotted path that a config names, in its order."""
     if isinstance(node, Mapping):
         target = node.get("_target_")
-        if isinstance(target, str) and root_of(target) not in OURS:
+        if isinstance(target, str):
             yield target
         for value in node.values():
-            yield from _targets(value)
+            yield from targets(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _targets(value)
+            yield from targets(value)
 
 
 def _version(target: str) -> str:
@@ -114,15 +121,3 @@ def code_differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> lis
         for target in sorted(recorded.keys() & now.keys())
         if recorded[target] != now[target]
     ]
-
-
-def check_named(config: Any, recorded: Mapping[str, str], trust: Trust) -> None:
-    """Raises InputError where a stored config names a package that the reader did not."""
-    for target in _targets(config):
-        root = root_of(target)
-        if root not in trust.packages and root not in sys.stdlib_module_names:
-            made = f" (of {recorded[target]})" if target in recorded else ""
-            raise InputError(
-                f"the checkpoint names {target}{made}: if you trust that package, add "
-                f"packages=[{root}]"
-            )

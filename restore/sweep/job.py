@@ -78,9 +78,10 @@ def _train(job: Job, folder: Path) -> None:
 
 def _interrupted(job: Job, folder: Path) -> Any:
     """An earlier attempt at this job, to go on with; None where it left no whole checkpoint."""
+    from restore.config.naming import packages_of
     from restore.training import resume
 
-    named = {"packages": job.config.get("packages") or []}
+    named = {"packages": packages_of(job.config)}
     try:
         earlier = resume.load(folder, named, allow_inexact=False)
     except InputError:

@@ -11,6 +11,7 @@ from lightning.pytorch.profilers import SimpleProfiler
 
 from restore import tracking
 from restore.config.command import paste, program
+from restore.config.naming import packages_of
 from restore.config.trust import foreign
 from restore.evaluation import load, report, upload
 from restore.evaluation import record as origin
@@ -141,12 +142,12 @@ def go_on(run: Run) -> str:
         named = [f"--packages {packages}"] if packages else []
         return " ".join(["restore sweep", shlex.quote(str(sweep)), "--resume", *named])
     path = paste("resume.path", str(run.folder))
-    return " ".join([program("train"), path, *own_code(run)])
+    return " ".join([program("train"), path, *own_code(run.config)])
 
 
-def own_code(run: Run) -> list[str]:
-    """Arguments that name the user's packages again, for a shell."""
-    packages = run.config.get("packages") or []
+def own_code(config: dict[str, Any]) -> list[str]:
+    """Arguments that name again the packages that a stored config needs, for a shell."""
+    packages = packages_of(config)
     return [paste("packages", *packages, many=True)] if packages else []
 
 
@@ -185,7 +186,7 @@ def again(run: Run, checkpoint: Path) -> list[str]:
         paste("checkpoint", str(checkpoint)),
         f"baseline={baseline_to_beat(run.sample)}",
         paste("benchmark", *names, many=True),
-        *own_code(run),
+        *own_code({key: run.config.get(key) for key in ("packages", "task")}),
         *own_configs(run),
         *map(shlex.quote, own),
         *(paste(key, str(root)) for key, root in roots.items() if root and key not in given),

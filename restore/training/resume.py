@@ -10,13 +10,15 @@ import yaml  # type: ignore[import-untyped]
 from lightning.pytorch import Trainer
 
 from restore import checkpoint as file
-from restore.config.trust import Trust, check_named, code_differences, foreign
+from restore.config.naming import check_named
+from restore.config.trust import Trust, code_differences, foreign
 from restore.data.module import DataModule
 from restore.folder import RUN
 from restore.recovery import lock
 from restore.recovery.points import Recovery
 from restore.recovery.rows import Rows
 from restore.task.base import Task
+from restore.training.settings import replace_settings
 from restore.types import InputError
 
 # Settings that cannot change a weight: all below a name that ends in a dot.
@@ -34,7 +36,6 @@ FREE = (
 )
 NOT_FREE = ("callback.ema.",)
 TUNING = ("optimizer", "scheduler")
-PLAIN = ("max_updates", "seed", "packages")  # the settings that have no dot in their name
 
 
 @dataclass
@@ -110,7 +111,8 @@ class Resumed:
 def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resumed:
     """The run in `folder` with its own config, in which `settings` by dotted key are replaced.
 
-    Packages and commands that the run itself names are not trusted: settings names them anew.
+    What the run itself names is as strict as a checkpoint: packages, libraries among them, and
+    commands are trusted only where settings name them anew.
 
     Raises:
         InputError: no run, no whole checkpoint, nothing left to do, or a package not named.
@@ -134,7 +136,7 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     config = replace_settings(_untrusted(content["config"]), settings)
     if config["data"].get("root") is None:  # no checkpoint knows the machine, but its folder does
         config["data"]["root"] = _root(folder)
-    check_named(config, content.get("foreign", {}), Trust.of(config))
+    check_named(config, content.get("foreign", {}), Trust.of(config), typed=[*settings.values()])
     updates, wanted = content["progress"]["updates"], config["max_updates"]
     if recorded_updates(folder, own) >= wanted or updates > wanted:
         raise InputError(
@@ -159,39 +161,6 @@ def _untrusted(stored: Mapping[str, Any]) -> dict[str, Any]:
         for name, node in stored.get("callback", {}).items()
     }
     return {**stored, "packages": [], "callback": callbacks}
-
-
-def replace_settings(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a stored config with other settings; what follows max_updates goes along."""
-    config: dict[str, Any] = _copy(stored)
-    for key, value in settings.items():
-        *parents, name = key.split(".")
-        if not parents and name not in PLAIN:
-            raise InputError(f"{key}={value}: a resumed run keeps its groups, set single keys")
-        node: Any = config
-        for parent in parents:
-            node = node.get(parent) if isinstance(node, dict) else None
-        if not isinstance(node, dict):
-            raise InputError(f"{key} is not a setting of this run")
-        node[name] = value
-    if "max_updates" in settings:
-        _follow(config, stored["max_updates"], settings["max_updates"], follows=False)
-        config["callback"]["max_updates"]["max_updates"] = settings["max_updates"]
-    return config
-
-
-def _copy(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {key: _copy(value) for key, value in node.items()}
-    return [_copy(value) for value in node] if isinstance(node, list) else node
-
-
-def _follow(node: Any, old: int, new: int, follows: bool) -> None:
-    """Schedules that were as long as the run stay so: stored configs hold no interpolations."""
-    for key, value in node.items() if isinstance(node, dict) else ():
-        if follows and type(value) is int and value == old:
-            node[key] = new
-        _follow(value, old, new, follows or key == "scheduler")
 
 
 def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

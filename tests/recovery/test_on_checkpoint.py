@@ -25,6 +25,7 @@ from restore.recovery.on_checkpoint import FOLDER, OnCheckpoint, answered
 from restore.recovery.points import Recovery
 from restore.recovery.rows import Rows
 from restore.training import resume
+from restore.training.settings import replace_settings
 from restore.types import InputError
 
 
@@ -203,7 +204,7 @@ def test_a_resumed_run_runs_no_command_that_is_not_named_anew() -> None:
     stored = {"packages": ["evil"], "callback": {"on_checkpoint": node, "ema": None}, "seed": 0}
     known = resume._untrusted(stored)
     assert known["callback"]["on_checkpoint"]["command"] is None and known["packages"] == []
-    again = resume.replace_settings(known, {"callback.on_checkpoint.command": ["mine"]})
+    again = replace_settings(known, {"callback.on_checkpoint.command": ["mine"]})
     assert again["callback"]["on_checkpoint"]["command"] == ["mine"]
     assert node["command"] == ["rm"]
 

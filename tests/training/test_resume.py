@@ -22,6 +22,7 @@ from restore import errors
 from restore.checkpoint import newest_valid
 from restore.data.module import DataModule
 from restore.training import resume
+from restore.training.settings import replace_settings
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ STORED: dict[str, Any] = {
 
 
 def test_settings_go_on_top_of_the_stored_config() -> None:
-    config = resume.replace_settings(STORED, {"max_updates": 9, "trainer.max_time": "00:01:00:00"})
+    config = replace_settings(STORED, {"max_updates": 9, "trainer.max_time": "00:01:00:00"})
     assert config["task"]["scheduler"] == {"total_steps": 9, "pct": 8.0}
     assert config["task"]["adversary"]["scheduler"]["T_max"] == 9
     assert config["task"]["width"] == 8 and config["callback"]["max_updates"]["max_updates"] == 9
@@ -172,7 +173,7 @@ def test_settings_go_on_top_of_the_stored_config() -> None:
     ],
 )
 def test_only_what_may_change_weights_is_a_difference(key: str, named: bool) -> None:
-    config = resume.replace_settings(STORED, {key: 77})
+    config = replace_settings(STORED, {key: 77})
     assert [one.partition(":")[0] for one in resume.differences(STORED, config)] == [key] * named
 
 
