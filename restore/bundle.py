@@ -61,6 +61,7 @@ def write(
         "sha256": hashlib.sha256(data).hexdigest(),
         "progress": content["progress"],
         "run": content.get("run"),
+        "init": content.get("init"),
         "foreign": content.get("foreign", {}),
         "facts": content["facts"],
         "config": {**config, "data": {**config["data"], "root": None}},
@@ -108,7 +109,7 @@ def read(path: Path) -> dict[str, Any]:
     except (SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"checkpoint={place} holds no weights: {error}") from error
     state = {name: one.float() if one.is_floating_point() else one for name, one in stored.items()}
-    kept = ("format", "experiment", "config", "facts", "progress", "run", "foreign")
+    kept = ("format", "experiment", "config", "facts", "progress", "run", "foreign", "init")
     content = {key: model[key] for key in kept if key in model}
     return _alone(upgrade({**content, "state_dict": state}, place))
 

@@ -71,6 +71,14 @@ class Average(TypedDict):
     weights: dict[str, Tensor]
 
 
+class Initial(TypedDict):
+    """Of restore.training.initial."""
+
+    experiment: str
+    updates: int
+    data: dict[str, str]
+
+
 class StoredPosition(TypedDict):
     """Of restore.recovery.position."""
 
@@ -98,6 +106,7 @@ class Content(TypedDict):
     format: NotRequired[int]
     run: NotRequired[str | None]
     foreign: NotRequired[dict[str, str]]
+    init: NotRequired[Initial | None]
     ema: NotRequired[Average]
     position: NotRequired[StoredPosition]
     fingerprint: NotRequired[dict[str, Any]]

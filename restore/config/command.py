@@ -54,7 +54,8 @@ def spell(arguments: list[str]) -> list[str]:
 def _whole_path(argument: str, sweeps: bool) -> str:
     """A path is all that stands behind the first `=` of its key, whatever its characters mean."""
     key, _, value = argument.partition("=")
-    exists = (key == "checkpoint" or key.endswith(".root")) and Path(value).expanduser().exists()
+    may = key in ("checkpoint", "init.path") or key.endswith(".root")
+    exists = may and Path(value).expanduser().exists()
     if not (key in _PATHS or exists) or not value or "${" in value or value[0] in "'\"":
         return argument
     return f"{key}={quote(value)}"

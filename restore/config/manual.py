@@ -26,6 +26,7 @@ _EXAMPLES: dict[Script, tuple[tuple[str, str], ...]] = {
         ("experiment=NAME max_updates=2000 task.optimizer.lr=1e-4", "other settings"),
         ("-m experiment=NAME seed=1,2,3", "a sweep, a job for each value"),
         ("resume.path=RUN_FOLDER max_updates=9000", "go on with a run, in its folder"),
+        ("experiment=NAME init=CHECKPOINT", "start from the weights of a trained model"),
         ("experiment=NAME --cfg job", "all settings and their values; starts nothing"),
         ("--help experiment", "the choices of a group, and what they are for"),
         ("experiment=NAME --help task", "what the keys of a section mean"),

@@ -12,9 +12,10 @@ from restore.types import InputError
 Config = dict[str, Any]
 
 _SHARED = {"packages", "benchmark", "sampler", "guidance", "trainer", "logger"}
-TRAINING = _SHARED | {"data", "task", "callback", "seed", "max_updates", "resume"}
+TRAINING = _SHARED | {"data", "task", "callback", "seed", "max_updates", "init", "resume"}
 EVALUATION = _SHARED | {"checkpoint", "baseline", "published", "outputs", "batch_size", "record"}
 RESUME = ("path", "allow_inexact")
+INIT: dict[str, tuple[type, ...]] = {"path": (str, type(None)), "partial": (bool,)}
 # Precisions of a method that is measured: of its arithmetic, never of its weights or the images.
 EVALUATED = ("32-true", "bf16-mixed", "16-mixed", "auto")
 NEEDED = ("max_updates", "throughput", "best", "last", "recovery")  # callbacks
@@ -74,6 +75,7 @@ def check_run(config: Config) -> None:
     for key in resume or {}:
         if key not in RESUME:
             raise InputError(unknown(f"resume.{key}", key, RESUME))
+    _check_init(config.get("init"))
     size = config["max_updates"]
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise InputError(f"max_updates={size!r} must be an integer of at least 1")
@@ -109,6 +111,16 @@ def has_outputs(config: Config) -> bool:
     if given.get("dir") is None and given.get("name") is not None:
         raise InputError(f"outputs.name={given['name']} needs a folder: give outputs=DIR")
     return given.get("dir") is not None
+
+
+def _check_init(init: Any) -> None:
+    if init is not None and not isinstance(init, Mapping):
+        raise InputError(f"init={init} is no setting by itself: give init.path={init}")
+    for key, value in (init or {}).items():
+        if key not in INIT:
+            raise InputError(unknown(f"init.{key}", key, INIT))
+        if not isinstance(value, INIT[key]):
+            raise InputError(f"init.{key}={value!r} cannot be meant: see conf/train.yaml")
 
 
 def _check_keys(config: Config, known: set[str]) -> None:

@@ -63,7 +63,9 @@ def bundled(place: str, output: Path, settings: Settings) -> list[check.Checked]
 def _said(stored: zoo.Stored, settings: Settings) -> dict[str, Any]:
     """What a bundle says beside config, facts and weights."""
     known = described(stored.path) if is_bundle(stored.path) else {}
+    began = stored.content.get("init")
     data = known.get("data") or terms(stored.content["config"]["data"])
+    data = {**data, **(began or {}).get("data", {})}
     return {
         "licence": settings.licence or known.get("licence") or licence(data),
         "data": data,

@@ -4,6 +4,7 @@ Trains an experiment, evaluates its best checkpoint on its benchmarks and writes
 `--cfg job` prints the config, `--help` examples, groups and what keys mean.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def _main() -> None:
     if manual.is_asked(sys.argv[1:]):
         print(manual.text("train", sys.argv[1:], (__doc__ or "").partition("\n\n")[2].rstrip()))
         return
-    sys.argv[1:] = command.spell(sys.argv[1:])
+    sys.argv[1:] = command.spell(
+        [re.sub("^init=", "init.path=", argument) for argument in sys.argv[1:]]
+    )
     searchpath.check(sys.argv[1:])
     request = command.resume_request(sys.argv[1:])
     if request is None:

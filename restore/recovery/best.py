@@ -95,6 +95,7 @@ class ConfigInCheckpoint(Callback):
 
     data.root is stored as null: it belongs to the machine, and is resolved anew where it is read.
     With it go the versions of the classes that are not restore's. run: id of the run.
+    init: what its weights started from.
     """
 
     def __init__(
@@ -103,12 +104,13 @@ class ConfigInCheckpoint(Callback):
         config: dict[str, Any],
         facts: dict[str, Any],
         run: str | None = None,
+        init: dict[str, Any] | None = None,
     ) -> None:
         self.experiment = experiment
         self.config = {**config, "data": {**config["data"], "root": None}}
         self.facts = facts
         self.foreign = foreign(config)
-        self.run = run
+        self.run, self.init = run, init
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -118,3 +120,5 @@ class ConfigInCheckpoint(Callback):
         checkpoint["facts"] = self.facts
         checkpoint["foreign"] = self.foreign
         checkpoint["run"] = self.run
+        if self.init is not None:
+            checkpoint["init"] = self.init

@@ -112,6 +112,7 @@ def record(run: Run, validation: dict[str, float], reports: list[Report]) -> dic
         "overrides": run.overrides,
         "seed": run.config["seed"],
         "training": origin.training(run.callbacks["throughput"], run.task),
+        "init": run.init,
         "data": run.data.summary("train", "val"),
         "validation": validation,
         "resumed": run.callbacks["recovery"].history,

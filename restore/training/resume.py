@@ -25,7 +25,7 @@ from restore.types import InputError
 FREE = (
     *("max_updates", "callback.", "logger.", "benchmark.", "sampler.", "guidance.", "resume."),
     *("task.sampler.", "task.guidance.", "data.num_workers", "data.root", "data.cache_gb"),
-    "packages",
+    *("packages", "init.partial"),
     *(
         f"trainer.{name}"
         for name in (

@@ -19,6 +19,7 @@ from restore.recovery.best import ConfigInCheckpoint
 from restore.recovery.lock import new_id
 from restore.task.base import RestorationTask, Task
 from restore.trainer import tester, trainer
+from restore.training import initial
 from restore.training.monitors import check_monitors
 from restore.types import Batch, Facts, InputError
 
@@ -43,6 +44,7 @@ class Run:
     folder: Path
     config: Config  # as it is written into the folder; nothing reads it
     notes: list[str]  # what was chosen for this machine, for the user
+    init: dict[str, Any] | None  # what its weights started from, for the record
     data: DataModule
     task: Task
     sample: Batch  # the first of validation
@@ -76,6 +78,7 @@ def prepare(
     config = {**config, "task": task.contained(config["task"])}
     sample = data.first("val")
     task.check(sample)
+    began = None if resumed is not None else initial.start(task, config.get("init"))
     num_calls = task.num_calls if isinstance(task, RestorationTask) else 0
     benchmarks = load.benchmarks(config, num_calls)
     if benchmarks:
@@ -83,7 +86,8 @@ def prepare(
         for benchmark in benchmarks:
             benchmark.check_method(method)
     name = new_id() if resumed is None else resumed.id
-    called = callbacks(config, data.facts, experiment, name)
+    start = _start(began, resumed)
+    called = callbacks(config, data.facts, experiment, name, start)
     check_monitors(called, task, sample)
     every = [*called.values(), *(extra or {}).values()]
     made = trainer(config, folder, every, tracking.loggers(config, folder))
@@ -96,7 +100,8 @@ def prepare(
         overrides=overrides,
         folder=folder,
         config=config,
-        notes=notes,
+        notes=[*notes, *(began.told() if began is not None else [])],
+        init=start,
         data=data,
         task=task,
         sample=sample,
@@ -118,7 +123,20 @@ def _check_validation(data: DataModule, processes: int) -> None:
         )
 
 
-def callbacks(config: Config, facts: Facts, experiment: str, run: str | None) -> dict[str, Any]:
+def _start(began: initial.Initial | None, resumed: "Resumed | None") -> dict[str, Any] | None:
+    """What the record says of the weights that the run, or the one that it goes on with, had."""
+    if began is not None:
+        return began.record()
+    return None if resumed is None else resumed.content.get("init")
+
+
+def callbacks(
+    config: Config,
+    facts: Facts,
+    experiment: str,
+    run: str | None,
+    init: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """The configured callbacks by name, and the one that stores the config in checkpoints."""
     trust = Trust.of(config)
     named = {
@@ -126,7 +144,7 @@ def callbacks(config: Config, facts: Facts, experiment: str, run: str | None) ->
         for name, node in config["callback"].items()
         if not is_off(node)
     }
-    stored = ConfigInCheckpoint(experiment, config, dataclasses.asdict(facts), run)
+    stored = ConfigInCheckpoint(experiment, config, dataclasses.asdict(facts), run, init)
     return {**named, "config": stored}
 
 
