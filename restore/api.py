@@ -1,6 +1,6 @@
 """A trained model as a function of images: what `restore predict` and everything like it call."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -103,7 +103,7 @@ class Model:
         self,
         image: Any,
         hole: Any = None,
-        sigma: float | None = None,
+        sigma: float | Sequence[float] | None = None,
         strength: float | None = None,
         num_samples: int = 1,
         seed: int = 0,
@@ -116,18 +116,20 @@ class Model:
         [H, W], [C, H, W] or [B, C, H, W]; uint8, uint16, or floats in [0, 1]. C is 1 or 3; a grey
         image comes back grey, except from a colorizer. hole: an image of one channel, or bool;
         white is to be filled, and all else comes back bit for bit. sigma: noise level in grey
-        levels of 255. For a model with a sampler: strength in (0, 1], how much of the image is
-        drawn anew (Meng et al. 2022); steps of the sampler; callback, which sees each
-        `restore.diffusion.walk.Step`. num_samples: more than one gives a list. The result
-        depends on the image, the settings and the seed alone.
+        levels of 255, one or as many as images. For a model with a sampler: strength in (0, 1],
+        how much of the image is drawn anew (Meng et al. 2022); steps of the sampler; callback,
+        which sees each `restore.diffusion.walk.Step`. num_samples: more than one gives a list. The
+        result depends on the image, the settings and the seed alone.
 
         Raises:
             InputError: an image or a setting that this model cannot use.
         """
-        self.check(hole is not None, sigma, strength, num_samples, steps)
+        levels = [*sigma] if isinstance(sigma, Sequence) else [sigma]
+        for level in levels:
+            self.check(hole is not None, level, strength, num_samples, steps)
         given = values(image)
-        observation = self._observation(given, hole, sigma)
-        with torch.inference_mode(), self._in_steps(steps):
+        observation = self._observation(given, hole, [one for one in levels if one is not None])
+        with torch.inference_mode(), self.in_steps(steps):
             made = self._restored(observation, num_samples, seed, strength, callback).cpu()
         known = observation.get("hole")
         results = [given.like(self._channels(one, given), known) for one in made.unbind(1)]
@@ -161,7 +163,7 @@ class Model:
             raise InputError(f"{name} would draw without looking: give a strength, such as 0.5")
         self._check_sigma(sigma)
         if steps is not None:
-            with self._in_steps(steps):
+            with self.in_steps(steps):
                 self.task.num_calls  # noqa: B018 (refuses more than the schedule has)
 
     def _check_sigma(self, sigma: float | None) -> None:
@@ -172,13 +174,14 @@ class Model:
         if sigma is not None and not 0 <= sigma <= 255:
             raise InputError(f"sigma={sigma} must be from 0 to 255, in grey levels")
 
-    def _in_steps(self, steps: int | None) -> AbstractContextManager[None]:
+    def in_steps(self, steps: int | None) -> AbstractContextManager[None]:
+        """While it lasts, the sampler takes so many; None: its own number."""
         if steps is None:
             return nullcontext()
         sampler: Any = self.task.sampler
         return replace_attribute(self.task, "sampler", replace(sampler, num_steps=steps))
 
-    def _observation(self, given: Values, hole: Any, sigma: float | None) -> Observation:
+    def _observation(self, given: Values, hole: Any, sigmas: list[float]) -> Observation:
         """What the task may see of an image, on the CPU."""
         image = self._seen(given.image())
         count, _, height, width = image.shape
@@ -187,8 +190,10 @@ class Model:
         if hole is not None:
             observation["hole"] = hole_of(hole, (count, height, width))
             observation["input"] = image.masked_fill(observation["hole"] > 0, 0)
-        if sigma is not None:
-            observation["sigma"] = torch.full((count,), sigma / 127.5)
+        if sigmas:
+            if len(sigmas) not in (1, count):
+                raise InputError(f"{len(sigmas)} noise levels for {count} images: give as many")
+            observation["sigma"] = torch.tensor([one / 127.5 for one in sigmas]).expand(count)
         return observation
 
     def _seen(self, image: Tensor) -> Tensor:

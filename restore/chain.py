@@ -48,7 +48,7 @@ def check(chain: list[Model], settings: Settings, has_mask: bool) -> None:
 
 
 def _settings_for(
-    model: Model, settings: Settings, num_samples: int, sigma: float | None
+    model: Model, settings: Settings, num_samples: int, sigma: float | list[float] | None
 ) -> dict[str, Any]:
     """Those that this model has a use for."""
     own: dict[str, Any] = {"sigma": sigma} if model.needs_sigma else {}
@@ -67,26 +67,82 @@ def restore(
 ) -> Restored:
     """The photo of a file, restored: each model but the first takes what the one before it made.
 
-    mask: white is to be filled. callback: sees each `restore.diffusion.sampler.Step` of a model
+    mask: white is to be filled. callback: sees each `restore.diffusion.walk.Step` of a model
     that has a sampler.
 
     Raises:
         InputError: a file that cannot be read, or a setting that a model cannot use.
     """
     given, profile = read_photo(photo, colors=any(model.colorizes for model in chain))
-    hole = None if mask is None else read_mask(mask, invert_mask)[0].numpy()
-    images, left, sigma = [given], settings.num_samples, settings.sigma
-    for model in chain:
-        if model.needs_sigma and sigma is None:
-            sigma = estimate_sigma(images[0])
-        own = _settings_for(model, settings, left, sigma)
+    hole = None if mask is None else _hole(mask, invert_mask)
+    images, sigmas = _through(chain, given, hole, [given], settings, callback)
+    return Restored(images, profile, sigmas[0] if sigmas else None)
+
+
+def restore_batch(
+    chain: list[Model],
+    photos: list[Path],
+    masks: list[Path | None],
+    settings: Settings,
+    invert_mask: bool = False,
+) -> list[Restored]:
+    """Photos of one size, depth and number of channels at once, as `restore` does it one by one.
+
+    Raises ValueError where they differ, and what `restore` raises.
+    """
+    colors = any(model.colorizes for model in chain)
+    given = [read_photo(photo, colors=colors) for photo in photos]
+    holes = [_hole(mask, invert_mask) for mask in masks if mask is not None]
+    if len({one.dtype for one, _ in given}) > 1 or len(holes) not in (0, len(photos)):
+        raise ValueError("photos of one batch differ")
+    each = [one if one.ndim == 3 else one[..., None] for one, _ in given]
+    hole = np.stack(holes) if holes else None
+    images, sigmas = _through(chain, np.stack(each), hole, [one for one, _ in given], settings)
+    return [
+        Restored([_flat(image[k]) for image in images], profile, sigmas[k] if sigmas else None)
+        for k, (_, profile) in enumerate(given)
+    ]
+
+
+def _hole(mask: Path, invert: bool) -> np.ndarray:
+    found: np.ndarray = read_mask(mask, invert)[0].numpy()
+    return found
+
+
+def _flat(image: np.ndarray) -> np.ndarray:
+    """[H, W] of [H, W, 1]."""
+    return image[..., 0] if image.shape[-1] == 1 else image
+
+
+def _through(
+    chain: list[Model],
+    given: np.ndarray,
+    hole: np.ndarray | None,
+    photos: list[np.ndarray],
+    settings: Settings,
+    callback: Callable[[Model, Any], None] | None = None,
+) -> tuple[list[np.ndarray], list[float]]:
+    """Results, each of the shape of `given`, and the noise levels of the photos, if asked for."""
+    images, left, sigmas = [given], settings.num_samples, list[float]()
+    if settings.sigma is not None:
+        sigmas = [settings.sigma] * len(photos)
+    for number, model in enumerate(chain):
+        if model.needs_sigma and not sigmas:
+            seen = photos if number == 0 else _singly(images[0], len(photos))
+            sigmas = [estimate_sigma(one) for one in seen]
+        level = sigmas[0] if len(sigmas) == 1 else sigmas or None
+        own = _settings_for(model, settings, left, level)
         own |= {"hole": hole if model.fills_holes else None, "seed": settings.seed}
         if callback is not None and model.has_sampler:
             own["callback"] = _told(callback, model)
         made = [model(image, **own) for image in images]
         images = [one for each in made for one in (each if isinstance(each, list) else [each])]
         left = 1 if model.has_sampler else left
-    return Restored(images, profile, sigma)
+    return images, sigmas
+
+
+def _singly(image: np.ndarray, count: int) -> list[np.ndarray]:
+    return [image] if count == 1 else [_flat(one) for one in image]
 
 
 def _told(callback: Callable[[Model, Any], None], model: Model) -> Callable[[Any], None]:

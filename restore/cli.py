@@ -48,7 +48,6 @@ def main() -> NoReturn:
     task.add_argument("folder", metavar="DIR", type=Path, help="new; results go to DIR/outputs")
     task.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="as of evaluate.py")
     task.set_defaults(command=_task)
-    _add_predict(commands.add_parser("predict", help="restore photos by trained models"))
     _add_export(commands.add_parser("export", help="a trained model to be passed on"))
     ema = commands.add_parser("ema", help="rebuild averages of other lengths after training")
     ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
@@ -114,67 +113,18 @@ def _task(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _add_predict(words: argparse.ArgumentParser) -> None:
-    words.description = (
-        "Restores photos, as PNG files of their own size and depth. One line of JSON a photo. "
-        "Example: restore predict denoise photos/ -o restored"
-    )
-    words.add_argument(
-        "models",
-        metavar="MODEL[,MODEL...]",
-        nargs="?",
-        default="",
-        help="runs, checkpoints, bundles, released names, or a task: denoise, inpaint, colorize; "
-        "several are a chain",
-    )
-    words.add_argument("inputs", metavar="INPUT", nargs="*", help="files, folders, globs")
-    words.add_argument(
-        "--job",
-        metavar="FILE",
-        type=Path,
-        help="repeat what `restore app` saved, in place of INPUT",
-    )
-    words.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
-    words.add_argument(
-        "--mask", metavar="FILE|DIR", type=Path, help="white is filled; a folder has equal names"
-    )
-    words.add_argument("--invert-mask", action="store_true", help="black is filled")
-    words.add_argument(
-        "--sigma", type=float, help="noise level of 255; by default estimated where it is needed"
-    )
-    words.add_argument("--strength", type=float, help="share of 1 that a sampler draws anew")
-    words.add_argument("--num-samples", type=int, default=1, help="results of a sampler")
-    words.add_argument("--seed", type=int, default=0, help="of a sampler")
-    words.add_argument("--steps", type=int, help="of a sampler")
-    words.add_argument("--device", help="cpu or cuda; by default a GPU where there is one")
-    words.add_argument("--packages", default="", help="that a checkpoint may name: mylab,other")
-    words.set_defaults(command=_predict)
-
-
 def _add_export(words: argparse.ArgumentParser) -> None:
     from restore.export import command
 
     command.add(words)
 
 
-def _predict(arguments: argparse.Namespace) -> int:
-    from restore import predict
-
-    given = vars(arguments)
-    settings = predict.Settings(**{key: given[key] for key in predict.Settings.__match_args__})
-    models = [model for model in arguments.models.split(",") if model]
-    trust = tuple(name for name in arguments.packages.split(",") if name)
-    where = arguments.output, settings, arguments.device, trust
-    if arguments.job is not None:
-        return predict.repeat(arguments.job, models, arguments.inputs, *where)
-    return predict.predict(models, arguments.inputs, *where)
-
-
 def _add_rooms(commands: Any) -> None:
     """Words whose arguments stand in the room that they call."""
-    from restore import asking, describe, listing, parting, preview, sharding
+    from restore import asking, describe, listing, parting, prediction, preview, sharding
 
     rooms = {
+        "predict": prediction,
         "list": listing,
         "show": preview,
         "describe": describe,

@@ -1,6 +1,6 @@
 """`restore predict`: photos through one model or a chain of them, one PNG file each or several."""
 
-import glob
+import contextlib
 import json
 import os
 import sys
@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from restore import chain, job, shelf
+from restore import chain, generation, job, photos, shelf
 from restore.api import Model, load
-from restore.data.image_file import SUFFIXES
-from restore.data.mask_files import read_mask
 from restore.data.name import printable
-from restore.data.photo_file import upright_size, write_png
-from restore.data.walk import walk
+from restore.data.photo_file import write_png
 from restore.errors import DONE, FAILED, one_line
+from restore.photos import Photo
 from restore.types import InputError
+
+_BATCH = 8  # photos at once, on a GPU
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,8 @@ class Settings(chain.Settings):
 
     mask: Path | None = None  # a file for all, or a folder of files of the same names
     invert_mask: bool = False
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One photo, its mask, and where the results go."""
-
-    source: Path
-    mask: Path | None
-    targets: list[Path]
+    size: str | None = None  # of new images: 64 or 96x64
+    batch_size: int | None = None  # photos of equal sizes at once; None: 1 on a CPU, else 8
 
 
 def predict(
@@ -50,25 +43,31 @@ def predict(
     """Restores every photo and prints a line of JSON for each; the exit code.
 
     models: run folders or checkpoints; each but the first takes what the one before it made.
-    inputs: files, folders (at any depth) and globs.
+    inputs: files, folders (at any depth) and globs; none, and a prior makes new images.
 
     Raises:
         InputError: what is wrong before work begins. A photo that cannot be restored is reported
             instead, and the others go on.
     """
-    if not models or not inputs:
+    if not models:
         raise InputError("give MODEL and INPUT, or --job FILE; see restore predict --help")
-    found = _found(inputs)
+    found = photos.found(inputs)
     loaded = [load(model, packages, device) for model in models]
+    if not inputs:
+        return generation.generate(loaded, output, settings, settings.size)
+    if settings.size is not None:
+        raise InputError(f"--size {settings.size} is of new images: leave it out, or INPUT")
     chain.check(loaded, settings, settings.mask is not None)
-    photos = _photos(found, output, settings)
-    _make(output)
+    asked = settings.num_samples, settings.mask, settings.invert_mask
+    jobs = photos.photos(found, output, *asked)
+    make(output)
     failed = []
-    for photo in _shown(photos):
-        line = _restored(photo, loaded, settings)
-        print(json.dumps(line), flush=True)
-        if "error" in line:
-            failed.append(line)
+    most = _batch_size(settings, loaded)
+    for group in _shown(photos.grouped(jobs, most), len(jobs)):
+        for line in _lines(group, loaded, settings):
+            print(json.dumps(line), flush=True)
+            if "error" in line:
+                failed.append(line)
     for line in failed:
         print(f"failed: {line['error']}", file=sys.stderr)
     return FAILED if failed else DONE
@@ -98,15 +97,15 @@ def repeat(
     loaded = [load(path, packages, device) for path in _models_of(asked, models)]
     chain.check(loaded, asked.settings, asked.mask is not None)
     name = Path(file.stem or "job")
-    targets = _targets(name, output, asked.settings.num_samples, set())
+    targets = photos.targets_of(name, output, asked.settings.num_samples, set())
     with tempfile.TemporaryDirectory() as folder:
         photo = Photo(Path(folder) / job.IMAGE, None, targets)
         photo.source.write_bytes(asked.image)
         if asked.mask is not None:
             photo = replace(photo, mask=Path(folder) / job.MASK)
             (Path(folder) / job.MASK).write_bytes(asked.mask)
-        _check_mask(photo, invert=False)
-        _make(output)
+        photos.check_mask(photo, invert=False)
+        make(output)
         line = _restored(photo, loaded, Settings(**asdict(asked.settings)))
     line["input"] = printable(str(file))
     if "error" in line:
@@ -140,78 +139,7 @@ def _models_of(asked: job.Job, given: list[str]) -> list[Path]:
     return paths
 
 
-def _found(inputs: list[str]) -> list[tuple[Path, Path]]:
-    """Each photo once, and the name of its result without suffix."""
-    photos: dict[Path, tuple[Path, Path]] = {}
-    for given in inputs:
-        paths = [Path(given)]
-        if not paths[0].exists():
-            paths = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
-        named = [one for path in paths for one in _named(path)]
-        if not named:
-            raise InputError(f"{printable(given)}: no images there; give files, folders or globs")
-        for path, name in named:
-            photos.setdefault(path.resolve(), (path, name))
-    return list(photos.values())
-
-
-def _named(path: Path) -> list[tuple[Path, Path]]:
-    if path.is_dir():
-        return [(path / name, Path(name)) for name in walk(path, SUFFIXES).names]
-    return [(path, Path(path.name))]
-
-
-def _photos(found: list[tuple[Path, Path]], output: Path, settings: Settings) -> list[Photo]:
-    sources, taken, photos = {path.resolve() for path, _ in found}, set[str](), []
-    for path, name in found:
-        targets = _targets(name, output, settings.num_samples, taken)
-        if sources & {target.resolve() for target in targets}:
-            raise InputError(f"-o {output} would overwrite {path}: choose another folder")
-        mask = _mask_of(path, name, settings.mask)
-        photos.append(Photo(path, mask, targets))
-    for photo in photos:
-        _check_mask(photo, settings.invert_mask)
-    return photos
-
-
-def _targets(name: Path, output: Path, num_samples: int, taken: set[str]) -> list[Path]:
-    """a.png of a.jpg; a.jpg.png where another photo has taken that, then a.jpg_2.png."""
-    stems = [name.with_suffix(""), name]
-    stems += [name.with_name(f"{name.name}_{number}") for number in range(2, len(taken) + 3)]
-    ends = [""] if num_samples == 1 else [f"_{number}" for number in range(1, num_samples + 1)]
-    for stem in stems:
-        targets = [output / stem.with_name(f"{stem.name}{end}.png") for end in ends]
-        keys = {str(target).casefold() for target in targets}
-        if not keys & taken:
-            taken |= keys
-            return targets
-    raise AssertionError("more names than photos")
-
-
-def _mask_of(path: Path, name: Path, mask: Path | None) -> Path | None:
-    if mask is None or mask.is_file():
-        return mask
-    for candidate in (mask / name, *(mask / name.with_suffix(end) for end in sorted(SUFFIXES))):
-        if candidate.is_file():
-            return candidate
-    what = f"{mask} has no mask for {printable(str(path))}" if mask.is_dir() else f"{mask}: no file"
-    raise InputError(f"--mask {what}: give one image, or a folder with one of each photo's name")
-
-
-def _check_mask(photo: Photo, invert: bool) -> None:
-    size = upright_size(photo.source)
-    if photo.mask is None or size is None:
-        return
-    mask = read_mask(photo.mask, invert)
-    if tuple(mask.shape[:0:-1]) != size:
-        width, height = mask.shape[2], mask.shape[1]
-        raise InputError(
-            f"the mask {printable(str(photo.mask))} has {width}x{height} px and "
-            f"{printable(str(photo.source))} has {size[0]}x{size[1]}: give one of the same size"
-        )
-
-
-def _make(output: Path) -> None:
+def make(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -220,33 +148,69 @@ def _make(output: Path) -> None:
         raise InputError(f"-o {output} cannot be written: choose another folder")
 
 
-def _shown(photos: list[Photo]) -> Iterator[Photo]:
+def _batch_size(settings: Settings, models: list[Model]) -> int:
+    """Photos at a time. Holes are seen with what is around each of them, and so one by one."""
+    given = settings.batch_size
+    if given is not None and given < 1:
+        raise InputError(f"--batch-size {given} must be at least 1")
+    if settings.mask is not None:
+        return 1
+    return given or (1 if models[0].device.type == "cpu" else _BATCH)
+
+
+def _shown(groups: Iterator[list[Photo]], total: int) -> Iterator[list[Photo]]:
     """Each in turn, with a bar on stderr that says how fast it goes."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    console, started = Console(stderr=True), time.monotonic()
+    console, started, done = Console(stderr=True), time.monotonic(), 0
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("", total=len(photos), rate="")
-        for done, photo in enumerate(photos, start=1):
-            yield photo
+        task = bar.add_task("", total=total, rate="")
+        for group in groups:
+            yield group
+            done += len(group)
             pace = done / (time.monotonic() - started)
             bar.update(task, completed=done, rate=f"{pace:.3g} images/s")
 
 
+def _lines(group: list[Photo], models: list[Model], settings: Settings) -> list[dict[str, Any]]:
+    """Of all photos of a group; where they cannot go together, or one is broken, one by one."""
+    if len(group) > 1:
+        started = time.monotonic()
+        with contextlib.suppress(Exception):
+            sources, masks = [one.source for one in group], [one.mask for one in group]
+            made = chain.restore_batch(models, sources, masks, settings, settings.invert_mask)
+            seconds = (time.monotonic() - started) / len(group)
+            pairs = zip(group, made, strict=True)
+            return [_written(one, models, settings, result, seconds) for one, result in pairs]
+    return [_restored(one, models, settings) for one in group]
+
+
 def _restored(photo: Photo, models: list[Model], settings: Settings) -> dict[str, Any]:
     """What is said of a photo once its results are written; with "error" where they are not."""
-    source = printable(str(photo.source))
-    line: dict[str, Any] = {"input": source, "models": [model.name for model in models]}
     started = time.monotonic()
     try:
         made = chain.restore(models, photo.source, photo.mask, settings, settings.invert_mask)
-        for image, target in zip(made.images, photo.targets, strict=True):
-            write_png(image, target, made.profile)
+        return _written(photo, models, settings, made, time.monotonic() - started)
     except Exception as error:  # whatever a photo does must not end the others
-        said = one_line(error) or f"{type(error).__name__}: {error}"
-        return {**line, "error": said if source in said else f"{source}: {said}"}
+        said, source = one_line(error) or f"{type(error).__name__}: {error}", _source(photo)
+        names = [model.name for model in models]
+        told = said if source in said else f"{source}: {said}"
+        return {"input": source, "models": names, "error": " ".join(told.split())}
+
+
+def _source(photo: Photo) -> str:
+    return printable(str(photo.source))
+
+
+def _written(
+    photo: Photo, models: list[Model], settings: Settings, made: chain.Restored, seconds: float
+) -> dict[str, Any]:
+    """Writes the results; what is said of them."""
+    for image, target in zip(made.images, photo.targets, strict=True):
+        write_png(image, target, made.profile)
+    line: dict[str, Any] = {"input": _source(photo), "models": [model.name for model in models]}
     line |= {"outputs": [printable(str(target)) for target in photo.targets], "seed": settings.seed}
     line |= {} if made.sigma is None else {"sigma": round(made.sigma, 3)}
-    return {**line, "seconds": round(time.monotonic() - started, 3)}
+    return {**line, "seconds": round(seconds, 3)}

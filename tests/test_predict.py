@@ -12,7 +12,7 @@ from entry import Ended
 from PIL import Image, ImageCms
 from small_models import write_model
 
-from restore import chain, cli, predict
+from restore import chain, cli, photos
 from restore.data.image_file import load_image
 from restore.data.photo_file import read_photo, upright_size, write_png
 
@@ -95,7 +95,8 @@ def test_bad_files_are_listed_and_the_others_done(
 def test_names_never_collide() -> None:
     taken: set[str] = set()
     names = [
-        predict._targets(Path(n), Path("o"), 1, taken) for n in ("a.jpg", "A.png", "a.JPG", "a.jpg")
+        photos.targets_of(Path(n), Path("o"), 1, taken)
+        for n in ("a.jpg", "A.png", "a.JPG", "a.jpg")
     ]
     flat = [str(target).casefold() for targets in names for target in targets]
     assert len(set(flat)) == 4

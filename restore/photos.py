@@ -1,0 +1,122 @@
+"""Which photos a command line names, their masks, and where the results go."""
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from restore.data.image_file import SUFFIXES
+from restore.data.mask_files import read_mask
+from restore.data.name import printable
+from restore.data.photo_file import upright_size
+from restore.data.walk import walk
+from restore.types import InputError
+
+_PIXELS = 2**22  # of a batch
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo, its mask, and where the results go."""
+
+    source: Path
+    mask: Path | None
+    targets: list[Path]
+
+
+def found(inputs: list[str]) -> list[tuple[Path, Path]]:
+    """Each photo of files, folders and globs once, and its name below what was given.
+
+    Raises InputError for what names no image.
+    """
+    photos: dict[Path, tuple[Path, Path]] = {}
+    for given in inputs:
+        paths = [Path(given)]
+        if not paths[0].exists():
+            paths = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
+        named = [one for path in paths for one in _named(path)]
+        if not named:
+            raise InputError(f"{printable(given)}: no images there; give files, folders or globs")
+        for path, name in named:
+            photos.setdefault(path.resolve(), (path, name))
+    return list(photos.values())
+
+
+def _named(path: Path) -> list[tuple[Path, Path]]:
+    if path.is_dir():
+        return [(path / name, Path(name)) for name in walk(path, SUFFIXES).names]
+    return [(path, Path(path.name))]
+
+
+def photos(
+    named: list[tuple[Path, Path]],
+    output: Path,
+    num_samples: int,
+    mask: Path | None,
+    invert_mask: bool,
+) -> list[Photo]:
+    """With a mask and places for `num_samples` results each, which overwrite no photo.
+
+    Raises InputError where a mask is missing or of another size.
+    """
+    sources, taken, jobs = {path.resolve() for path, _ in named}, set[str](), []
+    for path, name in named:
+        targets = targets_of(name, output, num_samples, taken)
+        if sources & {target.resolve() for target in targets}:
+            raise InputError(f"-o {output} would overwrite {path}: choose another folder")
+        jobs.append(Photo(path, _mask_of(path, name, mask), targets))
+    for photo in jobs:
+        check_mask(photo, invert_mask)
+    return jobs
+
+
+def targets_of(name: Path, output: Path, num_samples: int, taken: set[str]) -> list[Path]:
+    """a.png of a.jpg; a.jpg.png where another photo has taken that, then a.jpg_2.png."""
+    stems = [name.with_suffix(""), name]
+    stems += [name.with_name(f"{name.name}_{number}") for number in range(2, len(taken) + 3)]
+    ends = [""] if num_samples == 1 else [f"_{number}" for number in range(1, num_samples + 1)]
+    for stem in stems:
+        targets = [output / stem.with_name(f"{stem.name}{end}.png") for end in ends]
+        keys = {str(target).casefold() for target in targets}
+        if not keys & taken:
+            taken |= keys
+            return targets
+    raise AssertionError("more names than photos")
+
+
+def _mask_of(path: Path, name: Path, mask: Path | None) -> Path | None:
+    if mask is None or mask.is_file():
+        return mask
+    for candidate in (mask / name, *(mask / name.with_suffix(end) for end in sorted(SUFFIXES))):
+        if candidate.is_file():
+            return candidate
+    what = f"{mask} has no mask for {printable(str(path))}" if mask.is_dir() else f"{mask}: no file"
+    raise InputError(f"--mask {what}: give one image, or a folder with one of each photo's name")
+
+
+def check_mask(photo: Photo, invert: bool) -> None:
+    size = upright_size(photo.source)
+    if photo.mask is None or size is None:
+        return
+    mask = read_mask(photo.mask, invert)
+    if tuple(mask.shape[:0:-1]) != size:
+        width, height = mask.shape[2], mask.shape[1]
+        raise InputError(
+            f"the mask {printable(str(photo.mask))} has {width}x{height} px and "
+            f"{printable(str(photo.source))} has {size[0]}x{size[1]}: give one of the same size"
+        )
+
+
+def grouped(photos: list[Photo], most: int) -> Iterator[list[Photo]]:
+    """Neighbours of equal sizes by their headers, so many pixels at once as memory surely holds."""
+    group, last = list[Photo](), None
+    for photo in photos:
+        size = upright_size(photo.source) if most > 1 else None
+        fits = size is not None and size == last and len(group) < most
+        if group and not (fits and (len(group) + 1) * size[0] * size[1] <= _PIXELS):  # type: ignore[index]
+            yield group
+            group = []
+        group.append(photo)
+        last = size
+    if group:
+        yield group
