@@ -9,6 +9,7 @@ from pathlib import Path
 from restore.evaluation import results, spelling
 from restore.evaluation.markup import NONE, Table
 from restore.evaluation.plot import buckets_of
+from restore.evaluation.protocols import protocols
 from restore.evaluation.ranked import PLACE, RANKED, best_first, latest, lower_is_better
 from restore.evaluation.results import ADDED, FIXED, Row
 from restore.evaluation.trainings import trainings
@@ -30,13 +31,15 @@ _HEADLINE = (
 
 
 def tables(root: Path) -> dict[str, list[Table]]:
-    """Block name -> its tables: `headline`, `winners`, `records` and every benchmark on record."""
+    """Block name -> its tables: `headline`, `winners`, `protocols`, `records`, every benchmark."""
     columns, rows = results.read(root / "experiments" / "results.csv")
     metrics = [name for name in columns if name not in (*FIXED, *ADDED)]
+    found_protocols = protocols(rows)
     rows = [{**row, PLACE: str(place)} for place, row in enumerate(rows)]
     rows.sort(key=lambda row: (_KINDS.index(row["kind"]), row["experiment"], int(row["nfe"])))
     published = _published(root / "experiments" / "published.csv")
     found = {"headline": _headline(rows, metrics), "winners": winners(rows)}
+    found["protocols"] = found_protocols
     found["records"] = trainings(root / "experiments")
     for name in sorted({row["benchmark"] for row in rows}):
         mine = [row for row in rows if row["benchmark"] == name]

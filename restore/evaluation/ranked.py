@@ -4,7 +4,16 @@ import math
 
 from restore.evaluation.results import Row
 
-_LOWER = ("hole_l1", "known_error", "colorfulness_difference", "lpips_", "fid", "kid", "sam")
+_LOWER = (
+    "hole_l1",
+    "known_error",
+    "colorfulness_difference",
+    "lpips_",
+    "fid",
+    "kid",
+    "sam",
+    "squeezenet",
+)
 PLACE = "#"  # of a row in the file: a later one was measured later
 # What a benchmark is about, in the order in which its methods are ranked.
 RANKED = ("original_label_share", "hole_psnr", "fid_flowers", "fid", "psnr", "ssim")

@@ -1,17 +1,19 @@
 """python -m restore.evaluation.table [--check | --latex]
 
 Renders experiments/results.csv and the records beside it as experiments/README.md, and into
-README.md wherever it has `<!-- table:NAME -->` ... `<!-- /table -->`. Where the page of results
-would be longer than LONGEST, every benchmark gets one of its own, experiments/<benchmark>.md.
+README.md and ARCHITECTURE.md wherever they have `<!-- table:NAME -->` ... `<!-- /table -->`. Where
+the page of results would be longer than LONGEST, every benchmark gets one of its own,
+experiments/<benchmark>.md. Quality against cost is drawn as experiments/pareto/<benchmark>.png.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
+from restore.evaluation import pareto, results
 from restore.evaluation.leaderboard import tables
 from restore.evaluation.markup import Table, latex, markdown
 from restore.types import InputError
@@ -19,8 +21,9 @@ from restore.types import InputError
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 200_000  # bytes of a page
 _OWN = "<!-- results of one benchmark, made by `make tables` -->\n"  # begins a benchmark's page
-_PAGES = ("headline", "winners", "records")  # blocks that are no benchmark
+_PAGES = ("headline", "winners", "records", "protocols")  # blocks that are no benchmark
 _BLOCK = re.compile(r"^<!-- table:([\w-]+) -->\n.*?^<!-- /table -->", re.S | re.M)
+_FILLED = ("README.md", "ARCHITECTURE.md")
 _PAGE = """# Results
 
 Everything on this page is made by `make tables` from [results.csv](results.csv), the records
@@ -45,36 +48,67 @@ def block(name: str, found: Mapping[str, Sequence[Table]]) -> str:
     return f"<!-- table:{name} -->\n{content}<!-- /table -->"
 
 
-def pages(folder: Path, found: Mapping[str, Sequence[Table]]) -> dict[Path, str]:
+def pages(
+    folder: Path, found: Mapping[str, Sequence[Table]], drawn: Collection[str] = ()
+) -> dict[Path, str]:
     """experiments/README.md and, where that would be too long, a page a benchmark."""
     benchmarks = [name for name in found if name not in _PAGES]
     main = {"Best on record": "headline", "Trainings": "records"}
-    together = _page(main | dict(zip(benchmarks, benchmarks, strict=True)), found)
+    together = _page(main | dict(zip(benchmarks, benchmarks, strict=True)), found, drawn)
     if len(together.encode()) <= LONGEST:
         return {folder / "README.md": together}
     links = "".join(f"- [{name}]({name}.md)\n" for name in benchmarks)
     front = f"{_page(main, found)}\n## Benchmarks\n\n{links}"
     own = {
-        folder / f"{name}.md": f"{_OWN}# {name}\n\n{block(name, found)}\n" for name in benchmarks
+        folder / f"{name}.md": f"{_OWN}# {name}\n\n{block(name, found)}\n{_picture(name, drawn)}"
+        for name in benchmarks
     }
     return {folder / "README.md": front, **own}
 
 
-def _page(sections: Mapping[str, str], found: Mapping[str, Sequence[Table]]) -> str:
-    blocks = (f"\n## {title}\n\n{block(name, found)}\n" for title, name in sections.items())
+def _page(
+    sections: Mapping[str, str], found: Mapping[str, Sequence[Table]], drawn: Collection[str] = ()
+) -> str:
+    blocks = (
+        f"\n## {title}\n\n{block(name, found)}\n{_picture(name, drawn)}"
+        for title, name in sections.items()
+    )
     return _PAGE + "".join(blocks)
 
 
-def render(root: Path, found: Mapping[str, Sequence[Table]]) -> dict[Path, str]:
+def _picture(name: str, drawn: Collection[str]) -> str:
+    """The plot of a benchmark, where there is one."""
+    path = f"{pareto.FOLDER}/{name}.png"
+    return f"\n![{name}: quality against cost]({path})\n" if name in drawn else ""
+
+
+def render(
+    root: Path, found: Mapping[str, Sequence[Table]], drawn: Collection[str] = ()
+) -> dict[Path, str]:
     """What the files of a repository should hold; "" for a page that should not be there."""
-    readme, folder = root / "README.md", root / "experiments"
+    folder = root / "experiments"
     stale = [
         path for path in folder.glob("*.md") if path.read_text(encoding="utf-8").startswith(_OWN)
     ]
-    files = dict.fromkeys(stale, "") | pages(folder, found)
-    if readme.exists():
-        files[readme] = fill(readme.read_text(encoding="utf-8"), found, readme)
+    files = dict.fromkeys(stale, "") | pages(folder, found, drawn)
+    for page in [root / name for name in _FILLED if (root / name).exists()]:
+        files[page] = fill(page.read_text(encoding="utf-8"), found, page)
     return files
+
+
+def draw(folder: Path, plots: Mapping[str, pareto.Plot], check: bool) -> list[str]:
+    """Writes the plots that are not as the results make them and takes others away; with `check`
+    it writes nothing and says which."""
+    wanted = {folder / f"{name}.png": plot for name, plot in plots.items()}
+    stale = [path for path, plot in wanted.items() if pareto.shown(path) != plot.digest]
+    gone = [path for path in folder.glob("*.png") if path not in wanted]
+    if not check:
+        for path in stale:
+            wanted[path].save(path)
+        for path in gone:
+            path.unlink()
+        return []
+    return [f"{path} does not show what is in results.csv" for path in stale + gone]
 
 
 def first_difference(path: Path, wanted: str) -> str | None:
@@ -96,7 +130,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     chosen = parser.parse_args(arguments)
     try:
         found = tables(root)
-        files = render(root, found)
+        plots = pareto.plots(results.read(root / "experiments" / "results.csv")[1])
+        files = render(root, found, plots)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -104,6 +139,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         print("\n".join(latex(table) for group in found.values() for table in group))
         return 0
     differences = [line for path, text in files.items() if (line := first_difference(path, text))]
+    differences += draw(root / "experiments" / pareto.FOLDER, plots, chosen.check)
     if chosen.check:
         for line in differences:
             print(f"{line}\nrun `make tables`", file=sys.stderr)

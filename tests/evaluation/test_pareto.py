@@ -1,0 +1,106 @@
+"""Quality against cost, and one photo set under two protocols."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from restore.evaluation import pareto, record, results, table
+from restore.evaluation.cost import Cost
+from restore.evaluation.leaderboard import tables
+from restore.evaluation.markup import NONE
+from restore.evaluation.pareto import Plot, Point, front, plots
+
+
+@pytest.fixture
+def root(tmp_path: Path, make_report: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    origin = {"device": "a processor", "commit": "0123456789ab", "dirty": False}
+    monkeypatch.setattr(record, "provenance", lambda device: origin)
+    small, large = Cost(0.5, 10**9, "1x3x8x8", 2**20), Cost(2.0, 10**11, "1x3x8x8", 2**20)
+    where = {"benchmark": "masks"}
+    made = [
+        make_report("identity", {"hole_psnr": [5.0, 6.0]}, **where),
+        make_report("telea", {"hole_psnr": [18.0, 19.0]}, **where),
+        make_report("net", {"hole_psnr": [20.0, 21.0]}, kind="model", cost=small, **where),
+        make_report("prior", {"hole_psnr": [19.0, 20.0]}, kind="published", cost=large,
+                    num_calls=50, **where),
+        make_report("alone", {"psnr": [1.0]}, benchmark="other", kind="model"),
+    ]  # fmt: skip
+    results.append(tmp_path / "experiments" / "results.csv", made)
+    return tmp_path
+
+
+def test_the_front_is_what_no_other_beats() -> None:
+    points = [(1.0, 20.0), (2.0, 19.0), (3.0, 25.0), (3.0, 24.0), (4.0, 25.0)]
+    assert front(points, lower=False) == [(1.0, 20.0), (3.0, 25.0)]
+    assert front(points, lower=True) == [(1.0, 20.0), (2.0, 19.0)]
+    assert front([], lower=True) == []
+
+
+def test_a_plot_has_the_methods_of_a_benchmark_and_their_costs(root: Path) -> None:
+    found = plots(results.read(root / "experiments" / "results.csv")[1])
+    assert list(found) == ["masks"]
+    plot = found["masks"]
+    assert plot.metric == "hole_psnr" and "n = 2" in plot.caption
+    assert [(one.name, one.quality, one.macs, one.seconds) for one in plot.points] == [
+        ("telea", 18.5, None, 0.25),
+        ("net", 20.5, 1e9, 0.5),
+        ("prior (50 calls)", 19.5, 1e11, 2.0),
+    ]
+    assert [one.costs_no_products for one in plot.points] == [True, False, False]
+
+
+def test_the_page_shows_plots_that_are_written_anew_where_results_change(
+    root: Path, make_report: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert table.main([], root) == 0
+    path = root / "experiments" / pareto.FOLDER / "masks.png"
+    page = (root / "experiments" / "README.md").read_text()
+    assert "![masks: quality against cost](pareto/masks.png)" in page
+    with Image.open(path) as image:
+        assert image.width > 600 and len(image.convert("RGB").getcolors(1 << 16) or []) > 5
+    assert path.stat().st_size < 40_000
+    before = path.read_bytes()
+    assert table.main([], root) == 0 and path.read_bytes() == before
+    assert table.main(["--check"], root) == 0
+    better = make_report(
+        "net", {"hole_psnr": [30.0, 31.0]}, kind="model", benchmark="masks",
+        cost=Cost(0.5, 10**9, "1x3x8x8", 2**20),
+    )  # fmt: skip
+    results.append(root / "experiments" / "results.csv", [better])
+    assert table.main(["--check"], root) == 1
+    assert "masks.png does not show what is in results.csv" in capsys.readouterr().err
+    (path.parent / "gone.png").write_bytes(before)
+    assert table.main([], root) == 0
+    assert path.read_bytes() != before and not (path.parent / "gone.png").exists()
+
+
+def test_a_metric_that_falls_is_drawn_upside_down() -> None:
+    points = (Point("a", "model", 1.0, 1e9, 1.0), Point("b", "baseline", 2.0, None, 0.1))
+    drawn = Plot("x", "fid", "x", points).draw()
+    assert drawn.mode == "RGB" and drawn.size[0] > drawn.size[1]
+
+
+def test_one_photo_set_under_two_protocols(root: Path, make_report: Any) -> None:
+    values = {
+        ("cbsd68_sigma25", "ffdnet_color", "published"): (31.2, 20.18),
+        ("cbsd68_sigma25", "good", "model"): (31.3, 20.18),
+        ("cbsd68_sigma25", "poor", "model"): (27.0, 20.18),
+        ("cbsd68_allinone_sigma25", "ffdnet_color", "published"): (30.5, 20.54),
+    }
+    for (benchmark, name, kind), (psnr, given) in values.items():
+        measured = {"psnr": [psnr] * 68, "input_psnr": [given] * 68}
+        report = make_report(name, measured, benchmark=benchmark, kind=kind)
+        results.append(root / "experiments" / "results.csv", [report])
+    (root / "ARCHITECTURE.md").write_text("<!-- table:protocols -->\n<!-- /table -->\n")
+    [found] = tables(root)["protocols"]
+    assert found.header == [
+        *("sigma", "input, KAIR", "input, all-in-one", "ffdnet_color, KAIR"),
+        *("ffdnet_color, all-in-one", "good, KAIR", "good, all-in-one"),
+    ]
+    assert found.rows[1] == ["25", "20.18", "20.54", "31.20", "30.50", "31.30", NONE]
+    assert found.rows[0] == ["15", *[NONE] * 6]
+    assert table.main([], root) == 0
+    assert "| 25 | 20.18 |" in (root / "ARCHITECTURE.md").read_text()
+    assert "protocols" not in (root / "experiments" / "README.md").read_text()
