@@ -18,7 +18,7 @@ def main() -> NoReturn:
     """The console script `restore`."""
     if len(sys.argv) > 1 and sys.argv[1] in _HYDRA:
         _become(sys.argv[1], sys.argv[2:])
-    from restore import __version__
+    from restore import __version__, words
 
     readable()
     parser = argparse.ArgumentParser(
@@ -58,6 +58,10 @@ def main() -> NoReturn:
     new = commands.add_parser("new", help="write a package of your own that trains at once")
     new.add_argument("name", metavar="NAME", help="of the package, and of its new folder here")
     new.set_defaults(command=_new)
+    completion = commands.add_parser("completion", help=words.ABOUT)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.set_defaults(command=lambda given: words.complete(given.shell, commands.choices))
+    words.explain(commands.choices)
     arguments = parser.parse_args()
     if "command" not in arguments:
         parser.print_help()

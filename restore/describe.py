@@ -99,7 +99,7 @@ def _network(overrides: Sequence[str], size: int) -> "nn.Module":
     from restore.config.target import resolve
     from restore.config.trust import Trust
 
-    config = composed("train", command.spelled(list(overrides)))
+    config = composed("train", command.spell(list(overrides)))
     node = dict(config["task"]["network"])
     node.pop("_partial_", None)
     known = {"in_channels": 3, "out_channels": 3, "image_channels": 3, "image_size": size}

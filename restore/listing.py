@@ -19,13 +19,15 @@ from restore import columns
 from restore.errors import DONE
 from restore.folder import RUN
 from restore.recovery import lock
+from restore.released import Released, released
 from restore.types import InputError
 
 FOLDERS = ("outputs", "multirun")
 RUNNING, FINISHED, INTERRUPTED, DAMAGED = "running", "done", "interrupted", "damaged"
+RELEASED = "released"
 ABOUT = "the trainings here: task, data, updates, metric, size, state"
 EXAMPLES = """examples:
-  restore list                            outputs/ and multirun/ of this folder
+  restore list                            released models; outputs/ and multirun/ of this folder
   restore list /scratch/mine --json       a line of JSON for each training
   restore list --state interrupted        what could go on"""
 
@@ -51,7 +53,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", metavar="DIR", nargs="*", type=Path, help="default: outputs/")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
     parser.add_argument(
-        "--state", choices=(RUNNING, FINISHED, INTERRUPTED), help="only those in this state"
+        "--state",
+        choices=(RELEASED, RUNNING, FINISHED, INTERRUPTED),
+        help="only those in this state",
     )
     parser.set_defaults(command=lambda given: show(given.folders, given.json, given.state))
 
@@ -59,7 +63,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def show(folders: Sequence[Path], as_json: bool, state: str | None) -> int:
     """Prints a table of the trainings below some folders, the newest last.
 
-    folders: by default outputs/ and multirun/, where they exist.
+    folders: by default outputs/ and multirun/, where they exist; then the released models come
+    first.
 
     Raises InputError for a folder that is named and not there.
     """
@@ -68,7 +73,8 @@ def show(folders: Sequence[Path], as_json: bool, state: str | None) -> int:
             raise InputError(f"{folder} is no folder: name one that holds run folders")
     chosen = folders or [Path(name) for name in FOLDERS if Path(name).is_dir()]
     found = sorted((row(path) for folder in chosen for path in runs(folder)), key=_age)
-    found = [one for one in found if state in (None, one.state)]
+    every = found if folders else [*map(_released, released()), *found]
+    found = [one for one in every if state in (None, one.state)]
     if as_json:
         for one in found:
             print(json.dumps(asdict(one)))
@@ -111,6 +117,16 @@ def row(folder: Path) -> Row:
         return Row(str(folder), *named, updates, of, metric, value, size, begun, state)
     except (InputError, KeyError, TypeError, ValueError):
         return Row(str(folder), "", "", None, None, "", None, _size(folder), begun, DAMAGED)
+
+
+def _released(model: Released) -> Row:
+    """What the JSON file of a released model says; its weights are not read."""
+    record = model.said.get("record") or {}
+    metric, value = _metric({"callback": {}}, record, [])
+    updates = int(model.said["progress"]["updates"])
+    known = (model.name, model.task, "+".join(model.data))
+    size = _size(model.folder)
+    return Row(*known, updates, None, metric, value, size, "", RELEASED)
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from entry import ROOT
 
 LAYERS = (
     {"train", "evaluate"},
-    {"main", "cli"},
+    {"main", "cli", "words"},
     {"app"},
     {
         "new",

@@ -12,6 +12,7 @@ from entry import ROOT
 
 from restore import listing
 from restore.recovery import lock
+from restore.released import names
 from restore.types import InputError
 
 CONFIG = """
@@ -102,7 +103,8 @@ def test_runs_are_found_at_any_depth_and_a_damaged_one_hides_no_other(
     (damaged / "config.yaml").write_text("task: [")
     assert listing.show([], as_json=True, state=None) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    states = {line["name"]: line["state"] for line in lines}
+    states = {line["name"]: line["state"] for line in lines if line["state"] != "released"}
+    assert [line["name"] for line in lines if line["state"] == "released"] == names()
     assert states == {
         "outputs/x/1": "interrupted",
         "multirun/x/2/0": "done",
@@ -114,3 +116,14 @@ def test_runs_are_found_at_any_depth_and_a_damaged_one_hides_no_other(
     assert only.split()[:4] == ["outputs/x/1", "Denoiser", "bsds", "30/40"]
     with pytest.raises(InputError, match="nowhere is no folder"):
         listing.show([Path("nowhere")], as_json=False, state=None)
+
+
+def test_released_models_come_first_with_what_their_record_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listing.show([], as_json=True, state="released")
+    rows = {one["name"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    row = rows["inpaint_scenes_regression"]
+    assert (row["task"], row["data"], row["updates"]) == ("InpaintingGAN", "scenes64", 10000)
+    assert row["metric"] == "scenes_masks/hole_psnr" and round(row["value"], 2) == 21.95
+    assert row["size"] > 5 * 2**20

@@ -1,0 +1,57 @@
+"""Every word of restore: help with examples in an instant, and completion."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from restore import cli
+
+
+def ran(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> str:
+    monkeypatch.setattr(sys, "argv", ["restore", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 0, printed.err
+    return printed.out
+
+
+def words(text: str) -> list[str]:
+    lines = text.partition("commands:")[2].splitlines()
+    return [line.split()[0] for line in lines if line.startswith("    ") and line[4:5].isalpha()]
+
+
+def test_every_word_has_examples(monkeypatch: Any, capsys: Any) -> None:
+    known = words(ran(monkeypatch, capsys))
+    assert {"list", "show", "ask", "shard", "predict", "doctor", "completion"} <= {*known}
+    for word in known:
+        if word not in ("train", "evaluate"):  # Hydra's, whose help has examples of its own
+            said = ran(monkeypatch, capsys, word, "--help")
+            assert "xample" in said and f"restore {word}" in said, word
+
+
+@pytest.mark.parametrize(
+    ("typed", "number", "offers"),
+    [
+        ("restore li", 1, "list"),
+        ("restore list --st", 2, "--state"),
+        ("restore shard a --mega", 3, "--megabytes"),
+    ],
+)
+def test_bash_completes(
+    monkeypatch: Any, capsys: Any, typed: str, number: int, offers: str
+) -> None:
+    script = ran(monkeypatch, capsys, "completion", "bash")
+    script += f'COMP_WORDS=({typed}); COMP_CWORD={number}; _restore; echo "${{COMPREPLY[@]}}"'
+    ended = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == [offers]
+
+
+def test_zsh_and_fish_get_what_they_read(monkeypatch: Any, capsys: Any) -> None:
+    assert "bashcompinit" in ran(monkeypatch, capsys, "completion", "zsh")
+    said = ran(monkeypatch, capsys, "completion", "fish")
+    assert "complete -c restore -n '__fish_seen_subcommand_from list' -l json" in said
