@@ -12,7 +12,7 @@ from torch import Tensor
 
 from restore import zoo
 from restore.build import restored
-from restore.data.photo import Values, hole_of, values
+from restore.data.photo import Values, hole_of, strength_of, values
 from restore.image import lab_from_rgb
 from restore.task.base import RestorationTask
 from restore.tiling import SIDE, around, crop, replace_attribute
@@ -109,6 +109,7 @@ class Model:
         seed: int = 0,
         steps: int | None = None,
         callback: Callable[[Any], None] | None = None,
+        strength_map: Any = None,
     ) -> Any:
         """The restored image, of the type, size and depth of `image`.
 
@@ -117,22 +118,29 @@ class Model:
         image comes back grey, except from a colorizer. hole: an image of one channel, or bool;
         white is to be filled, and all else comes back bit for bit. sigma: noise level in grey
         levels of 255, one or as many as images. For a model with a sampler: strength in (0, 1],
-        how much of the image is drawn anew (Meng et al. 2022); steps of the sampler; callback,
-        which sees each `restore.diffusion.walk.Step`. num_samples: more than one gives a list. The
-        result depends on the image, the settings and the seed alone.
+        how much of the image is drawn anew (Meng et al. 2022); strength_map, an image of one
+        channel that says how much of the strength acts where (Levin & Fried 2023): black comes
+        back bit for bit; steps of the sampler; callback, which sees each
+        `restore.diffusion.walk.Step`. num_samples: more than one gives a list. The result depends
+        on the image, the settings and the seed alone.
 
         Raises:
             InputError: an image or a setting that this model cannot use.
         """
+        strength = 1.0 if strength is None and strength_map is not None else strength
         levels = [*sigma] if isinstance(sigma, Sequence) else [sigma]
         for level in levels:
             self.check(hole is not None, level, strength, num_samples, steps)
         given = values(image)
         observation = self._observation(given, hole, [one for one in levels if one is not None])
+        settings: dict[str, Any] = {"seed": seed, "start": strength, "callback": callback}
+        changed = observation.get("hole")
+        if strength_map is not None:
+            soft = settings["strength_map"] = strength_of(strength_map, given.shape)
+            changed = (soft > 0).float() * (1 if changed is None else changed)
         with torch.inference_mode(), self.in_steps(steps):
-            made = self._restored(observation, num_samples, seed, strength, callback).cpu()
-        known = observation.get("hole")
-        results = [given.like(self._channels(one, given), known) for one in made.unbind(1)]
+            made = self._restored(observation, num_samples, settings, changed).cpu()
+        results = [given.like(self._channels(one, given), changed) for one in made.unbind(1)]
         return results if num_samples > 1 else results[0]
 
     def check(
@@ -157,7 +165,7 @@ class Model:
             raise InputError(f"num_samples={num_samples} must be at least 1")
         if hole and not self.fills_holes:
             raise InputError(f"{name} fills no holes: leave the mask out")
-        if not hole and self.fills_holes:
+        if not hole and self.fills_holes and strength is None:
             raise InputError(f"{name} fills holes: give a mask that is white where it is to fill")
         if self.has_sampler and strength is None and not self._serves(hole):
             raise InputError(f"{name} would draw without looking: give a strength, such as 0.5")
@@ -183,12 +191,11 @@ class Model:
 
     def _observation(self, given: Values, hole: Any, sigmas: list[float]) -> Observation:
         """What the task may see of an image, on the CPU."""
-        image = self._seen(given.image())
-        count, _, height, width = image.shape
+        image, count = self._seen(given.image()), given.shape[0]
         index = torch.zeros(count, dtype=torch.int64)  # no image knows its neighbours in a batch
         observation = Observation(input=image, index=index, name=[""] * count)
         if hole is not None:
-            observation["hole"] = hole_of(hole, (count, height, width))
+            observation["hole"] = hole_of(hole, given.shape)
             observation["input"] = image.masked_fill(observation["hole"] > 0, 0)
         if sigmas:
             if len(sigmas) not in (1, count):
@@ -224,12 +231,12 @@ class Model:
         self,
         observation: Observation,
         num_samples: int,
-        seed: int,
-        strength: float | None,
-        callback: Callable[[Any], None] | None,
+        settings: dict[str, Any],
+        hole: Tensor | None,
     ) -> Tensor:
-        """[B, num_samples, C, H, W]; of large images only what is around the hole is seen."""
-        image, hole = observation["input"], observation.get("hole")
+        """[B, num_samples, C, H, W]; of large images only what is around `hole` is seen, outside
+        which nothing changes."""
+        image = observation["input"]
         whole = image[:, None].expand(-1, num_samples, -1, -1, -1)
         if hole is not None and not hole.any():
             return whole
@@ -237,10 +244,11 @@ class Model:
         seen = crop(observation, window, self.device)
         large = max(seen["input"].shape[-2:]) > self.side
         within = self.task.within(self.side, seen.get("hole")) if large else nullcontext()
+        if "strength_map" in settings:
+            soft = settings["strength_map"][..., window[0], window[1]].to(self.device)
+            settings = {**settings, "strength_map": soft}
         with within:
-            made = self.task.restore(
-                seen, num_samples, seed=seed, start=strength, callback=callback
-            )
+            made = self.task.restore(seen, num_samples, **settings)
         if hole is None or made.shape[-2:] == image.shape[-2:]:
             return made
         whole = whole.clone()

@@ -13,7 +13,9 @@ Config = dict[str, Any]
 
 _SHARED = {"packages", "benchmark", "sampler", "guidance", "trainer", "logger"}
 TRAINING = _SHARED | {"data", "task", "callback", "seed", "max_updates", "init", "resume"}
-EVALUATION = _SHARED | {"checkpoint", "baseline", "published", "outputs", "batch_size", "record"}
+EVALUATION = _SHARED | {
+    *("checkpoint", "baseline", "published", "outputs", "batch_size", "record", "start", "mean_of")
+}
 RESUME = ("path", "allow_inexact")
 INIT: dict[str, tuple[type, ...]] = {"path": (str, type(None)), "partial": (bool,)}
 # Precisions of a method that is measured: of its arithmetic, never of its weights or the images.
@@ -49,9 +51,13 @@ def check_evaluation(config: Config, named: bool = False) -> None:
     if not config.get("benchmark"):
         raise InputError("nothing to evaluate on: give benchmark=NAME")
     _check_benchmarks(config)
-    size = config["batch_size"]
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-        raise InputError(f"batch_size={size!r} must be an integer of at least 1, or null")
+    for key in ("batch_size", "mean_of"):
+        size = config.get(key)
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+            raise InputError(f"{key}={size!r} must be an integer of at least 1, or null")
+    start = config.get("start")
+    if start is not None and not (isinstance(start, int | float) and 0 < start <= 1):
+        raise InputError(f"start={start!r} must be above 0 and at most 1, or null")
     chosen = config["trainer"].get("precision")
     if chosen not in EVALUATED:
         raise InputError(

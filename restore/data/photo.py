@@ -29,6 +29,12 @@ class Values:
     ndim: int  # of the array that was given
     top: float  # 255 or 65535; 1 for floats
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(B, H, W)."""
+        count, _, height, width = self.numbers.shape
+        return count, height, width
+
     def image(self) -> Tensor:
         """float32 [B, C, H, W] in [-1, 1]."""
         return self.numbers.float() * (2 / self.top) - 1
@@ -137,17 +143,35 @@ def hole_of(hole: Any, shape: tuple[int, int, int]) -> Tensor:
     Raises:
         InputError: another type, or another size.
     """
-    if isinstance(hole, Image.Image):
-        hole = np.asarray(on_white(hole).convert("L"))
-    if isinstance(hole, np.ndarray | Tensor) and str(hole.dtype).endswith("bool"):
-        hole = hole.astype(np.uint8) if isinstance(hole, np.ndarray) else hole.to(torch.uint8)
-    found = values(hole)
+    found = _channel(hole, shape, "hole")
     top = 1 if float(found.numbers.max()) <= 1 else found.top
+    return (found.numbers >= top / 2).float().expand(shape[0], -1, -1, -1)
+
+
+def strength_of(strength_map: Any, shape: tuple[int, int, int]) -> Tensor:
+    """float32 [B, 1, H, W] in [0, 1] for images of shape (B, H, W), from what `hole_of` takes.
+
+    White is 1, drawn anew; black is 0, kept. InputError as there, and for floats outside [0, 1].
+    """
+    found = _channel(strength_map, shape, "strength_map")
+    low, high = (float(bound) / found.top for bound in found.numbers.aminmax())
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"strength_map spans [{low:.4g}, {high:.4g}], it must lie in [0, 1]")
+    return (found.numbers / found.top).float().expand(shape[0], -1, -1, -1)
+
+
+def _channel(given: Any, shape: tuple[int, int, int], name: str) -> Values:
+    """One channel of the size of images (B, H, W); bool is 0 and 1 of floats."""
+    if isinstance(given, Image.Image):
+        given = np.asarray(on_white(given).convert("L"))
+    if isinstance(given, np.ndarray | Tensor) and str(given.dtype).endswith("bool"):
+        given = given.astype(np.float32) if isinstance(given, np.ndarray) else given.float()
+    found = values(given)
     count, height, width = shape
     if found.numbers.shape[1:] != (1, height, width) or len(found.numbers) not in (1, count):
         sides = "x".join(str(side) for side in reversed(found.numbers.shape[-2:]))
         raise InputError(
-            f"the hole has {found.numbers.shape[1]} channel(s) and {sides} px, the image "
+            f"the {name} has {found.numbers.shape[1]} channel(s) and {sides} px, the image "
             f"{width}x{height} px: give one channel of the same size"
         )
-    return (found.numbers >= top / 2).float().expand(count, -1, -1, -1)
+    return found

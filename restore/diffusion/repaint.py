@@ -109,11 +109,12 @@ class RePaint:
         """How often denoise is called; InputError for more steps than the schedule has."""
         return len(self.calls(schedule))
 
-    def calls(self, schedule: Schedule) -> Tensor:
-        """The times at which denoise is called, [num_calls], in no order."""
-        times = schedule.times(self.num_steps)
-        levels = jump_levels(self.num_steps, self.jump_length, self.jump_count)
-        return times[[self.num_steps - level for level, then in pairwise(levels) if then < level]]
+    def calls(self, schedule: Schedule, start: float = 1.0) -> Tensor:
+        """The times at which denoise is called, [num_calls], in no order; see `times_from`."""
+        times = times_from(schedule.times(self.num_steps), start)
+        steps = len(times) - 1
+        levels = jump_levels(steps, self.jump_length, self.jump_count)
+        return times[[steps - level for level, then in pairwise(levels) if then < level]]
 
     def check(self, observation: Observation, is_led: bool) -> None:
         if "hole" not in observation and not is_led:

@@ -189,9 +189,9 @@ class Sampling:
         """How often denoise is called; InputError for more steps than the schedule has."""
         return len(self.calls(schedule))
 
-    def calls(self, schedule: Schedule) -> Tensor:
-        """The times at which denoise is called, [num_calls], in no order."""
-        times = schedule.times(self.num_steps)
+    def calls(self, schedule: Schedule, start: float = 1.0) -> Tensor:
+        """The times at which denoise is called, [num_calls], in no order; see `times_from`."""
+        times = times_from(schedule.times(self.num_steps), start)
         method = self.method.func if isinstance(self.method, partial) else self.method
         if method is not heun:
             return times[:-1]

@@ -8,7 +8,7 @@ from restore.build import build, restored
 from restore.config.command import as_list
 from restore.config.trust import Trust
 from restore.evaluation.benchmark import Benchmark, affordable, fingerprint
-from restore.evaluation.method import Method, from_baseline, from_task, sampling_of
+from restore.evaluation.method import Drawing, Method, from_baseline, from_task, sampling_of
 
 Config = dict[str, Any]
 
@@ -41,8 +41,9 @@ def method(place: str | Path, config: Config) -> Method:
     own = {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
     seed = content["config"]["seed"]
     task = restored(content, own, as_list(config.get("packages")))
-    sampling = sampling_of({**content["config"]["task"], **own})
-    return from_task(task, content["experiment"], str(path), seed, sampling)
+    drawing = Drawing(config.get("start"), config.get("mean_of") or 1)
+    sampling = sampling_of({**content["config"]["task"], **own}, drawing)
+    return from_task(task, content["experiment"], str(path), seed, sampling, drawing)
 
 
 def methods(config: Config, paths: list[str]) -> list[Method]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from restore.task.base import RestorationTask, Task
@@ -49,12 +51,26 @@ class Method:
         return sum(p.numel() for p in self.module.parameters())
 
 
-def sampling_of(task: Mapping[str, Any]) -> Sampling:
-    """What the config of a task says of its sampler and guidance."""
+class Drawing(NamedTuple):
+    """How an evaluation wants samples drawn. start: strength of the noise from which they begin;
+    None begins from noise alone. mean_of: so many samples are one result, their mean."""
+
+    start: float | None = None
+    mean_of: int = 1
+
+
+PLAIN = Drawing()
+
+
+def sampling_of(task: Mapping[str, Any], drawing: Drawing = PLAIN) -> Sampling:
+    """What the config of a task says of its sampler and guidance, and how samples are drawn."""
     node, guidance = task.get("sampler"), task.get("guidance")
     if node is None:
         return NO_SAMPLING
     name, settings = _spelled(node)
+    own = [] if drawing.start is None else [f"start={drawing.start}"]
+    own += [] if drawing.mean_of == 1 else [f"mean_of={drawing.mean_of}"]
+    settings = ";".join(filter(None, (settings, *own)))
     return Sampling(
         name, settings, "" if guidance is None else "{}({})".format(*_spelled(guidance))
     )
@@ -82,24 +98,57 @@ def _is_object(node: Any) -> bool:
     return isinstance(node, Mapping) and "_target_" in node
 
 
-def from_task(task: Task, name: str, checkpoint: str, seed: int, sampling: Sampling) -> Method:
-    """InputError for a task that restores nothing."""
+def from_task(
+    task: Task,
+    name: str,
+    checkpoint: str,
+    seed: int,
+    sampling: Sampling,
+    drawing: Drawing = PLAIN,
+) -> Method:
+    """InputError for a task that restores nothing, or has no sampler for what the drawing says."""
     if not isinstance(task, RestorationTask):
         raise InputError(
             f"{checkpoint or name}: {type(task).__name__} restores nothing that a benchmark "
             "could measure; choose another checkpoint, or no benchmark"
         )
+    start, mean_of = drawing
+    if mean_of > 1 and not hasattr(task, "sampler"):
+        raise InputError(f"mean_of={mean_of}: {type(task).__name__} draws no samples, leave it out")
+    num_calls = task.calls_from(start) * mean_of
+    restore: Any = task.restore
+    check: Any = task.check_observation
+    if start is not None:
+        restore, check = partial(restore, start=start), partial(check, start=start)
     return Method(
         name=name,
         kind="model",
-        restore=task.restore,
-        check=task.check_observation,
+        restore=restore if mean_of == 1 else partial(averaged, restore, mean_of),
+        check=check,
         checkpoint=checkpoint,
         module=task,
-        num_calls=task.num_calls,
+        num_calls=num_calls,
         seed=seed,
         sampling=sampling,
     )
+
+
+def averaged(
+    restore: Callable[[Observation, int], Tensor],
+    mean_of: int,
+    observation: Observation,
+    num_samples: int,
+) -> Tensor:
+    """[B, num_samples, C, H, W], each the mean of mean_of samples.
+
+    Of all estimates the mean over the posterior has the least squared error, and no detail that
+    samples disagree on. What they agree on bit for bit, such as known pixels, stays so.
+    """
+    drawn = restore(observation, num_samples * mean_of)
+    parts = drawn.view(len(drawn), num_samples, mean_of, *drawn.shape[2:])
+    first = parts[:, :, 0]
+    agreed = (parts == parts[:, :, :1]).all(dim=2)
+    return torch.where(agreed, first, parts.mean(dim=2))
 
 
 def from_baseline(name: str, baseline: Callable[[Observation], Tensor]) -> Method:

@@ -228,6 +228,12 @@ class RestorationTask(Task):
         """While it lasts, about side x side px at most are seen at once; see `Tiled`."""
         return replace_attribute(self, "network", Tiled(self.network, side, needed=needed))
 
+    def calls_from(self, start: float | None) -> int:
+        """`num_calls` where samples begin at `start`; InputError without a sampler to start."""
+        if start is not None:
+            raise InputError(f"start={start}: {type(self).__name__} has no sampler, leave it out")
+        return self.num_calls
+
     def check_observation(self, observation: Observation) -> None:
         """Raises InputError where `restore` cannot serve such observations."""
         channels = observation["input"].shape[1]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.diffusion.condition import NOTHING, Condition, Conditional, Telling, Told, dropped
+from restore.diffusion.editing import check_strength, keep_below
 from restore.diffusion.guidance import Guidance, Replacement
 from restore.diffusion.parameterization import Denoise, Predictor
 from restore.diffusion.repaint import RePaint
@@ -17,6 +18,7 @@ from restore.diffusion.sampler import Sampling
 from restore.diffusion.schedule import Schedule
 from restore.diffusion.walk import Step, initial_noise, times_from
 from restore.loss.diffusion import Parameterization
+from restore.network.size import pad_to_multiple
 from restore.stream import Stream, fold
 from restore.task.base import RestorationTask
 from restore.task.codec import Codec, Pixels, Space
@@ -53,7 +55,10 @@ class Prior(RestorationTask):
 
     @property
     def num_calls(self) -> int:
-        times = self.sampler.calls(self.schedule)
+        return self.calls_from(None)
+
+    def calls_from(self, start: float | None) -> int:
+        times = self.sampler.calls(self.schedule, start or 1.0)
         return len(times) if self.guidance is None else self.guidance.calls(times)
 
     def check_observation(self, observation: Observation, start: float | None = None) -> None:
@@ -108,11 +113,16 @@ class Prior(RestorationTask):
         seed: int | None = None,
         start: float | None = None,
         callback: Callable[[Any], None] | None = None,
+        strength_map: Tensor | None = None,
     ) -> Tensor:
         """Samples, which condition, sampler and guidance lead to the observation.
 
-        start: samples begin at the noised input (Meng et al. 2022).
+        start: samples begin at the noised input (Meng et al. 2022). strength_map [B, 1, H, W] in
+        [0, 1]: how much of start, or of 1, acts where; see `keep_below`.
         """
+        if strength_map is not None:
+            start = 1.0 if start is None else start
+            check_strength(strength_map, observation["input"])
         self.check_observation(observation, start)
         height, width = observation["input"].shape[-2:]
         factor = self.space.factor * getattr(self.network, "factor", 1)
@@ -123,17 +133,23 @@ class Prior(RestorationTask):
         draw = draw.repeat(len(observation["index"]))
         own = self.seed if seed is None else seed
         stream = Stream(fold(seen["index"], own, Key.SAMPLING, draw))
-        denoise = self._led(seen)
-        x = self._first(seen, stream, start)
+        denoise, x = self._led(seen), self._first(seen, stream, start)
+        if strength_map is not None:
+            strength = F.max_pool2d(pad_to_multiple(strength_map, factor), self.space.factor)
+            strength = (start or 1.0) * strength.repeat_interleave(num_samples, 0)
+            denoise = keep_below(denoise, self._shown(seen), strength)
         shows = None if callback is None else self._decoding(callback)
         x = self.sampler(
             denoise, x, self.schedule, stream, shows, start=start or 1.0, observation=seen
         )
         made = self.space.decode(x)[..., :height, :width]
         made = made.view(-1, num_samples, *made.shape[1:])
-        if self.codec is None or "hole" not in observation:
+        if self.codec is None:
             return made
-        return torch.where(observation["hole"][:, None] > 0, made, observation["input"][:, None])
+        for drawn in (observation.get("hole"), strength_map):
+            if drawn is not None:
+                made = torch.where(drawn[:, None] > 0, made, observation["input"][:, None])
+        return made
 
     def _decoding(self, callback: Callable[[Any], None]) -> Callable[[Step], None]:
         """callback, shown images wherever the sampler walks."""
@@ -158,15 +174,18 @@ class Prior(RestorationTask):
 
     def _first(self, seen: Observation, stream: Stream, start: float | None) -> Tensor:
         """Where the sampler begins, [B, C, H, W]: pure noise, or the noised image."""
-        image = seen["input"]
-        shape = (self.space.channels, *image.shape[-2:])
+        shape = (self.space.channels, *seen["input"].shape[-2:])
         if start is None:
             return initial_noise(self.schedule, torch.ones(()), shape, stream)
         time = times_from(self.schedule.times(self.sampler.num_steps), start)[0]
         alpha, sigma = self.schedule(time)
-        if self.guidance is not None:
-            image = self.guidance.image(seen, shape[0])
-        return alpha * image + sigma * stream.normal(*shape)
+        return alpha * self._shown(seen) + sigma * stream.normal(*shape)
+
+    def _shown(self, seen: Observation) -> Tensor:
+        """The observation as an image of the prior's channels."""
+        if self.guidance is None:
+            return seen["input"]
+        return self.guidance.image(seen, self.space.channels)
 
     def generate(self, index: Tensor, size: tuple[int, int], label: Tensor | None = None) -> Tensor:
         """New images [B, C, H, W] in [-1, 1], one for each index [B]: same index, same image.
