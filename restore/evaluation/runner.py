@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from restore.evaluation.benchmark import Benchmark, digest
 from restore.evaluation.comparison import Interval, intervals
 from restore.evaluation.cost import Cost, CostMeter, total
 from restore.evaluation.method import Method
+from restore.evaluation.pace import Pace
 from restore.image import to_unit
 from restore.metric.base import measure_all
 from restore.metric.distribution import COMPARABLE, update_all
@@ -69,6 +71,7 @@ class Evaluation(LightningModule):
         self.pictures: list[Tensor] = []
         self.costs = CostMeter(method)
         self._meter: Meter | None = None
+        self._calls: Pace | None = None
         self._spread: Spread | None = None
 
     def on_test_start(self) -> None:
@@ -84,13 +87,23 @@ class Evaluation(LightningModule):
             self._meter.close()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        restored = self.costs.restore(batch, self.benchmark.num_samples)
+        with self._pace():
+            restored = self.costs.restore(batch, self.benchmark.num_samples)
         _check_restored(self.method.name, restored, batch, self.benchmark.num_samples)
         with torch.autocast(self.device.type, enabled=False):
             self.rows.extend(self._measure(batch, restored))
         self._keep_pictures(batch, restored)
         if self._meter is not None:
             self._meter.update(len(self.rows) * self.trainer.world_size)
+
+    def _pace(self) -> AbstractContextManager[object]:
+        """Shows calls/s where an image costs many."""
+        network = getattr(self.method.module, "network", None)
+        if self._meter is None or self.method.num_calls <= 1 or network is None:
+            return nullcontext()
+        if self._calls is None:
+            self._calls = Pace(network, self._meter)
+        return self._calls
 
     def _measure(self, batch: Batch, restored: Tensor) -> list[Row]:
         target = to_unit(batch["target"])
