@@ -113,6 +113,8 @@ def test_a_latent_diffusion_outlives_its_autoencoder(command: Command, tmp_path:
     assert "codec" in (tmp_path / "run" / "config.yaml").read_text()
     assert str(tmp_path / "codec") not in (tmp_path / "run" / "config.yaml").read_text()
     (tmp_path / "codec").rename(tmp_path / "gone")
+    resumed = command(f"resume.path={tmp_path / 'run'}", "max_updates=3", *PLAIN[1:])
+    assert resumed.code == 0, resumed.err
     model = restore.load(tmp_path / "run", device="cpu")
     image = torch.randint(0, 256, (3, 32, 48), dtype=torch.uint8)
     hole = torch.zeros(32, 48, dtype=torch.bool)

@@ -1,14 +1,13 @@
 """Where a diffusion lives: among pixels, or among the latents of a frozen autoencoder."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore import checkpoint
+from restore import zoo
 from restore.build import restored
 from restore.network.push_pull import push_pull
 from restore.task.autoencoder import Autoencoder
@@ -77,10 +76,11 @@ class Pixels:
 class Codec(nn.Module):
     """A frozen autoencoder between images [B, C, H, W] and latents of mean 0 and deviation 1.
 
-    path: a run folder of an Autoencoder, or its checkpoint, read as a stranger's file is. network,
-    image_channels: instead of path the bare AutoencoderKL, for checkpoints of a diffusion, which
-    hold its weights themselves: `node` is the config that they store. Latents are the means of what
-    is encoded, by the mean and deviation that the autoencoder's last validation measured.
+    path: a run folder of an Autoencoder, its checkpoint or bundle, or the name of a released one,
+    read as a stranger's file is. network, image_channels: instead of path the bare AutoencoderKL,
+    for checkpoints of a diffusion, which hold its weights themselves: `node` is the config that
+    they store. Latents are the means of what is encoded, by the mean and deviation that the
+    autoencoder's last validation measured.
 
     Raises:
         InputError: neither path nor network; a file that cannot be read or trusted, holds no
@@ -106,7 +106,7 @@ class Codec(nn.Module):
         self.node: dict[str, Any] | None = None
         made: Any
         if path is not None:
-            trained, self.node = _read(Path(path))
+            trained, self.node = _read(path)
             made, image_channels = trained.network, trained.facts.image_channels
             statistics = trained.latent_mean, trained.latent_std
         elif network is not None:
@@ -167,9 +167,9 @@ class Codec(nn.Module):
         return {**seen, "input": self.encode(filled), "hole": hole}
 
 
-def _read(path: Path) -> tuple[Autoencoder, dict[str, Any]]:
+def _read(path: str) -> tuple[Autoencoder, dict[str, Any]]:
     """The autoencoder of a checkpoint with its averaged weights, and the node of its codec."""
-    content = checkpoint.read(checkpoint.best_of(path))
+    content = zoo.read(path).content
     trained = restored(content)
     if not isinstance(trained, Autoencoder):
         raise InputError(

@@ -12,7 +12,7 @@ from test_diffusion_by_hand import Recorder
 from torch import Tensor
 from torch.nn import functional as F
 
-from restore import checkpoint
+from restore import bundle, checkpoint, zoo
 from restore.build import build, restored
 from restore.diffusion.classifier_free import ClassifierFree
 from restore.diffusion.condition import Condition
@@ -233,6 +233,23 @@ def test_the_averaged_weights_of_an_autoencoder_are_its_codec(tmp_path: Path) ->
     checkpoint.write(content, source / "checkpoints" / "best.ckpt")
     codec = Codec(str(source))
     assert all((parameter == 0.01).all() for parameter in codec.network.parameters())
+
+
+def test_a_codec_and_its_diffusion_go_into_bundles(tmp_path: Path) -> None:
+    """Without files of either training, and with the same results."""
+    known, source = facts(3, has_hole=True), write_autoencoder(tmp_path / "autoencoder")
+    content = checkpoint.read(source / "checkpoints" / "best.ckpt")
+    (tmp_path / "codec").mkdir()
+    bundle.write(content, tmp_path / "codec", {})
+    config = node(tmp_path / "codec")
+    task = build(config, "task", facts=known).eval()
+    path = write(tmp_path / "latent", task.contained(config), task, known)
+    (tmp_path / "model").mkdir()
+    bundle.write(checkpoint.read(path), tmp_path / "model", {})
+    shutil.rmtree(tmp_path / "codec")
+    again = restored(zoo.read(tmp_path / "model").content)
+    with torch.no_grad():
+        assert torch.equal(again.restore(batch(3)), task.restore(batch(3)))
 
 
 def test_files_that_are_no_codec(tmp_path: Path) -> None:
