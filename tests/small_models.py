@@ -62,6 +62,7 @@ SKETCHER = {
         "method": part("restore.diffusion.sampler.ddim"),
     },
 }
+CONDITIONAL = {**SKETCHER, "condition": {"_target_": "restore.diffusion.condition.Condition"}}
 MODELS = {  # config, channels of input and of image
     "denoiser": (DENOISER, 3, 3),
     "grey_denoiser": (DENOISER, 1, 1),
@@ -71,13 +72,16 @@ MODELS = {  # config, channels of input and of image
     "prior": (PRIOR, 3, 3),
     "grey_prior": (PRIOR, 1, 1),
     "sketcher": (SKETCHER, 3, 3),
+    "filler": (CONDITIONAL, 3, 3),
+    "painter": (CONDITIONAL, 1, 3),
+    "cleaner": (CONDITIONAL, 3, 3),
 }
 
 
 def write_model(name: str, folder: Path) -> Path:
     """A run folder with the best checkpoint of one of MODELS; weights are random, but no zeros."""
     node, inputs, channels = MODELS[name]
-    facts = Facts(channels, inputs, None, None)
+    facts = Facts(channels, inputs, None, None, has_hole=name == "filler")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = build(node, "task", facts=facts)

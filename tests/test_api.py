@@ -230,7 +230,24 @@ REFUSED = [
     ("prior", {"hole": True, "num_samples": 0}, "num_samples=0 must be at least 1"),
     ("prior", {"hole": True, "steps": 2000}, "2000"),
     ("sketcher", {}, "give a strength"),
+    ("filler", {}, "filler fills holes: give a mask"),
+    ("painter", {"hole": True}, "painter fills no holes"),
+    ("cleaner", {"hole": True}, "cleaner fills no holes"),
 ]
+
+
+def test_a_conditional_diffusion_is_what_it_was_shown(models: dict[str, restore.Model]) -> None:
+    """Whether it fills, colorizes or cleans is asked of the task; none needs a strength."""
+    image = photo()
+    hole = hole_in(image)
+    filled = models["filler"](image, hole=hole)
+    assert np.array_equal(filled[~hole], image[~hole])
+    assert not np.array_equal(filled[hole], image[hole])
+    assert models["filler"].fills_holes and not models["filler"].colorizes
+    grey = photo(channels=1)[..., 0]
+    assert models["painter"].colorizes and models["painter"](grey).shape == (24, 32, 3)
+    cleaned = models["cleaner"](image)
+    assert cleaned.shape == image.shape and not np.array_equal(cleaned, image)
 
 
 @pytest.mark.parametrize(("name", "settings", "says"), REFUSED, ids=str)

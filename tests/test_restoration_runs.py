@@ -103,7 +103,8 @@ def test_a_latent_diffusion_outlives_its_autoencoder(command: Command, tmp_path:
     ended = command(*first, f"hydra.run.dir={tmp_path / 'codec'}", *PLAIN)
     assert ended.code == 0, ended.err
     second = ("experiment=latent_flowers", "debug=smoke", "task.network.width=4", *PHOTO)
-    settings = (*second, "task.network.attention=[]", "sampler.num_steps=2", *PLAIN)
+    second += ("scheduler=constant", "task.network.attention=[]", "sampler.num_steps=2")
+    settings = (*second, *PLAIN)
     refused = command(*settings, f"hydra.run.dir={tmp_path / 'none'}")
     assert refused.code == 2 and "task.codec.path is needed" in refused.err
     assert not (tmp_path / "none").exists()
@@ -113,7 +114,7 @@ def test_a_latent_diffusion_outlives_its_autoencoder(command: Command, tmp_path:
     assert "codec" in (tmp_path / "run" / "config.yaml").read_text()
     assert str(tmp_path / "codec") not in (tmp_path / "run" / "config.yaml").read_text()
     (tmp_path / "codec").rename(tmp_path / "gone")
-    resumed = command(f"resume.path={tmp_path / 'run'}", "max_updates=3", *PLAIN[1:])
+    resumed = command(f"resume.path={tmp_path / 'run'}", "max_updates=3")
     assert resumed.code == 0, resumed.err
     model = restore.load(tmp_path / "run", device="cpu")
     image = torch.randint(0, 256, (3, 32, 48), dtype=torch.uint8)

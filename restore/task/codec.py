@@ -140,7 +140,8 @@ class Codec(nn.Module):
     def encode(self, image: Tensor) -> Tensor:
         """[B, 1 or C, H, W] to latents [B, channels, H / factor, W / factor]; 1 channel is grey."""
         mean = self.network.encode(image.expand(-1, self.image_channels, -1, -1))[0].float()
-        return (mean - _as_map(self.latent_mean)) / _as_map(self.latent_std)
+        latents: Tensor = (mean - _as_map(self.latent_mean)) / _as_map(self.latent_std)
+        return latents
 
     def decode(self, x: Tensor) -> Tensor:
         """Images, not clipped."""
