@@ -3,6 +3,7 @@
 Commands of sweeps and of several machines have tests of their own (tests/sweep/test_documented.py).
 """
 
+import argparse
 import os
 import re
 import shlex
@@ -109,10 +110,76 @@ def test_a_word_of_restore_is_there(
     assert ended.value.code == 0 and word in capsys.readouterr().out
 
 
+class Parsed(Exception):
+    """A command line that argparse has taken."""
+
+
+@pytest.mark.parametrize("line", [one for one in commands() if one.startswith("restore ")])
+def test_a_line_of_restore_is_one_that_it_takes(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from restore import cli
+
+    words = shlex.split(line.partition(" && ")[0])
+    if words[1] in ("train", "evaluate"):
+        return  # composed by the tests of Hydra's entries
+    parse = argparse.ArgumentParser.parse_args
+
+    def parsed(self: argparse.ArgumentParser) -> argparse.Namespace:
+        raise Parsed(parse(self).command)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(Parsed):
+        cli.main()
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", [one for one in commands() if one.startswith(("restore train ", "restore evaluate "))]
+)
+def test_a_word_of_hydra_composes_as_its_script(command: Command, line: str) -> None:
+    word, *rest = shlex.split(line)[1:]
+    if any("mylab" in one for one in rest):
+        return  # tests/test_outside.py has the package
+    ended = command("--cfg", "job", *rest, script=word)
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.slow
+def test_the_lines_of_one_s_own_photos_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that start no training, with photos in the place of /photos."""
+    from restore import cli
+
+    monkeypatch.chdir(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    for number in range(24):
+        photo = torch.rand(3, 72, 72, generator=generator) * 2 - 1
+        save_png(photo, tmp_path / "photos" / f"{number}.png")
+    hole = torch.full((1, 72, 72), -1.0)
+    hole[:, 20:30, 20:40] = 1
+    save_png(hole, tmp_path / "scratches.png")
+    save_png(photo, tmp_path / "photo.jpg".replace("jpg", "png"))
+    (tmp_path / "photo.png").rename(tmp_path / "photo.jpg")
+    wanted = ("restore predict inpaint photo.jpg", "restore list", "restore show", "restore shard")
+    lines = [line for line in commands() if line.startswith(wanted)]
+    assert len(lines) >= 6
+    for line in lines:
+        own = line.replace("=/photos", f"={tmp_path}/photos").replace(" /photos", " photos")
+        monkeypatch.setattr("sys.argv", shlex.split(own.replace(" /shards", " shards")))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0, (own, capsys.readouterr().err)
+    made = {path.name for path in tmp_path.iterdir()}
+    assert {"filled", "shards", "show_denoise_photos.png", "show_inpaint_photos.png"} <= made
+
+
 @pytest.mark.slow
 def test_one_s_own_photos_train_and_are_measured(command: Command, tmp_path: Path) -> None:
     """The command of the page, with photos and in its smallest form; then a resume of its run."""
-    (line,) = (one for one in of("train") if "/photos" in one)
+    (line,) = (one for one in of("train") if "data.root=/photos benchmark=folder" in one)
     generator = torch.Generator().manual_seed(0)
     for number in range(40):
         photo = torch.rand(3, 72, 72, generator=generator) * 2 - 1

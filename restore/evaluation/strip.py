@@ -1,0 +1,71 @@
+"""python -m restore.evaluation.strip: the README's strip, cut out of the pictures of records."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont
+
+SIDE, GAP, LINE = 128, 4, 18  # pixels
+COLUMNS = ("input", "restored", "target")
+
+
+class Cut(NamedTuple):
+    """Squares of an experiment's samples.png, by the left and upper corner of each."""
+
+    experiment: str
+    title: str
+    side: int
+    rows: tuple[tuple[tuple[int, int], ...], ...]
+
+
+def _row(y: int, *xs: int) -> tuple[tuple[int, int], ...]:
+    return tuple((x, y) for x in xs)
+
+
+CUTS = (
+    Cut(
+        "denoise_bsds_psnr",
+        "denoising, sigma 25",
+        128,
+        (_row(20, 82, 340, 598), _row(330, 80, 338, 596)),
+    ),
+    Cut(
+        "inpaint_scenes_regression",
+        "inpainting, strokes",
+        128,
+        (_row(162, 132, 262, 392), _row(682, 132, 262, 392)),
+    ),
+    Cut("colorize_flowers", "colorization", 128, (_row(532, 4, 136, 268), _row(4, 4, 136, 268))),
+    Cut(
+        "ddpm_mnist",
+        "diffusion prior, RePaint",
+        56,
+        (_row(184, 4, 64, 424), _row(244, 4, 184, 424)),
+    ),
+)
+
+
+def strip(folder: Path) -> Image.Image:
+    """Two rows a task, of the pictures in experiments/<name>/samples.png below `folder`."""
+    block = 3 * SIDE + 2 * GAP
+    size = (len(CUTS) * (block + 3 * GAP) - 3 * GAP, 2 * LINE + 2 * SIDE + GAP)
+    picture = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    for number, cut in enumerate(CUTS):
+        left = number * (block + 3 * GAP)
+        draw.text((left, 0), f"{cut.title}: {cut.experiment}", fill="black", font=font)
+        with Image.open(folder / cut.experiment / "samples.png") as opened:
+            source = opened.convert("RGB")
+        for row, corners in enumerate(cut.rows):
+            for column, (x, y) in enumerate(corners):
+                place = left + column * (SIDE + GAP)
+                draw.text((place, LINE), COLUMNS[column], fill="black", font=font)
+                square = source.crop((x, y, x + cut.side, y + cut.side))
+                enlarged = square.resize((SIDE, SIDE), Image.Resampling.NEAREST)
+                picture.paste(enlarged, (place, 2 * LINE + row * (SIDE + GAP)))
+    return picture
+
+
+if __name__ == "__main__":
+    experiments = Path("experiments")
+    strip(experiments).save(experiments / "strip.png", optimize=True)
