@@ -137,16 +137,8 @@ def _constructor(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, P
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return _arguments(item, module, bound=True)
     bases = [base.id if isinstance(base, ast.Name) else "" for base in node.bases]
-    decorators = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
-    named = {one.id for one in decorators if isinstance(one, ast.Name)}
-    if bases == ["NamedTuple"] or ("dataclass" in named and not set(bases) - _EMPTY):
-        return {
-            item.target.id: _parameter(item.annotation, item.value, module)
-            for item in node.body
-            if isinstance(item, ast.AnnAssign)
-            and isinstance(item.target, ast.Name)
-            and "ClassVar" not in ast.unparse(item.annotation)
-        }
+    if bases == ["NamedTuple"] or _is_dataclass(node):
+        return _fields(module, node)
     if not set(bases) - _EMPTY:
         return {}
     for base in bases if depth <= _DEPTH else ():
@@ -156,6 +148,27 @@ def _constructor(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, P
             if inherited is not None:
                 return inherited
     return None
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    decorators = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
+    return "dataclass" in {one.id for one in decorators if isinstance(one, ast.Name)}
+
+
+def _fields(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, Parameter]:
+    """Of a record and the dataclasses that it extends; other constructors above are not called."""
+    found: dict[str, Parameter] = {}
+    for base in reversed(node.bases):
+        above = find(module, ast.unparse(base)) if depth <= _DEPTH else None
+        if above and isinstance(above[1], ast.ClassDef) and _is_dataclass(above[1]):
+            found |= _fields(above[0], above[1], depth + 1)
+    return found | {
+        item.target.id: _parameter(item.annotation, item.value, module)
+        for item in node.body
+        if isinstance(item, ast.AnnAssign)
+        and isinstance(item.target, ast.Name)
+        and "ClassVar" not in ast.unparse(item.annotation)
+    }
 
 
 def _arguments(node: ast.FunctionDef, module: str, bound: bool) -> dict[str, Parameter]:

@@ -1,0 +1,70 @@
+"""python -m restore.main.nfe PRIOR [--conditional MODEL] [--benchmark digits_half] [--limit 100]
+
+The equal-NFE study: every sampler and guidance at several numbers of network calls, on the same
+images, holes and noise; rows, a page and a plot in experiments/nfe/.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from restore import errors
+from restore.config.compose import composed
+
+CALLS = (5, 10, 20, 50, 100, 250)
+COMMAND = "make nfe"
+# Of a prior that saw no degradation. DDNM's own eta is 0.85 (Wang et al. 2023).
+ZERO_SHOT: tuple[tuple[str, ...], ...] = (
+    ("sampler=ddim", "guidance=replacement"),
+    ("sampler=ddim", "sampler.method.eta=0.85", "guidance=null_space"),
+    ("sampler=ddim", "guidance=pigdm"),
+)
+JUMPING = ("repaint_fast", "repaint_mid")  # 210 and 910 calls
+CONDITIONAL: tuple[tuple[str, ...], ...] = (
+    ("sampler=ddim",),
+    ("sampler=dpm_solver",),
+    ("sampler=heun",),
+)
+
+
+def settings(prior: str, conditional: str | None, calls: Sequence[int]) -> Iterator[list[str]]:
+    """Overrides of conf/evaluate.yaml, one list an evaluation."""
+    for family in ZERO_SHOT:
+        yield from ([f"checkpoint={prior}", *family, f"sampler.num_steps={n}"] for n in calls)
+    yield from ([f"checkpoint={prior}", f"sampler={name}"] for name in JUMPING)
+    for family in CONDITIONAL if conditional is not None else ():
+        # Heun's calls are nearly two a step.
+        halved = 2 if "sampler=heun" in family else 1
+        for n in calls:
+            yield [f"checkpoint={conditional}", *family, f"sampler.num_steps={max(1, n // halved)}"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="restore.main.nfe", description=__doc__)
+    parser.add_argument("prior", help="checkpoint or run folder of an unconditional diffusion")
+    parser.add_argument("--conditional", help="the same, trained with condition=observation")
+    parser.add_argument("--benchmark", default="digits_half")
+    parser.add_argument("--limit", type=int, default=100, help="images")
+    parser.add_argument("--calls", type=int, nargs="+", default=list(CALLS))
+    parser.add_argument("--folder", type=Path, default=Path("experiments/nfe"))
+    given = parser.parse_args(arguments)
+    from restore.evaluation import evaluate, nfe, results
+
+    given.folder.mkdir(parents=True, exist_ok=True)
+    shared = [
+        f"benchmark={given.benchmark}",
+        f"benchmark.{given.benchmark}.data.limit={given.limit}",
+        f"benchmark.{given.benchmark}.slow_limit=null",
+    ]
+    for overrides in settings(given.prior, given.conditional, given.calls):
+        config = composed("evaluate", [*shared, *overrides])
+        with tempfile.TemporaryDirectory() as folder:
+            reports = evaluate.evaluate(config, Path(folder))
+        results.append(given.folder / nfe.RESULTS, reports)
+    nfe.write(given.folder, COMMAND)
+
+
+if __name__ == "__main__":
+    errors.run(lambda: main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""The equal-NFE study: rows by hand, and one run of the command on a tiny prior."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from small_models import write_model
+
+from restore.evaluation import nfe, results
+from restore.evaluation.nfe import Point
+from restore.evaluation.results import Row
+from restore.main import nfe as study
+from restore.types import InputError
+
+
+def row(sampler: str, settings: str, calls: int, value: str, guidance: str = "") -> Row:
+    cells = dict.fromkeys(results.FIXED, "")
+    cells |= {"experiment": "prior", "benchmark": "digits_half", "n": "9", "nfe": str(calls)}
+    cells |= {"sampler": sampler, "sampler_settings": settings, "guidance": guidance}
+    return cells | {"seconds_per_image": str(calls / 100), "hole_psnr": value}
+
+
+ROWS = [
+    row("ddim", "eta=0.0;num_steps=20", 20, "12.5", "NullSpace(confidence=7.0;sigma_data=0.5)"),
+    row("ddim", "eta=0.0;num_steps=5", 5, "11.0", "NullSpace(confidence=7.0;sigma_data=0.5)"),
+    row("RePaint", "jump_count=2;jump_length=2;num_steps=9", 20, "13.25"),
+    row("heun", "num_steps=3", 5, ""),
+]
+
+
+def test_curves_are_families_in_the_order_of_calls() -> None:
+    assert nfe.curves(ROWS, "hole_psnr") == {
+        "prior, RePaint": [Point(20, 0.2, 13.25)],
+        "prior, ddim (eta=0.0), NullSpace": [Point(5, 0.05, 11.0), Point(20, 0.2, 12.5)],
+    }
+    assert nfe.metrics_of(ROWS) == ["hole_psnr"]
+
+
+def test_the_table_marks_the_best_of_each_number_of_calls() -> None:
+    assert nfe.table(ROWS, "hole_psnr").splitlines()[2:] == [
+        "| prior, RePaint | – | **13.25** |",
+        "| prior, ddim (eta=0.0), NullSpace | **11** | 12.5 |",
+    ]
+
+
+def test_a_study_has_every_method_at_every_number_of_calls() -> None:
+    runs = list(study.settings("A", "B", (10, 20)))
+    assert len(runs) == 3 * 2 + 2 + 3 * 2
+    assert ["checkpoint=B", "sampler=heun", "sampler.num_steps=5"] in runs
+    assert not any("checkpoint=B" in one for one in study.settings("A", None, (10, 20)))
+
+
+def test_the_command_measures_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "JUMPING", ())
+    prior, folder = write_model("grey_prior", tmp_path), tmp_path / "nfe"
+    arguments = [str(prior), "--limit", "2", "--calls", "2", "3", "--folder", str(folder)]
+    study.main(arguments)
+    _, rows = results.read(folder / nfe.RESULTS)
+    assert [one["nfe"] for one in rows] == ["2", "3"] * 3
+    assert {one["guidance"].partition("(")[0] for one in rows} == {
+        "Replacement", "NullSpace", "PiGDM"
+    }  # fmt: skip
+    assert len({one["protocol"] for one in rows}) == 1
+    assert Image.open(folder / nfe.PLOT).width > 500
+    assert "make nfe" in (folder / nfe.PAGE).read_text()
+    study.main(arguments)  # once more replaces the rows
+    assert len(results.read(folder / nfe.RESULTS)[1]) == 6
+
+
+def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no rows"):
+        nfe.write(tmp_path, "make nfe")
