@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,11 @@ class Model:
         return hasattr(self.task, "sampler")
 
     @property
+    def has_guidance(self) -> bool:
+        """Whether a guidance with a weight, or a scale, leads its sampler."""
+        return self._weight is not None
+
+    @property
     def needs_sigma(self) -> bool:
         """Whether it must be told the noise level."""
         return self.task.needs_sigma
@@ -110,6 +115,7 @@ class Model:
         steps: int | None = None,
         callback: Callable[[Any], None] | None = None,
         strength_map: Any = None,
+        guidance: float | None = None,
     ) -> Any:
         """The restored image, of the type, size and depth of `image`.
 
@@ -118,11 +124,12 @@ class Model:
         image comes back grey, except from a colorizer. hole: an image of one channel, or bool;
         white is to be filled, and all else comes back bit for bit. sigma: noise level in grey
         levels of 255, one or as many as images. For a model with a sampler: strength in (0, 1],
-        how much of the image is drawn anew (Meng et al. 2022); strength_map, an image of one
-        channel that says how much of the strength acts where (Levin & Fried 2023): black comes
-        back bit for bit; steps of the sampler; callback, which sees each
-        `restore.diffusion.walk.Step`. num_samples: more than one gives a list. The result depends
-        on the image, the settings and the seed alone.
+        how far what is drawn anew may go from the image (Meng et al. 2022): the hole, or all of it
+        where there is none; strength_map, an image of one channel that says how much of the
+        strength acts where (Levin & Fried 2023): black comes back bit for bit; steps of the
+        sampler; guidance, the weight or scale of a guidance that has one; callback, which sees
+        each `restore.diffusion.walk.Step`. num_samples: more than one gives a list. The result
+        depends on the image, the settings and the seed alone.
 
         Raises:
             InputError: an image or a setting that this model cannot use.
@@ -130,15 +137,16 @@ class Model:
         strength = 1.0 if strength is None and strength_map is not None else strength
         levels = [*sigma] if isinstance(sigma, Sequence) else [sigma]
         for level in levels:
-            self.check(hole is not None, level, strength, num_samples, steps)
+            self.check(hole is not None, level, strength, num_samples, steps, guidance)
         given = values(image)
-        observation = self._observation(given, hole, [one for one in levels if one is not None])
+        told = [one for one in levels if one is not None]
+        observation = self._observation(given, hole, told, edits=strength is not None)
         settings: dict[str, Any] = {"seed": seed, "start": strength, "callback": callback}
         changed = observation.get("hole")
         if strength_map is not None:
             soft = settings["strength_map"] = strength_of(strength_map, given.shape)
             changed = (soft > 0).float() * (1 if changed is None else changed)
-        with torch.inference_mode(), self.in_steps(steps):
+        with torch.inference_mode(), self.in_steps(steps), self._guided_by(guidance):
             made = self._restored(observation, num_samples, settings, changed).cpu()
         results = [given.like(self._channels(one, given), changed) for one in made.unbind(1)]
         return results if num_samples > 1 else results[0]
@@ -150,6 +158,7 @@ class Model:
         strength: float | None = None,
         num_samples: int = 1,
         steps: int | None = None,
+        guidance: float | None = None,
     ) -> None:
         """Raises InputError for settings that this model cannot use, whatever the image.
 
@@ -170,6 +179,10 @@ class Model:
         if self.has_sampler and strength is None and not self._serves(hole):
             raise InputError(f"{name} would draw without looking: give a strength, such as 0.5")
         self._check_sigma(sigma)
+        if guidance is not None and not self.has_guidance:
+            raise InputError(f"guidance={guidance}: {name} has none with a weight, leave it out")
+        with self._guided_by(guidance):
+            pass
         if steps is not None:
             with self.in_steps(steps):
                 self.task.num_calls  # noqa: B018 (refuses more than the schedule has)
@@ -189,14 +202,38 @@ class Model:
         sampler: Any = self.task.sampler
         return replace_attribute(self.task, "sampler", replace(sampler, num_steps=steps))
 
-    def _observation(self, given: Values, hole: Any, sigmas: list[float]) -> Observation:
-        """What the task may see of an image, on the CPU."""
+    def _guided_by(self, guidance: float | None) -> AbstractContextManager[None]:
+        if guidance is None:
+            return nullcontext()
+        own: Any = self.task.guidance
+        return replace_attribute(
+            self.task, "guidance", replace(own, **{str(self._weight): guidance})
+        )
+
+    @property
+    def _weight(self) -> str | None:
+        """The setting of the task's guidance that says how strong it is."""
+        own = getattr(self.task, "guidance", None)
+        names = [field.name for field in fields(own)] if is_dataclass(own) else []
+        return next((name for name in ("weight", "scale") if name in names), None)
+
+    def _observation(
+        self, given: Values, hole: Any, sigmas: list[float], edits: bool
+    ) -> Observation:
+        """What the task may see of an image, on the CPU.
+
+        edits: what is drawn anew starts from the image, so that it stays in the hole; without a
+        hole all of the image is drawn anew.
+        """
         image, count = self._seen(given.image()), given.shape[0]
         index = torch.zeros(count, dtype=torch.int64)  # no image knows its neighbours in a batch
         observation = Observation(input=image, index=index, name=[""] * count)
         if hole is not None:
             observation["hole"] = hole_of(hole, given.shape)
-            observation["input"] = image.masked_fill(observation["hole"] > 0, 0)
+            if not edits:
+                observation["input"] = image.masked_fill(observation["hole"] > 0, 0)
+        elif edits and self.fills_holes:
+            observation["hole"] = torch.ones(count, 1, *image.shape[-2:])
         if sigmas:
             if len(sigmas) not in (1, count):
                 raise InputError(f"{len(sigmas)} noise levels for {count} images: give as many")

@@ -22,6 +22,7 @@ class Settings:
     num_samples: int = 1
     seed: int = 0
     steps: int | None = None
+    guidance: float | None = None  # weight or scale of a sampler's guidance; None is its own
 
 
 class Restored(NamedTuple):
@@ -37,6 +38,7 @@ def check(chain: list[Model], settings: Settings, has_mask: bool) -> None:
         ("--sigma", settings.sigma is not None, any(one.needs_sigma for one in chain)),
         ("--strength", settings.strength is not None, any(one.has_sampler for one in chain)),
         ("--steps", settings.steps is not None, any(one.has_sampler for one in chain)),
+        ("--guidance", settings.guidance is not None, any(one.has_guidance for one in chain)),
         ("--num-samples", settings.num_samples != 1, any(one.has_sampler for one in chain)),
     ):
         if given and not used:
@@ -54,6 +56,8 @@ def _settings_for(
     own: dict[str, Any] = {"sigma": sigma} if model.needs_sigma else {}
     if model.has_sampler:
         own |= {"strength": settings.strength, "steps": settings.steps, "num_samples": num_samples}
+    if model.has_guidance:
+        own["guidance"] = settings.guidance
     return own
 
 

@@ -126,9 +126,11 @@ def _add_export(words: argparse.ArgumentParser) -> None:
 def _add_rooms(commands: Any) -> None:
     """Words whose arguments stand in the room that they call."""
     from restore import asking, describe, listing, parting, prediction, preview, sharding
+    from restore.app import options
 
     rooms = {
         "predict": prediction,
+        "app": options,
         "list": listing,
         "show": preview,
         "describe": describe,

@@ -140,7 +140,7 @@ def _settings(node: Any) -> Settings:
         raise InputError(f"settings.{printable(strange[0])[:80]} is not known")
     for name, value in node.items():
         whole = name in ("num_samples", "seed", "steps")
-        optional = name in ("sigma", "strength", "steps")
+        optional = name in ("sigma", "strength", "steps", "guidance")
         kind = int if whole else (int, float)
         fits = isinstance(value, kind) and not isinstance(value, bool)
         _require((optional and value is None) or fits, f"settings.{name}")

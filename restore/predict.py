@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from restore import chain, generation, job, photos, shelf
+from restore import chain, generation, job, photos, shelf, zoo
 from restore.api import Model, load
 from restore.data.name import printable
 from restore.data.photo_file import write_png
@@ -84,7 +84,8 @@ def repeat(
 ) -> int:
     """Restores the photo of a job again, as DIR/NAME.png of NAME.zip; the exit code.
 
-    models: where those of the job are; with none, they are looked for in outputs/ and multirun/.
+    models: where those of the job are; with none, they are looked for among the released
+    ones, in outputs/ and in multirun/.
     The line of JSON says in `repeated` whether the files are those of the job, byte for byte.
 
     Raises:
@@ -123,17 +124,14 @@ def _models_of(asked: job.Job, given: list[str]) -> list[Path]:
         raise InputError(f"the job has {len(asked.models)} model(s): give as many, or none")
     paths = []
     for number, model in enumerate(asked.models):
-        if given:
-            path: Path | None = Path(given[number])
-            same = path is not None and shelf.digest(path) == model.sha256
-        else:
-            path = shelf.with_digest(model.sha256)
-            same = path is not None
-        if path is None or not same:
-            where = f"{given[number]} is another" if given else "not in outputs/ or multirun/"
+        path = zoo.find(given[number]) if given else shelf.with_digest(model.sha256)
+        if path is None or (given and shelf.digest(path) != model.sha256):
+            named = f"the job's model {printable(model.name)} (SHA-256 {model.sha256[:12]}...)"
+            if given:
+                raise InputError(f"{given[number]} is another model than {named}: give that one")
             raise InputError(
-                f"the job's model {printable(model.name)} (SHA-256 {model.sha256[:12]}...) is "
-                f"{'' if given else 'needed: '}{where}: give its run folder or checkpoint"
+                f"{named} is not released, nor in outputs/ or multirun/: give its run folder or "
+                "checkpoint, as restore predict MODEL --job FILE"
             )
         paths.append(path)
     return paths

@@ -68,6 +68,7 @@ def _of_samplers(words: argparse.ArgumentParser) -> None:
     words.add_argument("--size", metavar="WxH", help="of new images; default: that of the training")
     words.add_argument("--seed", type=int, default=0, help="of a sampler")
     words.add_argument("--steps", type=int, help="of a sampler")
+    words.add_argument("--guidance", type=float, help="weight or scale of a sampler's guidance")
 
 
 def _predict(arguments: argparse.Namespace) -> int:

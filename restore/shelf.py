@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from restore import checkpoint
+from restore import checkpoint, released
 from restore.checkpoint import SUFFIX, best_of
 from restore.data.name import printable
 from restore.types import InputError
@@ -12,20 +12,22 @@ RUNS = (Path("outputs"), Path("multirun"))  # where trainings write, if not told
 _CHECKPOINTS = f"checkpoints/*{SUFFIX}"
 
 
-def runs(places: Iterable[Path]) -> dict[str, Path]:
-    """Run folders and checkpoint files at or below the places, by short names; newest first.
+def models(places: Iterable[Path]) -> dict[str, Path]:
+    """Models at or below the places, by short names, the newest first; then the released ones.
 
     A run is named by its path below its place, as `denoise_any/2026-01-02_03-04-05`. A place that
-    is a run or a checkpoint itself is named by the end of its path.
+    is a run, a checkpoint or a bundle itself is named by the end of its path.
     """
     found: dict[str, Path] = {}
     for place in places:
-        if place.is_file() or best_of(place).is_file():
-            _add(found, place.name if place.name else str(place.resolve().name), place)
+        if place.is_file() or best_of(place).is_file() or released.is_bundle(place):
+            _add(found, place.resolve().name, place)
             continue
         inside = [one.parent.parent for one in place.rglob(f"checkpoints/best{SUFFIX}")]
         for run in sorted(inside, key=lambda run: best_of(run).stat().st_mtime, reverse=True):
             _add(found, run.relative_to(place).as_posix(), run)
+    for name in released.names():
+        _add(found, name, released.folder() / name)
     return found
 
 
@@ -41,13 +43,15 @@ def _add(found: dict[str, Path], name: str, path: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of the weights of a run's best checkpoint, or of a checkpoint, as the file states it.
+    """SHA-256 of a model's weights, as its file states it. Whoever reads the model checks that.
 
-    Reading the model checks that it is true.
+    path: a run (its best checkpoint), a checkpoint, or a bundle.
 
     Raises:
         InputError: no such file, or one without checksum.
     """
+    if released.is_bundle(path):
+        return str(released.described(path)["sha256"])
     path = best_of(path)
     stated = checkpoint.seal(path) if path.is_file() else None
     if stated is None:
@@ -56,7 +60,10 @@ def digest(path: Path) -> str:
 
 
 def with_digest(sha256: str, places: Iterable[Path] = RUNS) -> Path | None:
-    """The checkpoint below the places that has these weights; None where there is none."""
+    """The released model, or the checkpoint below the places, that has these weights, if any."""
+    for model in released.released():
+        if model.said["sha256"] == sha256:
+            return model.folder
     for place in places:
         for path in sorted(place.rglob(_CHECKPOINTS)):
             stated = checkpoint.seal(path)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from small_models import MODELS, write_model
 from torch import Tensor
 
 import restore
+from restore.diffusion.guidance import Guidance
 from restore.image import lab_from_rgb
 from restore.types import InputError, Observation
 
@@ -165,6 +167,46 @@ def test_samples_are_drawn_by_seed_and_alike_in_every_company(
     steps: list[Any] = []
     model(image, hole, steps=3, callback=steps.append)
     assert steps[-1].total < 6 and model.task.num_calls == 6
+
+
+def test_editing_starts_from_the_image(models: dict[str, restore.Model]) -> None:
+    """In the hole, or in all of the image where there is none; without strength it is unseen."""
+    model, image = models["prior"], photo()
+    hole = hole_in(image)
+    other = np.where(hole[..., None], 255 - image, image)
+    assert np.array_equal(model(image, hole), model(other, hole))
+    one, two = (model(given, hole, strength=0.5) for given in (image, other))
+    assert not np.array_equal(one[hole], two[hole])
+    assert np.array_equal(one[~hole], image[~hole])
+    whole = observed(inside(image), hole=torch.ones(1, 1, *image.shape[:2]))
+    with torch.no_grad():
+        wanted = model.task.restore(whole, seed=0, start=0.5)[0, 0]
+    eight = ((wanted.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0)
+    assert np.array_equal(model(image, strength=0.5), eight.numpy())
+
+
+@dataclass(frozen=True)
+class Brighter(Guidance):
+    """A guidance whose predictions are its weight."""
+
+    weight: float = 0.0
+
+    def check(self, observation: Observation) -> None: ...
+
+    def guide(self, denoise: Any, observation: Observation) -> Any:
+        return lambda x, t: denoise(x, t)._replace(x0=torch.full_like(x, self.weight))
+
+
+def test_the_weight_of_a_guidance_is_a_setting(tmp_path: Path) -> None:
+    model = restore.load(write_model("sketcher", tmp_path), device="cpu")
+    image = photo()
+    assert not model.has_guidance
+    with pytest.raises(InputError, match=r"guidance=0.5: sketcher has none with a weight"):
+        model(image, strength=0.5, guidance=0.5)
+    model.task.guidance = Brighter()
+    assert model.has_guidance
+    assert (model(image, strength=0.5, guidance=1.0) == 255).all()
+    assert (model(image, strength=0.5) == 128).all() and model.task.guidance == Brighter()
 
 
 def test_a_small_strength_keeps_the_image(models: dict[str, restore.Model]) -> None:

@@ -16,7 +16,7 @@ from entry import Ended
 from PIL import Image
 from small_models import write_model
 
-from restore import chain, cli, job, shelf
+from restore import chain, cli, job, released, shelf
 from restore.api import load
 from restore.data.photo_file import write_png
 from restore.types import InputError
@@ -112,7 +112,7 @@ def test_another_model_is_refused(run: Any, tmp_path: Path) -> None:
     (tmp_path / "one.zip").write_bytes(job.pack(whole))
     other = write_model("denoiser", tmp_path / "outputs")
     ended = run(str(other), "--job", "one.zip", "-o", "out")
-    assert ended.code == 2 and "is another" in ended.err and not (tmp_path / "out").exists()
+    assert ended.code == 2 and "is another model" in ended.err and not (tmp_path / "out").exists()
     for more in (("x.png",), ("--seed", "3")):
         ended = run(str(other), *more, "--job", "one.zip", "-o", "out")
         assert ended.code == 2 and "give no others" in ended.err
@@ -170,14 +170,26 @@ def test_a_strangers_job_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["one.zip"]
 
 
-def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_is_read_no_further_than_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Headers may lie: what counts is how many bytes come out."""
     monkeypatch.setitem(job.LARGEST, job.MASK, 1000)
+    most: list[int | None] = []
+    read = zipfile.ZipExtFile.read
+
+    def counted(self: zipfile.ZipExtFile, n: int | None = -1) -> bytes:
+        if self.name == job.MASK:
+            most.append(n)
+        return read(self, n)
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", counted)
     entries = {"job.json": text(), "image.png": IMAGE, "mask.png": bytes(10**7)}
     path = archive(tmp_path / "one.zip", entries, compression=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 50_000
     with pytest.raises(InputError, match=r"mask.png has more than 1000 bytes"):
         job.read(path)
+    assert most == [1001]
     lying = path.read_bytes().replace(struct.pack("<I", 10**7), struct.pack("<I", 10))
     path.write_bytes(lying)
     with pytest.raises(InputError, match=r"--job"):
@@ -218,15 +230,27 @@ def test_an_image_of_another_kind_is_one_line(run: Any, tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_runs_have_short_names_and_the_newest_is_first(tmp_path: Path) -> None:
+def test_models_have_short_names_and_the_newest_is_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(released, "names", lambda: [])
     one, two = write_model("blind", tmp_path / "a"), write_model("blind", tmp_path / "b")
     os.utime(two / "checkpoints" / "best.ckpt", (0, 0))
-    assert list(shelf.runs([tmp_path])) == ["a/blind", "b/blind"]
+    assert list(shelf.models([tmp_path])) == ["a/blind", "b/blind"]
     file = two / "checkpoints" / "best.ckpt"
-    assert list(shelf.runs([one, two, file])) == ["blind", "blind (2)", "best.ckpt"]
-    assert list(shelf.runs([tmp_path, tmp_path / "a"])) == ["a/blind", "b/blind"]
-    assert shelf.runs([tmp_path / "nothing"]) == {}
+    assert list(shelf.models([one, two, file])) == ["blind", "blind (2)", "best.ckpt"]
+    assert list(shelf.models([tmp_path, tmp_path / "a"])) == ["a/blind", "b/blind"]
+    assert shelf.models([tmp_path / "nothing"]) == {}
     assert shelf.with_digest(shelf.digest(two), [tmp_path / "b"]) == file
     assert shelf.with_digest("0" * 64, [tmp_path]) is None
     with pytest.raises(InputError, match="does not exist"):
         shelf.digest(tmp_path / "none")
+
+
+def test_released_models_are_offered_under_their_names(tmp_path: Path) -> None:
+    found = shelf.models([tmp_path])
+    assert list(found) == released.names() and found
+    for model in released.released():
+        sha256 = shelf.digest(found[model.name])
+        assert sha256 == model.said["sha256"]
+        assert shelf.with_digest(sha256, [tmp_path]) == model.folder

@@ -1,0 +1,1 @@
+"""`restore app`: models in a browser. `server` starts it, `page` lays it out, `work` restores."""

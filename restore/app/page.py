@@ -1,0 +1,74 @@
+"""The whole page: a home, and a tab for each purpose."""
+
+import gradio as gr
+
+from restore.app.layout import build
+from restore.app.models import Kind, Models
+from restore.app.purpose import PURPOSES
+from restore.app.tab import Tab
+
+FONTS = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # none is fetched
+CSS = """
+.gradio-container { max-width: 1280px !important; margin: auto; }
+footer { display: none !important; }
+"""
+_WELCOME = """
+# restore
+Photos that are filled, coloured, cleaned and painted anew, by models trained with restore.
+
+Choose a tab, drop a photo, press **Restore**. Results are PNG files of the photo's own size and
+depth. **Save as job** keeps photo, mask, models and settings in one file, and
+`restore predict --job FILE` makes the same bytes of it again.
+
+Photos stay on the machine that runs this page, for a day at most, and without what cameras write
+into them (places, names, times).
+"""
+_HOW = (
+    "No model is there yet. `restore train experiment=denoise_any` makes one; "
+    "`restore app RUN` shows those of any folder."
+)
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's own, with fonts that are on the machine."""
+    return gr.themes.Default(font=FONTS[0], font_mono=FONTS[1])
+
+
+def page(models: Models) -> gr.Blocks:
+    """The app for these models, not yet served."""
+    with gr.Blocks(
+        title="restore", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
+    ) as blocks:
+        tabs = []
+        with gr.Tabs():
+            with gr.Tab("Home", id="home"):
+                gr.Markdown(_WELCOME)
+                table = gr.Markdown()
+            for purpose in PURPOSES:
+                with gr.Tab(purpose.name, id=purpose.word):
+                    tabs.append(Tab(purpose, models, build(purpose, models)))
+        for tab in tabs:
+            tab.connect(blocks)
+        blocks.load(lambda: listed(models), None, [table], api_visibility="private")
+    return blocks
+
+
+def listed(models: Models) -> str:
+    """The models in a table, in Markdown."""
+    kinds = models.kinds()
+    if not kinds:
+        return _HOW
+    rows = [
+        f"| {_plain(name)} | {_tabs(kind)} | {kind.parameters:,} |" for name, kind in kinds.items()
+    ]
+    left_out = [f"- left out: {_plain(said)}" for said in models.refused.values()]
+    return "\n".join(["| model | tabs | parameters |", "|---|---|---:|", *rows, "", *left_out])
+
+
+def _tabs(kind: Kind) -> str:
+    return ", ".join(purpose.name for purpose in PURPOSES if purpose.serves(kind))
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown leaves as it is."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#+-.!|" else letter for letter in text)

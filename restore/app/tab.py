@@ -1,0 +1,284 @@
+"""What happens when the components of a tab are used."""
+
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import wraps
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from restore.app import canvas, work
+from restore.app.layout import Parts
+from restore.app.models import Models
+from restore.app.purpose import Purpose
+from restore.data.photo_file import upright_size
+from restore.types import InputError
+
+Updates = dict[Any, Any]
+_LINE: dict[str, Any] = {"concurrency_id": "restore", "concurrency_limit": 2}
+_HIDDEN = ("gallery", "slider", "both", "files", "job", "go_on")
+
+
+def told(action: Callable[..., Any]) -> Callable[..., Any]:
+    """An action whose InputError becomes a message in the browser.
+
+    Actions are generators: Gradio copies the files that they yield before they go on and clean up.
+    """
+
+    @wraps(action)
+    def telling(*given: Any) -> Iterator[Updates]:
+        try:
+            yield from action(*given)
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return telling
+
+
+@dataclass
+class Tab:
+    """A purpose, its components, and who is at work."""
+
+    purpose: Purpose
+    models: Models
+    parts: Parts
+    stops: dict[str, threading.Event] = field(default_factory=dict)
+
+    def connect(self, page: gr.Blocks) -> None:
+        """Ties every component of the tab to what it does."""
+        p = self.parts
+        hidden: dict[str, Any] = {"api_visibility": "private"}
+        p["photo"].upload(told(self.accept), [p["photo"]], self._all(), **hidden)
+        p["photo"].clear(self.cleared, None, self._all(), **hidden)
+        chosen = [p["model"], p["then"], p["other"]]
+        suited = [p["drawn"], p["sigma"], p["guidance"]]
+        for one in chosen:
+            one.change(self.suited, chosen, suited, **hidden)
+        for now in (page.load, p["again"].click):
+            seen = now(self.looked, [p["model"]], chosen, **hidden)
+            seen.then(self.suited, chosen, suited, **hidden)
+        p["dice"].click(lambda: secrets.randbelow(2**31), None, [p["seed"]], **hidden)
+        settings = [
+            p[name] for name in ("sigma", "strength", "samples", "seed", "steps", "guidance")
+        ]
+        given = [p["photo"], p["canvas"], *chosen, *settings]
+        p["run"].click(self.restore, given, self._all(), **hidden, **_LINE)
+        p["stop"].click(self.stop, None, None, queue=False, **hidden)
+        several = [p["original"], p["gallery"]]
+        p["gallery"].select(self.looked_at, several, [p["result"], p["slider"]], **hidden)
+        if self.purpose.draws == "hole":
+            drawn = [p["photo"], p["canvas"]]
+            p["mask"].upload(told(self.masked), [p["photo"], p["mask"]], [p["canvas"]], **hidden)
+            p["invert"].click(told(self.inverted), drawn, [p["canvas"]], **hidden)
+        p["go_on"].click(told(self.go_on), [p["result"], p["reached"]], self._all(), **hidden)
+
+    def _all(self) -> list[Any]:
+        return list(self.parts.values())
+
+    def _named(self, **updates: Any) -> Updates:
+        return {self.parts[name]: one for name, one in updates.items() if name in self.parts}
+
+    def suited(self, model: Any, then: Any, other: Any) -> Updates:
+        """Shows the settings that the chosen models have a use for."""
+        known = self.models.kinds()
+        kinds = [known[name] for name in (model, *(then or ()), other) if name in known]
+        return self._named(
+            drawn=gr.update(visible=any(kind.has_sampler for kind in kinds)),
+            sigma=gr.update(visible=any(kind.needs_sigma for kind in kinds)),
+            guidance=gr.update(visible=any(kind.has_guidance for kind in kinds)),
+        )
+
+    def looked(self, model: Any) -> Updates:
+        """The models that are there now."""
+        self.models.refresh()
+        names, every = self.purpose.names(self.models), list(self.models.kinds())
+        chosen = model if model in names else (names[0] if names else None)
+        return self._named(
+            model=gr.update(choices=names, value=chosen),
+            then=gr.update(choices=every, value=[]),
+            other=gr.update(choices=["", *every], value=""),
+        )
+
+    def accept(self, upload: str) -> Iterator[Updates]:
+        """A photo that was uploaded; what came with it beside its pixels is thrown away."""
+        path = Path(upload)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                photo = canvas.accept(path, Path(folder))
+            except InputError as error:
+                gr.Warning(str(error))
+                yield self.cleared() | self._named(photo=None)
+                return
+            finally:
+                path.unlink(missing_ok=True)
+            yield self._started(photo)
+
+    def _started(self, photo: Path) -> Updates:
+        """A tab with a new photo."""
+        draws = self.purpose.draws != "nothing"
+        return self.cleared() | self._named(
+            photo=str(photo),
+            canvas=canvas.editor(photo) if draws else None,
+            original=canvas.read_shown(photo),
+        )
+
+    def cleared(self) -> Updates:
+        """A tab without a photo."""
+        return self._no_results() | self._named(original=None, marked=None, canvas=None)
+
+    def _no_results(self) -> Updates:
+        gone = {name: gr.update(visible=False) for name in _HIDDEN}
+        return self._named(**gone, result=None, status="", reached=0.0)
+
+    def masked(self, photo: Any, upload: str) -> Iterator[Updates]:
+        """An uploaded mask becomes strokes on the canvas, to be seen and changed."""
+        path = Path(upload)
+        try:
+            hole = canvas.read_hole(path, _size(_there(photo)))
+        finally:
+            path.unlink(missing_ok=True)
+        yield self._named(canvas=canvas.editor(_there(photo), hole))
+
+    def inverted(self, photo: Any, drawn: Any) -> Iterator[Updates]:
+        """What was to be filled is known, and the other way round."""
+        path = _there(photo)
+        yield self._named(canvas=canvas.editor(path, ~canvas.hole_of(drawn, _size(path))))
+
+    def stop(self, request: gr.Request) -> None:
+        event = self.stops.get(str(request.session_hash))
+        if event is not None:
+            event.set()
+
+    def looked_at(self, original: str, gallery: Any, chosen: gr.SelectData) -> Updates:
+        """One of several results, large."""
+        image = gallery[chosen.index][0]
+        return self._named(result=image, slider=gr.update(value=(original, image)))
+
+    def go_on(self, result: Any, reached: float) -> Iterator[Updates]:
+        """What a stopped sampler had so far becomes the photo, and its level the strength."""
+        with tempfile.TemporaryDirectory() as folder:
+            photo = canvas.accept(_there(result), Path(folder))
+            yield self._started(photo) | self._named(strength=ceil(reached * 1000) / 1000)
+
+    def restore(
+        self,
+        photo: Any,
+        drawn: Any,
+        model: Any,
+        then: Any,
+        other: Any,
+        sigma: Any,
+        strength: Any,
+        samples: Any,
+        seed: Any,
+        steps: Any,
+        guidance: Any,
+        request: gr.Request,
+    ) -> Iterator[Updates]:
+        """Shows steps as they come, then the results."""
+        session, event = str(request.session_hash), threading.Event()
+        self.stops[session] = event
+        numbers = (sigma, strength, samples, seed, steps, guidance)
+        chains = [[one, *(then or ())] for one in (model, other) if one or one is model]
+        try:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                photo, mask, shown = self._asked(Path(folder), _there(photo), drawn)
+                yield self._no_results() | shown
+                done = []
+                for number, names in enumerate(chains, start=1):
+                    own = work.settings_for(self.models, names, *numbers)
+                    place = Path(folder) / str(number)
+                    place.mkdir()
+                    whole = work.Request(photo, mask, names, own)
+                    for said in work.run(self.models, whole, place, event):
+                        if isinstance(said, work.Underway):
+                            yield self._underway(said)
+                        else:
+                            done.append(said)
+                yield self._done(canvas.read_shown(photo), chains, done)
+        except work.Stopped as stopped:
+            yield self._stopped(stopped.step)
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        finally:
+            if self.stops.get(session) is event:
+                del self.stops[session]
+
+    def _asked(self, folder: Path, given: Path, drawn: Any) -> tuple[Path, Path | None, Updates]:
+        """Files of photo and mask as the models get them, and what is shown of them."""
+        photo, mask = folder / "photo.png", None
+        shutil.copyfile(given, photo)
+        if self.purpose.draws == "hole":
+            mask = folder / "mask.png"
+            hole = canvas.hole_of(drawn, _size(photo))
+            canvas.write_hole(hole, mask)
+            return photo, mask, self._named(marked=canvas.with_hole(canvas.read_shown(photo), hole))
+        if self.purpose.draws == "colors":
+            canvas.paint(photo, drawn)
+            return photo, None, self._named(marked=canvas.read_shown(photo))
+        return photo, None, {}
+
+    def _underway(self, step: work.Underway) -> Updates:
+        return self._named(
+            result=step.image, status=f"{step.model}: step {step.number} of {step.total}"
+        )
+
+    def _stopped(self, step: work.Underway | None) -> Updates:
+        if step is None:
+            return self._named(status="Stopped before the first step.")
+        said = f"Stopped at step {step.number} of {step.total}, at level {step.t:.3f}."
+        edits = self.purpose.draws == "colors"
+        again = gr.update(visible=edits and max(step.image.shape) <= canvas.LONGEST)
+        return self._named(result=step.image, status=said, reached=step.t, go_on=again)
+
+    def _done(self, before: np.ndarray, chains: list[list[str]], done: list[work.Done]) -> Updates:
+        images = [canvas.shown(image) for one in done for image in one.images]
+        first, several = images[0], len(images) > 1
+        labels = [
+            " > ".join(names) for names, one in zip(chains, done, strict=True) for _ in one.images
+        ]
+        compared = len(done) > 1
+        both = (first, canvas.shown(done[-1].images[0])) if compared else None
+        return self._named(
+            result=first,
+            status="  \n".join(map(_said, chains, done)),
+            gallery=gr.update(value=list(zip(images, labels, strict=True)), visible=several),
+            slider=gr.update(value=(before, first), visible=True),
+            both=gr.update(value=both, visible=compared),
+            files=gr.update(value=_files(done), visible=True),
+            job=gr.update(value=str(done[0].job), visible=True),
+        )
+
+
+def _files(done: list[work.Done]) -> list[str]:
+    """Of the results, and jobs but the first, which has a button of its own."""
+    return [str(path) for one in done for path in one.files] + [str(one.job) for one in done[1:]]
+
+
+def _said(names: list[str], done: work.Done) -> str:
+    height, width = done.images[0].shape[:2]
+    depth = 8 * done.images[0].itemsize
+    noise = "" if done.sigma is None else f", noise level {done.sigma:.1f}"
+    return f"{' > '.join(names)}: {width} x {height}, {depth} bits{noise}, {done.seconds:.1f} s"
+
+
+def _there(given: Any) -> Path:
+    """A file that Gradio has checked to be one of its own uploads."""
+    if not given:
+        raise InputError("choose a photo first")
+    path = Path(given)
+    if not path.is_file():
+        raise InputError("the photo is no longer there: choose it again")
+    return path
+
+
+def _size(photo: Path) -> tuple[int, int]:
+    width, height = upright_size(photo) or (0, 0)
+    return height, width

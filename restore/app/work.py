@@ -1,0 +1,236 @@
+"""One restoration for the app: in a thread of its own, watched while it goes on, and stoppable."""
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from restore import chain, job
+from restore.api import Model
+from restore.app import canvas
+from restore.app.models import Models
+from restore.chain import Settings
+from restore.data.photo_file import upright_size, write_png
+from restore.diffusion.walk import Step
+from restore.image import to_uint8
+from restore.types import InputError
+
+MAX_SAMPLES, MAX_STEPS, MAX_CHAIN, MAX_GUIDANCE = 8, 1000, 4, 100.0
+MAX_SECONDS = 900.0  # of one restoration
+_SHOWN_EVERY = 0.4  # seconds between two pictures of a sampler at work
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asks for. Files are of this request alone; a mask is white where it fills."""
+
+    photo: Path
+    mask: Path | None
+    models: list[str]
+    settings: Settings
+
+
+class Underway(NamedTuple):
+    """A step of a sampler."""
+
+    model: str
+    number: int
+    total: int
+    t: float
+    image: np.ndarray  # uint8 [H, W, 3], x0 as it is predicted from this step
+
+
+class Done(NamedTuple):
+    """Results, and the job that repeats them. The PNG files have the photo's own size and depth."""
+
+    images: list[np.ndarray]
+    files: list[Path]
+    job: Path
+    sigma: float | None
+    seconds: float
+
+
+class Stopped(Exception):
+    """Somebody has seen enough; `step` is the last that was made, if one was."""
+
+    def __init__(self, step: Underway | None = None) -> None:
+        super().__init__()
+        self.step = step
+
+
+def settings_for(
+    models: Models,
+    names: list[str],
+    sigma: Any = None,
+    strength: Any = None,
+    num_samples: Any = 1,
+    seed: Any = 0,
+    steps: Any = None,
+    guidance: Any = None,
+) -> Settings:
+    """The settings that these models have a use for.
+
+    Raises:
+        InputError: a number that is none, or out of its range; a name that is not offered.
+    """
+    if not 1 <= len(names) <= MAX_CHAIN:
+        raise InputError(f"choose from 1 to {MAX_CHAIN} models, one after the other")
+    kinds = [models.kind(name) for name in names]
+    draws = any(kind.has_sampler for kind in kinds)
+    sees = any(kind.needs_sigma for kind in kinds)
+    leads = any(kind.has_guidance for kind in kinds) and guidance is not None
+    samples = _number("results", num_samples, 1, MAX_SAMPLES)
+    return Settings(
+        sigma=_number("noise level", sigma, 0, 255) if sees and sigma is not None else None,
+        strength=_number("strength", strength, 0.001, 1) if draws and strength else None,
+        num_samples=int(samples) if draws else 1,
+        seed=int(_number("seed", seed, 0, 2**31 - 1)) if draws else 0,
+        steps=int(_number("steps", steps, 1, MAX_STEPS)) if draws and steps else None,
+        guidance=_number("guidance", guidance, 0, MAX_GUIDANCE) if leads else None,
+    )
+
+
+def _number(word: str, value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InputError(f"{word}: give a number from {low:g} to {high:g}")
+    return value
+
+
+def run(
+    models: Models, request: Request, folder: Path, stop: threading.Event
+) -> Iterator[Underway | Done]:
+    """Steps as they come, and the results.
+
+    folder: of this request alone; files are written there. stop: ends it at the next step. So does
+    closing the iterator.
+
+    Raises:
+        InputError: a photo, mask or setting that the models cannot use; memory that does not
+            suffice; longer than MAX_SECONDS.
+        Stopped: by `stop`.
+    """
+    _check_size(request)
+    told: queue.Queue[Underway | Done | BaseException] = queue.Queue()
+    given_up = threading.Event()
+    worker = threading.Thread(
+        target=_work, args=(models, request, folder, told, stop, given_up), daemon=True
+    )
+    worker.start()
+    began = time.monotonic()
+    try:
+        while True:
+            said = _newest(told, began)
+            if isinstance(said, BaseException):
+                raise said
+            yield said
+            if isinstance(said, Done):
+                return
+    finally:  # whoever asked may have gone
+        given_up.set()
+
+
+def _newest(told: "queue.Queue[Underway | Done | BaseException]", began: float) -> Any:
+    """The last that was told; waits for it."""
+    while True:
+        try:
+            said = told.get(timeout=1)
+        except queue.Empty:
+            if time.monotonic() - began > MAX_SECONDS:
+                raise _too_long() from None
+            continue
+        while not told.empty():
+            said = told.get()
+        return said
+
+
+def _too_long() -> InputError:
+    return InputError(
+        f"this took more than {MAX_SECONDS:.0f} s and was stopped: take fewer steps or results, or "
+        "a smaller photo"
+    )
+
+
+def _check_size(request: Request) -> None:
+    width, height = upright_size(request.photo) or (0, 0)
+    if width * height * request.settings.num_samples > canvas.MAX_PIXELS:
+        raise InputError("that many results of so large a photo do not fit: take fewer")
+
+
+def _work(
+    models: Models,
+    request: Request,
+    folder: Path,
+    told: "queue.Queue[Underway | Done | BaseException]",
+    stop: threading.Event,
+    given_up: threading.Event,
+) -> None:
+    began, shown = time.monotonic(), -_SHOWN_EVERY
+
+    def watch(model: Model, step: Step) -> None:
+        nonlocal shown
+        now = time.monotonic() - began
+        if given_up.is_set():
+            raise Stopped
+        if now > MAX_SECONDS:
+            raise _too_long()
+        if stop.is_set():
+            raise Stopped(_underway(model, step))
+        if now - shown >= _SHOWN_EVERY:
+            shown = now
+            told.put(_underway(model, step))
+
+    try:
+        with models.used(request.models) as loaded:
+            began = time.monotonic()
+            chain.check(loaded, request.settings, request.mask is not None)
+            made = chain.restore(
+                loaded, request.photo, request.mask, request.settings, callback=watch
+            )
+        if not given_up.is_set():
+            told.put(_written(models, request, folder, made, time.monotonic() - began))
+    except Exception as error:
+        told.put(_explained(error))
+
+
+def _underway(model: Model, step: Step) -> Underway:
+    first = to_uint8(step.x0[:1].float().cpu())[0].permute(1, 2, 0).numpy()
+    picture = np.repeat(first, 3, -1) if first.shape[-1] == 1 else first
+    return Underway(model.name, step.number, step.total, step.t, picture)
+
+
+def _written(
+    models: Models, request: Request, folder: Path, made: chain.Restored, seconds: float
+) -> Done:
+    files = []
+    for number, image in enumerate(made.images, start=1):
+        files.append(folder / f"restored_{number}.png")
+        write_png(image, files[-1], made.profile)
+    mask = request.mask
+    whole = job.Job(
+        image=request.photo.read_bytes(),
+        mask=None if mask is None else mask.read_bytes(),
+        models=[job.ModelName(name, models.digest(name)) for name in request.models],
+        settings=request.settings,
+        results=[job.digest(path.read_bytes()) for path in files],
+    )
+    place = folder / "job.zip"
+    place.write_bytes(job.pack(whole))
+    return Done(made.images, files, place, made.sigma, seconds)
+
+
+def _explained(error: Exception) -> Exception:
+    """What the one who asked may read; the rest goes to the log."""
+    if isinstance(error, InputError | Stopped):
+        return error
+    text = str(error)
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate" in text:
+        return InputError("the memory does not suffice for this: take a smaller photo, or fewer")
+    traceback.print_exception(error)
+    return InputError("this could not be restored; the log of the server says why")

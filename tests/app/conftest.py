@@ -1,0 +1,26 @@
+"""Models that know nothing, and an app that offers them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serving import Server, served
+from small_models import write_model
+
+NAMES = ("denoiser", "blind", "inpainter", "colorizer", "prior", "sketcher")
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of models whose weights are random."""
+    folder = tmp_path_factory.mktemp("app") / "outputs"
+    for name in NAMES:
+        write_model(name, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    pytest.importorskip("gradio", reason="the app needs Gradio, of the extra `app`")
+    with served(["--device", "cpu", str(outputs)], tmp_path_factory.mktemp("served")) as one:
+        yield one

@@ -1,0 +1,253 @@
+"""A request from settings to files: what is refused, stopped, shown on the way, and repeated."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from restore import job, predict, released
+from restore.api import Model
+from restore.app import work
+from restore.app.models import Models
+from restore.data.photo_file import read_photo, write_png
+from restore.types import InputError
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (20, 28, 3), dtype=np.uint8)
+HOLE = np.zeros((20, 28), np.uint8)
+HOLE[4:12, 5:20] = 255
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_released_models() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(released, "names", list)
+        yield
+
+
+@pytest.fixture(scope="module")
+def models(outputs: Path) -> Models:
+    return Models([outputs], device="cpu")
+
+
+def request_of(folder: Path, names: list[str], settings: work.Settings) -> work.Request:
+    folder.mkdir(exist_ok=True)
+    write_png(PHOTO, folder / "photo.png")
+    write_png(HOLE, folder / "mask.png")
+    mask = folder / "mask.png" if {"inpainter", "prior"} & set(names) else None
+    if settings.strength:
+        mask = None
+    return work.Request(folder / "photo.png", mask, names, settings)
+
+
+def run(models: Models, request: work.Request, stop: threading.Event | None = None) -> list[Any]:
+    return list(work.run(models, request, request.photo.parent, stop or threading.Event()))
+
+
+def test_models_say_what_they_do(models: Models) -> None:
+    kinds = models.kinds()
+    assert [name for name, kind in kinds.items() if kind.fills_holes] == ["prior", "inpainter"]
+    assert [name for name, kind in kinds.items() if kind.colorizes] == ["colorizer"]
+    assert {name for name, kind in kinds.items() if kind.has_sampler} == {"prior", "sketcher"}
+    assert [name for name, kind in kinds.items() if kind.needs_sigma] == ["denoiser"]
+
+
+def test_new_runs_are_found_and_broken_ones_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from small_models import write_model
+
+    models = Models([tmp_path], device="cpu")
+    assert models.kinds() == {} and not models.refused
+    write_model("blind", tmp_path)
+    broken = tmp_path / "broken" / "checkpoints" / "best.ckpt"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"no checkpoint")
+    models.refresh()
+    assert list(models.kinds()) == ["blind"] and "damaged" in models.refused["broken"]
+    models.refresh()
+    assert capsys.readouterr().err.count("left out") == 1
+    for name in ("broken", "../blind", "/etc/passwd", "", None, ["blind"]):
+        with pytest.raises(InputError, match="choose a model"):
+            models.kind(name)  # type: ignore[arg-type]
+
+
+CASES = [
+    (["prior"], {"seed": 5, "num_samples": 2, "steps": 3}),
+    (["denoiser", "colorizer"], {"sigma": 12.5}),
+    (["inpainter"], {}),
+    (["prior"], {"strength": 0.5}),
+    (["sketcher"], {"strength": 0.75, "seed": 7}),
+]
+
+
+@pytest.mark.parametrize(("names", "given"), CASES, ids=str)
+def test_the_job_of_a_request_repeats_it(
+    models: Models,
+    outputs: Path,
+    tmp_path: Path,
+    names: list[str],
+    given: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = work.settings_for(models, names, **given)
+    done = run(models, request_of(tmp_path / "one", names, settings))[-1]
+    assert isinstance(done, work.Done) and len(done.files) == settings.num_samples
+    for image, file in zip(done.images, done.files, strict=True):
+        assert np.array_equal(read_photo(file)[0], image)
+    assert job.read(done.job).settings == settings
+    paths = [str(outputs / name) for name in names]
+    code = predict.repeat(done.job, paths, [], tmp_path / "out", predict.Settings(), "cpu")
+    line = json.loads(capsys.readouterr().out)
+    assert code == 0 and line["repeated"]
+    made = [Path(output).read_bytes() for output in line["outputs"]]
+    assert made == [file.read_bytes() for file in done.files]
+
+
+def test_steps_are_seen_and_the_last_is_the_result(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_SHOWN_EVERY", 0.0)
+    settings = work.settings_for(models, ["sketcher"], strength=1.0)
+    seen: list[Any] = []
+    original = work._underway
+    monkeypatch.setattr(work, "_underway", lambda *given: seen.append(original(*given)) or seen[-1])
+    done = run(models, request_of(tmp_path / "one", ["sketcher"], settings))[-1]
+    assert [(step.number, step.total) for step in seen] == [(k, 4) for k in (1, 2, 3, 4)]
+    assert seen[0].image.shape[-1] == 3
+    assert np.array_equal(seen[-1].image[:20, :28], done.images[0])
+
+
+def test_a_stopped_sampler_says_how_far_it_came_and_goes_on_from_there(
+    models: Models, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    settings = work.settings_for(models, ["sketcher"], strength=0.75)
+    with pytest.raises(work.Stopped) as stopped:
+        run(models, request_of(tmp_path / "one", ["sketcher"], settings), stop)
+    step = stopped.value.step
+    assert step is not None and (step.number, step.total, step.t) == (1, 3, 0.75)
+    request = request_of(
+        tmp_path / "two", ["sketcher"], work.settings_for(models, ["sketcher"], strength=step.t)
+    )
+    write_png(step.image[:20, :28], request.photo)
+    assert isinstance(run(models, request)[-1], work.Done)
+
+
+def test_whoever_leaves_frees_the_model(models: Models, tmp_path: Path) -> None:
+    settings = work.settings_for(models, ["sketcher"], strength=1.0, steps=1000)
+    request = request_of(tmp_path / "one", ["sketcher"], settings)
+    going = work.run(models, request, tmp_path / "one", threading.Event())
+    assert isinstance(next(going), work.Underway)
+    going.close()
+    short = work.settings_for(models, ["sketcher"], strength=0.5)
+    assert isinstance(run(models, request_of(tmp_path / "two", ["sketcher"], short))[-1], work.Done)
+    assert not (tmp_path / "one" / "job.zip").exists()
+
+
+def test_a_model_does_one_job_at_a_time(models: Models) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with models.used(["blind", "inpainter"]):
+            order.append("second")
+
+    with models.used(["inpainter", "blind"]):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.1)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_no_memory_is_a_message_and_the_next_request_works(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    request = request_of(tmp_path / "one", ["blind"], work.Settings())
+    before = run(models, request)[-1].files[0].read_bytes()
+    for error, says in ((MemoryError(), "memory"), (KeyError("/secret/place"), "could not be")):
+
+        def fail(*given: Any, wrong: Exception = error, **more: Any) -> None:
+            raise wrong
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Model, "__call__", fail)
+            with pytest.raises(InputError, match=says) as raised:
+                run(models, request)
+            assert "secret" not in str(raised.value)
+    assert "/secret/place" in capsys.readouterr().err
+    assert run(models, request)[-1].files[0].read_bytes() == before
+
+
+def test_two_users_do_not_mix_and_a_model_stays_as_it_is(models: Models, tmp_path: Path) -> None:
+    requests = [
+        request_of(
+            tmp_path / str(seed),
+            ["prior"],
+            work.settings_for(models, ["prior"], seed=seed, steps=3 + seed),
+        )
+        for seed in (0, 1)
+    ]
+    alone = [run(models, request)[-1].files[0].read_bytes() for request in requests]
+    results: dict[int, list[bytes]] = {0: [], 1: []}
+
+    def work_on(number: int) -> None:
+        for _ in range(5):
+            results[number].append(run(models, requests[number])[-1].files[0].read_bytes())
+
+    threads = [threading.Thread(target=work_on, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert results == {number: [alone[number]] * 5 for number in (0, 1)}
+
+
+REFUSED: list[tuple[list[str], dict[str, Any], str]] = [
+    (["sketcher"], {"steps": 10**9}, "steps: give a number from 1 to 1000"),
+    (["sketcher"], {"num_samples": 9}, "results: give a number from 1 to 8"),
+    (["sketcher"], {"num_samples": "2"}, "results: give a number"),
+    (["sketcher"], {"seed": 2**70}, "seed: give a number"),
+    (["sketcher"], {"seed": float("nan")}, "seed: give a number"),
+    (["sketcher"], {"strength": 1.5}, "strength: give a number"),
+    (["denoiser"], {"sigma": -1}, "noise level: give a number"),
+    (["denoiser"], {"sigma": True}, "noise level: give a number"),
+    (["nobody"], {}, "choose a model"),
+    ([], {}, "choose from 1 to 4 models"),
+    (["blind"] * 5, {}, "choose from 1 to 4 models"),
+]
+
+
+@pytest.mark.parametrize(("names", "given", "says"), REFUSED, ids=[one[2] for one in REFUSED])
+def test_settings_out_of_range_are_refused(
+    models: Models, names: list[str], given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        work.settings_for(models, names, **given)
+
+
+def test_settings_without_use_are_left_out(models: Models) -> None:
+    given = {"sigma": 3.0, "strength": 0.5, "num_samples": 4, "seed": 9, "steps": 2}
+    assert work.settings_for(models, ["blind"], **given) == work.Settings()
+    assert work.settings_for(models, ["denoiser"], **given) == work.Settings(sigma=3.0)
+    assert work.settings_for(models, ["prior"], **{**given, "strength": 0}).strength is None
+
+
+def test_many_results_of_a_large_photo_are_refused(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restore.app.canvas.MAX_PIXELS", 28 * 20 * 2)
+    two, three = (
+        request_of(
+            tmp_path / str(k), ["prior"], work.settings_for(models, ["prior"], num_samples=k)
+        )
+        for k in (2, 3)
+    )
+    assert isinstance(run(models, two)[-1], work.Done)
+    with pytest.raises(InputError, match="do not fit"):
+        run(models, three)
