@@ -126,11 +126,11 @@ def _add_export(words: argparse.ArgumentParser) -> None:
 def _add_rooms(commands: Any) -> None:
     """Words whose arguments stand in the room that they call."""
     from restore import asking, describe, listing, parting, prediction, preview, sharding
-    from restore.app import options
+    from restore.app import command
 
     rooms = {
         "predict": prediction,
-        "app": options,
+        "app": command,
         "list": listing,
         "show": preview,
         "describe": describe,
