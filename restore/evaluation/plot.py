@@ -34,6 +34,32 @@ def comparison(named: Named) -> Image.Image | None:
     return add_titles(rows, [*(GIVEN if shown > 1 else ["input"]), *names, "target"])
 
 
+def uncertainty(named: Named) -> Image.Image | None:
+    """RGB: a row an image; given | mean and deviation of each method's samples | target.
+
+    The deviation of a pixel over the samples, from black for none to white for the largest of all
+    methods, which the title names in units of [0, 1]. None where no method draws several samples.
+    """
+    drawn = [
+        (name, report)
+        for name, report in named
+        if report.pictures.numel() and report.benchmark.num_samples > 1 and report.method.num_calls
+    ]
+    if not drawn:
+        return None
+    rows, samples = drawn[0][1].pictures, drawn[0][1].benchmark.num_samples
+    count, shown = min(len(one.pictures) for _, one in drawn), rows.shape[1] - samples - 1
+    spread = {name: one.pictures[:count, shown:-1].clamp(-1, 1) for name, one in drawn}
+    deviation = {name: one.std(dim=1).mean(dim=1, keepdim=True) for name, one in spread.items()}
+    top = max(float(one.max()) for one in deviation.values()) or 1.0
+    columns, names = [rows[:count, :shown]], [*(GIVEN if shown > 1 else ["input"])]
+    for name, one in spread.items():
+        shade = (deviation[name] / top * 2 - 1).expand_as(one[:, 0])
+        columns += [one.mean(dim=1)[:, None], shade[:, None]]
+        names += [f"{name} mean of {samples}", f"{name} deviation to {top / 2:.2g}"]
+    return add_titles(torch.cat([*columns, rows[:count, -1:]], dim=1), [*names, "target"])
+
+
 def buckets_of(summary: Sequence[str]) -> dict[str, list[str]]:
     """Metric -> its buckets in ascending order, from names such as `hole_psnr[10-20]`."""
     found: dict[str, list[str]] = {}

@@ -217,11 +217,16 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_pictures(folder: Path, reports: list[Report]) -> None:
-    """comparison.png and, with buckets, buckets.png; comparison_<benchmark>.png for several."""
+    """comparison.png; with buckets buckets.png; with several samples uncertainty.png; of several
+    benchmarks comparison_<benchmark>.png and the like."""
     groups = by_benchmark(reports)
     for benchmark, named in groups.items():
         suffix = "" if len(groups) == 1 else f"_{benchmark}"
-        pictures = {"comparison": plot.comparison(named), "buckets": plot.bucket_plot(named)}
+        pictures = {
+            "comparison": plot.comparison(named),
+            "buckets": plot.bucket_plot(named),
+            "uncertainty": plot.uncertainty(named),
+        }
         for kind, picture in pictures.items():
             if picture is not None:
                 picture.save(folder / f"{kind}{suffix}.png")
