@@ -1,3 +1,4 @@
+import copy
 import os
 import signal
 import sys
@@ -45,6 +46,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"{count} tests of data files left out: {DATA} has none. To run them: "
             "make test-data RESTORE_DATA=FOLDER"
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _configs_are_parsed_once() -> Iterator[None]:
+    """Hydra parses every file of conf/ for every config that is composed, a quarter of its time."""
+    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+
+    parsed: dict[tuple[str, int, int], Any] = {}
+    parse = FileConfigSource.load_config
+
+    def load(source: FileConfigSource, config_path: str) -> Any:
+        path = Path(source.path, source._normalize_file_name(config_path))
+        if not path.is_file():
+            return parse(source, config_path)
+        state = path.stat()
+        key = (str(path), state.st_mtime_ns, state.st_size)
+        if key not in parsed:
+            parsed[key] = parse(source, config_path)
+        return copy.deepcopy(parsed[key])  # Hydra changes what it gets
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileConfigSource, "load_config", load)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """What the tests of the command lines share."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,3 +18,10 @@ class Ended:
 
 
 Command = Callable[..., Ended]
+
+
+def free_port() -> int:
+    """A port on loopback that no process listens at."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])

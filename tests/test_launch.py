@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entry import ROOT
+from entry import ROOT, free_port
 from torch.distributed import HashStore
 
 from restore import launch
@@ -237,7 +237,7 @@ def test_a_rank_of_lightning_takes_what_its_parent_decided(
 @pytest.mark.slow
 def test_two_nodes_of_torchrun_share_a_folder(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / "script.py").write_text(MEET)
-    rendezvous = ["--rdzv-backend=c10d", "--rdzv-id=7", "--rdzv-endpoint=127.0.0.1:29613"]
+    rendezvous = ["--rdzv-backend=c10d", "--rdzv-id=7", f"--rdzv-endpoint=127.0.0.1:{free_port()}"]
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", *rendezvous]
     nodes = [
         subprocess.Popen(

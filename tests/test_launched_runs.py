@@ -11,7 +11,12 @@ import pytest
 from entry import ROOT, Command
 
 SLURM = {
-    **{"SLURM_JOB_ID": "77", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
+    **{
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_NTASKS": "1",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+    },
     **{"SLURM_NODEID": "0", "SLURM_NNODES": "1", "SLURM_NODELIST": "127.0.0.1"},
     **{"SLURM_JOB_NAME": "train", "SLURM_NTASKS_PER_NODE": "1"},
 }

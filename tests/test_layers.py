@@ -42,7 +42,7 @@ LAYERS = (
     {"tiling"},
     {"build"},
     {"zoo"},
-    {"bundle", "checkpoint", "diffusers_folder"},
+    {"bundle", "checkpoint"},
     {"released"},
     {"content"},
     {"config"},

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entry import ROOT
+from entry import ROOT, free_port
 from test_train import TINY
 
 from restore import checkpoint
@@ -291,10 +291,10 @@ def test_a_job_and_its_ranks_are_pruned_by_a_shared_study(start: Start, tmp_path
 @pytest.mark.slow
 @pytest.mark.ci
 def test_torchrun_on_two_nodes_is_one_run(tmp_path: Path, environment: dict[str, str]) -> None:
-    agents = []
+    agents, port = [], free_port()
     for node in range(2):
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2"]
-        place = [f"--node-rank={node}", "--master-addr=127.0.0.1", "--master-port=29517"]
+        place = [f"--node-rank={node}", "--master-addr=127.0.0.1", f"--master-port={port}"]
         job = [str(ROOT / "train.py"), *TINY, "trainer=ddp_cpu", "trainer.devices=1"]
         agents.append(
             subprocess.Popen(

@@ -33,11 +33,11 @@ def module(**options: Any) -> DataModule:
 
 def test_flip_and_rotate_are_the_symmetries_of_the_square() -> None:
     augment = Augmentation(flip=True, rotate=True, brightness=0.0)
-    seen = [tuple(augment(IMAGE, seed).flatten().tolist()) for seed in range(1600)]
+    seen = [tuple(augment(IMAGE, seed).flatten().tolist()) for seed in range(640)]
     turned = [IMAGE.rot90(turns, (-2, -1)) for turns in range(4)]
     symmetries = {tuple(x.flatten().tolist()) for one in turned for x in (one, one.flip(-1))}
     assert len(symmetries) == 8 and set(seen) == symmetries
-    assert all(150 < seen.count(one) < 250 for one in symmetries)
+    assert all(55 < seen.count(one) < 105 for one in symmetries)
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:
@@ -70,14 +70,14 @@ def test_the_draws_are_independent() -> None:
     mark[0, 0, 0], mark[0, 0, 1] = 200, 100
     augment = Augmentation(flip=True, rotate=True, brightness=0.25)
     places, levels = [], []
-    for seed in range(2000):
+    for seed in range(1000):
         image = augment(mark, seed).flatten()
         places.append(int(image.argmax()) * 4 + int(image.argsort()[2]))
         levels.append(float(image.max()))
     level = torch.tensor(levels)
     for place in set(places):
         own = level[torch.tensor(places) == place]
-        assert len(own) > 180 and abs(own.mean() - level.mean()) < 8
+        assert len(own) > 90 and abs(own.mean() - level.mean()) < 9
 
 
 def test_augmentation_is_of_training_only() -> None:

@@ -44,6 +44,27 @@ def test_workers_change_nothing() -> None:
     assert changed > 30
 
 
+class Process:
+    """What a loader asks of a trainer."""
+
+    def __init__(self, rank: int) -> None:
+        self.global_rank, self.world_size = rank, 2
+
+
+def test_two_processes_make_the_batches_of_one() -> None:
+    """Whose samples stand in turn in the batches of twice the size, by 0 and by 2 workers each."""
+    loaders = []
+    for rank, workers in ((0, 0), (1, 2)):
+        part = module(augment=STEPS, batch_size=10, num_workers=workers)
+        part.trainer = Process(rank)  # type: ignore[assignment]
+        loaders.append(part.train_dataloader())
+    alone = module(augment=STEPS, batch_size=20).train_dataloader()
+    for whole, *parts in itertools.islice(zip(alone, *loaders, strict=True), 2):
+        for name in ("image", "index", "seed"):
+            joined = torch.stack([part[name] for part in parts], dim=1).flatten(0, 1)
+            assert torch.equal(whole[name], joined), name
+
+
 def test_a_sample_is_a_function_of_its_seed() -> None:
     augment = KorniaAugmentation(STEPS)
     first = [augment(IMAGE, seed) for seed in range(40)]
