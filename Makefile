@@ -16,7 +16,7 @@ setup: $(STAMP)  ## .venv with the tested versions; does nothing when it is ther
 # The CPU build of torch comes with the pin in constraints.txt; torchvision is excluded there.
 $(STAMP): constraints.txt pyproject.toml
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sweep,app]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sweep,app,export]'
 	touch $@
 
 train: setup  ## the default experiment (digits) to a table and a picture, minutes on 2 CPU cores

@@ -1,4 +1,4 @@
-"""Where a trained model is found: a run folder, a checkpoint, a bundle, or a released one's name.
+"""Where a model is found: a run, a checkpoint, a bundle, a released name, a folder of diffusers.
 
 Everything that takes a checkpoint reads it by `read`.
 """
@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from restore import bundle, checkpoint
+from restore import bundle, checkpoint, diffusers_folder
 from restore.released import DEFAULTS, defaults, folder, is_bundle, names, weights_of
 from restore.types import InputError
 
@@ -28,6 +28,7 @@ def find(place: str | Path) -> Path:
     """
     path = Path(place).expanduser()
     is_stored = path.is_file() or is_bundle(path) or (path / "checkpoints").is_dir()
+    is_stored |= diffusers_folder.is_folder(path)
     name = str(place)
     if is_stored or not re.fullmatch(r"[\w-]+", name):
         return path
@@ -51,5 +52,7 @@ def read(place: str | Path) -> Stored:
     path = find(place)
     if is_bundle(path):
         return Stored(bundle.read(path), weights_of(path))
+    if diffusers_folder.is_folder(path):
+        return Stored(diffusers_folder.read(path), diffusers_folder.weights_of(path))
     path = checkpoint.best_of(path)
     return Stored(checkpoint.read(path), path)

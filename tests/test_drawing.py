@@ -103,3 +103,27 @@ def test_what_cannot_be_drawn_is_refused(
     ended = command(*SMALL, f"checkpoint={path}", *settings, script="evaluate")
     assert ended.code == 2 and says in ended.err and ended.err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def one_prior(command: Any, tmp_path: Path, names: list[str]) -> None:
+    path = write_model("prior", tmp_path / "model")
+    few = ("limit=2", "repeat=1")
+    limits = [f"benchmark.{name}.data.{setting}" for name in names for setting in few]
+    ended = command(
+        f"checkpoint={path}", f"benchmark=[{','.join(names)}]", *limits, "guidance=null_space",
+        "hydra.run.dir=run", script="evaluate",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    rows = list(csv.DictReader((tmp_path / "run" / "results.csv").open()))
+    assert [row["benchmark"] for row in rows] == names
+    assert all(row["guidance"].startswith("NullSpace(") and row["n"] == "2" for row in rows)
+
+
+def test_one_prior_serves_every_benchmark_by_one_command(command: Any, tmp_path: Path) -> None:
+    one_prior(command, tmp_path, ["photos_masks", "photos_gray", "photos_sigma25"])
+
+
+@pytest.mark.data
+def test_one_prior_serves_every_benchmark_of_flowers(command: Any, tmp_path: Path) -> None:
+    kinds = ("masks", "gray", "sr4", "blur", "sigma50")
+    one_prior(command, tmp_path, [f"flowers_{kind}" for kind in kinds])

@@ -42,7 +42,7 @@ LAYERS = (
     {"tiling"},
     {"build"},
     {"zoo"},
-    {"bundle", "checkpoint"},
+    {"bundle", "checkpoint", "diffusers_folder"},
     {"released"},
     {"content"},
     {"config"},

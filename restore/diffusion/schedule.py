@@ -161,6 +161,16 @@ class Cosine(Discrete):
         super().__init__((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=max_beta))
 
 
+class Given(Discrete):
+    """Any betas, from the first step to the last."""
+
+    def __init__(self, betas: list[float]) -> None:
+        _check_num_steps(len(betas))
+        if not all(0 < beta <= 1 for beta in betas):
+            raise InputError("schedule: betas must be above 0 and at most 1")
+        super().__init__(torch.tensor(betas, dtype=torch.float64))
+
+
 class ZeroTerminalSNR(Discrete):
     """base, rescaled so that alpha(1) = 0 exactly: Lin et al. 2023, algorithm 1."""
 

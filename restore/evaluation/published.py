@@ -10,11 +10,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from restore.evaluation.method import NO_SAMPLING, Method, Sampling
-from restore.image import from_unit, to_unit
-from restore.network.published_denoiser import PublishedDenoiser
+from restore.network.published_denoiser import PublishedDenoiser, restore_any_size
 from restore.types import InputError, Observation
 
 
@@ -57,11 +55,7 @@ class Published:
                 f"{self.path.name} restores noisy images of {network.image_channels} channels, "
                 f"this benchmark has inputs of {image.shape[1]}"
             )
-        sigma = self._sigma(observation)
-        height, width = image.shape[-2:]
-        padding = (0, -width % network.factor, 0, -height % network.factor)
-        restored: Tensor = network(F.pad(to_unit(image), padding, mode="replicate"), sigma)
-        return from_unit(restored[..., :height, :width])
+        return restore_any_size(network, image, self._sigma(observation))
 
     def _sigma(self, observation: Observation) -> Tensor:
         """Levels [B] in units of [0, 1], which are half of those in units of [-1, 1]."""

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from restore.errors import DONE
 
-FORMATS = ("bundle",)
+FORMATS = ("bundle", "onnx", "diffusers", "kair")
 
 
 def add(words: argparse.ArgumentParser) -> None:
     words.description = (
-        "Writes a trained model to be passed on. Example: "
+        "Writes a trained model to be passed on: a bundle (safetensors and JSON), a graph (onnx), "
+        "a pipeline of diffusers, or a file of KAIR's denoisers. Example: "
         "restore export outputs/denoise_any/RUN --half --check cbsd68_sigma25 -o denoiser"
     )
     words.add_argument("model", metavar="MODEL", help="run folder, checkpoint, bundle or name")
@@ -37,11 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
         licence=arguments.licence,
         packages=_names(arguments.packages),
     )
-    rows = write.bundled(arguments.model, arguments.output, settings)
+    model, output = arguments.model, arguments.output
+    if arguments.format == "bundle":
+        rows = write.bundled(model, output, settings)
+    else:
+        rows = write.converted(model, arguments.format, output, settings)
     if rows:
         print(check.told(rows))
     for path in sorted(arguments.output.iterdir()):
-        print(f"{path} {path.stat().st_size} bytes")
+        print(path)
     return DONE
 
 

@@ -15,12 +15,14 @@ from restore import __version__, bundle, zoo
 from restore.build import restored
 from restore.data.terms import licence, terms
 from restore.evaluation.load import method
-from restore.export import card, check
+from restore.export import card, check, diffusers, kair, onnx
 from restore.folder import write_whole
 from restore.released import MODEL, WEIGHTS, described, is_bundle
+from restore.task.base import RestorationTask
 from restore.types import InputError
 
 CARD = "README.md"
+FORMATS: dict[str, Any] = {"onnx": onnx, "diffusers": diffusers, "kair": kair}
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,31 @@ def bundled(place: str, output: Path, settings: Settings) -> list[check.Checked]
             bundle.write(stored.content, folder, said, settings.half)
         model = json.loads((folder / MODEL).read_text(encoding="utf-8"))
         write_whole(folder / CARD, card.text(output.resolve().name, model))
+    return rows
+
+
+def converted(place: str, form: str, output: Path, settings: Settings) -> list[check.Checked]:
+    """Writes the model into `output` in one of FORMATS; what a check measured.
+
+    Raises:
+        InputError: no such model, one that the format cannot hold, or a file that is there already.
+        RunError: the check found a loss. Nothing is left in all these cases.
+    """
+    if settings.half or settings.licence:
+        raise InputError("--half and --licence belong to --format bundle: leave them out")
+    stored, module = zoo.read(place), FORMATS[form]
+    task = restored(stored.content, packages=settings.packages)
+    if not isinstance(task, RestorationTask):
+        raise InputError(f"{place}: {type(task).__name__} restores no images; choose another model")
+    rows: list[check.Checked] = []
+    with staged(output, module.FILES) as folder:
+        path = module.write(task, folder)
+        if settings.check:
+            original = method(place, {"packages": list(settings.packages)})
+            made = module.method(task, path, stored.content)
+            size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+            rows = check.measure(original, made, form, size, settings.check)
+            check.check(rows)
     return rows
 
 

@@ -4,7 +4,9 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from restore.image import from_unit, to_unit
 from restore.types import InputError
 
 
@@ -27,6 +29,18 @@ class PublishedDenoiser(nn.Module):
     @abstractmethod
     def forward(self, image: Tensor, sigma: Tensor) -> Tensor:
         """Clean [B, C, H, W] from noisy [B, C, H, W] and levels sigma [B], in units of [0, 1]."""
+
+
+def restore_any_size(network: PublishedDenoiser, image: Tensor, sigma: Tensor) -> Tensor:
+    """Clean [B, C, H, W] from noisy ones in [-1, 1] of any size; sigma [B] in units of [0, 1].
+
+    The image's last row and column are repeated up to multiples of the network's factor.
+    """
+    height, width = image.shape[-2:]
+    padding = (0, -width % network.factor, 0, -height % network.factor)
+    padded = F.pad(to_unit(image), padding, mode="replicate")
+    clean: Tensor = network(padded, sigma)
+    return from_unit(clean[..., :height, :width])
 
 
 def plain_cnn(in_channels: int, out_channels: int, width: int, depth: int) -> nn.Sequential:

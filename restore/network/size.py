@@ -13,15 +13,17 @@ def pad_to_multiple(image: Tensor, factor: int) -> Tensor:
     """
     for dim in (2, 3):
         length = image.shape[dim]
-        if length % factor:
-            place = torch.arange(-(-length // factor) * factor, device=image.device)
+        # an exported graph serves every size, so that it cannot leave the mirroring out
+        if torch.compiler.is_exporting() or length % factor:
+            place = torch.arange((length + factor - 1) // factor * factor, device=image.device)
             image = image.index_select(dim, mirror(place, length))
     return image
 
 
 def mirror(index: Tensor, length: int) -> Tensor:
     """Indices >= 0 beyond the end of an axis, mirrored back into it without repeating the edge."""
-    period = max(2 * (length - 1), 1)
+    # a tensor, because no graph that is exported can count with the length of an axis
+    period = (2 * torch.arange(length, device=index.device)[-1]).clamp(min=1)
     index = index % period
     return torch.minimum(index, period - index)
 

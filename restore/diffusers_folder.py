@@ -1,0 +1,171 @@
+"""Folders of diffusers (UNet2DModel, or a pipeline with one) as priors, without diffusers.
+
+The folder's JSON files become the config of a Diffusion task, so that what is true of a checkpoint
+of this project is true of them: restorers are its samplers and guidances.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+
+from restore.content import FORMAT, upgrade
+from restore.types import InputError
+
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+CLASS = "UNet2DModel"
+# Arguments that network.unet2d has, and those that must be as they are by default.
+TAKEN = (
+    *("block_out_channels", "layers_per_block", "down_block_types", "up_block_types"),
+    *("add_attention", "attention_head_dim", "norm_num_groups", "attn_norm_num_groups"),
+    *("norm_eps", "downsample_padding", "freq_shift", "flip_sin_to_cos"),
+    "resnet_time_scale_shift",
+)
+DEFAULTS = {
+    **{"center_input_sample": False, "time_embedding_type": "positional", "act_fn": "silu"},
+    **{"time_embedding_dim": None, "mid_block_type": "UNetMidBlock2D", "downsample_type": "conv"},
+    **{"mid_block_scale_factor": 1, "upsample_type": "conv", "class_embed_type": None},
+}
+PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+# Of public files that are older than the names of today.
+RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+SAMPLER = {  # where nothing else is asked for: 210 calls
+    "_target_": "restore.diffusion.repaint.RePaint",
+    **{"num_steps": 50, "jump_length": 10, "jump_count": 5},
+}
+
+
+def unet_of(path: Path) -> Path:
+    """The folder of the UNet itself: of a pipeline, its part unet/."""
+    return path / "unet" if (path / "unet" / CONFIG).is_file() else path
+
+
+def is_folder(path: Path) -> bool:
+    """Whether diffusers wrote this folder."""
+    return (unet_of(path) / CONFIG).is_file()
+
+
+def weights_of(path: Path) -> Path:
+    return unet_of(path) / WEIGHTS
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a checkpoint of this model would hold, checked as one is.
+
+    Raises:
+        InputError: another class, settings that network.unet2d has not, or no safetensors.
+    """
+    unet = unet_of(path)
+    config = _json(unet / CONFIG)
+    if config.get("_class_name") != CLASS:
+        raise InputError(f"{unet / CONFIG} is of {config.get('_class_name')}, not of {CLASS}")
+    for key, value in DEFAULTS.items():
+        if config.get(key, value) != value:
+            raise InputError(
+                f"{unet / CONFIG}: {key}={config[key]!r} is not served, only {value!r}"
+            )
+    scheduler = _scheduler(path, unet)
+    steps = int(scheduler.get("num_train_timesteps", 1000))
+    network = {key: config[key] for key in TAKEN if key in config}
+    classes = config.get("num_class_embeds")
+    channels, size = int(config.get("in_channels", 3)), config.get("sample_size")
+    task = {
+        "_target_": "restore.task.diffusion.Diffusion",
+        "network": {
+            "_target_": "restore.network.unet2d.UNet2D",
+            "_partial_": True,
+            **network,
+            "num_train_timesteps": steps,
+        },
+        "schedule": schedule(scheduler, steps),
+        "sampler": SAMPLER,
+        "parameterization": PREDICTIONS[scheduler.get("prediction_type", "epsilon")],
+        "learned_variance": config.get("out_channels", 3) == 2 * channels,
+        "class_conditional": classes is not None,
+        "clip": bool(scheduler.get("clip_sample", True)),
+        "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1e-4},
+    }
+    facts = {
+        **{"image_channels": channels, "input_channels": channels},
+        "image_size": size if isinstance(size, int) else None,
+        "num_classes": None if classes is None else int(classes) - 1,
+    }
+    content = {
+        "format": FORMAT,
+        "experiment": path.resolve().name,
+        "config": {"task": task, "data": {"batch_size": 1}, "seed": 0},
+        "facts": facts,
+        "state_dict": _weights(unet / WEIGHTS),
+        "progress": {"updates": 0, "batches": 0},
+    }
+    return upgrade(content, path)
+
+
+def schedule(scheduler: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """The schedule that a scheduler's config describes."""
+    word = scheduler.get("beta_schedule", "linear")
+    prefix = "restore.diffusion.schedule."
+    start, end = scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)
+    if scheduler.get("trained_betas"):
+        made = {"_target_": f"{prefix}Given", "betas": scheduler["trained_betas"]}
+    elif word == "linear":
+        made = {"_target_": f"{prefix}Linear", "beta_start": start, "beta_end": end}
+    elif word == "scaled_linear":
+        low, high = start**0.5, end**0.5
+        step = (high - low) / max(steps - 1, 1)
+        betas = [(low + step * k) ** 2 for k in range(steps)]
+        made = {"_target_": f"{prefix}Given", "betas": betas}
+    elif word == "squaredcos_cap_v2":
+        made = {"_target_": f"{prefix}Cosine"}
+    else:
+        raise InputError(f"beta_schedule={word} of a diffusers scheduler is not served")
+    if not made["_target_"].endswith("Given"):
+        made["num_steps"] = steps
+    if scheduler.get("rescale_betas_zero_snr"):
+        return {"_target_": f"{prefix}ZeroTerminalSNR", "base": made}
+    return made
+
+
+def _scheduler(path: Path, unet: Path) -> dict[str, Any]:
+    """The scheduler's config: of the pipeline, or beside the UNet; else that of Ho et al. 2020."""
+    for place in (path / "scheduler", unet, unet.parent / "scheduler"):
+        if (place / "scheduler_config.json").is_file():
+            found = _json(place / "scheduler_config.json")
+            if found.get("prediction_type", "epsilon") not in PREDICTIONS:
+                raise InputError(
+                    f"{place}: prediction_type={found['prediction_type']} is not served"
+                )
+            return found
+    return {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no settings")
+    return found
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist: save the model by save_pretrained, whose files are safetensors"
+        )
+    try:
+        state = safetensors.torch.load(path.read_bytes())
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(f"{path} holds no weights: {error}") from error
+    return {f"network.{_name(name)}": tensor.float() for name, tensor in state.items()}
+
+
+def _name(name: str) -> str:
+    parts = name.split(".")
+    if "attentions" in parts and len(parts) > 1 and parts[-2] in RENAMED:
+        parts[-2] = RENAMED[parts[-2]]
+    return ".".join(parts)

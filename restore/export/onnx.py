@@ -1,0 +1,161 @@
+"""A task of one network call as one ONNX file, for images of any size and number."""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from restore.evaluation.method import Method
+from restore.task.base import RestorationTask
+from restore.types import InputError, Observation
+
+FILE = "model.onnx"
+FILES = (FILE, "model.onnx.json")
+LEAST, MOST = 16, 8192  # px of a side
+_SIZE = (32, 48)  # of the example that is traced
+_UNITS = {
+    "input": "degraded image [batch, channels, height, width] in [-1, 1]",
+    "hole": "[batch, 1, height, width], 1 = to be filled, where input is 0",
+    "sigma": "noise level [batch], grey levels of 255 / 127.5",
+    "restored": "[batch, channels, height, width] in [-1, 1], not clipped",
+}
+
+
+class _Graph(nn.Module):
+    """The task's own `restore`, of tensors in the place of an observation."""
+
+    def __init__(self, task: RestorationTask, names: list[str]) -> None:
+        super().__init__()
+        self.task, self.names = task, names
+
+    def forward(self, *given: Tensor) -> Tensor:
+        index = torch.zeros(1, dtype=torch.int64)
+        seen: dict[str, Any] = {"index": index, "name": []}
+        seen |= dict(zip(self.names, given, strict=True))
+        return self.task.restore(cast(Observation, seen))[:, 0]
+
+
+def write(task: RestorationTask, folder: Path) -> Path:
+    """Exports and checks the graph; its inputs are input and, where they are seen, hole and sigma.
+
+    Raises:
+        InputError: a task with a sampler, a graph that cannot be exported, or no package onnx.
+    """
+    if hasattr(task, "sampler"):
+        raise InputError(
+            f"--format onnx: {type(task).__name__} draws by a sampler in {task.num_calls} calls, "
+            "and one graph is one call: use --format bundle or diffusers"
+        )
+    _check_packages()
+    given = _example(task)
+    batch, height, width = torch.export.Dim("batch"), _side("height"), _side("width")
+    axes = tuple({0: batch, 2: height, 3: width} if one.ndim == 4 else {0: batch}
+                 for one in given.values())  # fmt: skip
+    path = folder / FILE
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Graph(task, [*given]).eval(),
+                tuple(given.values()),
+                dynamo=True,
+                dynamic_shapes=(axes,),
+                input_names=[*given],
+                output_names=["restored"],
+                verbose=False,
+            )
+            assert program is not None
+            program.save(str(path), external_data=False)
+    except Exception as error:  # of any part of the exporter
+        raise InputError(
+            f"--format onnx: the network of {type(task).__name__} has no graph for every size "
+            f"({_reason(error)}): use --format bundle"
+        ) from error
+    said = {key: one for key, one in _UNITS.items() if key in given or key == "restored"}
+    (folder / FILES[1]).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _reason(error: BaseException) -> str:
+    """The network's own refusal, which the exporter hides behind its errors, or the first line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {error}".split("\n")[0]
+
+
+def _check_packages() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"--format onnx needs {error.name}: pip install 'restore[export]'"
+        ) from None
+
+
+def _side(name: str) -> Any:
+    return torch.export.Dim(name, min=LEAST, max=MOST)
+
+
+def _example(task: RestorationTask) -> dict[str, Tensor]:
+    height, width = _SIZE
+    image = torch.linspace(-1, 1, height * width).view(1, 1, height, width)
+    given = {"input": image.repeat(2, task.facts.input_channels, 1, 1)}
+    probe = Observation(input=given["input"], index=torch.zeros(2, dtype=torch.int64), name=[])
+    try:
+        task.check_observation(probe)
+    except InputError:
+        given["hole"] = (image.repeat(2, 1, 1, 1) > 0).float()
+        given["input"] = given["input"] * (1 - given["hole"])
+    if task.needs_sigma:
+        given["sigma"] = torch.full((2,), 0.2)
+    return given
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's progress and its remarks on torchvision."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Method:
+    """What the file does, by onnxruntime alone, on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+
+    def restore(observation: Observation, num_samples: int) -> Tensor:
+        seen = cast(dict[str, Tensor], observation)
+        given = {key: seen[key].float().cpu().numpy() for key in names}
+        made = torch.from_numpy(session.run(None, given)[0])
+        return made[:, None].repeat_interleave(num_samples, dim=1)
+
+    return Method(
+        name=str(content["experiment"]),
+        kind="model",
+        restore=restore,
+        check=task.check_observation,
+        checkpoint=str(path),
+        num_calls=1,
+    )

@@ -1,0 +1,337 @@
+"""Formats of others: what a file of theirs computes is what the model computes, and back."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from entry import Command
+from small_models import PIXELS, PRIOR, part, task, write_model
+from test_bundle import export
+from torch import Tensor
+
+import restore
+from restore import checkpoint, zoo
+from restore.build import build, restored
+from restore.evaluation.published import Published
+from restore.export.write import FORMATS
+from restore.network.dncnn import DnCNN
+from restore.network.drunet import DRUNet
+from restore.network.ffdnet import FFDNet
+from restore.types import Facts, InputError, Observation
+
+
+def write(node: dict[str, Any], folder: Path, facts: Facts, name: str = "own") -> Path:
+    """A run folder of a task with random weights, none of them zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = build(node, "task", facts=facts)
+        for parameter in made.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    content = {
+        "experiment": name,
+        "config": {"task": node, "seed": 0, "data": {"batch_size": 1}},
+        "facts": asdict(facts),
+        "state_dict": made.state_dict(),
+        "progress": {"updates": 1, "batches": 1},
+    }
+    checkpoint.write(content, folder / name / "checkpoints" / "best.ckpt")
+    return folder / name
+
+
+def image(*size: int) -> Tensor:
+    return torch.rand(*size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def observed(given: Tensor, **more: Any) -> Observation:
+    index = torch.zeros(len(given), dtype=torch.int64)
+    return Observation(input=given, index=index, name=[""] * len(given), **more)
+
+
+KAIR = {
+    "DnCNN": (DnCNN(3, 4, 3), {"width": 4, "depth": 3}),
+    "FFDNet": (FFDNet(3, 4, 3), {"width": 4, "depth": 3}),
+    "DRUNet": (DRUNet(3, 2, 1), {"width": 2, "num_blocks": 1}),
+}
+
+
+@pytest.mark.parametrize("name", KAIR)
+def test_a_kair_file_is_one_of_the_release(tmp_path: Path, name: str) -> None:
+    network, settings = KAIR[name]
+    trained = part(f"restore.network.kair.Trainable{name}", **settings)
+    node = task("restore.task.denoising.Denoiser", trained, loss=PIXELS)
+    run = write(node, tmp_path, Facts(3, 3, None, None))
+    folder = export(run, tmp_path / "kair", "--format", "kair")
+    path = folder / "model.pth"
+    state = torch.load(path, weights_only=True)
+    assert state.keys() == network.state_dict().keys()
+    published = Published(network, str(path))
+    seen = observed(image(2, 3, 13, 18), sigma=torch.tensor([0.1, 0.4]))
+    with torch.no_grad():
+        wanted = restored(zoo.read(run).content).restore(seen)[:, 0]
+        assert torch.equal(published(seen), wanted)
+    if name != "DnCNN":
+        with pytest.raises(InputError, match="needs noise levels"):
+            restored(zoo.read(run).content).restore(observed(image(1, 3, 16, 16)))
+
+
+def test_what_kair_has_no_layout_for_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_model("blind", tmp_path)
+    export(run, tmp_path / "kair", "--format", "kair", code=2)
+    export(run, tmp_path / "diffusers", "--format", "diffusers", code=2)
+    export(run, tmp_path / "half", "--format", "kair", "--half", code=2)
+    said = capsys.readouterr().err
+    assert "--format kair takes network=dncnn, ffdnet or drunet, not BiasFreeUNet" in said
+    assert "--format diffusers takes a prior of network=unet, not BiasFreeUNet" in said
+    assert "belong to --format bundle" in said and not (tmp_path / "kair").exists()
+
+
+UNETS = {
+    "ddpm": {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4},
+    "google": {  # as google/ddpm-cifar10-32
+        **{"block_out_channels": (8, 16), "layers_per_block": 2, "norm_num_groups": 8},
+        **{"freq_shift": 1, "flip_sin_to_cos": False, "downsample_padding": 0, "norm_eps": 1e-6},
+        "attention_head_dim": None,
+    },
+    "scale_shift": {
+        **{"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4},
+        **{"resnet_time_scale_shift": "scale_shift", "in_channels": 1, "out_channels": 1},
+    },
+    "no_attention": {
+        **{"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4},
+        **{"add_attention": False, "down_block_types": ("DownBlock2D",) * 2},
+        **{"up_block_types": ("UpBlock2D",) * 2, "num_class_embeds": 5},
+    },
+}
+BLOCKS = {
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+}
+
+
+def peer(**settings: Any) -> Any:
+    """A UNet2DModel with random weights."""
+    diffusers = pytest.importorskip("diffusers")
+    made = diffusers.UNet2DModel(sample_size=16, **{**BLOCKS, **settings}).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return made
+
+
+@pytest.mark.parametrize("name", UNETS)
+def test_a_folder_of_diffusers_is_a_prior(tmp_path: Path, name: str) -> None:
+    made = peer(**UNETS[name])
+    made.save_pretrained(tmp_path / "peer")
+    own = restored(zoo.read(tmp_path / "peer").content)
+    x, step = image(3, made.config.in_channels, 16, 24), torch.tensor([0, 17, 999])
+    label = () if own.facts.num_classes is None else (torch.tensor([0, 2, 4]),)
+    assert own.facts.num_classes == (4 if label else None)
+    with torch.no_grad():
+        wanted = made(x, step, *label).sample
+        found = own.network(x, (step + 1) / 1000, *label)
+    assert torch.allclose(found, wanted, atol=1e-5 * float(wanted.abs().max()))
+
+
+def test_a_folder_fills_holes_and_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "peer"
+    peer(**UNETS["ddpm"]).save_pretrained(folder)
+    model = restore.load(folder, device="cpu")
+    photo = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    hole = np.zeros((16, 16), dtype=bool)
+    hole[4:9, 5:12] = True
+    made = model(photo, hole, steps=11)
+    assert np.array_equal(made[~hole], photo[~hole]) and not np.array_equal(made, photo)
+    config = json.loads((folder / "config.json").read_text())
+    for change, says in (
+        ({"_class_name": "UNet2DConditionModel"}, "not of UNet2DModel"),
+        ({"act_fn": "mish"}, "act_fn='mish' is not served"),
+        ({"down_block_types": ["SkipDownBlock2D", "DownBlock2D"]}, "SkipDownBlock2D is not served"),
+        ({"norm_num_groups": 3}, "are not in norm_num_groups=3 groups"),
+    ):
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(InputError, match=says) as refused:
+            restore.load(folder)
+        assert "\n" not in str(refused.value)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(InputError, match="save the model by save_pretrained"):
+        restore.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "name"),
+    [
+        ({"beta_schedule": "linear", "beta_end": 0.01, "prediction_type": "sample"}, "Linear"),
+        ({"beta_schedule": "squaredcos_cap_v2"}, "Cosine"),
+        ({"beta_schedule": "scaled_linear", "beta_start": 0.001, "clip_sample": False}, "Given"),
+        ({"beta_schedule": "linear", "rescale_betas_zero_snr": True}, "ZeroTerminalSNR"),
+    ],
+)
+def test_a_pipeline_brings_its_schedule(
+    tmp_path: Path, scheduler: dict[str, Any], name: str
+) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    kind = {"prediction_type": "v_prediction", **scheduler}
+    theirs = diffusers.DDPMScheduler(**kind)
+    made = peer(**UNETS["ddpm"])
+    diffusers.DDPMPipeline(made, theirs).save_pretrained(tmp_path / "pipeline")
+    own = restored(zoo.read(tmp_path / "pipeline").content)
+    assert type(own.schedule).__name__ == name and own.clip == theirs.config.clip_sample
+    wanted = {"sample": "x0", "v_prediction": "v"}[kind["prediction_type"]]
+    assert own.parameterization == wanted
+    alpha_bar = own.schedule.alpha_bar[1:].float()
+    assert torch.allclose(alpha_bar, theirs.alphas_cumprod, atol=1e-6)
+
+
+UNET = part("restore.network.unet.UNet", width=32, multipliers=[1, 1], num_blocks=1, attention=[])
+OURS = {
+    "plain": ({**PRIOR, "network": UNET}, Facts(3, 3, 16, None)),
+    "attends": (
+        {
+            **PRIOR,
+            "network": part(
+                "restore.network.unet.UNet",
+                **{"width": 32, "multipliers": [1, 2], "num_blocks": 2, "attention": [2]},
+                head_size=16,
+            ),
+            **{"class_conditional": True, "learned_variance": True, "parameterization": "eps"},
+            "schedule": {"_target_": "restore.diffusion.schedule.Linear"},
+        },
+        Facts(1, 1, None, 6),
+    ),
+    "terminal": (
+        {
+            **{**PRIOR, "network": UNET},
+            "schedule": {
+                "_target_": "restore.diffusion.schedule.ZeroTerminalSNR",
+                "base": {"_target_": "restore.diffusion.schedule.Cosine"},
+            },
+        },
+        Facts(3, 3, 16, None),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_prior_in_diffusers_says_the_same(tmp_path: Path, name: str) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    node, facts = OURS[name]
+    run = write(node, tmp_path, facts)
+    folder = export(run, tmp_path / "pipeline", "--format", "diffusers")
+    pipeline = diffusers.DDPMPipeline.from_pretrained(str(folder))
+    own, back = (restored(zoo.read(one).content) for one in (run, folder))
+    x, step = image(3, facts.image_channels, 16, 24), torch.tensor([0, 17, 999])
+    label = () if facts.num_classes is None else (torch.tensor([0, 2, 6]),)
+    time = (step + 1) / 1000
+    with torch.no_grad():
+        wanted = own.network(x, time, *label)
+        theirs = pipeline.unet.eval()(x, step, *label).sample
+        again = back.network(x, time, *label)
+    scale = float(wanted.abs().max())
+    assert scale > 0.1
+    assert torch.allclose(theirs, wanted, atol=1e-5 * scale)
+    assert torch.allclose(again, wanted, atol=1e-5 * scale)
+    scheduler = pipeline.scheduler
+    assert torch.allclose(own.schedule.alpha_bar[1:].float(), scheduler.alphas_cumprod, atol=1e-6)
+    assert back.parameterization == own.parameterization and back.facts == own.facts
+    assert back.learned_variance == own.learned_variance
+
+
+def test_priors_that_diffusers_cannot_hold_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = Facts(3, 3, 16, None)
+    mixed = part("restore.network.unet.UNet", width=6, multipliers=[1, 2], num_blocks=1)
+    for number, (change, says) in enumerate(
+        [
+            ({"network": mixed}, "groups of"),
+            ({"schedule": {"_target_": "restore.diffusion.schedule.EDM"}}, "schedules of steps"),
+            (
+                {"schedule": {"_target_": "restore.diffusion.schedule.Linear", "num_steps": 100}},
+                "schedules of 1000 steps",
+            ),
+        ]
+    ):
+        run = write({**PRIOR, "network": UNET, **change}, tmp_path, facts, f"run{number}")
+        export(run, tmp_path / "out", "--format", "diffusers", code=2)
+        assert says in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_reading_folders_of_diffusers_needs_no_diffusers(tmp_path: Path) -> None:
+    import subprocess
+
+    peer(**UNETS["ddpm"]).save_pretrained(tmp_path / "peer")
+    code = "import sys, restore; restore.load(sys.argv[1]); sys.exit('diffusers' in sys.modules)"
+    place = str(tmp_path / "peer")
+    assert subprocess.run([sys.executable, "-c", code, place]).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["denoiser", "blind", "colorizer"])
+def test_onnx_of_any_size(tmp_path: Path, name: str) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    run = write_model(name, tmp_path)
+    folder = export(run, tmp_path / "onnx", "--format", "onnx")
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    names = [one.name for one in session.get_inputs()]
+    assert names == (["input", "sigma"] if name == "denoiser" else ["input"])
+    assert json.loads((folder / "model.onnx.json").read_text()).keys() == {*names, "restored"}
+    own = restored(zoo.read(run).content)
+    for batch, height, width in ((1, 33, 50), (3, 64, 17), (2, 16, 16), (1, 97, 128)):
+        seen = observed(image(batch, own.facts.input_channels, height, width))
+        if "sigma" in names:
+            seen["sigma"] = torch.linspace(0.1, 0.5, batch)
+        given: dict[str, Any] = {key: value for key, value in seen.items() if key in names}
+        found = session.run(None, {key: value.numpy() for key, value in given.items()})[0]
+        with torch.no_grad():
+            restored_here = own.restore(seen)[:, 0].numpy()
+        assert np.abs(found - restored_here).max() < 1e-4, (batch, height, width)
+
+
+def test_what_has_no_onnx_graph_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_model("prior", tmp_path)
+    export(run, tmp_path / "onnx", "--format", "onnx", code=2)
+    assert "draws by a sampler in 6 calls" in capsys.readouterr().err
+    run = write_model("inpainter", tmp_path)
+    export(run, tmp_path / "onnx", "--format", "onnx", code=2)
+    said = capsys.readouterr().err
+    assert "the push-pull fill has as many levels as an image needs" in said
+    assert said.count("\n") == 1
+
+
+def test_a_missing_extra_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    run = write_model("blind", tmp_path)
+    export(run, tmp_path / "onnx", "--format", "onnx", code=2)
+    assert "pip install 'restore[export]'" in capsys.readouterr().err
+
+
+def test_formats_name_their_files() -> None:
+    for module in FORMATS.values():
+        assert module.FILES and callable(module.write) and callable(module.method)
+
+
+@pytest.mark.parametrize(
+    "way", [("sampler=repaint_fast",), ("guidance=null_space", "sampler=ddim")], ids=str
+)
+def test_a_folder_is_measured_as_any_checkpoint(
+    command: Command, tmp_path: Path, way: tuple[str, ...]
+) -> None:
+    peer(**UNETS["scale_shift"]).save_pretrained(tmp_path / "peer")
+    one = ("benchmark=digits_half", "benchmark.digits_half.data.limit=2", "sampler.num_steps=12")
+    given = (f"checkpoint={tmp_path / 'peer'}", *one, *way, "hydra.run.dir=out")
+    ended = command(*given, script="evaluate")
+    assert ended.code == 0, ended.err
+    assert "diffusion_pytorch_model.safetensors@" in (tmp_path / "out" / "results.csv").read_text()
