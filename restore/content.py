@@ -59,7 +59,7 @@ class StoredConfig(TypedDict):
     benchmark: NotRequired[dict[str, Any]]
 
 
-class Progress(TypedDict):
+class StoredProgress(TypedDict):
     updates: int
     batches: int
 
@@ -102,7 +102,7 @@ class Content(TypedDict):
     config: StoredConfig
     facts: Facts
     state_dict: dict[str, Tensor]
-    progress: Progress
+    progress: StoredProgress
     format: NotRequired[int]
     run: NotRequired[str | None]
     foreign: NotRequired[dict[str, str]]

@@ -17,7 +17,7 @@ SCHEMES = ("http", "https", "s3", "gs")
 _CHUNK = 2**20
 
 
-class Stream(Protocol):
+class Readable(Protocol):
     def read(self, size: int) -> bytes: ...
 
     def close(self) -> None: ...
@@ -49,7 +49,7 @@ def addresses(root: Path, pattern: str) -> list[str]:
     return found
 
 
-def open_url(url: str, timeout: float) -> Stream:
+def open_url(url: str, timeout: float) -> Readable:
     """A shard as a stream whose `read` raises OSError after `timeout` seconds without a byte.
 
     s3 and gs go through the tools of their clouds, aws and gsutil, and their credentials.
@@ -132,7 +132,7 @@ def download(url: str, timeout: float, cache: Path) -> Path:
     return path
 
 
-def _chunks(stream: Stream) -> Iterator[bytes]:
+def _chunks(stream: Readable) -> Iterator[bytes]:
     try:
         while data := stream.read(_CHUNK):
             yield data
