@@ -86,10 +86,12 @@ def test_rescale_measures_the_hole_alone() -> None:
     hole = torch.zeros(2, 1, 4, 4)
     hole[..., 2:] = 1
     wild = x.clone()
-    wild[..., :2] = 100.0
+    wild[..., :2] = 100 * torch.randn(2, 1, 4, 2)
+    shown = torch.cat([torch.randn(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)], dim=1)
+    prior = Conditional(Network().predictor(), Told(shown), Told(dropped(shown)))
     results = []
     for image in (x, wild):
-        guided = ClassifierFree(2.0, rescale=1.0).guide(conditional(Network()), observed(x, hole))
+        guided = ClassifierFree(4.0, rescale=1.0).guide(prior, observed(x, hole))
         results.append(guided(image, t).x0[..., 2:])
     torch.testing.assert_close(results[0], results[1])
 

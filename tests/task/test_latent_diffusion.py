@@ -165,6 +165,7 @@ def test_the_codec_is_frozen() -> None:
     codec = Codec(network=partial(build_kl, 3), image_channels=3)
     codec.latent_std.fill_(1)
     task, data = tiny(codec, facts(3, has_hole=True)), batch(3)
+    assert not any(parameter.requires_grad for parameter in codec.parameters())  # DDP waits for it
     before = [parameter.clone() for parameter in codec.parameters()]
     torch.stack(list(task.losses(data, 0).values())).sum().backward()
     assert all(parameter.grad is None for parameter in codec.parameters())
