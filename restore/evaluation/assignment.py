@@ -22,6 +22,7 @@ from restore.picture import save_png
 from restore.types import Batch, InputError, Observation
 
 MANIFEST, INPUTS, MASKS, OUTPUTS = "manifest.json", "inputs", "masks", "outputs"
+MEASURED = "measured"
 FORMAT = 1
 Image = dict[str, Any]  # one of the manifest's `images`
 
@@ -44,7 +45,8 @@ def write(name: str, folder: Path, overrides: Sequence[str] = ()) -> int:
 
     An input of 8 bits is inputs/00000.png, any other inputs/00000.npy, float32 [H, W, C] in units
     of [0, 1] and neither clipped nor rounded, with a PNG for the eye. White in masks/00000.png is
-    to be filled. Nothing of the targets is written; the manifest is written last.
+    to be filled. What was measured at a smaller size, of which the input is an enlargement, is
+    measured/00000.npy. Nothing of the targets is written; the manifest is written last.
 
     Raises InputError for an unknown benchmark, or a folder that holds anything.
     """
@@ -90,18 +92,29 @@ def _write_one(folder: Path, batch: Observation) -> Image:
     path = picture
     if not is_eight_bit(image, hole):
         path = picture.with_suffix(".npy")
-        np.save(path, to_unit(image.float()).permute(1, 2, 0).numpy())
+        _save(image, path)
     said: Image = {"index": index, "name": batch["name"][0], "size": [*image.shape[-2:]]}
     said |= {"input": path.name, "sha256": digest(path)}
     if hole is not None:
         mask = folder / MASKS / f"{stem}.png"
         save_png(hole.float() * 2 - 1, mask)
         said |= {"mask": mask.name, "mask_sha256": digest(mask)}
+    operator = batch.get("operator")
+    if operator is not None and not operator.keeps_size:
+        small = folder / MEASURED / f"{stem}.npy"
+        small.parent.mkdir(exist_ok=True)
+        _save(operator.measured(batch["input"])[0], small)
+        said["measured"] = small.name
     if "sigma" in batch:
         said["sigma"] = round(float(batch["sigma"][0]) * 127.5, 6)  # grey levels of 255
     if "label" in batch:
         said["label"] = int(batch["label"][0])
     return said
+
+
+def _save(image: Tensor, path: Path) -> None:
+    """[C, H, W] in [-1, 1] as float32 [H, W, C] in units of [0, 1]."""
+    np.save(path, to_unit(image.float()).permute(1, 2, 0).cpu().numpy())
 
 
 def is_eight_bit(image: Tensor, hole: Tensor | None) -> bool:

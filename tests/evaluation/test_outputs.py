@@ -10,9 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from restore import cli
+from restore.degradation.operator import Downsample
 from restore.evaluation import assignment
 from restore.types import InputError
 
@@ -96,6 +98,20 @@ def test_float_inputs_are_arrays_and_go_through_unchanged(
         ours, theirs = ([float(r[metric]) for r in rows if r["method"] == name]
                         for name in ("identity", "same"))  # fmt: skip
         assert theirs == pytest.approx(ours, abs=1e-4)
+
+
+def test_a_smaller_measurement_is_written_as_it_is(tmp_path: Path) -> None:
+    """An external program enlarges it, and need not know what the input is."""
+    small = "degradation@benchmark.photos_sigma25.data.degradation=downsample"
+    assert assignment.write("photos_sigma25", tmp_path / "sr4", [small, NOISE]) > 0
+    given = np.load(tmp_path / "sr4/inputs/00000.npy")
+    measured = np.load(tmp_path / "sr4/measured/00000.npy")
+    assert measured.shape == (given.shape[0] // 4, given.shape[1] // 4, 3)
+    operator, shown = Downsample(4), torch.from_numpy(given).permute(2, 0, 1)[None]
+    np.testing.assert_allclose(
+        operator.forward(shown)[0].permute(1, 2, 0).numpy(), measured, atol=1e-5
+    )
+    assert assignment.read(tmp_path / "sr4").images[0]["measured"] == "00000.npy"
 
 
 def test_known_pixels_that_moved_are_counted_and_put_back(command: Any, masks: Path) -> None:
