@@ -5,6 +5,7 @@ Importing this module must stay instant: `train.py --help` goes through it.
 
 import difflib
 import errno
+import hashlib
 import io
 import os
 import re
@@ -64,24 +65,30 @@ def _interrupted() -> int:
 
 def _leave_group() -> None:
     """Ends the threads of a process group, which now and then abort the process at its exit."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+    distributed = _group()
+    if distributed is not None:
         distributed.destroy_process_group()
+
+
+def _group() -> Any:
+    """torch.distributed, if this process is one of a group."""
+    found: Any = sys.modules.get("torch.distributed")
+    return found if found is not None and found.is_available() and found.is_initialized() else None
 
 
 def explain(error: Exception) -> int:
     """Tells the user what went wrong, on stderr, and returns the exit code."""
     if isinstance(error, RunError):
-        print(f"error: {_text(error)}", file=sys.stderr)
+        _say(_text(error))
         return FAILED
     line = one_line(error)
     if is_lack(error):
-        print(f"error: {_text(error) or 'out of memory'}; {_LESS}", file=sys.stderr)
+        _say(f"{_text(error) or 'out of memory'}; {_LESS}")
         return FAILED
     if line is None:
         traceback.print_exception(error)
         return FAILED
-    print(f"error: {line}", file=sys.stderr)
+    _say(line)
     return BAD_INPUT
 
 
@@ -91,6 +98,23 @@ def is_lack(error: BaseException) -> bool:
         return True
     said = str(error)
     return isinstance(error, RuntimeError) and any(words in said for words in _LACKS)
+
+
+def _say(line: str) -> None:
+    """Once, where several processes of a run meet the same error."""
+    if _is_first_to_say(line):
+        print(f"error: {line}", file=sys.stderr)
+
+
+def _is_first_to_say(line: str) -> bool:
+    distributed = _group()
+    if distributed is None:
+        return True
+    key = f"restore/said/{hashlib.sha256(line.encode()).hexdigest()}"
+    try:
+        return bool(distributed.distributed_c10d._get_default_store().add(key, 1) == 1)
+    except RuntimeError:  # the process that counts is gone, and may have said nothing
+        return True
 
 
 def one_line(error: BaseException) -> str | None:

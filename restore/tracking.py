@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -141,7 +142,7 @@ class WandB(Logger, Callback):
     def _announce(self) -> None:
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
-        local = f"wandb sync {Path(self._run.dir).parent}"
+        local = shlex.join(["wandb", "sync", str(Path(self._run.dir).parent)])
         print(f"tracked: {local if self._run.offline else self._run.url}", flush=True)
 
     def send(self, values: Mapping[str, Any]) -> None:

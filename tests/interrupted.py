@@ -1,9 +1,9 @@
 """python interrupted.py ARGUMENTS OF train.py: a training that is asked to stop at a chosen moment.
 
 $STOP names it: {"updates": 3, "ranks": [0], "signal": "SIGTERM"}, or {"validation": 1, "after": 3}
-for a batch of the first validation after so many updates; "group" signals workers, too. $SEEN is a
-file: a line `updates epoch ids sum` for every batch of rank 0, and file.1 for rank 1. $HIT is
-touched when a signal is sent.
+for a batch of the first validation after so many updates; "group" signals workers, too; "take" is
+a folder that is taken away, in the place of a signal. $SEEN is a file: a line `updates epoch ids
+sum` for every batch of rank 0, and file.1 for rank 1. $HIT is touched when a signal is sent.
 """
 
 import json
@@ -22,7 +22,9 @@ def hit(task: Any, stop: dict[str, Any]) -> None:
         number = getattr(signal, stop.get("signal", "SIGTERM"))
         if "HIT" in os.environ:
             Path(os.environ["HIT"]).touch()
-        if stop.get("group"):
+        if "take" in stop:
+            os.rename(stop["take"], f"{stop['take']}.taken")
+        elif stop.get("group"):
             group = str(-os.getpgid(0))  # as a scheduler does: another process sends it
             subprocess.run(["kill", "-s", number.name.removeprefix("SIG"), "--", group])
         else:

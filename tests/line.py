@@ -67,12 +67,11 @@ def fit(folder: Path, task: Line, *callbacks: Callback, every: int = 4, **settin
         accelerator="cpu",
         default_root_dir=folder,
         callbacks=list(callbacks),
-        logger=False,
         enable_checkpointing=any("Checkpoint" in type(one).__name__ for one in callbacks),
         num_sanity_val_steps=0,
         check_val_every_n_epoch=None,
         val_check_interval=every,
-        **{"max_epochs": -1, **quiet, **settings},
+        **{"max_epochs": -1, "logger": False, **quiet, **settings},
     )
     trainer.fit(task, batches(), batches(1))
     return trainer

@@ -72,7 +72,7 @@ def test_every_flipped_byte_and_every_cut_is_noticed(tmp_path: Path) -> None:
 
 def test_newest_whole_one_is_found_and_the_damaged_are_named(tmp_path: Path) -> None:
     assert newest_valid(tmp_path) == (None, [])
-    for updates in (9, 10, 101):  # not the order of names
+    for updates in (101, 10, 9):  # neither the order of names nor of time
         write(content(updates), tmp_path / f"recovery-{updates}.ckpt")
     (tmp_path / "recovery-200.ckpt.tmp").write_bytes(b"a write that was killed")
     assert newest_valid(tmp_path) == (tmp_path / "recovery-101.ckpt", [])

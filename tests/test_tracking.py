@@ -121,6 +121,15 @@ def test_every_metric_is_against_updates(run: Path) -> None:
     assert list(logged(run, "val/score")) == [4, 8]
 
 
+def test_steps_and_the_best_so_far_are_logged(run: Path) -> None:
+    """Line's gradient is 2 (w - 3), and a step of 0.1 leaves 0.8 of the distance from (1, -2)."""
+    distance = {update: (4 + 25) ** 0.5 * 0.8 ** (update - 1) for update in range(1, 9)}
+    by_hand = {update: 2 * one for update, one in distance.items()}
+    assert logged(run, "optimizer/gradient_norm") == pytest.approx(by_hand)
+    assert logged(run, "optimizer/learning_rate") == pytest.approx(dict.fromkeys(by_hand, 0.1))
+    assert logged(run, "best/score") == {4: 0.5, 8: 0.25}
+
+
 def test_pictures_are_the_eight_bit_files(run: Path) -> None:
     (folder,) = (run / "wandb").glob("offline-run-*")
     assert logged(run, "samples._type") == {4: "image-file", 8: "image-file"}

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch.utils.data import DataLoader
 
 from restore import launch, trainer
 from restore.types import InputError
@@ -92,3 +95,25 @@ def test_one_device_for_two_processes(
     monkeypatch.setattr(launch, "asked", lambda node: None)  # as where the machine decides
     with pytest.raises(InputError, match="started 2 processes"):
         made(tmp_path, devices=1)
+
+
+class Product(LightningModule):
+    """Notes in what type it multiplies while it is tested."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: list[torch.dtype] = []
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.types.append((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+
+
+@pytest.mark.parametrize("trained", ["32-true", "bf16-mixed"])
+def test_a_run_is_measured_in_float32_whatever_it_was_trained_in(trained: str) -> None:
+    node = {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "precision": trained}
+    seen = Product()
+    trainer.tester({"trainer": node}).test(seen, DataLoader([0]), verbose=False)
+    own = Product()
+    trainer.tester({"trainer": node}, trained).test(own, DataLoader([0]), verbose=False)
+    assert seen.types == [torch.float32]
+    assert own.types == [{"32-true": torch.float32, "bf16-mixed": torch.bfloat16}[trained]]

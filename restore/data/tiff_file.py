@@ -1,6 +1,8 @@
 """TIFF where Pillow is wrong: more than 8 bits, signed values, white as zero."""
 
 import io
+import struct
+from typing import Any
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -44,16 +46,55 @@ def _words(packed: bytes) -> np.ndarray:
         try:
             words = page.asarray()
         except ValueError as error:
-            if "imagecodecs" not in str(error) or planar or page.samplesperpixel != 3:
-                packing = tifffile.COMPRESSION(page.compression).name
-                raise ValueError(
-                    f"{page.samplesperpixel} samples of {page.bitspersample} bits under {packing} "
-                    "are read with the package imagecodecs only: pip install imagecodecs"
-                ) from error
-            words = by_opencv(packed)
+            if "imagecodecs" not in str(error):
+                raise
+            words = _without_codecs(page, packed, planar)
     if words.dtype != np.uint16 or words.ndim != 3:
         raise ValueError("16-bit pixels that cannot be decoded")
     return np.moveaxis(words, 0, -1) if planar else words
+
+
+def _without_codecs(page: Any, packed: bytes, planar: bool) -> np.ndarray:
+    """What tifffile alone cannot unpack: LZW and its like."""
+    if planar and page.bitspersample == 16:
+        return np.stack([_plane(page, packed, number) for number in range(page.samplesperpixel)])
+    if not planar and page.samplesperpixel == 3:
+        return by_opencv(packed)
+    import tifffile
+
+    raise ValueError(
+        f"{page.samplesperpixel} samples of {page.bitspersample} bits under "
+        f"{tifffile.COMPRESSION(page.compression).name} are read with the package imagecodecs "
+        "only: pip install imagecodecs"
+    )
+
+
+def _plane(page: Any, packed: bytes, number: int) -> np.ndarray:
+    """One plane as uint16 [H, W]: libtiff reads it as a grey image in a file of its own.
+
+    That file is the old one with another table of tags behind it.
+    """
+    order = page.parent.byteorder
+    count = len(page.dataoffsets) // page.samplesperpixel
+    own = slice(number * count, (number + 1) * count)
+    where, sizes = (324, 325) if page.is_tiled else (273, 279)
+    tags = {256: [page.imagewidth], 257: [page.imagelength], 258: [16], 259: [page.compression]}
+    tags |= {262: [_BLACK_IS_ZERO], 277: [1], 317: [page.predictor], 266: [page.fillorder]}
+    tags |= {322: [page.tilewidth], 323: [page.tilelength]} if page.is_tiled else {}
+    tags |= {} if page.is_tiled else {278: [page.rowsperstrip]}
+    tags |= {where: page.dataoffsets[own], sizes: page.databytecounts[own]}
+    start = len(packed) + len(packed) % 2
+    lists = start + 2 + 12 * len(tags) + 4
+    table, tail = struct.pack(f"{order}H", len(tags)), b""
+    for tag, values in sorted(tags.items()):
+        value = struct.pack(f"{order}{len(values)}L", *values)
+        if len(values) > 1:
+            value, tail = struct.pack(f"{order}L", lists + len(tail)), tail + value
+        table += struct.pack(f"{order}HHL", tag, 4, len(values)) + value
+    head = packed[:2] + struct.pack(f"{order}HL", 42, start)
+    body = packed[8:] + b"\0" * (len(packed) % 2)
+    with Image.open(io.BytesIO(head + body + table + bytes(4) + tail)) as image:
+        return np.asarray(image).astype(np.uint16)
 
 
 def _colors(

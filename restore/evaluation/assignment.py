@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from restore.config.command import paste
+from restore.config.command import paste, program
 from restore.config.compose import composed
 from restore.data.order import EvalOrder
 from restore.evaluation import load
@@ -160,4 +160,4 @@ def digest(path: Path) -> str:
 def next_command(name: str, folder: Path, overrides: Sequence[str]) -> str:
     """What measures the outputs, to be pasted into a shell."""
     words = [f"benchmark={name}", paste("outputs", str(folder)), *map(shlex.quote, overrides)]
-    return f"python evaluate.py {' '.join(words)}"
+    return f"{program('evaluate')} {' '.join(words)}"

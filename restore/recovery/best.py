@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
@@ -81,7 +82,19 @@ class Checkpoint(ModelCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_monitor(f"callback.{self.name}", self.monitor, trainer.callback_metrics)
+        if self.monitor is not None and not trainer.sanity_checking:
+            self._tell_best(self.monitor, trainer, pl_module)
         super().on_validation_end(trainer, pl_module)
+
+    def _tell_best(self, monitor: str, trainer: Trainer, pl_module: Any) -> None:
+        """Logs the best value so far, `best/loss` of `val/loss`, before the checkpoint that counts
+        the rows of metrics.csv is written."""
+        score, before = trainer.callback_metrics[monitor], self.best_model_score
+        better = torch.lt if self.mode == "min" else torch.gt
+        best = score if before is None or better(score, before) else before
+        told = {f"{self.name}/{monitor.partition('/')[2]}": float(best)}
+        for logger in trainer.loggers:
+            logger.log_metrics(told, step=int(pl_module.updates))
 
     @property
     def path(self) -> Path:

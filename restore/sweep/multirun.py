@@ -110,7 +110,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         journal.append(sweep, ended)
         print(ranking.sentence(ended), flush=True)
     if told is not None:
-        print(f"stopped: restore sweep {sweep} --resume goes on", flush=True)
+        print(f"stopped: {ranking.shown(sweep, '--resume')} goes on", flush=True)
         sys.exit(128 + told)
     return {"status": status, "objective": objective}
 

@@ -1,6 +1,7 @@
 """How a sweep was started, and what its jobs have found, as lines."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -84,6 +85,11 @@ def sentence(line: Line) -> str:
     return f"job {line.job}: {line.status}  {result}{line.seconds:.0f} s  {settings}{error}"
 
 
+def shown(folder: Path, *flags: str) -> str:
+    """`restore sweep FOLDER FLAGS`, to be pasted into a shell."""
+    return shlex.join(["restore", "sweep", str(folder), *flags])
+
+
 def finish(folder: Path) -> int:
     """The last lines of a sweep and its exit code: 1 if any job failed, 2 if all were refused."""
     sweep, lines = Sweep.read(folder), journal.read(folder)
@@ -93,7 +99,7 @@ def finish(folder: Path) -> int:
     best = rank(lines, sweep.direction)[0] if lines else None
     if best is not None and best.objective is not None:
         print(f"best by {sweep.objective}: {sentence(best)}")
-    print(f"next: restore sweep {folder}")
+    print(f"next: {shown(folder)}")
     bad = [line for line in lines if line.status in journal.BAD]
     for line in bad:
         log = folder / line.folder / "train.log"

@@ -171,7 +171,7 @@ class AdversarialTask(RestorationTask):
         terms = self.adversary.discriminator_terms(
             fake, self.truth(batch), self.condition(batch), batch.get("hole"), *random, turn=turn
         )
-        self.descend(terms, self._players()[1])
+        self.descend(terms, self._players()[1], "discriminator_")
         self.log_terms("train", terms, total=False)
         return False
 

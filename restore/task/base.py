@@ -61,6 +61,8 @@ class Task(LightningModule, ABC):
         self.scheduler_interval = scheduler_interval
         self.updates = 0
         self.batches = 0
+        self._norm = torch.zeros(())  # of the gradients at the last step of an optimizer
+        self._stepped: dict[str, Any] = {}  # with what optimizers have stepped in this batch
 
     @abstractmethod
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
@@ -104,8 +106,13 @@ class Task(LightningModule, ABC):
             self.step_schedule()
         self.log_terms("train", terms)
 
-    def descend(self, terms: dict[str, Tensor], optimizer: LightningOptimizer) -> bool:
-        """Backward; at the end of a window also steps. Returns whether the weights were moved."""
+    def descend(
+        self, terms: dict[str, Tensor], optimizer: LightningOptimizer, player: str = ""
+    ) -> bool:
+        """Backward; at the end of a window also steps. Returns whether the weights were moved.
+
+        player: before the names under which the step's rate and gradient norm are logged.
+        """
         values = torch.stack(list(terms.values()))
         finite = torch.isfinite(values)
         if not finite.all():  # asked once: every question waits for a GPU
@@ -117,13 +124,15 @@ class Task(LightningModule, ABC):
             return False
         scaler = self._scaler
         scale = 1.0 if scaler is None else scaler.get_scale()
+        self._stepped[f"optimizer/{player}learning_rate"] = optimizer.param_groups[0]["lr"]
         optimizer.step()
+        self._stepped[f"optimizer/{player}gradient_norm"] = self._norm
         optimizer.zero_grad()
         return scaler is None or gradient.stepped(scaler, scale, self.parameters(), self.updates)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         named = self.named_parameters()
-        gradient.clip(optimizer, named, self.clip_norm, self._scaler, self.updates)
+        self._norm = gradient.clip(optimizer, named, self.clip_norm, self._scaler, self.updates)
 
     @property
     def _scaler(self) -> GradScaler | None:
@@ -163,10 +172,13 @@ class Task(LightningModule, ABC):
     def log_terms(
         self, stage: str, terms: dict[str, Tensor], batch_size: int = 1, total: bool = True
     ) -> None:
-        """Logs every term and, with total, their sum as `stage/loss`, by update."""
+        """Logs every term and, with total, their sum as `stage/loss`, by update; in training what
+        the optimizers stepped with, too."""
         named = {f"{stage}/{name}": term.detach() for name, term in terms.items()}
         if total:
             named[f"{stage}/loss"] = torch.stack(list(named.values())).sum()
+        if stage == "train":
+            named, self._stepped = {**named, **self._stepped}, {}
         self.log_dict(
             {**named, "step": float(self.updates)},
             batch_size=batch_size,

@@ -18,8 +18,10 @@ def clip(
     clip_norm: float | None,
     scaler: GradScaler | None,
     updates: int,
-) -> None:
+) -> torch.Tensor:
     """Clips the gradients of an optimizer to the norm clip_norm, if it is not None.
+
+    Returns their norm before, which is not finite where fp16 leaves a step out.
 
     To be called where Lightning has divided gradients by the loss scale of fp16. Lightning leaves
     that to a fused optimizer, which divides inside of its step, too late for a norm. `named`
@@ -36,11 +38,12 @@ def clip(
     if not torch.isfinite(norm):
         culprit = _not_finite(parameters, named)
         if scaler is not None and culprit is not None:
-            return
+            return norm
         name = culprit or "all parameters together"
         raise NonFiniteError(f"gradient of {name} is not finite at update {updates}")
     if clip_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+    return norm
 
 
 def _not_finite(

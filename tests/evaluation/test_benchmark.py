@@ -132,6 +132,22 @@ def test_a_photo_too_small_for_a_metric_is_named_before_work(tmp_path: Path, on_
         photos(tmp_path, Whole(), on_error).check()
 
 
+def test_sizes_are_of_the_photos_that_are_measured(tmp_path: Path) -> None:
+    """Broken ones come first, so that the numbers of all others move."""
+    small = tmp_path / "a-small-and-cut.png"
+    Image.new("RGB", (12, 9), (5, 80, 5)).save(small)
+    small.write_bytes(small.read_bytes()[:-30])  # its header is whole
+    (tmp_path / "a-broken.png").write_bytes(b"no image")
+    Image.new("RGB", (40, 20), (5, 80, 5)).save(tmp_path / "z.png")
+    benchmark = photos(tmp_path, Whole(), "skip")
+    measured = [(name, height, width) for name, height, width in benchmark.data.sizes("test")]
+    truth = []
+    for path in sorted(tmp_path.glob("[b-z]*.png")):
+        with Image.open(path) as image:
+            truth.append((path.name, image.height, image.width))
+    assert measured == truth and len(truth) == 4
+
+
 def test_framed_photos_are_not_looked_at(tmp_path: Path) -> None:
     photos(tmp_path, CenterSquare(16)).check()
 

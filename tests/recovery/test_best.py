@@ -1,4 +1,6 @@
+import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ from line import Line, fit
 from restore.callback.ema import EMA
 from restore.callback.progress import MaxUpdates, Throughput
 from restore.recovery.best import Checkpoint, ConfigInCheckpoint
+from restore.recovery.rows import Rows
 from restore.types import InputError
 
 
@@ -25,6 +28,20 @@ def test_best_is_kept_and_last_is_the_newest(tmp_path: Path) -> None:
     ]
     assert (updates(tmp_path, "best"), updates(tmp_path, "last")) == (8, 12)
     assert kept[0].path == tmp_path / "checkpoints" / "best.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("mode", "best"), [("min", [0.5, 0.2, 0.2, 0.1]), ("max", [0.5, 0.5, 0.9, 0.9])]
+)
+def test_the_best_so_far_is_logged(tmp_path: Path, mode: Any, best: list[float]) -> None:
+    scores = (0.5, 0.2, 0.9, 0.1)
+    rows = Rows(str(tmp_path))
+    kept = Checkpoint("best", "val/score", mode), Checkpoint("last")
+    fit(tmp_path, Line(scores=scores), *kept, MaxUpdates(16), logger=rows)
+    with rows.path.open() as file:
+        found = [row for row in csv.DictReader(file) if row["best/score"]]
+    assert [row["step"] for row in found] == ["4", "8", "12", "16"]
+    assert [float(row["best/score"]) for row in found] == pytest.approx(best)
 
 
 def test_unknown_monitor_is_named(tmp_path: Path) -> None:

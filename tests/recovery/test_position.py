@@ -99,3 +99,25 @@ def test_goes_behind_the_samples_that_were_seen(
     progress = loops["epoch_loop.batch_progress"]
     assert set(progress["current"].values()) == {batch}
     assert set(progress["total"].values()) == {25}
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_what_is_captured_leads_back_behind_the_same_samples(processes: int) -> None:
+    """Five batches of 4 images a process, captured and taken up by as many processes."""
+    current = SimpleNamespace(processed=2, completed=5)
+    progress = SimpleNamespace(current=current, total=SimpleNamespace(completed=25))
+    loop = SimpleNamespace(
+        epoch_loop=SimpleNamespace(batch_progress=progress), epoch_progress=progress
+    )
+    went: list[tuple[int, int]] = []
+    data = SimpleNamespace(batch_size=4, go_to=lambda *place: went.append(place))
+    trainer: Any = SimpleNamespace(
+        **{"fit_loop": loop, "datamodule": data, "num_training_batches": 9, "loggers": []},
+        world_size=processes,
+    )
+    place = position.capture(trainer, Line(), False, random=[{}])
+    position.go_to(place, trainer, {})
+    assert went == [(2, 5 * 4)]  # a process has seen 20 samples, whatever the number of others
+    alone = SimpleNamespace(datamodule=data, world_size=1)
+    position.go_to(place, alone, {})
+    assert went[1] == (2, processes * 5 * 4)

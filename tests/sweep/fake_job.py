@@ -27,6 +27,8 @@ if seed == 88:
     os.kill(os.getpid(), 9)
 if seed == 99:
     time.sleep(600)
+if seed == 44:
+    sys.exit(0)
 value = None if seed == 55 else lr * 10 + seed
 record = {"validation": {"val/loss": value}, "evaluation": []}
 (folder / "result.json").write_text(json.dumps(record))

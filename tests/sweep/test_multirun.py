@@ -1,11 +1,15 @@
 """A sweep's book-keeping, on jobs that do not train."""
 
+import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 from entry import Command
 from fake_job import Sweep
+
+from restore.sweep import ranking
 
 LR = "task.optimizer.lr"
 
@@ -59,6 +63,18 @@ def test_done_jobs_are_not_run_again_and_a_folder_holds_one_sweep(
     assert len(lines) == 3
 
 
+def test_the_record_of_an_earlier_attempt_is_not_this_job_s(sweep: Sweep, tmp_path: Path) -> None:
+    """A job that leaves no record has failed, though one of an attempt before lies there."""
+    sweep("seed=77,44")
+    stale = tmp_path / "sweep" / "1" / "result.json"
+    stale.write_text(json.dumps({"validation": {"val/loss": 0.001}, "evaluation": []}))
+    _, lines = sweep("seed=77,44")
+    assert [(one["job"], one["status"], one["objective"]) for one in lines] == [
+        *((job, "failed", None) for job in (0, 1, 0, 1)),
+    ]
+    assert not stale.exists()
+
+
 def test_equal_jobs_are_run_once(sweep: Sweep, tmp_path: Path) -> None:
     ended, lines = sweep("seed=1,1", f"{LR}=1e-3")
     assert ended.code == 0
@@ -66,6 +82,29 @@ def test_equal_jobs_are_run_once(sweep: Sweep, tmp_path: Path) -> None:
     assert [line["job"] for line in lines] == [0, 1]
     assert lines[0]["objective"] == lines[1]["objective"]
     assert not (tmp_path / "sweep" / "1").exists()
+
+
+def test_a_swept_key_that_the_class_takes_needs_no_plus(sweep: Sweep, tmp_path: Path) -> None:
+    ended, lines = sweep("task.optimizer.eps=1e-3,1e-4", "callback.samples.num_images=2,3")
+    assert (ended.code, len(lines)) == (0, 4), ended.err
+    eps, images = [], []
+    for number in range(4):
+        config = json.loads((tmp_path / "sweep" / str(number) / ".hydra/job.json").read_text())
+        eps.append(config["config"]["task"]["optimizer"]["eps"])
+        images.append(config["config"]["callback"]["samples"]["num_images"])
+    assert (eps, images) == ([1e-3, 1e-3, 1e-4, 1e-4], [2, 3, 2, 3])
+
+
+def test_what_a_sweep_prints_for_pasting_is_quoted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "it's (1), $HOME"
+    folder.mkdir()
+    ranking.Sweep(["train.py", "-m"], str(tmp_path), "val/loss", "minimize").settle(folder)
+    ranking.finish(folder)
+    words = capsys.readouterr().out.partition("next: ")[2]
+    assert shlex.split(words) == ["restore", "sweep", str(folder)]
+    assert shlex.split(ranking.shown(folder, "--resume"))[2:] == [str(folder), "--resume"]
 
 
 def test_sweep_over_experiments_has_one_folder(
@@ -88,6 +127,7 @@ def test_sweep_over_experiments_has_one_folder(
         (["seed=1", "search=tpe"], "nothing to search"),
         (["seed=1,2", "search=grid", "search.direction=maximize"], "crown the worst job"),
         (["seed=1,2", "search=grid", "search.objective=val/lose"], "choose from val/loss"),
+        (["task.optimizer.epz=1,2"], "did you mean eps"),
         (["seed=1,2", "data=digits,nope"], "data=nope does not exist"),
         (["seed=tag(lgo,interval(1,2))", "search=random"], "tag lgo is not known"),
         (

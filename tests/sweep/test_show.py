@@ -130,11 +130,11 @@ def test_a_thousand_jobs_that_are_done_take_seconds(
         raise AssertionError("a job that is done was composed")
 
     monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", compose)
-    started = time.monotonic()
+    started = time.process_time()
     ended = command(*again.command(folder)[2:])
     assert ended.code == 0, ended.err
     assert "1000 of 1000 jobs are done" in ended.out and "1000 jobs: 1000 done" in ended.out
-    assert time.monotonic() - started < 20  # 2 s on an idle machine
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

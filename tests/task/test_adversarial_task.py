@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.loss.content import Pixels
-from restore.network.patch_discriminator import PatchDiscriminator
+from restore.network.patch_discriminator import PatchDiscriminator, SpectralPatchDiscriminator
 from restore.stream import Stream
 from restore.task.adversary import Adversary
 from restore.task.base import NonFiniteError
@@ -360,3 +360,19 @@ def test_patches_too_small_for_the_discriminator() -> None:
 def test_no_loss_at_all() -> None:
     with pytest.raises(InputError, match="loss=l1"):
         denoiser(loss={"pixels": None})
+
+
+@pytest.mark.parametrize(("size", "fits"), [(1, False), (16, False), (17, True), (64, True)])
+def test_patches_that_the_discriminator_sees_as_a_pixel_are_refused(size: int, fits: bool) -> None:
+    """Strides of 2, 2, 2, 2 leave one pixel of 16 and two of 17."""
+    made = partial(
+        Adversary,
+        **{"image_channels": 3, "condition_channels": 1, "image_size": size},
+        network=partial(SpectralPatchDiscriminator, width=1),
+        optimizer=partial(torch.optim.SGD, lr=0.1),
+    )
+    if fits:
+        made()
+        return
+    with pytest.raises(InputError, match=f"patches of {size} px are too small .* needs 17"):
+        made()

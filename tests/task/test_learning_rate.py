@@ -9,7 +9,8 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers.logger import DummyLogger
-from players import batches, denoiser
+from players import adversary, batches, denoiser
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from restore.callback.learning_rate import LearningRates
 from restore.training import run
@@ -71,3 +72,36 @@ def test_a_monitor_of_lightning_becomes_ours() -> None:
 def test_by_epoch(tmp_path: Path) -> None:
     rows = fitted(tmp_path, LearningRates(logging_interval="epoch"), 1, adversary=None).rows
     assert [(s, v) for s, name, v in rows if name.startswith("lr-")] == [(0, START)]
+
+
+def changes(values: list[float]) -> list[float]:
+    """Without what Lightning repeats in the rows between two steps."""
+    return [one for n, one in enumerate(values) if n == 0 or one != values[n - 1]]
+
+
+@pytest.mark.parametrize(("accumulate", "every"), [(1, 1), (4, 1), (1, 2)])
+def test_rates_and_norms_of_both_players_are_logged(
+    tmp_path: Path, accumulate: int, every: int
+) -> None:
+    """Against the gradients that torch's optimizers were given, before they are clipped."""
+    norms: dict[float, list[float]] = {}  # by the start of the player's rate
+
+    def note(optimizer: Any, *given: Any) -> None:
+        (group,) = optimizer.param_groups
+        squares = [p.grad.double().square().sum() for p in group["params"] if p.grad is not None]
+        norms.setdefault(group["initial_lr"], []).append(float(torch.stack(squares).sum() ** 0.5))
+
+    halving = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=GAMMA)
+    second = adversary(0.3, scheduler=halving, discriminator_every=every)
+    hook = register_optimizer_step_pre_hook(note)
+    try:
+        rows = fitted(tmp_path, LearningRates(), accumulate, adversary=second, clip_norm=1e-3).rows
+    finally:
+        hook.remove()
+    for player, start, turn in (("", START, 1), ("discriminator_", 0.3, every)):
+        logged = changes([v for _, name, v in rows if name == f"optimizer/{player}gradient_norm"])
+        assert logged == pytest.approx(norms[start], rel=1e-5) and min(logged) > 1e-3
+        rates = changes([v for _, name, v in rows if name == f"optimizer/{player}learning_rate"])
+        by_hand = [start * GAMMA ** (turn * n) for n in range(len(norms[start]))]
+        assert rates == pytest.approx(by_hand)
+    assert len(norms[START]) == every * len(norms[0.3]) == 8 // accumulate

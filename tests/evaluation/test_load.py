@@ -1,0 +1,72 @@
+"""What an evaluation takes from a checkpoint, against networks filled and called by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from small_models import part, write_model
+from torch import Tensor
+
+from restore import checkpoint
+from restore.evaluation import load
+from restore.network.bias_free import BiasFreeUNet
+
+DDIM = {
+    "_target_": "restore.diffusion.sampler.Sampling",
+    "num_steps": 3,
+    "method": part("restore.diffusion.sampler.ddim", eta=0.0),
+}
+
+
+def observation(**more: Tensor) -> Any:
+    image = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return {"input": image, "index": torch.arange(2), "name": ["a", "b"], **more}
+
+
+def test_averaged_weights_are_what_is_measured(tmp_path: Path) -> None:
+    folder = write_model("blind", tmp_path)
+    path = checkpoint.best_of(folder)
+    content = checkpoint.read(path)
+    live = {
+        name.removeprefix("network."): value
+        for name, value in content["state_dict"].items()
+        if name.startswith("network.")
+    }
+    average = {name: 0.5 * value + 0.01 for name, value in live.items()}
+    content["ema"] = {"updates": 1, "weights": average}
+    checkpoint.write(content, path)
+
+    by_hand = BiasFreeUNet(3, widths=[4, 4], num_blocks=1, noise_map=False)
+    seen = observation()
+    outputs = {}
+    for name, weights in (("average", average), ("live", live)):
+        by_hand.load_state_dict(weights)
+        with torch.no_grad():
+            outputs[name] = by_hand(seen["input"])
+    assert not torch.allclose(outputs["average"], outputs["live"], atol=1e-3)
+    with torch.no_grad():
+        restored = load.method(folder, {}).restore(seen, 1)[:, 0]
+    assert torch.equal(restored, outputs["average"])
+
+
+def test_sampler_and_guidance_of_an_evaluation_replace_those_of_the_checkpoint(
+    tmp_path: Path,
+) -> None:
+    folder = write_model("prior", tmp_path)
+    own = load.method(folder, {})
+    assert own.num_calls == 4 + 2  # RePaint: four steps, and one jump of two back
+    assert own.sampling.sampler == "RePaint"
+
+    hole = torch.zeros(2, 1, 8, 8)
+    hole[..., 4:] = 1
+    seen = observation(hole=hole)
+    guidance = {"_target_": "restore.diffusion.guidance.Replacement"}
+    given = load.method(folder, {"sampler": DDIM, "guidance": guidance})
+    assert (given.num_calls, str(given.sampling)) == (
+        3,
+        "ddim(eta=0.0, num_steps=3), Replacement()",
+    )
+    with torch.no_grad():
+        restored = given.restore(seen, 1)[:, 0]
+    assert torch.equal(restored[..., :4], seen["input"][..., :4])
+    assert not torch.equal(restored[..., 4:], seen["input"][..., 4:])

@@ -1,0 +1,47 @@
+"""What a user reads of an error, and how often."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import distributed
+
+from restore import errors
+from restore.types import InputError, RunError
+
+
+@pytest.fixture
+def store() -> Iterator[distributed.Store]:
+    """Of a group of one process; others of its run would ask the same one."""
+    shared = distributed.HashStore()
+    distributed.init_process_group("gloo", store=shared, rank=0, world_size=1)
+    yield shared
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("kind", [InputError, RunError])
+def test_an_error_of_every_process_is_said_once(
+    store: distributed.Store, capsys: pytest.CaptureFixture[str], kind: type[Exception]
+) -> None:
+    code = {InputError: errors.BAD_INPUT, RunError: errors.FAILED}[kind]
+    for _ in range(3):
+        assert errors.explain(kind("a.png is damaged")) == code
+    assert errors.explain(kind("b.png is damaged")) == code
+    said = capsys.readouterr().err
+    assert said == "error: a.png is damaged\nerror: b.png is damaged\n"
+
+
+def test_an_error_is_said_where_the_store_is_gone(
+    store: distributed.Store,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(*given: object) -> int:
+        raise torch.distributed.DistNetworkError("Broken pipe")
+
+    monkeypatch.setattr(
+        distributed.distributed_c10d._get_default_store().__class__, "add", gone, raising=False
+    )
+    for _ in range(2):
+        errors.explain(InputError("a.png is damaged"))
+    assert capsys.readouterr().err == 2 * "error: a.png is damaged\n"
