@@ -5,7 +5,6 @@ Importing this module must stay instant: `train.py --help` goes through it.
 
 import difflib
 import errno
-import hashlib
 import io
 import os
 import re
@@ -101,18 +100,18 @@ def is_lack(error: BaseException) -> bool:
 
 
 def _say(line: str) -> None:
-    """Once, where several processes of a run meet the same error."""
-    if _is_first_to_say(line):
+    """One line a run: where several of its processes fail at once, that of the first."""
+    if _is_first():
         print(f"error: {line}", file=sys.stderr)
 
 
-def _is_first_to_say(line: str) -> bool:
+def _is_first() -> bool:
     distributed = _group()
     if distributed is None:
         return True
-    key = f"restore/said/{hashlib.sha256(line.encode()).hexdigest()}"
     try:
-        return bool(distributed.distributed_c10d._get_default_store().add(key, 1) == 1)
+        store = distributed.distributed_c10d._get_default_store()
+        return bool(store.add("restore/failed", 1) == 1)
     except RuntimeError:  # the process that counts is gone, and may have said nothing
         return True
 

@@ -9,6 +9,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from restore import launch, trainer
@@ -29,6 +30,7 @@ ONE_TASK = {**SRUN, "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "
 def met(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others are taken to be there."""
     monkeypatch.setattr(launch, "_stores", ["a store"])
+    monkeypatch.setattr(rank_zero_only, "rank", 0, raising=False)  # a trainer sets it, for ever
     for name in (*launch.LEFT, launch.RANKS, *SRUN):
         monkeypatch.delenv(name, raising=False)
 
@@ -92,7 +94,7 @@ def test_one_device_for_two_processes(
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="started 2 processes"):
         made(tmp_path, devices=1)
-    monkeypatch.setattr(launch, "asked", lambda node: None)  # as where the machine decides
+    monkeypatch.setattr(launch, "wanted_devices", lambda node: None)  # as where the machine decides
     with pytest.raises(InputError, match="started 2 processes"):
         made(tmp_path, devices=1)
 
