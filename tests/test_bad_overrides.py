@@ -211,7 +211,7 @@ def test_override_is_refused(command: Command, tmp_path: Path, line: str, says: 
     assert not list(tmp_path.iterdir())
 
 
-PROCESSES = [line for line, _ in (*FAST, *SLOW[::4])][:60]
+PROCESSES = [line for line, _ in (*FAST, *SLOW[::3])][:60]
 LIMIT = (
     12.0  # seconds of computing; 6 are meant, and caches shared with other programs cost as many
 )
