@@ -65,14 +65,14 @@ class StoredProgress(TypedDict):
 
 
 class Average(TypedDict):
-    """Of restore.callback.ema.EMA."""
+    """The state of restore.callback.ema.EMA."""
 
     updates: int
     weights: dict[str, Tensor]
 
 
 class Initial(TypedDict):
-    """Of restore.training.initial."""
+    """The record of restore.training.initial."""
 
     experiment: str
     updates: int
@@ -80,7 +80,7 @@ class Initial(TypedDict):
 
 
 class StoredPosition(TypedDict):
-    """Of restore.recovery.position."""
+    """The position of a run: see restore.recovery.position."""
 
     epoch: int
     epoch_end_due: bool

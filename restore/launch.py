@@ -189,7 +189,7 @@ def _met(launch: Launch) -> Any:
 
 
 def _name_meeting_place() -> None:
-    """As Lightning does: the first node of a job, a port of its number."""
+    """Names the place as Lightning does: the first node of a job, a port of its number."""
     if "MASTER_ADDR" not in os.environ:
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 

@@ -59,7 +59,7 @@ def panel(batch: Batch, restored: Tensor) -> Tensor:
 
 
 def titles(batch: Batch, num_samples: int) -> list[str]:
-    """Of the columns of a panel."""
+    """The titles of the columns of a panel."""
     given = GIVEN if "hole" in batch else ["input"]
     done = "filled" if "hole" in batch else "restored"
     results = [done] if num_samples == 1 else [f"{done} {k}" for k in range(1, num_samples + 1)]

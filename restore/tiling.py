@@ -61,7 +61,7 @@ def spans(
 
 
 def weights(span: Span, device: torch.device | None = None) -> Tensor:
-    """Of the tile in its cross-fade [low, fade); the tile before it has one minus them."""
+    """The weights of a tile in its cross-fade [low, fade); the tile before has one minus them."""
     place = torch.arange(span.low, span.fade, device=device)
     width = max(2 * (span.cut - span.low), 1)
     return (place - span.low + 0.5) / width

@@ -56,8 +56,10 @@ def tester(config: Config, precision: str = "32-true") -> Trainer:
 
 
 def _made(node: Config, trust: Trust, players: int, given: dict[str, Any]) -> Trainer:
-    """With the strategy that `auto` stands for: two players step apart, so that an update of one
-    leaves the other's weights without a gradient, which plain DDP takes for an error.
+    """A trainer with the strategy that `auto` stands for.
+
+    Two players step apart: an update of one leaves the other's weights without a gradient, which
+    plain DDP takes for an error.
     """
     _quieten()
     started = launch.ready(node)

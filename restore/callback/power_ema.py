@@ -92,7 +92,7 @@ class PowerEMA(Callback):
             path.with_suffix(".part").replace(path)
 
     def _bytes(self) -> int:
-        """Of the files of one time, without their headers."""
+        """Bytes of the files of one time, without their headers."""
         return sum(2 * value.numel() for average in self.averages for value in average.values())
 
     def state_dict(self) -> dict[str, Any]:

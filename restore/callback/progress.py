@@ -142,7 +142,7 @@ class Progress(ProgressBar):
 
 
 def max_updates(trainer: Any) -> int:
-    """Where the trainer's MaxUpdates ends it; 0 where it has none."""
+    """The update at which MaxUpdates ends the training; 0 where the trainer has none."""
     ends = (one.max_updates for one in trainer.callbacks if isinstance(one, MaxUpdates))
     return next(ends, 0)
 

@@ -151,8 +151,8 @@ class ResumeRequest(NamedTuple):
 
 
 def resume_request(arguments: list[str]) -> ResumeRequest | None:
-    """None where a new run is asked for. The stored config is the base, so that Hydra composes
-    nothing: its groups and flags have no meaning here."""
+    """What `resume.path` asks for; None where a new run is asked for. The stored config is the
+    base, so that Hydra composes nothing: its groups and flags have no meaning here."""
     if not any(argument.startswith("resume.path=") for argument in arguments):
         return None
     from hydra.core.override_parser.overrides_parser import OverridesParser

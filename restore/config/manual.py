@@ -126,7 +126,7 @@ def _own() -> list[Path]:
 
 
 def _composed(script: Script, overrides: list[str]) -> Any:
-    """With interpolations as they stand."""
+    """The composed config, in which interpolations are not resolved."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
@@ -135,7 +135,7 @@ def _composed(script: Script, overrides: list[str]) -> Any:
 
 
 def _section(name: str, config: Any, script: Script) -> Iterator[str]:
-    """Of a group its choices; of a group or a dotted key what the keys there mean."""
+    """The choices of a group, and what the keys of a group or below a dotted key mean."""
     choices = _choices(name)
     if choices:
         yield f"{name}=CHOICE, one of:"
@@ -158,7 +158,7 @@ def _all_groups(script: Script) -> Iterator[tuple[str, str, str]]:
 
 
 def _place(group: str) -> str:
-    """Where the files of a group place themselves in the config."""
+    """The place in the config that the files of a group name for themselves."""
     for path in sorted((conf() / group).glob("*.yaml")):
         found = re.match(r"# @package (\S+)", path.read_text(encoding="utf-8"))
         if found:
@@ -187,7 +187,7 @@ def _keys(place: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _shown(value: Any) -> str:
-    """As a config spells it."""
+    """A value as a config spells it."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

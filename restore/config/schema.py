@@ -30,7 +30,7 @@ _PLAIN = {int: "integer", float: "number", bool: "boolean", str: "string", type(
 
 
 def schema(name: str, folders: Sequence[Path]) -> Schema:
-    """For the leaves of a group, or for the composed config `train` or `evaluate`.
+    """The schema of a group's leaves, or of the composed config `train` or `evaluate`.
 
     Raises:
         InputError: a group that does not exist.

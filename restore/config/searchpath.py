@@ -35,7 +35,7 @@ def check(arguments: Iterable[str]) -> None:
 
 
 def folder(place: str) -> Path:
-    """Where a place lies; nothing is imported."""
+    """The folder of a place in hydra.searchpath; nothing is imported."""
     scheme, _, rest = place.rpartition("://")
     if scheme != "pkg":
         return Path(rest)

@@ -122,7 +122,7 @@ def _absolute(module: str, is_package: bool, node: ast.ImportFrom) -> str:
 
 
 def find(module: str, name: str, depth: int = 0) -> tuple[str, ast.AST] | None:
-    """Where a name is defined, and its node; imports are followed."""
+    """The module that defines a name, and its node; imports are followed."""
     node = _tree(module).get(name)
     if node is None or depth > _DEPTH:
         return None
@@ -156,7 +156,7 @@ def _is_dataclass(node: ast.ClassDef) -> bool:
 
 
 def _fields(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, Parameter]:
-    """Of a record and the dataclasses that it extends; other constructors above are not called."""
+    """The fields of a dataclass and of those that it extends; no other base is asked."""
     found: dict[str, Parameter] = {}
     for base in reversed(node.bases):
         above = find(module, ast.unparse(base)) if depth <= _DEPTH else None

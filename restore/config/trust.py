@@ -39,7 +39,7 @@ class Trust:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Trust":
-        """For a config that the user himself composed: its `packages`, and the libraries.
+        """The trust in a config that the user composed: in its `packages` and in the libraries.
 
         Raises:
             InputError: a package that is no name, or that is not installed.

@@ -25,7 +25,7 @@ def is_srgb(profile: bytes | None, mode: str) -> bool:
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """None for a broken profile, one of another kind of image, and one that changes nothing.
+    """The way to sRGB; None for a profile that is broken, of other images, or without effect.
 
     What a profile does counts, not what it is named: some that are named sRGB are linear.
     """
@@ -43,7 +43,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """To one level: sRGB profiles differ by as much in how they round their curves."""
+    """Whether levels move by one at most: by as much sRGB profiles differ in rounding."""
     if mode == "L":
         colors = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     else:

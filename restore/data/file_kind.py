@@ -53,7 +53,7 @@ def _tiff(packed: bytes) -> str:
 
 
 def _jpeg(packed: bytes) -> str:
-    """By the frame header: 8 bits a sample, baseline or progressive, is what libjpeg reads."""
+    """The kind by the frame header: libjpeg reads 8 bits a sample, baseline or progressive."""
     start = 2
     while start + 9 <= len(packed) and packed[start] == 0xFF:
         marker = packed[start + 1]

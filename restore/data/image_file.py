@@ -144,7 +144,7 @@ def _loaded(image: Image.Image, packed: bytes) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """By that tag alone: others may hold what their types forbid."""
+    """The value of that one tag: other tags may hold what their types forbid."""
     with contextlib.suppress(ValueError, TypeError, KeyError, SyntaxError, OSError, struct.error):
         return int(image.getexif().get(_ORIENTATION, 1))
     return 1

@@ -20,7 +20,7 @@ def decode(packed: bytes, mode: str, size: tuple[int, int]) -> np.ndarray:
 
 
 def _decode(packed: bytes, mode: str) -> np.ndarray | None:
-    """None where libjpeg-turbo gives an error or a warning."""
+    """The pixels; None where libjpeg-turbo gives an error or a warning."""
     from kornia_rs.io import decode_image_jpegturbo
 
     try:
@@ -31,7 +31,7 @@ def _decode(packed: bytes, mode: str) -> np.ndarray | None:
 
 
 def _tidied(packed: bytes) -> bytes:
-    """Without the JFIF header, of which strange versions are warned of, and without the zeros
+    """The file without its JFIF header, since odd versions cause a warning, and without the zeros
     that some cameras leave between the scan and the end marker."""
     end = packed.rfind(b"\xff\xd9")
     scan = packed[:end].rstrip(b"\0")

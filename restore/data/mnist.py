@@ -89,7 +89,7 @@ class MNIST:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also when several processes write the same file."""
+    """Writes a file whole or not at all, also when several processes write the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:

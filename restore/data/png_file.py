@@ -78,7 +78,7 @@ def _text(kind: bytes, body: bytes) -> bytes:
 
 
 def _unpacked(content: bytes) -> bytes:
-    """At most _MOST bytes of it."""
+    """The decompressed content, at most _MOST bytes of it."""
     try:
         return zlib.decompressobj().decompress(content, _MOST)
     except zlib.error:

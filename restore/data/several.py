@@ -62,5 +62,5 @@ class Several:
 
     @cached_property
     def _ends(self) -> list[int]:
-        """For each source the number of images up to its end."""
+        """The number of images up to the end of each source."""
         return list(accumulate(len(source) for source in self.sources.values()))

@@ -71,7 +71,7 @@ def _state(path: Path) -> list[int]:
 
 
 def _read(kept: Path, path: Path) -> Index | None:
-    """None where there is no index of the shard as it is now."""
+    """The stored index; None where there is none of the shard as it is now."""
     try:
         content: dict[str, Any] = json.loads(kept.read_bytes())
         if content["state"] != _state(path):
@@ -86,7 +86,7 @@ def _read(kept: Path, path: Path) -> Index | None:
 
 
 def _write(kept: Path, state: list[int], index: Index) -> None:
-    """Whole or not at all; a full disk costs the next start time, and nothing else."""
+    """Writes the index whole or not at all; a full disk costs the next start time, no more."""
     samples = [[sample.key, sample.members] for sample in index.samples]
     content = {"state": state, "left_out": index.left_out, "samples": samples}
     with contextlib.suppress(OSError):

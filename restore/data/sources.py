@@ -45,7 +45,7 @@ class Sources:
         return Part(whole, [index for index in range(len(whole)) if index not in bad])
 
     def cache(self, split: Split, num_bytes: float) -> PhotoCache:
-        """Of what is read from files alone: other sources lie in memory as they are."""
+        """A cache of a split. It keeps nothing of sources that lie in memory as they are."""
         source = self[split]
         decodes = isinstance(source.source if isinstance(source, Part) else source, Divided)
         return PhotoCache(num_bytes if decodes else 0)

@@ -99,7 +99,7 @@ class Streaming:
         return self.samples_per_epoch if self.held is None else len(self.held)
 
     def __getitem__(self, index: int) -> Item:
-        """Of the training split the first sample of a shard: spread over them as the index is."""
+        """A sample; of the training split the first of the shard that lies where the index does."""
         if self.held is not None:
             return self.held[index]
         shards = self.shards
@@ -107,7 +107,7 @@ class Streaming:
 
     @property
     def shards(self) -> list[str]:
-        """In the order of the pattern; InputError where it names none."""
+        """The shards in the order of the pattern; InputError where it names none."""
         return opener.addresses(self.root, self.pattern)
 
     def check(self, place: Place) -> None:

@@ -65,7 +65,7 @@ class Box:
         return (rows[:, :, None] & columns[:, None, :])[:, None].float()
 
     def _interval(self, place: Tensor, length: int, axis: int) -> Tensor:
-        """Where the box is along an axis, bool [B, length], for places [B] in [0, 1)."""
+        """The pixels of the box along an axis, bool [B, length], for places [B] in [0, 1)."""
         side = self.size if self.size is not None else round((self.fraction or 0) * length)
         if side > length:
             raise InputError(f"a box of {side} pixels does not fit into an image of {length}")

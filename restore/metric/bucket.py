@@ -7,7 +7,7 @@ _RATIOS = ("1-10", "10-20", "20-30", "30-40", "40-50", "50-60", ">60")
 
 
 def hole_ratio(hole: Tensor) -> list[str]:
-    """For each hole [B, 1, H, W] its share of the image in percent: "<1", "1-10" ... ">60"."""
+    """The share of the image of each hole [B, 1, H, W], in percent: "<1", "1-10" ... ">60"."""
     num_pixels = hole[0].numel()
     ratios = [int(count) / num_pixels for count in hole.sum(dim=(1, 2, 3)).tolist()]
     return [

@@ -20,7 +20,7 @@ def colorfulness(image: Tensor) -> Tensor:
 
 
 class Colorfulness(Metric):
-    """Of the restored image; 0 for a grey one."""
+    """Colorfulness of the restored image; 0 for a grey one."""
 
     name = "colorfulness"
     definition = "colorfulness/hasler-m3-signed/uint8/per-image/v1"

@@ -60,7 +60,7 @@ class DistributionMetric(ABC):
 
     @property
     def num_images(self) -> int:
-        """Of the smaller set."""
+        """The number of images in the smaller set."""
         return min(self.restored.count, self._target().count)
 
     @property

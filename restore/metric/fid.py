@@ -60,7 +60,7 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 class FID(DistributionMetric):
-    """In [0, infinity), 0 for equal sets. Biased upwards in small sets: compare equal n alone.
+    """Lies in [0, infinity), 0 for equal sets. Small sets raise it: compare equal n alone.
 
     extractor: "inception", the name of a shipped classifier, or a module with num_features.
     """

@@ -81,7 +81,7 @@ class LPIPS(Metric):
 
 
 def _normalize(activation: Tensor) -> Tensor:
-    """To unit length over the channels."""
+    """Features of unit length over the channels."""
     return activation / (activation.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
 
 

@@ -13,7 +13,7 @@ CAP = 100.0  # dB, of identical images, so that one of them cannot make a mean i
 
 
 def psnr_from_mse(mse: Tensor) -> Tensor:
-    """In dB for a peak of 1, at most CAP."""
+    """PSNR in dB for a peak of 1, at most CAP."""
     return (-10 * mse.clamp(min=1e-30).log10()).clamp(max=CAP)
 
 

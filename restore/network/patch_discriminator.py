@@ -72,7 +72,7 @@ class PatchDiscriminator(nn.Module):
         )
 
     def _sides(self, size: int) -> list[int]:
-        """Of what each layer sees, and of the logit map."""
+        """The sides of what each layer sees, and of the logit map."""
         sides = [size]
         for stride in self.strides:
             sides.append((sides[-1] + 2 * self.padding - self.kernel_size) // stride + 1)

@@ -70,7 +70,7 @@ class SqueezeNet10(nn.Module):
 
 
 def load_squeezenet() -> SqueezeNet10:
-    """With its weights, on the CPU, frozen. InputError where the file is damaged."""
+    """The network with its weights, on the CPU, frozen. InputError for a damaged file."""
     data = WEIGHTS.read_bytes()
     if not hashlib.sha256(data).hexdigest().startswith(SHA256):
         raise InputError(f"{WEIGHTS} is damaged: its checksum is not {SHA256}..., install anew")

@@ -125,7 +125,7 @@ class Stage(nn.Module):
         return x
 
     def resample(self, x: Tensor) -> Tensor | None:
-        """At another size; None where the stage keeps it."""
+        """The map at another size; None where the stage keeps it."""
         for word in ("upsamplers", "downsamplers"):
             if word in self._modules:
                 out: Tensor = getattr(self, word)[0](x)

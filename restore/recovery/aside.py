@@ -35,7 +35,7 @@ def become(command: list[str]) -> NoReturn:
 
 
 def environment(gpus: str, threads: int) -> dict[str, str]:
-    """Of the command: not that of a rank, with these GPUs alone and so many threads."""
+    """The environment of the command: not a rank's, with these GPUs and so many threads."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -31,7 +31,7 @@ _IMAGES = 8  # of a sample, where no callback says how many
 
 
 class Desk:
-    """Of the training in a run folder."""
+    """The desk of the training in a run folder."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()

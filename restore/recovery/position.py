@@ -139,7 +139,7 @@ def retune(trainer: Trainer, pl_module: LightningModule) -> None:
 
 
 def random_state(trainer: Trainer) -> dict[str, Any]:
-    """Of this process, in types that a checkpoint may hold."""
+    """The random state of this process, in types that a checkpoint may hold."""
     kind, keys, place, has_gauss, gauss = np.random.get_state()
     state = {
         "torch": torch.get_rng_state(),

@@ -36,7 +36,7 @@ class Group:
 
     @property
     def deviation(self) -> float:
-        """Of a sample, divided by n - 1; NaN for a single value."""
+        """The deviation of a sample, divided by n - 1; NaN for a single value."""
         return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
 
 

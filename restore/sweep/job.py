@@ -28,7 +28,7 @@ class Job:
     study: dict[str, Any] | None = None  # arguments of restore.sweep.pruning.Pruning
 
     def write(self, folder: Path) -> None:
-        """Whole or not at all: several tasks of a cluster may write the same job."""
+        """Writes whole or not at all: several tasks of a cluster may write the same job."""
         path = _path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")

@@ -30,13 +30,13 @@ class Line:
 
 
 def hash_of(config: dict[str, Any]) -> str:
-    """Of a resolved config: equal for equal work."""
+    """The hash of a resolved config, which is equal for equal work."""
     text = json.dumps(config, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def keep(overrides: list[str]) -> list[str]:
-    """Of a job's overrides, those that say what it does and not how it was chosen."""
+    """Those overrides of a job that say what it does, and not how it was chosen."""
     return [one for one in overrides if not re.match(r"[+~]*search\b", one)]
 
 

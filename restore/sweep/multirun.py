@@ -123,7 +123,7 @@ def _run_of(folder: Path) -> str | None:
 
 
 def _task() -> int:
-    """Where a launcher starts several tasks for one job, the first one keeps the books."""
+    """The number of this task; of several tasks of one job, the first keeps the books."""
     return int(os.environ.get("SLURM_PROCID", 0))
 
 

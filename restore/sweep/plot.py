@@ -19,7 +19,7 @@ _STRONG, _FAINT = "#c0392b", "#7f8c8d"
 
 @dataclass(frozen=True)
 class Axis:
-    """Where the values of a parameter lie: places [n] in [0, 1], ticks (place, text)."""
+    """The places of a parameter's values: places [n] in [0, 1], ticks (place, text)."""
 
     title: str
     places: Values

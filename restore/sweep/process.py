@@ -25,7 +25,7 @@ _LEAKS = re.compile(
 
 
 def environment() -> dict[str, str]:
-    """Of this process, without what would make a child believe that it is a rank of something."""
+    """The environment of this process, less what would make a child believe that it is a rank."""
     return {name: value for name, value in os.environ.items() if not _LEAKS.match(name)}
 
 
