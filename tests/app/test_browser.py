@@ -1,0 +1,162 @@
+"""Each tab in headless Chromium: a photo is chosen, strokes are drawn, the result is there."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from driving import CHROMIUM, choose, choose_photo, choose_tab, draw, files, fill, opened, restore
+from PIL import Image
+from png_bytes import png
+from serving import Server
+
+from restore import job
+
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
+RAMP = np.linspace(40, 215, 96).astype(np.uint8)
+PHOTO = np.stack(np.broadcast_arrays(RAMP[:, None], RAMP[None], np.uint8(120)), -1)
+
+
+@pytest.fixture(scope="module")
+def page(server: Server) -> Iterator[Any]:
+    pytest.importorskip("playwright", reason="the browser is driven by playwright, of `dev`")
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed: apt-get install chromium, as .ci/run does")
+    with opened(server.url) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    path.write_bytes(png(PHOTO))
+    return path
+
+
+def results(page: Any, tab: str) -> list[np.ndarray]:
+    """The PNG files that the tab offers, as arrays."""
+    found = []
+    for address in files(page, tab):
+        answer = page.request.get(address)
+        assert answer.ok
+        found.append(np.asarray(Image.open(io.BytesIO(answer.body()))))
+    return found
+
+
+def saved_job(page: Any, tab: str, folder: Path) -> job.Job:
+    with page.expect_download() as download:
+        page.locator(f"#{tab.lower()}-job").click()
+    download.value.save_as(folder / "job.zip")
+    return job.read(folder / "job.zip")
+
+
+def test_inpainting(page: Any, photo: Path, tmp_path: Path) -> None:
+    choose_tab(page, "Inpainting")
+    choose_photo(page, "Inpainting", photo)
+    choose(page, "Inpainting", "model", "inpainter")
+    draw(page, "Inpainting", (0.4, 0.5), (0.6, 0.5))
+    assert "inpainter: 96 x 96, 8 bits" in restore(page, "Inpainting")
+    (made,) = results(page, "Inpainting")
+    saved = saved_job(page, "Inpainting", tmp_path)
+    assert saved.mask is not None and np.array_equal(_array(saved.image), PHOTO)
+    hole = _array(saved.mask) > 0
+    assert 50 < hole.sum() < 5000 and hole[48, 40:56].all() and not hole[:10].any()
+    assert np.array_equal(made[~hole], PHOTO[~hole])
+    assert not np.array_equal(made[hole], PHOTO[hole])
+    assert job.digest(page.request.get(files(page, "Inpainting")[0]).body()) == saved.results[0]
+
+
+def test_a_mask_is_uploaded_inverted_and_compared(page: Any, photo: Path, tmp_path: Path) -> None:
+    hole = np.zeros((96, 96), np.uint8)
+    hole[20:40, 30:70] = 255
+    (tmp_path / "mask.png").write_bytes(png(255 - hole))
+    choose_tab(page, "Inpainting")
+    choose_photo(page, "Inpainting", photo)
+    choose(page, "Inpainting", "model", "inpainter")
+    with page.expect_file_chooser() as chooser:
+        page.locator("#inpainting-mask").click()
+    chooser.value.set_files(str(tmp_path / "mask.png"))
+    page.wait_for_timeout(3000)
+    page.locator("#inpainting-invert").click()
+    page.wait_for_timeout(3000)
+    page.locator("#inpainting-more button").first.click()
+    choose(page, "Inpainting", "other", "prior")
+    said = restore(page, "Inpainting")
+    assert "inpainter" in said and "prior" in said
+    page.locator("#inpainting-both img").first.wait_for()
+    assert np.array_equal(_array(saved_job(page, "Inpainting", tmp_path).mask), hole)
+
+
+def _array(content: bytes | None) -> np.ndarray:
+    assert content is not None
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize(("tab", "model"), [("Colorization", "colorizer"), ("Denoising", "blind")])
+def test_a_photo_alone(page: Any, photo: Path, tab: str, model: str) -> None:
+    choose_tab(page, tab)
+    choose_photo(page, tab, photo)
+    choose(page, tab, "model", model)
+    assert f"{model}: 96 x 96, 8 bits" in restore(page, tab)
+    (made,) = results(page, tab)
+    assert made.shape == PHOTO.shape and not np.array_equal(made, PHOTO)
+
+
+def test_editing(page: Any, photo: Path, tmp_path: Path) -> None:
+    choose_tab(page, "Editing")
+    choose_photo(page, "Editing", photo)
+    choose(page, "Editing", "model", "sketcher")
+    draw(page, "Editing", (0.4, 0.5), (0.6, 0.5))
+    fill(page, "Editing", "strength", 0.75)
+    fill(page, "Editing", "samples", 2)
+    assert "sketcher: 96 x 96" in restore(page, "Editing")
+    one, two = results(page, "Editing")
+    assert not np.array_equal(one, two)
+    saved = saved_job(page, "Editing", tmp_path)
+    assert saved.settings.strength == 0.75 and saved.settings.num_samples == 2
+    painted = _array(saved.image)
+    changed = (painted != PHOTO).any(-1)
+    assert 50 < changed.sum() < 5000 and changed[48, 40:56].all()
+    page.locator("#editing-gallery img").nth(1).click()
+    page.wait_for_timeout(1500)
+
+
+def test_a_sampler_is_stopped_painted_over_and_goes_on(page: Any, photo: Path) -> None:
+    choose_tab(page, "Editing")
+    choose_photo(page, "Editing", photo)
+    fill(page, "Editing", "samples", 1)
+    fill(page, "Editing", "strength", 1)
+    fill(page, "Editing", "steps", 1000)
+    page.locator("#editing-run").click()
+    status = page.locator("#editing-status")
+    status.filter(has_text="of 1000").wait_for()
+    page.locator("#editing-stop").click()
+    status.filter(has_text="Stopped at step").wait_for()
+    page.locator("#editing-go_on").click()
+    page.locator("#editing-go_on").wait_for(state="hidden")
+    reached = page.locator("#editing-strength input[type=number]").first.input_value()
+    assert 0 < float(reached) < 1
+    fill(page, "Editing", "steps", 4)
+    fill(page, "Editing", "strength", 0.5)
+    page.wait_for_timeout(3000)
+    draw(page, "Editing", (0.4, 0.4), (0.6, 0.6))
+    assert "sketcher" in restore(page, "Editing")
+
+
+def test_a_broken_photo_is_a_message(page: Any, photo: Path, tmp_path: Path) -> None:
+    choose_tab(page, "Denoising")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    choose_photo(page, "Denoising", photo)
+    page.locator("#denoising-photo button[aria-label=Clear]").click()
+    page.locator("#denoising-original img").wait_for(state="detached")
+    page.set_input_files("#denoising-photo input[type=file]", str(tmp_path / "broken.png"))
+    page.get_by_text("the file: not a PNG").first.wait_for()
+    choose_photo(page, "Denoising", photo)
+    assert "96 x 96" in restore(page, "Denoising")
+
+
+def test_nothing_leaves_this_machine(page: Any) -> None:
+    assert page.outside == [] and os.environ.get("RESTORE_APP_AUTH") is None
