@@ -103,6 +103,9 @@ class Resumed:
         print(f"resumed: {self.checkpoint.name}, update {updates}", flush=True)
         for one in self.differences:
             print(f"inexact: {one}", flush=True)
+        for name, node in self.content["config"].get("callback", {}).items():
+            if _command(node) and not _command(self.config["callback"].get(name)):
+                print(f"not run: callback.{name}.command; name it anew to trust it", flush=True)
         for logger in trainer.loggers:
             if isinstance(logger, Rows):
                 logger.keep(int(self.content["position"]["rows"]))
@@ -154,10 +157,15 @@ def _root(folder: Path) -> str | None:
     return root if isinstance(root, str) and Path(root).expanduser().is_dir() else None
 
 
+def _command(node: Any) -> Any:
+    """What a callback's config would run."""
+    return node.get("command") if isinstance(node, dict) else None
+
+
 def _untrusted(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A stored config without what only the user may name: packages, and commands to run."""
     callbacks = {
-        name: {**node, "command": None} if isinstance(node, dict) and "command" in node else node
+        name: {**node, "command": None} if _command(node) else node
         for name, node in stored.get("callback", {}).items()
     }
     return {**stored, "packages": [], "callback": callbacks}
