@@ -68,7 +68,6 @@ LEFT_OUT = (
     "*.egg-info",
     "tests",
     "__pycache__",
-    "experiments",
 )
 
 
@@ -104,6 +103,12 @@ def test_wheel_trains_sweeps_and_takes_own_packages(tmp_path: Path) -> None:
     measured = (f"checkpoint={run}", "baseline=[mean_fill]", "benchmark=digits_scratches")
     said = here.run(restore, "evaluate", *measured, OWN[0], "packages=[mylab]")
     assert "mean_fill" in said and "edge_error" in said
+
+    listed = "import restore.released as r; print([one.name for one in r.released()], r.folder())"
+    said = here.run(str(here.bin / "python"), "-c", listed)
+    assert "inpaint_scenes_regression" in said and str(here.site) in said
+    started = ("experiment=inpaint_scenes_regression", "data=photos", "init=inpaint")
+    here.run(restore, "train", *started, *TINY)
 
     assert "mylab2_digits" in here.run(restore, "new", "mylab2")
     here.install(tmp_path / "mylab2", "mylab2")

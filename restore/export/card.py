@@ -71,5 +71,6 @@ def _cost(record: Mapping[str, Any], training: Mapping[str, Any]) -> str:
 
 
 def _loss(check: Mapping[str, Any]) -> str:
-    losses = [f"{one['lost_db']:.4f} dB on {name}" for name, one in check.items()]
+    # adding 0 takes the sign from a zero
+    losses = [f"{round(one['lost_db'], 4) + 0:.4f} dB on {name}" for name, one in check.items()]
     return f"; against float32 it costs {', '.join(losses)}" if losses else ""
