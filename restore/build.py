@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from restore.config.naming import check_named
-from restore.config.signature import check
+from restore.config.signature import check, check_called
 from restore.config.trust import STRICT, Trust, parse_names
 from restore.types import Facts, InputError
 
@@ -31,8 +31,7 @@ def build(config: Config, path: str = "", *, trust: Trust = STRICT, **given: Any
     """
     if not isinstance(config, Mapping) or "_target_" not in config:
         raise InputError(f"{path}._target_ is missing: nothing says what {path} is")
-    if config.get("_partial_"):
-        raise InputError(f"{path}._partial_=true is refused: {path} itself is needed")
+    check_called(config, path)
     check(config, path, given=set(given), trust=trust)
     # The root is called here and not by instantiate, which would turn live arguments into configs.
     root = {**config, "_partial_": True}

@@ -38,6 +38,7 @@ def check_early(config: Mapping[str, Any]) -> None:
     """
     trust = Trust.of(config)
     for root, path in _roots(config):
+        check_called(root, path)
         _check_values(root, path)
         for place, node in _nodes(root, path):
             if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
@@ -48,6 +49,12 @@ def check_early(config: Mapping[str, Any]) -> None:
                 _check_arguments(node, place, described.parameters)
                 if place != path:
                     _check_complete(node, place, described.parameters, set())
+
+
+def check_called(root: Mapping[str, Any], path: str) -> None:
+    """Raises InputError for an outermost node that would stay a function."""
+    if root.get("_partial_") is True:
+        raise InputError(f"{path}._partial_=true is refused: {path} itself is needed")
 
 
 def _roots(config: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:

@@ -3,7 +3,7 @@ from typing import Any, Literal
 
 import pytest
 
-from restore.config.signature import check
+from restore.config.signature import check, check_early
 from restore.config.target import resolve
 from restore.config.value import fits
 from restore.types import InputError
@@ -103,3 +103,11 @@ def test_what_is_settled_later_is_no_value_of_another_key() -> None:
     for wrong in ({"precision": "fast"}, {"max_time": 3}, {"enable_progress_bar": "auto"}):
         with pytest.raises(InputError, match="has the wrong type"):
             check({"trainer": {**node, **wrong}})
+
+
+@pytest.mark.parametrize("path", ["task", "callback.ema"])
+def test_a_function_in_the_place_of_an_object_is_refused_from_the_text(path: str) -> None:
+    node: dict[str, Any] = {"_target_": "restore.callback.ema.EMA", "_partial_": True}
+    key, _, inner = path.partition(".")
+    with pytest.raises(InputError, match=rf"^{path}\._partial_=true is refused"):
+        check_early({key: {inner: node} if inner else node})
