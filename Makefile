@@ -6,7 +6,7 @@ export RESTORE_DATA ?= data
 PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-data test-ci test-full check lint type schema schema-check tables tables-check nfe clean
+.PHONY: help setup train test test-data test-ci test-full check lint type schema schema-check tables tables-check nfe speed clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ tables-check: setup  ## fails where a table is not what results.csv makes it
 
 nfe: setup  ## quality against network calls: make nfe PRIOR=RUN [CONDITIONAL=RUN] [BENCHMARK=digits_half]
 	$(PYTHON) -m restore.main.nfe $(PRIOR) --benchmark $(or $(BENCHMARK),digits_half) $(if $(CONDITIONAL),--conditional $(CONDITIONAL))
+
+speed: setup  ## ours against peers in one quiet run, appended to experiments/speed/speed.csv
+	$(PYTHON) experiments/speed/measure.py
 
 clean:  ## caches and build files; runs and the environment stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,111 @@
+"""`make speed`: what is fast, against peers in the same run; appended to speed.csv."""
+
+import argparse
+import csv
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pieces
+import starts
+import steps
+import torch
+from pairs import Row
+
+from restore.evaluation.record import provenance
+
+HERE = Path(__file__).parent
+GROUPS = {"steps": steps.rows, "pieces": pieces.rows, "starts": starts.rows}
+FIELDS = (
+    "when",
+    "commit",
+    "dirty",
+    "device",
+    "torch",
+    "group",
+    "name",
+    "peer",
+    "ours",
+    "theirs",
+    "ratio",
+    "spread",
+    "turns",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("groups", nargs="*", help="steps, pieces, starts; default: all of them")
+    parser.add_argument("--turns", type=int, default=7, help="of A and B each (default: 7)")
+    given = parser.parse_args()
+    unknown = set(given.groups) - set(GROUPS)
+    if unknown:
+        parser.error(f"unknown group {', '.join(sorted(unknown))}: choose from {', '.join(GROUPS)}")
+    print(f"threads {torch.get_num_threads()}, load {os.getloadavg()[0]:.1f}")
+    for group in given.groups or GROUPS:
+        for row in GROUPS[group](given.turns):
+            append(row)
+    (HERE / "README.md").write_text(page(), encoding="utf-8")
+
+
+def append(row: Row) -> None:
+    """Writes a row to speed.csv and prints it."""
+    origin = provenance("cpu")
+    line = {
+        "when": time.strftime("%Y-%m-%d %H:%M"),
+        **{key: origin[key] for key in ("commit", "dirty", "device")},
+        "torch": torch.__version__,
+        **{key: getattr(row, key) for key in ("group", "name", "peer", "turns")},
+        **{key: f"{getattr(row, key):.4g}" for key in ("ours", "theirs", "ratio", "spread")},
+    }
+    path = HERE / "speed.csv"
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if fresh:
+            writer.writeheader()
+        writer.writerow(line)
+    print(f"{row.group:14} {row.name:38} {row.ratio:6.2f} x {row.peer}", flush=True)
+
+
+def page() -> str:
+    """The table of the newest row of each pair."""
+    newest = {(row["group"], row["name"], row["peer"]): row for row in _read()}
+    lines = [
+        "# Speed",
+        "",
+        "Made by `make speed`: each pair in turns (A B A B) in one run, medians. A ratio above 1",
+        "says that restore is faster. Seconds are of a busy or a quiet machine: compare ratios.",
+        "",
+        "| | | peer | ours, ms | peer, ms | ratio | spread | machine | commit |",
+        "|---|---|---|--:|--:|--:|--:|---|---|",
+        *(_line(row) for row in newest.values()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _read() -> Iterator[dict[str, str]]:
+    with (HERE / "speed.csv").open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+def _line(row: dict[str, str]) -> str:
+    ours, theirs = (f"{1000 * float(row[key]):.3g}" for key in ("ours", "theirs"))
+    spread = f"{100 * float(row['spread']):.0f} %" if float(row["spread"]) else ""
+    cells = (
+        row["group"],
+        row["name"],
+        row["peer"],
+        ours,
+        theirs,
+        f"{float(row['ratio']):.2f}",
+        spread,
+        row["device"],
+        row["commit"],
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()

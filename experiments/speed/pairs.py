@@ -1,0 +1,73 @@
+"""Two ways to do one thing, timed in turns: A B A B, so that a busy machine slows both alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured: seconds of one piece of work, ours and the peer's, medians of `turns`."""
+
+    group: str
+    name: str
+    peer: str
+    ours: float
+    theirs: float
+    spread: float  # of the ratio: its interquartile range over its median
+    turns: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster than the peer we are."""
+        return self.theirs / self.ours
+
+
+def compare(
+    group: str,
+    name: str,
+    peer: str,
+    ours: Work,
+    theirs: Work,
+    *,
+    turns: int = 7,
+    least: float = 0.2,
+) -> Row:
+    """Each turn repeats a piece of work for about `least` seconds; a first one only warms up."""
+    count = max(1, round(least / max(_seconds(ours, 1), 1e-6)))
+    other = max(1, round(least / max(_seconds(theirs, 1), 1e-6)))
+    pairs = [(_seconds(ours, count), _seconds(theirs, other)) for _ in range(turns)]
+    ratios = sorted(b / a for a, b in pairs)
+    quarter = len(ratios) // 4
+    spread = (ratios[-1 - quarter] - ratios[quarter]) / statistics.median(ratios)
+    return Row(
+        *(group, name, peer),
+        ours=statistics.median(a for a, _ in pairs),
+        theirs=statistics.median(b for _, b in pairs),
+        spread=spread,
+        turns=turns,
+    )
+
+
+def _seconds(work: Work, count: int) -> float:
+    """Of one piece of work, from `count` of them."""
+    begun = time.perf_counter()
+    for _ in range(count):
+        work()
+    return (time.perf_counter() - begun) / count
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
