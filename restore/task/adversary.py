@@ -81,7 +81,8 @@ class Adversary(nn.Module):
         _check_least(0, feature_matching=feature_matching, start=start)
         _check_least(1, discriminator_every=discriminator_every, r1_every=r1_every)
         _check_least(1, discriminator_steps=discriminator_steps)
-        if input_noise_updates is not None and input_noise_updates < 2:
+        # A 1 without noise stands in checkpoints of before null was a choice.
+        if input_noise and input_noise_updates is not None and input_noise_updates < 2:
             raise InputError(
                 f"task.adversary.input_noise_updates={input_noise_updates} must be 2 or more: the "
                 "noise would be gone after one update; null keeps it as it is"

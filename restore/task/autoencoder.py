@@ -106,7 +106,8 @@ class Autoencoder(AdversarialTask):
 
     def on_validation_epoch_end(self) -> None:
         """Mean and deviation of the latents, over the validation images of all processes."""
-        own = self._moments.to(self.device)
+        has_double = self.device.type != "mps"
+        own = self._moments.to(self.device, torch.float64 if has_double else torch.float32)
         count, total, squares = self.trainer.strategy.reduce(own, reduce_op="sum")
         mean = total / count
         self.latent_mean.copy_(mean)

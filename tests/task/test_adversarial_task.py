@@ -342,7 +342,7 @@ def test_validation_knows_content_losses_alone() -> None:
         ({"r1_every": 0}, "r1_every=0"),
         ({"real_label": 1.1}, "real_label=1.1"),
         ({"fake_label": [0.5, 0.1]}, "fake_label="),
-        ({"input_noise_updates": 1}, "input_noise_updates=1 must be 2 or more"),
+        ({"input_noise": 0.1, "input_noise_updates": 1}, "input_noise_updates=1 must be 2 or more"),
         ({"order": "both"}, "order=both"),
     ],
 )
