@@ -13,9 +13,9 @@ from restore.types import InputError, Observation
 
 @dataclass(frozen=True)
 class ClassifierFree(Guidance):
-    """x0 = x0_without + weight (x0_with - x0_without), eq. 6 in terms of x0; 1 is no guidance.
+    """x0 = x0_without + weight (x0_with - x0_without); 1 is no guidance.
 
-    rescale: the share, in [0, 1], of the guided x0 that is replaced by itself at the contrast of
+    Their eq. 6 in terms of x0, with weight = 1 + w. rescale: the share, in [0, 1], of the guided x0 that is replaced by itself at the contrast of
     the conditional one (Lin et al. 2023, eq. 15 and 16, there for the output of the network),
     against overexposure. interval: guidance acts at low < t <= high (Kynkaanniemi et al. 2024),
     elsewhere the condition alone, at half the cost.
@@ -49,7 +49,7 @@ class ClassifierFree(Guidance):
 
     def calls(self, times: Tensor) -> int:
         """Twice where guidance acts."""
-        return len(times) + int(self.acts(times).sum())
+        return len(times) + int(self.acts(times.float()).sum())  # t is float32 for denoise, too
 
     def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
         self.check_prior(denoise)

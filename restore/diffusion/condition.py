@@ -25,9 +25,9 @@ class Condition:
 
     dropout: the share of training samples from which the whole condition is taken, so that the
     network is a prior, too, and guidance=cfg has something to compare with (Ho & Salimans 2022,
-    algorithm 1). loss: over the pixels that are missing, or everywhere; the same where nothing is
-    missing. The hole is the better one (Saharia et al. 2022, section 3): known pixels are put back
-    at every step of a sampler, so that what the network says of them is never used.
+    algorithm 1). loss: over the pixels that are missing, as in Palette's inpainting, or everywhere;
+    the same where nothing is missing. The hole is the default, because known pixels are put back
+    at every step of a sampler: what the network says of them is never used.
     """
 
     dropout: float = 0.1

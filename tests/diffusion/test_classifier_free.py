@@ -110,7 +110,7 @@ def test_outside_of_the_interval_the_condition_alone_speaks() -> None:
     torch.testing.assert_close(mixed[1], 0.2 * x[1] + 2 * CONDITION[1] - 0.3)
 
 
-@pytest.mark.parametrize("interval", [[0.0, 1.0], [0.3, 0.7]])
+@pytest.mark.parametrize("interval", [[0.0, 1.0], [0.3, 0.7], [1 / 3, 2 / 3]])
 def test_calls_are_what_is_counted(interval: list[float]) -> None:
     network, guidance, sampler = (
         Network(),
