@@ -15,10 +15,10 @@ from restore.types import InputError, Observation
 class ClassifierFree(Guidance):
     """x0 = x0_without + weight (x0_with - x0_without); 1 is no guidance.
 
-    Their eq. 6 in terms of x0, with weight = 1 + w. rescale: the share, in [0, 1], of the guided x0 that is replaced by itself at the contrast of
-    the conditional one (Lin et al. 2023, eq. 15 and 16, there for the output of the network),
-    against overexposure. interval: guidance acts at low < t <= high (Kynkaanniemi et al. 2024),
-    elsewhere the condition alone, at half the cost.
+    Their eq. 6 in terms of x0, with weight = 1 + w. rescale: the share, in [0, 1], of the guided x0
+    that is replaced by itself at the contrast of the conditional one (Lin et al. 2023, eq. 15 and
+    16, there for the output of the network), against overexposure. interval: guidance acts at
+    low < t <= high (Kynkaanniemi et al. 2024), elsewhere the condition alone, at half the cost.
     """
 
     weight: float = 2.0
