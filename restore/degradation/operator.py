@@ -150,7 +150,7 @@ class Downsample(LinearOperator):
         if factor < 2:
             raise InputError(f"down-sampling factor={factor} must be at least 2")
         self.factor, self.kernel = factor, kernel
-        self._decomposed: dict[Any, tuple[Tensor, ...]] = {}
+        self._decomposed: dict[Any, tuple[Tensor, Tensor, Tensor]] = {}
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         return height // self.factor, width // self.factor
@@ -167,7 +167,7 @@ class Downsample(LinearOperator):
         (u, s, v), (p, q, r) = self._axis(y, height), self._axis(y, width)
         return v @ filtered(u.T @ y @ p, s[:, None] * q, ridge) @ r.T
 
-    def _axis(self, like: Tensor, length: int) -> tuple[Tensor, ...]:
+    def _axis(self, like: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
         """U, S and V with U S V^T = R [length / factor, length], in the dtype of `like`."""
         if length % self.factor:
             raise InputError(
@@ -176,9 +176,8 @@ class Downsample(LinearOperator):
             )
         key = length, like.dtype, like.device
         if key not in self._decomposed:
-            with torch.inference_mode(False):  # gradients may pass later
-                u, s, v = torch.linalg.svd(self._rows(length), full_matrices=False)
-                self._decomposed[key] = tuple(part.to(like) for part in (u, s, v.T))
+            u, s, v = torch.linalg.svd(self._rows(length), full_matrices=False)
+            self._decomposed[key] = u.to(like), s.to(like), v.T.to(like)
         return self._decomposed[key]
 
     def _rows(self, length: int) -> Tensor:

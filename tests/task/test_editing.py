@@ -79,7 +79,7 @@ def test_a_pixel_joins_when_the_noise_has_fallen_to_its_strength() -> None:
 
     def nothing(x: Tensor, t: Tensor) -> Prediction:
         seen[round(float(t), 3)] = x
-        return Prediction(torch.zeros_like(x))
+        return Prediction(torch.zeros_like(x), shift=torch.ones_like(x))  # a guidance pulls
 
     stream = Stream(torch.arange(1))
     noise = stream.normal(1, 1, 2).double()
