@@ -38,6 +38,8 @@ def argument(name: str) -> Tensor:
         return torch.tensor([1, 3])
     if name == "hole":
         return (torch.rand(2, 1, SIZE, SIZE, generator=generator) > 0.5).float()
+    if name == "noise":  # of latents, in the shape that the leaf of an autoencoder gives them
+        return torch.randn(2, 4, SIZE // 4, SIZE // 4, generator=generator)
     channels = 1 if name == "lightness" else 3
     return torch.rand(2, channels, SIZE, SIZE, generator=generator) - 0.5
 
