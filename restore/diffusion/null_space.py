@@ -21,7 +21,8 @@ class NullSpace(Measuring):
     x0 + A^T (A A^T + sigma^2 / r^2)^-1 (y - A x0), the proximal step of Zhu et al. 2023 (DiffPIR,
     eq. 13), which for white Gaussian data and confidence 1 is the exact posterior mean. r^2 is the
     error of the best linear denoiser of data of deviation sigma_data, divided by `confidence`: a
-    network is so many times better.
+    network is so many times better. Of holes the prior hears through x_t alone, which leaves
+    samples too wide: jumps of RePaint, or `PiGDM`, carry what is known into them.
     """
 
     sigma_data: float = 0.5
