@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -207,6 +208,23 @@ def test_a_resumed_run_runs_no_command_that_is_not_named_anew() -> None:
     again = replace_settings(known, {"callback.on_checkpoint.command": ["mine"]})
     assert again["callback"]["on_checkpoint"]["command"] == ["mine"]
     assert node["command"] == ["rm"]
+
+
+def test_a_resume_says_which_command_it_does_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = {
+        "progress": {"updates": 3},
+        "config": {"callback": {"on_checkpoint": {"command": ["rm"]}, "ema": {"decay": 0.9}}},
+    }
+    trainer: Any = SimpleNamespace(is_global_zero=True, loggers=[])
+    for command, says in ((None, True), (["mine"], False)):
+        config = {"callback": {"on_checkpoint": {"command": command}, "ema": {"decay": 0.9}}}
+        path = tmp_path / "recovery-3.ckpt"
+        run = resume.Resumed(tmp_path, path, content, config, [], False, [])
+        run.begin(trainer)
+        said = capsys.readouterr().out
+        assert ("not run: callback.on_checkpoint.command" in said) == says and "ema" not in said
 
 
 @pytest.mark.parametrize(
