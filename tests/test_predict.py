@@ -1,18 +1,16 @@
 """restore predict: what is said, what is written, and what is left as it was."""
 
 import io
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from entry import Ended
 from PIL import Image, ImageCms
+from predicting import lines, runner
 from small_models import write_model
 
-from restore import chain, cli, photos
+from restore import chain, photos
 from restore.data.image_file import load_image
 from restore.data.photo_file import read_photo, upright_size, write_png
 
@@ -26,17 +24,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.chdir(tmp_path)
-
-    def ran(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["restore", "predict", *arguments, "--device", "cpu"])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), printed.out, printed.err)
-
-    return ran
+    return runner(tmp_path, monkeypatch, capsys)
 
 
 def pixels(seed: int = 0, size: tuple[int, ...] = (20, 28, 3)) -> np.ndarray:
@@ -46,10 +34,6 @@ def pixels(seed: int = 0, size: tuple[int, ...] = (20, 28, 3)) -> np.ndarray:
 def save(path: Path, array: np.ndarray, **more: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path, **more)
-
-
-def lines(ended: Ended) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ended.out.splitlines()]
 
 
 def test_known_pixels_size_and_source_stay(

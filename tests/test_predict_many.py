@@ -1,6 +1,5 @@
 """restore predict of many photos: batches, folders of odd files, large photos, and new images."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -9,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from entry import ROOT, Ended
+from entry import ROOT
 from PIL import Image
+from predicting import lines, runner
 from small_models import write_model
 
-from restore import cli, photos
+from restore import photos
 from restore.api import load
 
 FILES = ROOT / "tests" / "data" / "files"
@@ -28,27 +28,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.chdir(tmp_path)
-
-    def ran(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["restore", "predict", *arguments, "--device", "cpu"])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), printed.out, printed.err)
-
-    return ran
+    return runner(tmp_path, monkeypatch, capsys)
 
 
 def photo(path: Path, seed: int, size: tuple[int, ...]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
     Image.fromarray(pixels).save(path)
-
-
-def lines(ended: Ended) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ended.out.splitlines()]
 
 
 def arrays(folder: Path) -> dict[str, np.ndarray]:
