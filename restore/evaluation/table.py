@@ -30,6 +30,12 @@ Everything on this page is made by `make tables` from [results.csv](results.csv)
 `<experiment>/result.json` and, where a column says so, the numbers of others in
 [published.csv](published.csv); `make tables-check` fails on any edit. To measure again:
 `python evaluate.py checkpoint=PATH benchmark=NAME record=true && make tables`.
+
+Costs are measured by the same command: MACs are multiply-accumulates of one result (convolutions,
+matrix products, attention), MiB the peak beyond what the process held, with the weights, and
+s/image the wall time without the first batch, on a machine that may have had other work: MACs
+compare methods, seconds compare rows of one idle machine. Bold is the best of a column, italics the
+second.
 """
 
 
