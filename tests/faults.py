@@ -1,6 +1,6 @@
 """python tests/faults.py [CASE ...]: breaks runs on purpose, and prints a table of what held.
 
-Takes about ten minutes on two idle cores; needs no data and no network. The table in
+Takes about twenty minutes on two idle cores; needs no data and no network. The table in
 CONTRIBUTING.md is its output. Without arguments all cases run; `--list` names them. Most runs are
 forked from this process, which has imported everything once; torchrun and DDP start their own.
 """
@@ -341,7 +341,7 @@ def random_kills(place: Path) -> Outcome:
     return Outcome(10, held)
 
 
-def two_processes_in_a_row(place: Path, count: int = 20) -> Outcome:
+def two_processes_in_a_row(place: Path, count: int = 50) -> Outcome:
     """Two-process runs to their end, of which none may abort in its last moment."""
     held, codes = 0, []
     for k in range(count):

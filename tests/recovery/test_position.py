@@ -12,6 +12,7 @@ from line import Line, batches
 from restore.callback.progress import MaxUpdates
 from restore.checkpoint import newest_valid
 from restore.recovery import position
+from restore.recovery.best import Checkpoint
 from restore.recovery.points import Recovery
 
 
@@ -24,24 +25,34 @@ class Scheduled(Line):
         self.scheduler = lambda one: torch.optim.lr_scheduler.StepLR(one, 1, 0.5)
         self.scheduler_interval = interval
         self.rates: list[float] = []
+        self.epochs: list[int] = []
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.epochs.append(self.current_epoch)
         self.rates.append(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
 
-def fit(folder: Path, task: Line, updates: int, resume: bool = False, **retunes: bool) -> Recovery:
+def fit(
+    folder: Path,
+    task: Line,
+    updates: int,
+    resume: bool = False,
+    every: int = 100,
+    others: tuple[Callback, ...] = (),
+    **retunes: bool,
+) -> Recovery:
     recovery = Recovery(every_n_updates=2)
     recovery.retunes = retunes.get("retunes", False)
-    callbacks: list[Callback] = [recovery, MaxUpdates(updates)]
+    callbacks: list[Callback] = [*others, recovery, MaxUpdates(updates)]
     quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(
         accelerator="cpu",
         default_root_dir=folder,
         callbacks=callbacks,
         logger=False,
-        enable_checkpointing=False,
+        enable_checkpointing=bool(others),
         check_val_every_n_epoch=None,
-        val_check_interval=100,
+        val_check_interval=every,
         num_sanity_val_steps=0,
         max_epochs=-1,
         **quiet,
@@ -66,6 +77,17 @@ def test_schedule_by_epochs_goes_on(tmp_path: Path) -> None:
         fit(folder, again, 11, resume=True)
         assert again.rates == pytest.approx(by_hand[stop - 1 :])
         assert torch.equal(again.network.weight, whole.network.weight)
+
+
+def test_schedule_by_epochs_goes_on_from_the_end_of_one(tmp_path: Path) -> None:
+    """last.ckpt of the sixth update lies behind the last batch of an epoch, before its end."""
+    fit(tmp_path, Scheduled("epoch"), 6, every=3, others=(Checkpoint("last"),))
+    path, _ = newest_valid(tmp_path / "checkpoints")
+    assert path is not None and path.name == "last.ckpt"
+    again = Scheduled("epoch")
+    fit(tmp_path, again, 11, resume=True, every=3, others=(Checkpoint("last"),))
+    assert again.rates == pytest.approx([0.1 * 0.5 ** (update // 3) for update in range(6, 11)])
+    assert again.epochs == [2, 2, 2, 3, 3]
 
 
 def test_new_settings_of_the_optimizer_are_applied_and_moments_kept(tmp_path: Path) -> None:
