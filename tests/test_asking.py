@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from stopping import DIGITS, SMALL, differences, everything, started
 from restore import asking
 from restore.folder import RUN
 from restore.recovery import lock, request
+from restore.recovery.desk import Desk
 from restore.task.base import RestorationTask
 from restore.types import InputError, RunError
 
@@ -162,6 +164,15 @@ def test_what_was_asked_of_an_earlier_process_is_forgotten(tmp_path: Path) -> No
     new = request.leave(tmp_path, "status")
     request.forget_old(tmp_path)
     assert [*request.waiting(tmp_path)] == [new]
+
+
+def test_a_wish_that_was_taken_back_is_none(tmp_path: Path) -> None:
+    trainer: Any = SimpleNamespace(is_global_zero=True, default_root_dir=tmp_path)
+    desk, left = Desk(), request.leave(tmp_path, "stop")
+    assert desk.look(trainer, None, validating=True) == set()
+    assert desk.look(trainer, None) == desk.look(trainer, None) == {"stop"}
+    request.take_back(left)
+    assert desk.look(trainer, None) == set()
 
 
 def test_half_a_file_is_no_request(tmp_path: Path) -> None:

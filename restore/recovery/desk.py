@@ -52,6 +52,7 @@ class Desk:
         """
         if not trainer.is_global_zero:
             return set()
+        self._later = [one for one in self._later if one.path.exists()]  # the others: taken back
         known = {one.path for one in self._later}
         for one in request.waiting(Path(trainer.default_root_dir)):
             if one.path in known or (validating and one.word != "status"):
