@@ -31,7 +31,7 @@ def terms(data: Any) -> dict[str, str]:
 
 def licence(named: Mapping[str, str]) -> str:
     """Under which weights that learnt from data of these terms may be passed on."""
-    if UNKNOWN in named.values():
+    if not named or UNKNOWN in named.values():
         return UNKNOWN
     limited = any(LIMIT in one for one in named.values())
     return NON_COMMERCIAL if limited else OPEN

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from restore import bundle, zoo
-from restore.data.terms import terms
+from restore.data.terms import UNKNOWN, terms
 from restore.evaluation.results import checkpoint_name
 from restore.types import InputError
 
@@ -67,6 +67,7 @@ def start(task: nn.Module, init: Mapping[str, Any] | None) -> Initial | None:
         raise InputError(_refusal(str(place), wrong, bool(taken)))
     task.load_state_dict({**own, **taken})
     source = content.get("init") or {}
+    known = {**terms(content["config"]["data"]), **source.get("data", {})}
     return Initial(
         model=str(place),
         checkpoint=checkpoint_name(str(path)),
@@ -74,7 +75,7 @@ def start(task: nn.Module, init: Mapping[str, Any] | None) -> Initial | None:
         updates=int(content["progress"]["updates"]),
         tensors=len(taken),
         left_out=[*notes, *(f"{name}: {why}" for name, why in wrong.items())],
-        data={**terms(content["config"]["data"]), **source.get("data", {})},
+        data=known or {str(content["experiment"]): UNKNOWN},
     )
 
 

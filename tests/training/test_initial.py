@@ -150,6 +150,10 @@ def test_terms_of_the_data_are_inherited(tmp_path: Path) -> None:
     assert json.loads((folder / "model.json").read_text())["data"].keys() == {"mine", "bsds430"}
     third = start(fresh(BLIND), {"path": str(folder)})
     assert third is not None and third.data.keys() == {"mine", "bsds430"}
+    other = start(fresh(BLIND), {"path": str(run)})  # whose config names no data
+    assert other is not None and other.data == {"blind": "not known to restore"}
+    folder = export(run, tmp_path / "unknown")
+    assert json.loads((folder / "model.json").read_text())["licence"] == "not known to restore"
 
 
 def test_own_packages_start_from_their_models(
