@@ -1,6 +1,10 @@
 """Streamed shards: what each reader gets, over HTTP, and what happens when a server fails."""
 
+import io
 import itertools
+import json
+import subprocess
+import sys
 import threading
 import warnings
 from collections import Counter
@@ -11,8 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from entry import ROOT
+from PIL import Image
 from test_webdataset import sample, write_tar
 
 from restore.data import opener
@@ -260,6 +267,90 @@ def test_the_tool_of_a_cloud(
         read()
     assert told.endswith(f"{scheme}://bucket/a.tar".encode() + b" -" * (scheme == "s3"))
     stream.close()
+
+
+SPY = """
+from pathlib import Path
+from lightning.pytorch import Callback
+
+
+class Spy(Callback):
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        with open(self.folder / f"rank{trainer.global_rank}", "a") as file:
+            file.write(f"{trainer.current_epoch} {' '.join(batch['name'])}\\n")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_two_processes_train_from_one_server(
+    server: Server, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Two workers each: the batches are those of a process alone that is told its place."""
+    for shard in range(NUM_SHARDS):
+        numbers = range(PER_SHARD * shard, PER_SHARD * (shard + 1))
+        write_tar(tmp_path / f"train-{shard}.tar", {f"{k:03d}.png": square(k) for k in numbers})
+    write_tar(tmp_path / "held-0.tar", {f"{k:03d}.png": square(k) for k in (90, 91)})
+    (tmp_path / "spy.py").write_text(SPY, encoding="utf-8")
+    small = ("experiment=denoise_photos", "adversary=null", "task.network.widths=[4,4]")
+    streamed = (
+        "data=stream",
+        f"data.source.shards='{server.shards}'",
+        "data.source.held.train=held-0.tar",
+        "data.source.samples_per_epoch=16",
+        "data.source.buffer=6",
+        "data.train_framing.size=16",
+        "data.batch_size=2",
+        f"data.root={tmp_path}",
+    )
+    run = tmp_path / "run"
+    ended = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "train.py"), *small, *streamed, "trainer=ddp_cpu"),
+            *("trainer.devices=2", "max_updates=8", "benchmark=[]", f"hydra.run.dir={run}"),
+            *("trainer.val_check_interval=8", "packages=[spy]", "+callback.spy._target_=spy.Spy"),
+            f"+callback.spy.folder={tmp_path}",
+        ],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    training = json.loads((run / "result.json").read_text())["training"]
+    assert (training["updates"], training["images"]) == (8, 8 * 2 * 2)
+    seen = []
+    for rank in range(2):
+        alone = module(server, workers=2)
+        alone.seed = 0  # the run's
+        alone.trainer = Process(rank)  # type: ignore[assignment]
+        wanted = [
+            f"{epoch} {' '.join(names)}"
+            for epoch, batches in enumerate(epochs(alone))
+            for names, _ in batches
+        ]
+        assert (tmp_path / f"rank{rank}").read_text().splitlines() == wanted
+        seen.append({name for line in wanted[:4] for name in line.split()[1:]})
+    assert not seen[0] & seen[1] and set(server.requests) == {f"train-{k}.tar" for k in range(4)}
+
+
+class Process:
+    """What a loader asks of a trainer."""
+
+    def __init__(self, rank: int) -> None:
+        self.global_rank, self.world_size = rank, 2
+
+
+def square(number: int) -> bytes:
+    """A PNG of 16 px."""
+    file = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def test_other_splits_are_read_at_random(server: Server) -> None:
