@@ -146,7 +146,8 @@ def test_a_copy_with_another_learning_rate_and_a_resumed_pair(
     assert ended.code == 0, ended.err
     assert here(*settings, f"hydra.run.dir={parts}", stop={"updates": 3}).code == 143
     assert here(f"resume.path={parts}").code == 0
-    assert lines(whole, parts) == []
+    # a commit may be made while the tests run
+    assert [how for _, how in lines(whole, parts) if not how.startswith("commit")] == []
     found = lines(whole, faster)
     assert [how for what, how in found if what == "config"] == [
         "task.optimizer.lr: 0.0002 in A, 0.003 in B"
