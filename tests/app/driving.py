@@ -54,7 +54,7 @@ def choose_photo(page: Any, tab: str, photo: Path) -> None:
     page.locator(f"#{word}-original img").wait_for()
     if page.locator(f"#{word}-canvas canvas").count():
         page.locator(f"#{word}-canvas canvas").first.scroll_into_view_if_needed()
-        time.sleep(3)  # until the picture lies on the canvas, of which the page knows nothing
+        time.sleep(6)  # until the picture lies on the canvas, of which the page knows nothing
 
 
 def choose(page: Any, tab: str, name: str, value: str) -> None:

@@ -15,10 +15,12 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
-from driving import choose_photo, choose_tab, draw, fill, opened, restore  # noqa: E402
+from driving import choose, choose_photo, choose_tab, draw, fill, opened, restore  # noqa: E402
 from serving import served  # noqa: E402
 
 OUT = ROOT / "experiments" / "app"
+WIDTH = 960  # px of a picture
+INPAINTER = "inpaint_scenes_regression"  # released; others may serve grey images alone
 
 
 def shoot(page: Any, name: str) -> None:
@@ -27,7 +29,9 @@ def shoot(page: Any, name: str) -> None:
     page.wait_for_timeout(1500)
     page.screenshot(path=str(OUT / f"{name}.png"), full_page=True)
     with Image.open(OUT / f"{name}.png") as taken:
-        small = taken.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=0)
+        size = (WIDTH, round(WIDTH * taken.height / taken.width))
+        small = taken.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        small = small.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         small.save(OUT / f"{name}.png", optimize=True)
 
 
@@ -48,7 +52,8 @@ def take(page: Any, tab: str, photo: Path) -> None:
         return
     choose_photo(page, tab, photo)
     if tab == "Inpainting":
-        draw(page, tab, (0.35, 0.3), (0.6, 0.4))
+        choose(page, tab, "model", INPAINTER)
+        draw(page, tab, (0.57, 0.66), (0.64, 0.72))
     if tab == "Editing":
         draw(page, tab, (0.4, 0.3), (0.6, 0.7))
         fill(page, tab, "strength", 0.6)
