@@ -38,4 +38,5 @@ class SqueezeNetDistance(Metric):
 def _distance(one: Tensor, other: Tensor) -> Tensor:
     """Float64 [B]: squared, between unit vectors over the channels, a mean over the positions."""
     units = [x.double() / (x.double().norm(dim=1, keepdim=True) + 1e-10) for x in (one, other)]
-    return (units[0] - units[1]).square().sum(dim=1).mean(dim=(1, 2))
+    apart: Tensor = (units[0] - units[1]).square().sum(dim=1)
+    return apart.mean(dim=(1, 2))
