@@ -177,16 +177,20 @@ def test_the_lines_of_one_s_own_photos_run(
 
 
 @pytest.mark.slow
-def test_one_s_own_photos_train_and_are_measured(command: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["/photos", "/scans"])
+def test_one_s_own_photos_train_and_are_measured(
+    command: Command, tmp_path: Path, place: str
+) -> None:
     """The command of the page, with photos and in its smallest form; then a resume of its run."""
-    (line,) = (one for one in of("train") if "data.root=/photos benchmark=folder" in one)
+    words = {f"data.root={place}", "benchmark=folder"}
+    (line,) = (one for one in of("train") if words <= {*shlex.split(one)})
     generator = torch.Generator().manual_seed(0)
     for number in range(40):
         photo = torch.rand(3, 72, 72, generator=generator) * 2 - 1
         (tmp_path / "photos").mkdir(exist_ok=True)
         save_png(photo, tmp_path / "photos" / f"{number}.png")
     run = tmp_path / "run"
-    given = shlex.split(line.replace("/photos", str(tmp_path / "photos")))
+    given = shlex.split(line.replace(place, str(tmp_path / "photos")))
     small = ("debug=smoke", "adversary=null", "benchmark.folder.data.limit=2")
     ended = command(*given, *small, f"hydra.run.dir={run}")
     assert ended.code == 0, ended.err
