@@ -112,7 +112,12 @@ def _made(parts: Parts, purpose: Purpose) -> None:
         for name, label in (("original", "Original"), ("marked", middle), ("result", "Result")):
             if label:
                 parts[name] = gr.Image(
-                    label=label, type="filepath", height=250, min_width=120, **_SHOWN
+                    label=label,
+                    type="filepath",
+                    height=250,
+                    min_width=120,
+                    elem_classes="shown",  # small pictures, too, fill their place
+                    **_SHOWN,
                 )
     parts["status"] = gr.Markdown()
     parts["gallery"] = gr.Gallery(

@@ -11,6 +11,7 @@ FONTS = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # none is fe
 CSS = """
 .gradio-container { max-width: 1280px !important; margin: auto; }
 footer { display: none !important; }
+.shown img { object-fit: contain !important; width: 100%; height: 100%; }
 """
 _WELCOME = """
 # restore
