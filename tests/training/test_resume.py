@@ -81,7 +81,7 @@ def test_what_cannot_be_exact_is_refused_or_named(
     refused = {
         "data.batch_size=8": "data.batch_size: 4 -> 8",
         "trainer.devices=2": "trainer.devices: 1 -> 2; processes: 1 -> 2",
-        "trainer.precision=bf16-true": "trainer.precision: 32-true -> bf16-true",
+        "trainer.precision=bf16-mixed": "trainer.precision: 32-true -> bf16-mixed",
         "task.accumulate=2": "task.accumulate: ",
         "task.optimizer.lr=0.5": "task.optimizer.lr: ",
         "task.network.width=8": "task.network.width: 4 -> 8",
