@@ -117,7 +117,7 @@ def _argument(name: str, network: "nn.Module", size: int) -> "Tensor | None":
 
     if name in ("t", "sigma"):
         return torch.full((1,), 0.5)
-    if name == "label":
+    if name in ("label", "noise"):
         return None
     channels = {"hole": 1, "lightness": 1}.get(name, 3)
     return torch.zeros(1, channels, size, size)

@@ -31,9 +31,14 @@ def mylab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     home = tmp_path / "own"
     shutil.copytree(MYLAB / "mylab", home / "mylab", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.syspath_prepend(str(home))
+    forget()  # another test's
     for cache in (source.describe, source._tree):
         cache.cache_clear()
     yield home
+    forget()
+
+
+def forget() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "mylab"]:
         del sys.modules[name]
 

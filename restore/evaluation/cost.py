@@ -105,7 +105,7 @@ def begin(device: torch.device) -> int | None:
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     try:
-        _RESET.write_text("5")  # Linux: the peak of the resident set starts anew
+        _RESET.write_text("5", encoding="ascii")  # Linux: the peak of the resident set starts anew
     except OSError:
         return None
     return _resident("VmRSS")

@@ -15,7 +15,10 @@ from restore.degradation.composition import Curriculum
 from restore.degradation.contract import Degradation
 
 LEAVES = sorted(path.stem for path in (ROOT / "conf/degradation").glob("*.yaml"))
-BLIND = {"noise_any", "noise_blind", "noise_mixture", "poisson", "jpeg", "salt_pepper", "speckle"}
+BLIND = {
+    *("noise_any", "noise_blind", "noise_kinds", "noise_mixture"),
+    *("poisson", "jpeg", "salt_pepper", "speckle", "unchanged"),
+}
 LINEAR = {"downsample", "blur"}
 KNOWN = {"noise", "noise_range", "kair_noise", "allinone_noise"}
 
@@ -48,7 +51,8 @@ def test_leaf_degrades(leaf: str) -> None:
     fields = {"sigma"} if leaf in KNOWN else set() if leaf in BLIND else {"hole"}
     fields = {"operator", "sigma"} if leaf in LINEAR else {"operator"} if leaf == "gray" else fields
     assert set(degraded) == {"target", "input"} | fields
-    assert degraded["input"].shape != target.shape or not degraded["input"].equal(target)
+    same = degraded["input"].shape == target.shape and degraded["input"].equal(target)
+    assert same == (leaf == "unchanged")
 
 
 def test_the_ends_of_the_mask_curriculum_are_leaves() -> None:
