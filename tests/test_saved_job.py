@@ -5,18 +5,17 @@ import json
 import os
 import shutil
 import struct
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from entry import Ended
 from PIL import Image
+from predicting import runner
 from small_models import write_model
 
-from restore import chain, cli, job, released, shelf
+from restore import chain, job, released, shelf
 from restore.api import load
 from restore.data.photo_file import write_png
 from restore.types import InputError
@@ -24,17 +23,7 @@ from restore.types import InputError
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.chdir(tmp_path)
-
-    def ran(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["restore", "predict", *arguments, "--device", "cpu"])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), printed.out, printed.err)
-
-    return ran
+    return runner(tmp_path, monkeypatch, capsys)
 
 
 def png(array: np.ndarray) -> bytes:

@@ -2,11 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
 
 Work = Callable[[], object]
 
@@ -43,15 +40,19 @@ def compare(
     count = max(1, round(least / max(_seconds(ours, 1), 1e-6)))
     other = max(1, round(least / max(_seconds(theirs, 1), 1e-6)))
     pairs = [(_seconds(ours, count), _seconds(theirs, other)) for _ in range(turns)]
-    ratios = sorted(b / a for a, b in pairs)
+    return summarized(group, name, peer, pairs)
+
+
+def summarized(group: str, name: str, peer: str, pairs: list[tuple[float, float]]) -> Row:
+    """The row of pairs of seconds, ours and the peer's."""
+    ratios = sorted(theirs / ours for ours, theirs in pairs)
     quarter = len(ratios) // 4
-    spread = (ratios[-1 - quarter] - ratios[quarter]) / statistics.median(ratios)
     return Row(
         *(group, name, peer),
-        ours=statistics.median(a for a, _ in pairs),
-        theirs=statistics.median(b for _, b in pairs),
-        spread=spread,
-        turns=turns,
+        ours=statistics.median(ours for ours, _ in pairs),
+        theirs=statistics.median(theirs for _, theirs in pairs),
+        spread=(ratios[-1 - quarter] - ratios[quarter]) / statistics.median(ratios),
+        turns=len(pairs),
     )
 
 
@@ -61,13 +62,3 @@ def _seconds(work: Work, count: int) -> float:
     for _ in range(count):
         work()
     return (time.perf_counter() - begun) / count
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

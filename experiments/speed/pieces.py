@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import torch
 from pairs import Row, compare
+from peers import their_unet
 
 from restore.degradation.large_mask import Irregular
 from restore.degradation.mask import Strokes
@@ -33,16 +34,10 @@ def rows(turns: int) -> Iterator[Row]:
 
 def repaint(turns: int) -> Row:
     """A call of RePaint in exact arithmetic against diffusers' pipeline: 8 images of 32 px."""
-    from diffusers import RePaintScheduler, UNet2DModel
+    from diffusers import RePaintScheduler
 
     ours = UNet(3, 3, width=64, multipliers=(1, 2, 2), num_blocks=2, attention=(4,)).eval()
-    theirs = UNet2DModel(
-        sample_size=32,
-        block_out_channels=(64, 128, 128),
-        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-        layers_per_block=2,
-    ).eval()
+    theirs = their_unet().eval()
     image, hole = torch.rand(8, 3, 32, 32) * 2 - 1, torch.zeros(8, 1, 32, 32)
     hole[..., 16:] = 1
     seen = Observation(input=image, hole=hole, index=torch.arange(8), name=[""] * 8)

@@ -1,7 +1,6 @@
 """A training step through Lightning against the same step in a bare loop, and diffusers' loop."""
 
 import copy
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,7 +9,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback
-from pairs import Row, compare
+from pairs import Row, compare, summarized
+from peers import their_unet
 from torch import Tensor
 
 from restore.config.compose import composed
@@ -40,21 +40,9 @@ def rows(turns: int) -> Iterator[Row]:
             *overrides,
         ]
         pairs = [(_lightning(settings), _bare(settings)) for _ in range(turns)]
-        yield _row(name, pairs)
+        yield summarized("training step", name, "the same task in a bare loop", pairs)
     yield diffusers_step(turns, torch.float32)
     yield diffusers_step(turns, torch.bfloat16)
-
-
-def _row(name: str, pairs: list[tuple[float, float]]) -> Row:
-    ratios = sorted(b / a for a, b in pairs)
-    quarter = len(ratios) // 4
-    return Row(
-        *("training step", name, "the same task in a bare loop"),
-        ours=statistics.median(a for a, _ in pairs),
-        theirs=statistics.median(b for _, b in pairs),
-        spread=(ratios[-1 - quarter] - ratios[quarter]) / statistics.median(ratios),
-        turns=len(pairs),
-    )
 
 
 class Clock(Callback):
@@ -133,19 +121,13 @@ def diffusers_step(turns: int, dtype: torch.dtype) -> Row:
     About 6.5 million parameters each, images of 32 px in batches of 64. dtype: of diffusers'; ours
     is what trainer.precision=auto takes on this machine.
     """
-    from diffusers import DDPMScheduler, UNet2DModel
+    from diffusers import DDPMScheduler
 
     from restore.network.unet import UNet
 
     bf16 = settle(composed("train", []))[0]["trainer"]["precision"] == "bf16-mixed"
     ours = UNet(3, 3, width=64, multipliers=(1, 2, 2), num_blocks=2, attention=(4,))
-    theirs = UNet2DModel(
-        sample_size=32,
-        block_out_channels=(64, 128, 128),
-        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-        layers_per_block=2,
-    )
+    theirs = their_unet()
     ours.to(memory_format=torch.channels_last)
     scheduler = DDPMScheduler(num_train_timesteps=1000)
     images = torch.rand(64, 3, 32, 32) * 2 - 1
