@@ -1,13 +1,87 @@
 """Normalisation as one choice for generators and discriminators."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from restore.types import InputError
 
 Norm = Literal["none", "group", "instance", "batch"]
+
+
+class GroupNorm(nn.GroupNorm):
+    """torch.nn.GroupNorm, whose gradient on a CPU is up to 20 times as fast in channels_last.
+
+    PyTorch's own kernel loses most where a group has few channels, as in wide images.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        training = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if training and x.device.type == "cpu" and _is_channels_last(x):
+            given = (x, self.weight, self.bias, self.num_groups, self.eps)
+            y: Tensor = _ChannelsLast.apply(*given)  # type: ignore[no-untyped-call]
+            return y
+        return super().forward(x)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return (
+        x.dim() == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not x.is_contiguous()  # maps of one pixel are both
+    )
+
+
+class _ChannelsLast(torch.autograd.Function):
+    """The native layer with a gradient of three passes over the image.
+
+    With x^ = (x - mean) / std, n pixels times channels in a group and dx^ = weight dy:
+    dx = (dx^ - mean(dx^) - x^ mean(dx^ x^)) / std, the means over the group (Wu & He 2018).
+    Sums are kept in float32, and each channel's factors are gathered before the image is touched.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, num_groups: int, eps: float
+    ) -> Tensor:
+        batch, channels, height, width = x.shape
+        size = (batch, channels, height * width, num_groups, eps)
+        y, mean, std = torch.native_group_norm(x, weight.to(x.dtype), bias.to(x.dtype), *size)
+        ctx.save_for_backward(x, weight, bias, mean, std)
+        ctx.num_groups, ctx.eps = num_groups, eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean, inverse_std = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a gradient of the gradient is asked for
+            y = F.group_norm(x, ctx.num_groups, weight.to(x.dtype), bias.to(x.dtype), ctx.eps)
+            dx, dweight, dbias = torch.autograd.grad(y, (x, weight, bias), dy, create_graph=True)
+            return dx, dweight, dbias, None, None
+        pixels, dpixels = _as_rows(x), _as_rows(dy)
+        each = x.shape[1] // ctx.num_groups
+        mean, inverse_std = (s.float().repeat_interleave(each, 1) for s in (mean, inverse_std))
+        dbias = dpixels.sum(1).float()
+        dweight = ((pixels * dpixels).sum(1).float() - mean * dbias) * inverse_std
+        count = each * pixels.shape[1]
+        shift, slope = (
+            (weight * s).unflatten(1, (-1, each)).sum(-1).repeat_interleave(each, 1) / count
+            for s in (dbias, dweight)
+        )
+        slope = slope * inverse_std.square()
+        of_dy, of_x = (factor.to(x.dtype)[:, None] for factor in (inverse_std * weight, -slope))
+        constant = (slope * mean - shift * inverse_std).to(x.dtype)[:, None]
+        dx = torch.addcmul(constant, pixels, of_x).addcmul_(dpixels, of_dy)
+        dx = dx.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
+        return dx, dweight.sum(0), dbias.sum(0), None, None
+
+
+def _as_rows(x: Tensor) -> Tensor:
+    """[B, H W, C] of [B, C, H, W]: a view where memory is in that order."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def normalize(norm: Norm, channels: int) -> nn.Module:
@@ -21,7 +95,7 @@ def normalize(norm: Norm, channels: int) -> nn.Module:
         case "none":
             return nn.Identity()
         case "group":
-            return nn.GroupNorm(math.gcd(32, channels), channels)
+            return GroupNorm(math.gcd(32, channels), channels)
         case "instance":
             return nn.InstanceNorm2d(channels, affine=True)
         case "batch":

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.network.attention import attend
+from restore.network.norm import GroupNorm
 from restore.types import InputError
 
 PLAIN, ATTENDS = ("DownBlock2D", "UpBlock2D"), ("AttnDownBlock2D", "AttnUpBlock2D")
@@ -24,12 +25,12 @@ class _Made:
         self.groups, self.eps, self.embedding = groups, eps, embedding
         self.shift, self.head_size = shift, head_size
 
-    def norm(self, channels: int) -> nn.GroupNorm:
+    def norm(self, channels: int) -> GroupNorm:
         if channels % self.groups:
             raise InputError(
                 f"task.network: {channels} channels are not in norm_num_groups={self.groups} groups"
             )
-        return nn.GroupNorm(self.groups, channels, eps=self.eps)
+        return GroupNorm(self.groups, channels, eps=self.eps)
 
 
 class ResnetBlock2D(nn.Module):
