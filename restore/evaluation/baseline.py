@@ -4,7 +4,7 @@ Those that work on 8-bit or on double-precision images do so one image at a time
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -47,13 +47,13 @@ class HoleFill(Baseline):
         hole = observation["hole"] > 0.5
         filled = torch.zeros_like(degraded)
         for i in range(len(degraded)):
-            if not hole[i].all():
+            if hole[i].any() and not hole[i].all():
                 filled[i] = self.fill(degraded[i], hole[i])
         return torch.where(hole, filled, degraded)
 
     @abstractmethod
     def fill(self, image: Tensor, hole: Tensor) -> Tensor:
-        """[C, H, W] for image [C, H, W] in [-1, 1] and hole [1, H, W], bool, not full."""
+        """[C, H, W] for image [C, H, W] in [-1, 1]; hole [1, H, W] is bool, not empty, not full."""
 
 
 class MeanFill(HoleFill):
@@ -95,6 +95,57 @@ class NavierStokes(_OpenCVInpaint):
 
     name = "navier_stokes"
     flag = "INPAINT_NS"
+
+
+class _Exemplar(HoleFill):
+    """OpenCV's xphoto, 8-bit, which takes the known pixels as its mask."""
+
+    def fill(self, image: Tensor, hole: Tensor) -> Tensor:
+        import cv2
+
+        pixels = np.ascontiguousarray(to_uint8(image).cpu().permute(1, 2, 0).numpy())
+        known = 255 * (~hole[0]).cpu().numpy().astype(np.uint8)
+        colored = pixels.shape[2] == 3  # patches are compared best in CIE LAB
+        given = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB) if colored else pixels
+        filled = np.zeros_like(given)
+        cv2.xphoto.inpaint(given, known, filled, self.flag())
+        filled = filled.reshape(pixels.shape)
+        filled = cv2.cvtColor(filled, cv2.COLOR_LAB2RGB) if colored else filled
+        return from_uint8(torch.from_numpy(filled).permute(2, 0, 1))
+
+    @abstractmethod
+    def flag(self) -> int:
+        """OpenCV's number of the method."""
+
+
+class ShiftMap(_Exemplar):
+    """Patches from elsewhere in the image, by their frequent shifts (He & Sun 2012), OpenCV."""
+
+    name = "shiftmap"
+
+    def flag(self) -> int:
+        import cv2
+
+        return int(cv2.xphoto.INPAINT_SHIFTMAP)
+
+
+class FrequencySelective(_Exemplar):
+    """Fourier functions that fit the known surroundings (Seiler & Kaup 2010), OpenCV.
+
+    best takes about 20 times as long as fast.
+    """
+
+    name = "frequency_selective"
+
+    def __init__(self, quality: Literal["fast", "best"] = "fast") -> None:
+        if quality not in ("fast", "best"):
+            raise InputError(f"baseline.quality={quality}: use fast or best")
+        self.quality = quality
+
+    def flag(self) -> int:
+        import cv2
+
+        return int(getattr(cv2.xphoto, f"INPAINT_FSR_{self.quality.upper()}"))
 
 
 class Biharmonic(HoleFill):

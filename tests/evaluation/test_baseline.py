@@ -11,12 +11,14 @@ from torch import Tensor
 from restore.evaluation.baseline import (
     Baseline,
     Biharmonic,
+    FrequencySelective,
     Grey,
     HoleFill,
     Identity,
     MeanFill,
     NavierStokes,
     PushPull,
+    ShiftMap,
     Telea,
 )
 from restore.evaluation.noise_filter import (
@@ -31,7 +33,15 @@ from restore.image import from_uint8, to_unit
 from restore.metric.psnr import PSNR, HolePSNR, KnownError
 from restore.types import Batch, InputError
 
-FILLS = [MeanFill(), Telea(), NavierStokes(), Biharmonic(), PushPull()]
+FILLS = [
+    MeanFill(),
+    Telea(),
+    NavierStokes(),
+    Biharmonic(),
+    PushPull(),
+    ShiftMap(),
+    FrequencySelective(),
+]
 
 
 def smooth(channels: int = 3, height: int = 24, width: int = 30) -> Tensor:
@@ -90,13 +100,28 @@ def test_fills_keep_known_pixels_bit_equal_and_fill_all_else(fill: HoleFill, cha
     assert restored.abs().max() <= 1.002
 
 
-@pytest.mark.parametrize("fill", FILLS[1:], ids=lambda one: one.name)
+SMOOTH = [fill for fill in FILLS[1:] if not isinstance(fill, ShiftMap)]
+
+
+@pytest.mark.parametrize("fill", SMOOTH, ids=lambda one: one.name)
 def test_fills_beat_the_mean_on_a_smooth_image(fill: HoleFill) -> None:
     batch = with_hole(smooth())
     target = to_unit(batch["target"])
     value = HolePSNR()(to_unit(fill(batch)), target, batch)
     beaten = HolePSNR()(to_unit(MeanFill()(batch)), target, batch)
     assert (value > beaten + 3).all()
+
+
+def test_shift_map_continues_a_pattern_exactly() -> None:
+    """A patch one period away is what the hole hides; no smooth fill can know it."""
+    generator = torch.Generator().manual_seed(0)
+    tile = torch.randint(0, 256, (1, 1, 12, 12), generator=generator, dtype=torch.uint8)
+    batch = make(from_uint8(tile.repeat(1, 1, 5, 5)))
+    batch["hole"] = torch.zeros(1, 1, 60, 60)
+    batch["hole"][..., 24:38, 20:36] = 1
+    batch["input"] = batch["target"].masked_fill(batch["hole"] == 1, 0)
+    assert torch.equal(ShiftMap()(batch), batch["target"])
+    assert psnr(Biharmonic()(batch), batch) < 20
 
 
 def test_mean_fill_is_the_known_mean_of_each_channel() -> None:
@@ -235,7 +260,7 @@ def test_settings_must_be_positive(build: Any) -> None:
 
 def test_every_config_names_a_baseline_of_its_own_name() -> None:
     leaves = sorted(Path(__file__).parents[2].glob("conf/baseline/*.yaml"))
-    assert len(leaves) == 15
+    assert len(leaves) == 17
     for leaf in leaves:
         target = leaf.read_text().split("_target_: ")[1].split()[0]
         module, _, name = target.rpartition(".")

@@ -14,7 +14,14 @@ from restore.diffusion.null_space import NullSpace
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, ddim
 from restore.diffusion.schedule import Cosine
-from restore.evaluation.baseline import Biharmonic, HoleFill, NavierStokes, PushPull, Telea
+from restore.evaluation.baseline import (
+    Biharmonic,
+    HoleFill,
+    NavierStokes,
+    PushPull,
+    ShiftMap,
+    Telea,
+)
 from restore.loss.content import Pixels
 from restore.network.inpainting import InpaintingGenerator
 from restore.network.inpainting_unet import InpaintingUNet
@@ -53,12 +60,21 @@ def error(restored: Tensor, batch: Batch) -> float:
     return float((restored - batch["target"])[hole].square().mean().sqrt())
 
 
-@pytest.mark.parametrize("fill", [Telea(), NavierStokes(), Biharmonic(), PushPull()])
-def test_classical_fills(fill: HoleFill) -> None:
+@pytest.mark.parametrize(
+    ("fill", "most"),
+    [
+        (Telea(), 0.9),
+        (NavierStokes(), 0.9),
+        (Biharmonic(), 0.9),
+        (PushPull(), 0.9),
+        (ShiftMap(), 1.1),  # its patch is of the right colours, at another place
+    ],
+)
+def test_classical_fills(fill: HoleFill, most: float) -> None:
     batch = toy()
     restored = fill(batch)
     assert known_is_kept(restored, batch)
-    assert error(restored, batch) < 0.9
+    assert error(restored, batch) < most
     assert restored[0, BLUE].max() < -0.95  # no blue anywhere
     assert restored.abs().max() < 1.3
 
