@@ -32,7 +32,7 @@ def add(words: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from restore.export import check, write
 
-    settings = write.Settings(
+    settings = write.ExportSettings(
         half=arguments.half,
         check=_names(arguments.check),
         licence=arguments.licence,

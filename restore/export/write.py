@@ -26,7 +26,7 @@ FORMATS: dict[str, Any] = {"onnx": onnx, "diffusers": diffusers, "kair": kair}
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExportSettings:
     """What the command line says beside model and folder."""
 
     half: bool = False
@@ -35,7 +35,7 @@ class Settings:
     packages: tuple[str, ...] = ()
 
 
-def bundled(place: str, output: Path, settings: Settings) -> list[check.Checked]:
+def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Checked]:
     """Writes model.safetensors, model.json and a card into `output`; what a check measured.
 
     Raises:
@@ -62,7 +62,7 @@ def bundled(place: str, output: Path, settings: Settings) -> list[check.Checked]
     return rows
 
 
-def converted(place: str, form: str, output: Path, settings: Settings) -> list[check.Checked]:
+def converted(place: str, form: str, output: Path, settings: ExportSettings) -> list[check.Checked]:
     """Writes the model into `output` in one of FORMATS; what a check measured.
 
     Raises:
@@ -87,7 +87,7 @@ def converted(place: str, form: str, output: Path, settings: Settings) -> list[c
     return rows
 
 
-def _said(stored: zoo.Stored, settings: Settings) -> dict[str, Any]:
+def _said(stored: zoo.Stored, settings: ExportSettings) -> dict[str, Any]:
     """What a bundle says beside config, facts and weights."""
     known = described(stored.path) if is_bundle(stored.path) else {}
     began = stored.content.get("init")
