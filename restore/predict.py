@@ -23,7 +23,7 @@ _BATCH = 8  # photos at once, on a GPU
 
 
 @dataclass(frozen=True)
-class Settings(chain.Settings):
+class PredictionSettings(chain.Settings):
     """What the command line says beside models, inputs and output."""
 
     mask: Path | None = None  # a file for all, or a folder of files of the same names
@@ -36,7 +36,7 @@ def predict(
     models: list[str],
     inputs: list[str],
     output: Path,
-    settings: Settings,
+    settings: PredictionSettings,
     device: str | None = None,
     packages: tuple[str, ...] = (),
 ) -> int:
@@ -78,7 +78,7 @@ def repeat(
     models: list[str],
     inputs: list[str],
     output: Path,
-    settings: Settings,
+    settings: PredictionSettings,
     device: str | None = None,
     packages: tuple[str, ...] = (),
 ) -> int:
@@ -92,7 +92,7 @@ def repeat(
         InputError: no job, inputs or settings beside those of the job, other models than its own,
             or what `predict` raises.
     """
-    if inputs or settings != Settings():
+    if inputs or settings != PredictionSettings():
         raise InputError("--job brings image, mask and settings with it: give no others")
     asked = job.read(file)
     loaded = [load(path, packages, device) for path in _models_of(asked, models)]
@@ -107,7 +107,7 @@ def repeat(
             (Path(folder) / job.MASK).write_bytes(asked.mask)
         photos.check_mask(photo, invert=False)
         make(output)
-        line = _restored(photo, loaded, Settings(**asdict(asked.settings)))
+        line = _restored(photo, loaded, PredictionSettings(**asdict(asked.settings)))
     line["input"] = printable(str(file))
     if "error" in line:
         print(json.dumps(line), flush=True)
@@ -146,7 +146,7 @@ def make(output: Path) -> None:
         raise InputError(f"-o {output} cannot be written: choose another folder")
 
 
-def _batch_size(settings: Settings, models: list[Model]) -> int:
+def _batch_size(settings: PredictionSettings, models: list[Model]) -> int:
     """Photos at a time. Holes are seen with what is around each of them, and so one by one."""
     given = settings.batch_size
     if given is not None and given < 1:
@@ -172,7 +172,9 @@ def _shown(groups: Iterator[list[Photo]], total: int) -> Iterator[list[Photo]]:
             bar.update(task, completed=done, rate=f"{pace:.3g} images/s")
 
 
-def _lines(group: list[Photo], models: list[Model], settings: Settings) -> list[dict[str, Any]]:
+def _lines(
+    group: list[Photo], models: list[Model], settings: PredictionSettings
+) -> list[dict[str, Any]]:
     """Of all photos of a group; where they cannot go together, or one is broken, one by one."""
     if len(group) > 1:
         started = time.monotonic()
@@ -185,7 +187,7 @@ def _lines(group: list[Photo], models: list[Model], settings: Settings) -> list[
     return [_restored(one, models, settings) for one in group]
 
 
-def _restored(photo: Photo, models: list[Model], settings: Settings) -> dict[str, Any]:
+def _restored(photo: Photo, models: list[Model], settings: PredictionSettings) -> dict[str, Any]:
     """What is said of a photo once its results are written; with "error" where they are not."""
     started = time.monotonic()
     try:
@@ -203,7 +205,11 @@ def _source(photo: Photo) -> str:
 
 
 def _written(
-    photo: Photo, models: list[Model], settings: Settings, made: chain.Restored, seconds: float
+    photo: Photo,
+    models: list[Model],
+    settings: PredictionSettings,
+    made: chain.Restored,
+    seconds: float,
 ) -> dict[str, Any]:
     """Writes the results; what is said of them."""
     for image, target in zip(made.images, photo.targets, strict=True):

@@ -75,7 +75,9 @@ def _predict(arguments: argparse.Namespace) -> int:
     from restore import predict
 
     given = vars(arguments)
-    settings = predict.Settings(**{key: given[key] for key in predict.Settings.__match_args__})
+    settings = predict.PredictionSettings(
+        **{key: given[key] for key in predict.PredictionSettings.__match_args__}
+    )
     models = [model for model in arguments.models.split(",") if model]
     trust = tuple(name for name in arguments.packages.split(",") if name)
     where = arguments.output, settings, arguments.device, trust

@@ -83,7 +83,7 @@ def test_paths_are_no_names(shelf: Path) -> None:
 def test_evaluate_and_predict_take_names(
     shelf: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from restore.predict import Settings, predict
+    from restore.predict import PredictionSettings, predict
 
     given = (
         "checkpoint=blind_one",
@@ -99,7 +99,9 @@ def test_evaluate_and_predict_take_names(
 
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(noise).save("a.png")
-    assert predict(["denoise"], ["a.png"], Path("restored"), Settings(sigma=5), "cpu") == 0
+    assert (
+        predict(["denoise"], ["a.png"], Path("restored"), PredictionSettings(sigma=5), "cpu") == 0
+    )
     made = np.asarray(Image.open("restored/a.png"))
     assert np.array_equal(made, restore.load("denoise_any", device="cpu")(noise, sigma=5))
 

@@ -100,7 +100,9 @@ def test_the_job_of_a_request_repeats_it(
         assert np.array_equal(read_photo(file)[0], image)
     assert job.read(done.job).settings == settings
     paths = [str(outputs / name) for name in names]
-    code = predict.repeat(done.job, paths, [], tmp_path / "out", predict.Settings(), "cpu")
+    code = predict.repeat(
+        done.job, paths, [], tmp_path / "out", predict.PredictionSettings(), "cpu"
+    )
     line = json.loads(capsys.readouterr().out)
     assert code == 0 and line["repeated"]
     made = [Path(output).read_bytes() for output in line["outputs"]]
