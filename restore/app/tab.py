@@ -196,7 +196,7 @@ class Tab:
                     own = work.settings_for(self.models, names, *numbers)
                     place = Path(folder) / str(number)
                     place.mkdir()
-                    whole = work.Request(photo, mask, names, own)
+                    whole = work.RestorationRequest(photo, mask, names, own)
                     for said in work.run(self.models, whole, place, event):
                         if isinstance(said, work.Underway):
                             yield self._underway(said)

@@ -28,7 +28,7 @@ _SHOWN_EVERY = 0.4  # seconds between two pictures of a sampler at work
 
 
 @dataclass(frozen=True)
-class Request:
+class RestorationRequest:
     """What somebody asks for. Files are of this request alone; a mask is white where it fills."""
 
     photo: Path
@@ -104,7 +104,7 @@ def _number(word: str, value: Any, low: float, high: float) -> float:
 
 
 def run(
-    models: Models, request: Request, folder: Path, stop: threading.Event
+    models: Models, request: RestorationRequest, folder: Path, stop: threading.Event
 ) -> Iterator[Underway | Done]:
     """Steps as they come, and the results.
 
@@ -157,7 +157,7 @@ def _too_long() -> InputError:
     )
 
 
-def _check_size(request: Request) -> None:
+def _check_size(request: RestorationRequest) -> None:
     width, height = upright_size(request.photo) or (0, 0)
     if width * height * request.settings.num_samples > canvas.MAX_PIXELS:
         raise InputError("that many results of so large a photo do not fit: take fewer")
@@ -165,7 +165,7 @@ def _check_size(request: Request) -> None:
 
 def _work(
     models: Models,
-    request: Request,
+    request: RestorationRequest,
     folder: Path,
     told: "queue.Queue[Underway | Done | BaseException]",
     stop: threading.Event,
@@ -206,7 +206,7 @@ def _underway(model: Model, step: Step) -> Underway:
 
 
 def _written(
-    models: Models, request: Request, folder: Path, made: chain.Restored, seconds: float
+    models: Models, request: RestorationRequest, folder: Path, made: chain.Restored, seconds: float
 ) -> Done:
     files = []
     for number, image in enumerate(made.images, start=1):

@@ -33,17 +33,19 @@ def models(outputs: Path) -> Models:
     return Models([outputs], device="cpu")
 
 
-def request_of(folder: Path, names: list[str], settings: work.Settings) -> work.Request:
+def request_of(folder: Path, names: list[str], settings: work.Settings) -> work.RestorationRequest:
     folder.mkdir(exist_ok=True)
     write_png(PHOTO, folder / "photo.png")
     write_png(HOLE, folder / "mask.png")
     mask = folder / "mask.png" if {"inpainter", "prior"} & set(names) else None
     if settings.strength:
         mask = None
-    return work.Request(folder / "photo.png", mask, names, settings)
+    return work.RestorationRequest(folder / "photo.png", mask, names, settings)
 
 
-def run(models: Models, request: work.Request, stop: threading.Event | None = None) -> list[Any]:
+def run(
+    models: Models, request: work.RestorationRequest, stop: threading.Event | None = None
+) -> list[Any]:
     return list(work.run(models, request, request.photo.parent, stop or threading.Event()))
 
 
