@@ -13,7 +13,7 @@ from restore.released import DEFAULTS, defaults, folder, is_bundle, names, weigh
 from restore.types import InputError
 
 
-class Stored(NamedTuple):
+class StoredModel(NamedTuple):
     """A trained model as it was stored. path: of the one file that holds its weights."""
 
     content: dict[str, Any]  # of restore.content.Content
@@ -43,7 +43,7 @@ def find(place: str | Path) -> Path:
     raise InputError(f"checkpoint={name} does not exist, nor a released model of that name: {said}")
 
 
-def read(place: str | Path) -> Stored:
+def read(place: str | Path) -> StoredModel:
     """The model at a path or of a name; of a run folder its best checkpoint. No code from it runs.
 
     Raises:
@@ -51,8 +51,8 @@ def read(place: str | Path) -> Stored:
     """
     path = find(place)
     if is_bundle(path):
-        return Stored(bundle.read(path), weights_of(path))
+        return StoredModel(bundle.read(path), weights_of(path))
     if diffusers_folder.is_folder(path):
-        return Stored(diffusers_folder.read(path), diffusers_folder.weights_of(path))
+        return StoredModel(diffusers_folder.read(path), diffusers_folder.weights_of(path))
     path = checkpoint.best_of(path)
-    return Stored(checkpoint.read(path), path)
+    return StoredModel(checkpoint.read(path), path)

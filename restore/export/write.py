@@ -87,7 +87,7 @@ def converted(place: str, form: str, output: Path, settings: ExportSettings) -> 
     return rows
 
 
-def _said(stored: zoo.Stored, settings: ExportSettings) -> dict[str, Any]:
+def _said(stored: zoo.StoredModel, settings: ExportSettings) -> dict[str, Any]:
     """What a bundle says beside config, facts and weights."""
     known = described(stored.path) if is_bundle(stored.path) else {}
     began = stored.content.get("init")
@@ -101,7 +101,7 @@ def _said(stored: zoo.Stored, settings: ExportSettings) -> dict[str, Any]:
     }
 
 
-def _record(stored: zoo.Stored) -> Mapping[str, Any] | None:
+def _record(stored: zoo.StoredModel) -> Mapping[str, Any] | None:
     """result.json of the run that wrote the checkpoint; None where it is not beside it."""
     path = stored.path.parent.parent / "result.json"
     try:
