@@ -73,7 +73,7 @@ class LinearOperator(Operator):
         return shown if self.keeps_size else self.forward(shown)
 
 
-class Identity(LinearOperator):
+class IdentityOperator(LinearOperator):
     """All of the image, with noise."""
 
     def forward(self, x: Tensor) -> Tensor:

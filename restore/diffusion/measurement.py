@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from restore.degradation.operator import Identity, Known, Operator
+from restore.degradation.operator import IdentityOperator, Known, Operator
 from restore.diffusion.guidance import Guidance
 from restore.diffusion.parameterization import Denoise
 from restore.diffusion.schedule import Schedule, align
@@ -33,7 +33,7 @@ def measurement(observation: Observation, name: str) -> Measurement:
         if operator is None and "hole" in observation:
             operator = Known(observation["hole"].clone())
         elif operator is None and "sigma" in observation:
-            operator = Identity()
+            operator = IdentityOperator()
         if not isinstance(operator, Operator):
             raise InputError(
                 f"guidance={name} must know how the input came from the image: use a degradation "

@@ -10,7 +10,13 @@ from torch.nn import functional as F
 
 from restore.degradation.blur import Blur, GaussianBlur, MotionBlur
 from restore.degradation.gray import Lightness
-from restore.degradation.operator import Downsample, Identity, Known, LinearOperator, Luminance
+from restore.degradation.operator import (
+    Downsample,
+    IdentityOperator,
+    Known,
+    LinearOperator,
+    Luminance,
+)
 from restore.degradation.product import Product
 from restore.types import InputError
 
@@ -24,7 +30,7 @@ def hole() -> Tensor:
 
 
 OPERATORS: dict[str, LinearOperator] = {
-    "identity": Identity(),
+    "identity": IdentityOperator(),
     "known": Known(hole()),
     "luminance": Luminance(),
     "bicubic x2": Downsample(2),
@@ -37,7 +43,7 @@ OPERATORS: dict[str, LinearOperator] = {
     "mean": Blur(torch.ones(3, 5) / 15),
     "gray of a hole": Product([Known(hole()), Luminance()]),
     "small and blurred": Product([GaussianBlur(0.6), Downsample(2)]),
-    "all": Product([Luminance(), GaussianBlur(0.6), Downsample(2, "box"), Identity()]),
+    "all": Product([Luminance(), GaussianBlur(0.6), Downsample(2, "box"), IdentityOperator()]),
 }
 operators = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS.keys())
 
