@@ -71,7 +71,7 @@ class Average(TypedDict):
     weights: dict[str, Tensor]
 
 
-class Initial(TypedDict):
+class StoredInitial(TypedDict):
     """The record of restore.training.initial."""
 
     experiment: str
@@ -106,7 +106,7 @@ class Content(TypedDict):
     format: NotRequired[int]
     run: NotRequired[str | None]
     foreign: NotRequired[dict[str, str]]
-    init: NotRequired[Initial | None]
+    init: NotRequired[StoredInitial | None]
     ema: NotRequired[Average]
     position: NotRequired[StoredPosition]
     fingerprint: NotRequired[dict[str, Any]]
