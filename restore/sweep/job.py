@@ -17,7 +17,7 @@ from restore.types import InputError
 
 
 @dataclass(frozen=True)
-class Job:
+class SweepJob:
     """What a job needs to know."""
 
     number: int
@@ -36,7 +36,7 @@ class Job:
         os.replace(temporary, path)
 
     @classmethod
-    def read(cls, folder: Path) -> "Job":
+    def read(cls, folder: Path) -> "SweepJob":
         job = cls(**json.loads(_path(folder).read_text(encoding="utf-8")))
         assert journal.hash_of(job.config) == job.hash
         return job
@@ -55,13 +55,13 @@ def main() -> None:
     from restore import errors
 
     folder = Path(sys.argv[1])
-    job = Job.read(folder)
+    job = SweepJob.read(folder)
     rank = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_PROCID", "0")
     print(f"job {job.number} rank {rank} config {job.hash}", flush=True)
     errors.run(lambda: _train(job, folder))
 
 
-def _train(job: Job, folder: Path) -> None:
+def _train(job: SweepJob, folder: Path) -> None:
     if lock.is_first():
         lock.hold(folder)
     from restore.training import fit, run
@@ -76,7 +76,7 @@ def _train(job: Job, folder: Path) -> None:
     fit.train(run.prepare(config, folder, job.experiment, job.overrides, extra, resumed))
 
 
-def _interrupted(job: Job, folder: Path) -> Any:
+def _interrupted(job: SweepJob, folder: Path) -> Any:
     """An earlier attempt at this job, to go on with; None where it left no whole checkpoint."""
     from restore.config.naming import packages_of
     from restore.training import resume

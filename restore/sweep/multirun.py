@@ -28,7 +28,7 @@ from restore.config.command import plain
 from restore.folder import remove_empty
 from restore.recovery import lock
 from restore.sweep import gpu, journal, process, ranking, settings
-from restore.sweep.job import Job, command
+from restore.sweep.job import SweepJob, command
 from restore.sweep.settings import Search
 from restore.sweep.start import CURRENT, MADE, refuse
 from restore.sweep.sweeper import study_of
@@ -90,7 +90,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             return _repeat(before, number, sweep, folder, overrides)
         experiment = str(hydra.runtime.choices["experiment"])
         study = _study(search, sweep, experiment)
-        made = Job(number, config, digest, experiment, overrides, study)
+        made = SweepJob(number, config, digest, experiment, overrides, study)
         print(f"job {number}: starts  {' '.join(overrides)}", flush=True)
         code, told = _run(made, folder, search)
         status, objective, error = _outcome(code, folder, search.objective)
@@ -155,7 +155,7 @@ def _study(search: Search, sweep: Path, experiment: str) -> dict[str, Any] | Non
     }
 
 
-def _run(made: Job, folder: Path, search: Search) -> tuple[int, int | None]:
+def _run(made: SweepJob, folder: Path, search: Search) -> tuple[int, int | None]:
     (folder / "result.json").unlink(missing_ok=True)  # of an attempt that was cut off
     made.write(folder)
     env = process.environment()

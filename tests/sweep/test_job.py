@@ -15,13 +15,13 @@ from test_train import TINY
 from restore import precision
 from restore.config.command import plain
 from restore.sweep import journal, study
-from restore.sweep.job import Job, _train
+from restore.sweep.job import SweepJob, _train
 
 SETTINGS = ["max_updates=6", "callback.recovery.every_n_updates=1", "seed=3"]
 
 
 @pytest.fixture
-def job(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+def job(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SweepJob]:
     """Composes a job of the tiny default experiment."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -29,27 +29,27 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
     monkeypatch.syspath_prepend(str(ROOT))
     monkeypatch.setattr(sys, "path", [*sys.path])  # a job adds to it
 
-    def make(*settings: str, **given: Any) -> Job:
+    def make(*settings: str, **given: Any) -> SweepJob:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             overrides = ["~benchmark", *TINY, *SETTINGS, *settings]
             kept = [one for one in overrides if not one.startswith("benchmark.")]
             config = plain(compose("train", kept))
-        return Job(0, config, journal.hash_of(config), "ddpm_digits", kept, **given)
+        return SweepJob(0, config, journal.hash_of(config), "ddpm_digits", kept, **given)
 
     return make
 
 
-def test_every_rank_reads_the_same_job(job: Callable[..., Job], tmp_path: Path) -> None:
+def test_every_rank_reads_the_same_job(job: Callable[..., SweepJob], tmp_path: Path) -> None:
     made = job()
     made.write(tmp_path)
-    assert Job.read(tmp_path) == made
+    assert SweepJob.read(tmp_path) == made
     assert [path.name for path in (tmp_path / ".hydra").iterdir()] == ["job.json"]
 
 
 @pytest.mark.parametrize(("second", "resumed"), [("seed=3", [3]), ("seed=4", [])])
 def test_an_interrupted_job_goes_on_if_it_is_the_same(
-    job: Callable[..., Job],
+    job: Callable[..., SweepJob],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     second: str,
@@ -80,7 +80,7 @@ def test_an_interrupted_job_goes_on_if_it_is_the_same(
 
 @pytest.mark.parametrize(("earlier", "pruned"), [(0.0, True), (1e9, False)])
 def test_a_job_that_lags_behind_is_pruned(
-    job: Callable[..., Job], tmp_path: Path, earlier: float, pruned: bool
+    job: Callable[..., SweepJob], tmp_path: Path, earlier: float, pruned: bool
 ) -> None:
     (tmp_path / "run").mkdir()
     storage = str(tmp_path / "study")
