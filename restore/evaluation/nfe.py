@@ -14,7 +14,7 @@ RESULTS, PLOT, PAGE = "results.csv", "nfe.png", "README.md"
 _METRICS = {"hole_psnr": "↑", "original_label_share": "↑", "diversity": "", "fid_flowers": "↓"}
 
 
-class Point(NamedTuple):
+class CurvePoint(NamedTuple):
     calls: int
     seconds: float  # of an image, all its samples
     value: float
@@ -30,13 +30,13 @@ def family(row: Row) -> str:
     return ", ".join(filter(None, (row["experiment"], spelled, guidance)))
 
 
-def curves(rows: Sequence[Row], metric: str) -> dict[str, list[Point]]:
+def curves(rows: Sequence[Row], metric: str) -> dict[str, list[CurvePoint]]:
     """Points of each family in the order of calls; rows that lack the metric are left out."""
-    found: dict[str, list[Point]] = {}
+    found: dict[str, list[CurvePoint]] = {}
     for row in rows:
         value = float(row.get(metric) or math.nan)
         if not math.isnan(value):
-            point = Point(int(row["nfe"]), float(row["seconds_per_image"]), value)
+            point = CurvePoint(int(row["nfe"]), float(row["seconds_per_image"]), value)
             found.setdefault(family(row), []).append(point)
     return {name: sorted(points) for name, points in sorted(found.items())}
 

@@ -7,7 +7,7 @@ from PIL import Image
 from small_models import write_model
 
 from restore.evaluation import nfe, results
-from restore.evaluation.nfe import Point
+from restore.evaluation.nfe import CurvePoint
 from restore.evaluation.results import Row
 from restore.main import nfe as study
 from restore.types import InputError
@@ -30,8 +30,8 @@ ROWS = [
 
 def test_curves_are_families_in_the_order_of_calls() -> None:
     assert nfe.curves(ROWS, "hole_psnr") == {
-        "prior, RePaint": [Point(20, 0.2, 13.25)],
-        "prior, ddim (eta=0.0), NullSpace": [Point(5, 0.05, 11.0), Point(20, 0.2, 12.5)],
+        "prior, RePaint": [CurvePoint(20, 0.2, 13.25)],
+        "prior, ddim (eta=0.0), NullSpace": [CurvePoint(5, 0.05, 11.0), CurvePoint(20, 0.2, 12.5)],
     }
     assert nfe.metrics_of(ROWS) == ["hole_psnr"]
 
