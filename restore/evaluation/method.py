@@ -12,7 +12,7 @@ from restore.task.base import RestorationTask, Task
 from restore.types import Batch, InputError, Observation
 
 
-class Sampling(NamedTuple):
+class SamplingRecord(NamedTuple):
     """How a diffusion prior draws its samples, as records spell it; all empty for other methods."""
 
     sampler: str = ""
@@ -27,7 +27,7 @@ class Sampling(NamedTuple):
         return f"{spelled}, {self.guidance}" if self.guidance else spelled
 
 
-NO_SAMPLING = Sampling()
+NO_SAMPLING = SamplingRecord()
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Method:
     num_calls: int = 0  # at most
     calls: list[int] = field(default_factory=list)  # of each sample so far, where they vary
     seed: int | None = None
-    sampling: Sampling = NO_SAMPLING
+    sampling: SamplingRecord = NO_SAMPLING
 
     @property
     def num_parameters(self) -> int:
@@ -62,7 +62,7 @@ class Drawing(NamedTuple):
 PLAIN = Drawing()
 
 
-def sampling_of(task: Mapping[str, Any], drawing: Drawing = PLAIN) -> Sampling:
+def sampling_of(task: Mapping[str, Any], drawing: Drawing = PLAIN) -> SamplingRecord:
     """What the config of a task says of its sampler and guidance, and how samples are drawn."""
     node, guidance = task.get("sampler"), task.get("guidance")
     if node is None:
@@ -71,7 +71,7 @@ def sampling_of(task: Mapping[str, Any], drawing: Drawing = PLAIN) -> Sampling:
     own = [] if drawing.start is None else [f"start={drawing.start}"]
     own += [] if drawing.mean_of == 1 else [f"mean_of={drawing.mean_of}"]
     settings = ";".join(filter(None, (settings, *own)))
-    return Sampling(
+    return SamplingRecord(
         name, settings, "" if guidance is None else "{}({})".format(*_spelled(guidance))
     )
 
@@ -103,7 +103,7 @@ def from_task(
     name: str,
     checkpoint: str,
     seed: int,
-    sampling: Sampling,
+    sampling: SamplingRecord,
     drawing: Drawing = PLAIN,
 ) -> Method:
     """InputError for a task that restores nothing, or has no sampler for what the drawing says."""

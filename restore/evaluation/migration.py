@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from restore.build import build
 from restore.diffusion.schedule import Cosine
 from restore.evaluation import results
-from restore.evaluation.method import Sampling, sampling_of
+from restore.evaluation.method import SamplingRecord, sampling_of
 from restore.evaluation.results import FIXED, Row
 from restore.evaluation.runner import EXACT
 from restore.types import InputError
@@ -44,7 +44,7 @@ def migrate(path: Path, conf: Path) -> int:
 
 
 def _moved(
-    row: Row, metrics: list[str], definitions: dict[str, str], samplers: dict[int, Sampling]
+    row: Row, metrics: list[str], definitions: dict[str, str], samplers: dict[int, SamplingRecord]
 ) -> Row:
     measured = [name for name in metrics if row[name] and "[" not in name]
     unknown = [name for name in measured if name not in definitions]
@@ -52,7 +52,7 @@ def _moved(
     if unknown or (calls > 1 and calls not in samplers):
         what = f"metric {unknown[0]}" if unknown else f"{calls} network calls"
         raise InputError(f"results.csv: no record says what {what} of {row['experiment']} is")
-    sampling = samplers[calls] if calls > 1 else Sampling()
+    sampling = samplers[calls] if calls > 1 else SamplingRecord()
     return {
         **row,
         "checkpoint": row["checkpoint"].rpartition("/")[2],
@@ -73,9 +73,9 @@ def _definitions(folder: Path) -> dict[str, str]:
     return found
 
 
-def _samplers(folder: Path) -> dict[int, Sampling]:
+def _samplers(folder: Path) -> dict[int, SamplingRecord]:
     """Network calls -> the one sampler with so many; none where two have."""
-    found: dict[int, list[Sampling]] = {}
+    found: dict[int, list[SamplingRecord]] = {}
     for path in sorted(folder.glob("*.yaml")):
         node: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
         calls = build(node, f"sampler.{path.stem}").num_calls(Cosine())

@@ -11,7 +11,7 @@ from torch import Tensor
 from restore.evaluation import assignment
 from restore.evaluation.assignment import INPUTS, MASKS, OUTPUTS, Manifest
 from restore.evaluation.benchmark import Benchmark
-from restore.evaluation.method import NO_SAMPLING, Method, Sampling
+from restore.evaluation.method import NO_SAMPLING, Method, SamplingRecord
 from restore.image import from_uint8, from_unit
 from restore.types import InputError, Observation
 
@@ -73,7 +73,7 @@ class Outputs:
             kind="outputs",
             restore=restore,
             checkpoint=str(self.folder / OUTPUTS),
-            sampling=Sampling(" ".join(said)) if said else NO_SAMPLING,
+            sampling=SamplingRecord(" ".join(said)) if said else NO_SAMPLING,
         )
 
     def _read(self, number: int) -> Tensor:

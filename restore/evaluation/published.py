@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from restore.evaluation.method import NO_SAMPLING, Method, Sampling
+from restore.evaluation.method import NO_SAMPLING, Method, SamplingRecord
 from restore.network.published_denoiser import PublishedDenoiser, restore_any_size
 from restore.types import InputError, Observation
 
@@ -82,7 +82,7 @@ class Published:
             checkpoint=str(self.path),
             module=self.network,
             num_calls=1,
-            sampling=NO_SAMPLING if self.level == "told" else Sampling("estimated level"),
+            sampling=NO_SAMPLING if self.level == "told" else SamplingRecord("estimated level"),
         )
 
 

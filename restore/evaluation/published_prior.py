@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from restore.diffusion.implicit import ImplicitPrior
-from restore.evaluation.method import Method, Sampling
+from restore.evaluation.method import Method, SamplingRecord
 from restore.evaluation.published import Published
 from restore.image import from_unit, to_unit
 from restore.network.published_denoiser import PublishedDenoiser
@@ -94,7 +94,7 @@ class PublishedPrior:
             num_calls=sampler.max_calls,
             calls=self.calls,
             seed=self.seed,
-            sampling=Sampling(type(sampler).__name__, spelled),
+            sampling=SamplingRecord(type(sampler).__name__, spelled),
         )
 
 

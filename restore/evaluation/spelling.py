@@ -1,7 +1,7 @@
 """How the cells of a table spell numbers, commits and samplers."""
 
 from restore.evaluation.markup import NONE
-from restore.evaluation.method import Sampling
+from restore.evaluation.method import SamplingRecord
 from restore.evaluation.results import Row
 
 
@@ -19,7 +19,7 @@ def commit(digits: str, dirty: bool) -> str:
 
 
 def sampler(row: Row) -> str:
-    return str(Sampling(row["sampler"], row["sampler_settings"], row["guidance"])) or NONE
+    return str(SamplingRecord(row["sampler"], row["sampler_settings"], row["guidance"])) or NONE
 
 
 def method(row: Row) -> str:

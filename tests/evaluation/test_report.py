@@ -9,7 +9,7 @@ from PIL import Image
 
 from restore.evaluation import plot, report, upload
 from restore.evaluation.comparison import differences
-from restore.evaluation.method import Sampling
+from restore.evaluation.method import SamplingRecord
 from restore.metric.psnr import PSNR
 from restore.picture import GAP, _wrap
 
@@ -162,7 +162,7 @@ def test_methods_of_one_name_have_a_legend(
     paths = [tmp_path / name for name in ("a.ckpt", "b.ckpt")]
     for path in paths:
         path.write_bytes(b"")
-    ddim = Sampling("ddim", "eta=0.0;num_steps=50", "")
+    ddim = SamplingRecord("ddim", "eta=0.0;num_steps=50", "")
     two = [make_report("a", checkpoint=str(path), sampling=ddim) for path in paths]
     report.print_table([*two, make_report("b")])
     printed = capsys.readouterr().out.splitlines()

@@ -12,7 +12,7 @@ from torch import nn
 
 from restore.evaluation import migration, record, results
 from restore.evaluation.cost import Cost
-from restore.evaluation.method import Sampling, sampling_of
+from restore.evaluation.method import SamplingRecord, sampling_of
 from restore.metric.fid import FID
 from restore.metric.label import OriginalLabelShare
 from restore.metric.psnr import PSNR
@@ -76,12 +76,12 @@ def test_the_same_measurement_again_replaces_the_first(make_report: Any, path: P
 
 
 def test_samplers_of_equal_cost_do_not_overwrite_each_other(make_report: Any, path: Path) -> None:
-    ddim = {"num_calls": 50, "sampling": Sampling("ddim", "eta=0.0;num_steps=50", "")}
+    ddim = {"num_calls": 50, "sampling": SamplingRecord("ddim", "eta=0.0;num_steps=50", "")}
     others = [
         ddim,
-        ddim | {"sampling": Sampling("renoise", "num_steps=50", "")},
-        ddim | {"sampling": Sampling("ddim", "eta=1.0;num_steps=50", "")},
-        ddim | {"sampling": Sampling("ddim", "eta=0.0;num_steps=50", "Replacement()")},
+        ddim | {"sampling": SamplingRecord("renoise", "num_steps=50", "")},
+        ddim | {"sampling": SamplingRecord("ddim", "eta=1.0;num_steps=50", "")},
+        ddim | {"sampling": SamplingRecord("ddim", "eta=0.0;num_steps=50", "Replacement()")},
     ]
     results.append(path, [make_report("a", **one) for one in others])
     half = make_report("a", **ddim)
@@ -97,9 +97,9 @@ def test_a_sampler_is_spelled_from_its_config() -> None:
     loop = {"_target_": "restore.diffusion.sampler.Sampling", "num_steps": 20, "method": method}
     guidance = {"_target_": "restore.diffusion.guidance.Replacement"}
     found = sampling_of({"sampler": loop, "guidance": guidance, "network": {}})
-    assert found == Sampling("ddim", "eta=0.5;num_steps=20", "Replacement()")
+    assert found == SamplingRecord("ddim", "eta=0.5;num_steps=20", "Replacement()")
     assert str(found) == "ddim(eta=0.5, num_steps=20), Replacement()"
-    assert sampling_of({"network": {}}) == Sampling() and str(Sampling()) == ""
+    assert sampling_of({"network": {}}) == SamplingRecord() and str(SamplingRecord()) == ""
 
 
 def test_older_definitions_are_told_apart(make_report: Any, path: Path) -> None:

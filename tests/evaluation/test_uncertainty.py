@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from restore.evaluation import plot
-from restore.evaluation.method import Sampling
+from restore.evaluation.method import SamplingRecord
 from restore.picture import GAP
 
 
@@ -45,7 +45,7 @@ def test_methods_share_the_scale_and_others_are_left_out(make_report: Any) -> No
 
 
 def test_one_sample_or_a_baseline_has_no_uncertainty(make_report: Any) -> None:
-    alone = make_report("prior", num_samples=1, num_calls=7, sampling=Sampling("ddim"))
+    alone = make_report("prior", num_samples=1, num_calls=7, sampling=SamplingRecord("ddim"))
     assert plot.uncertainty([("prior", alone)]) is None
     assert plot.uncertainty([("telea", make_report("telea", num_samples=2))]) is None
 
