@@ -14,7 +14,7 @@ from restore.network.weights import load_published
 from restore.types import InputError
 
 
-class InceptionFeatures(nn.Module):
+class InceptionExtractor(nn.Module):
     """The 2048 features of pytorch-fid: bilinear to 299 px without antialiasing, [-1, 1]."""
 
     definition = "inception-6726825d/bilinear299"
@@ -33,7 +33,7 @@ class InceptionFeatures(nn.Module):
         return self.network.features(from_unit(resized))
 
 
-class SqueezeNetFeatures(nn.Module):
+class SqueezeNetExtractor(nn.Module):
     """The means over all positions of fire9's 512 channels; bicubic to 227 px, antialiased."""
 
     definition = f"squeezenet1_0-{SHA256}/bicubic{SIDE}"
@@ -52,9 +52,9 @@ class SqueezeNetFeatures(nn.Module):
         return self.network.features(resized.clamp(0, 1), ["fire9"])["fire9"].mean(dim=(2, 3))
 
 
-_IMAGENET: dict[str, type[InceptionFeatures] | type[SqueezeNetFeatures]] = {
-    "inception": InceptionFeatures,
-    "squeezenet1_0": SqueezeNetFeatures,
+_IMAGENET: dict[str, type[InceptionExtractor] | type[SqueezeNetExtractor]] = {
+    "inception": InceptionExtractor,
+    "squeezenet1_0": SqueezeNetExtractor,
 }
 
 

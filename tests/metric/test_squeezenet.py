@@ -1,6 +1,6 @@
 import torch
 
-from restore.metric.extractor import SqueezeNetFeatures, load_extractor
+from restore.metric.extractor import SqueezeNetExtractor, load_extractor
 from restore.metric.squeezenet import SqueezeNetDistance
 from restore.network.squeezenet1_0 import load_squeezenet
 from restore.types import Batch
@@ -30,7 +30,7 @@ def test_distance_by_a_loop() -> None:
 
 def test_extractor_names_its_weights_and_takes_grey() -> None:
     extractor, definition = load_extractor("squeezenet1_0")
-    assert isinstance(extractor, SqueezeNetFeatures)
+    assert isinstance(extractor, SqueezeNetExtractor)
     assert definition == "squeezenet1_0-24f442a8/bicubic227"
     grey = torch.rand(2, 1, 227, 227)
     features = extractor(grey)
