@@ -70,7 +70,7 @@ class NonLocalMeans(NoiseFilter):
         return restored
 
 
-class TotalVariation(NoiseFilter):
+class TotalVariationFilter(NoiseFilter):
     """Rudin et al. 1992 by Chambolle 2004, scikit-image; weight = strength * sigma."""
 
     name = "total_variation"

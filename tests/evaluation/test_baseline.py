@@ -26,7 +26,7 @@ from restore.evaluation.noise_filter import (
     Median,
     NoiseFilter,
     NonLocalMeans,
-    TotalVariation,
+    TotalVariationFilter,
     Wavelet,
 )
 from restore.image import from_uint8, to_unit
@@ -156,7 +156,7 @@ def test_total_variation_and_non_local_means_beat_identity_at_every_level() -> N
     for channels in (1, 3):
         batch = with_noise(smooth(channels))
         beaten = psnr(Identity()(batch), batch)
-        for method in (TotalVariation(), NonLocalMeans()):
+        for method in (TotalVariationFilter(), NonLocalMeans()):
             restored = method(batch)
             assert restored.dtype == torch.float32
             assert (psnr(restored, batch) > beaten + 4).all()
@@ -196,7 +196,9 @@ def test_fills_need_a_hole(method: Baseline) -> None:
         method(make(smooth()))
 
 
-@pytest.mark.parametrize("method", [TotalVariation(), NonLocalMeans()], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "method", [TotalVariationFilter(), NonLocalMeans()], ids=lambda one: one.name
+)
 def test_noise_filters_need_sigma(method: Baseline) -> None:
     with pytest.raises(InputError, match=f"{method.name} needs sigma"):
         method(make(smooth()))
@@ -252,7 +254,7 @@ def test_bm3d_takes_colour_and_grey_by_their_own_functions(monkeypatch: pytest.M
     ]
 
 
-@pytest.mark.parametrize("build", [Telea, NavierStokes, TotalVariation, NonLocalMeans])
+@pytest.mark.parametrize("build", [Telea, NavierStokes, TotalVariationFilter, NonLocalMeans])
 def test_settings_must_be_positive(build: Any) -> None:
     with pytest.raises(InputError, match="more than 0"):
         build(0.0)
