@@ -49,7 +49,7 @@ class Space(Protocol):
         ...
 
 
-class Pixels:
+class PixelSpace:
     """Images as they are."""
 
     factor, is_bounded = 1, True

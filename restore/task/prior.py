@@ -21,7 +21,7 @@ from restore.loss.diffusion import Parameterization
 from restore.network.size import pad_to_multiple
 from restore.stream import Stream, fold
 from restore.task.base import RestorationTask
-from restore.task.codec import Codec, Pixels, Space
+from restore.task.codec import Codec, PixelSpace, Space
 from restore.task.key import Key
 from restore.task.seen import padded, repeated
 from restore.types import InputError, Observation
@@ -51,7 +51,7 @@ class Prior(RestorationTask):
     @property
     def space(self) -> Space:
         """Where noise is added and taken away."""
-        return Pixels(self.facts) if self.codec is None else self.codec
+        return PixelSpace(self.facts) if self.codec is None else self.codec
 
     @property
     def num_calls(self) -> int:
