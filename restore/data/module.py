@@ -18,7 +18,7 @@ from restore.data.source import Source, Split, check_least
 from restore.data.sources import Sources
 from restore.data.split import Raw, SplitDataset
 from restore.data.streamed import StreamedSamples
-from restore.data.streaming import Place, Streaming
+from restore.data.streaming import ShardReader, Streaming
 from restore.data.survey import header_sizes
 from restore.degradation.composition import Curriculum
 from restore.degradation.contract import Degradation, Degraded, makes_holes
@@ -176,11 +176,11 @@ class DataModule(LightningDataModule):
         return self._loader(samples, order, drop_last=True)
 
     def _streamed(self, source: Streaming, rank: int, world: int) -> DataLoader[Raw]:
-        source.check(Place(rank, world, 0, max(self.num_workers, 1)))
+        source.check(ShardReader(rank, world, 0, max(self.num_workers, 1)))
         streamed = StreamedSamples(
             source, self.train_framing, self.augmentation, self.seed, self.batch_size
         )
-        streamed.go_to(Place(rank, world), self._epoch, self._start)
+        streamed.go_to(ShardReader(rank, world), self._epoch, self._start)
         return self._loader(streamed, None, drop_last=True)
 
     def go_to(self, epoch: int, start: int) -> None:

@@ -55,7 +55,7 @@ class Divided(Source, Protocol):
 
 
 @runtime_checkable
-class Stored(Divided, Protocol):
+class StoredSource(Divided, Protocol):
     """A source with one file, or one member of an archive, an image."""
 
     def size(self, index: int) -> int:

@@ -9,7 +9,7 @@ from restore.data.augmentation import Augmentation
 from restore.data.framing import Framing
 from restore.data.source import Item
 from restore.data.split import Raw
-from restore.data.streaming import Place, Streaming, seed_of
+from restore.data.streaming import ShardReader, Streaming, seed_of
 
 
 class StreamedSamples(IterableDataset[Raw]):
@@ -28,12 +28,12 @@ class StreamedSamples(IterableDataset[Raw]):
     ) -> None:
         self.source, self.framing, self.augmentation = source, framing, augmentation
         self.seed, self.batch_size = seed, batch_size
-        self.go_to(Place())
+        self.go_to(ShardReader())
 
-    def go_to(self, place: Place, epoch: int = 0, start: int = 0) -> None:
+    def go_to(self, reader: ShardReader, epoch: int = 0, start: int = 0) -> None:
         """Lets a process begin in that epoch, behind its first `start` samples."""
-        self.place, self.epoch, self.start = place, epoch, start
-        self.batches = len(self.source) // place.world // self.batch_size
+        self.reader, self.epoch, self.start = reader, epoch, start
+        self.batches = len(self.source) // reader.world // self.batch_size
 
     def __len__(self) -> int:
         return self.batches * self.batch_size
@@ -46,13 +46,13 @@ class StreamedSamples(IterableDataset[Raw]):
         self.epoch, self.start = epoch + 1, 0
         # A loader asks its first worker first, whatever batch the epoch goes on with.
         own = range(begun + worker, self.batches, workers)
-        reader = (begun + worker) % workers
-        place = self.place._replace(worker=reader, workers=workers)
-        skipped = self.batch_size * len(range(reader, begun, workers))
-        items = self.source.items(self.seed, epoch, place, skipped)
+        number = (begun + worker) % workers
+        reader = self.reader._replace(worker=number, workers=workers)
+        skipped = self.batch_size * len(range(number, begun, workers))
+        items = self.source.items(self.seed, epoch, reader, skipped)
         for batch in own:
             for k in range(self.batch_size):
-                index = (batch * self.batch_size + k) * place.world + place.rank
+                index = (batch * self.batch_size + k) * reader.world + reader.rank
                 yield self._framed(next(items), index, seed_of(self.seed, epoch, index))
 
     def _framed(self, item: Item, index: int, seed: int) -> Raw:

@@ -26,7 +26,7 @@ Sample = dict[str, Any]  # members of one key as bytes, by extension, and where 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 
 
-class Place(NamedTuple):
+class ShardReader(NamedTuple):
     """One of the readers that share the shards: a worker of a process."""
 
     rank: int = 0
@@ -43,7 +43,9 @@ class Place(NamedTuple):
         return self.world * self.workers
 
 
-def order(shards: Sequence[str], seed: int, epoch: int, turn: int, place: Place) -> list[str]:
+def order(
+    shards: Sequence[str], seed: int, epoch: int, turn: int, reader: ShardReader
+) -> list[str]:
     """The shards of one reader in a pass over all: shuffled, and shared out without rest.
 
     A function of its arguments. Where the number of readers does not divide that of shards, some
@@ -51,7 +53,7 @@ def order(shards: Sequence[str], seed: int, epoch: int, turn: int, place: Place)
     """
     shuffled = list(shards)
     random.Random(seed_of(seed, epoch, turn)).shuffle(shuffled)
-    return shuffled[place.number :: place.readers]
+    return shuffled[reader.number :: reader.readers]
 
 
 def seed_of(*keys: int) -> int:
@@ -110,29 +112,29 @@ class Streaming:
         """The shards in the order of the pattern; InputError where it names none."""
         return opener.addresses(self.root, self.pattern)
 
-    def check(self, place: Place) -> None:
+    def check(self, reader: ShardReader) -> None:
         """Raises InputError for more readers than shards."""
-        if len(self.shards) < place.readers:
+        if len(self.shards) < reader.readers:
             raise InputError(
-                f"{len(self.shards)} shards for {place.world} processes times {place.workers} "
+                f"{len(self.shards)} shards for {reader.world} processes times {reader.workers} "
                 "workers: each needs one of its own; lower data.num_workers, or make more shards"
             )
 
-    def items(self, seed: int, epoch: int, place: Place, start: int = 0) -> Iterator[Item]:
+    def items(self, seed: int, epoch: int, reader: ShardReader, start: int = 0) -> Iterator[Item]:
         """The samples of one reader in an epoch, behind the first `start`: pass by pass, without
         end, and shuffled within a pass alone, so that none comes twice before all have come.
 
         Raises:
             InputError: more readers than shards, or a pass in which no shard could be read.
         """
-        self.check(place)
+        self.check(reader)
         shards = self.shards
         samples = (
             sample
             for turn in itertools.count()
             for sample in self._read(
-                order(shards, seed, epoch, turn, place),
-                random.Random(seed_of(seed, epoch, turn, place.number)),
+                order(shards, seed, epoch, turn, reader),
+                random.Random(seed_of(seed, epoch, turn, reader.number)),
             )
         )
         yield from map(self._item, itertools.islice(samples, start, None))

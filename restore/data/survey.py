@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 from restore.data.image_file import header_size
 from restore.data.part import Part
 from restore.data.several import Several
-from restore.data.source import Divided, Source, Split, Stored
+from restore.data.source import Divided, Source, Split, StoredSource
 from restore.types import InputError
 
 
-class Place(NamedTuple):
+class StoredImage(NamedTuple):
     """An image of a split, in the files that hold it."""
 
     split: Split
-    source: Stored
+    source: StoredSource
     number: int
 
 
@@ -45,29 +45,29 @@ def summary(whole: Mapping[Split, Source], skipped: Mapping[Split, list[Broken]]
     }
 
 
-def _stored(source: Source) -> list[Stored]:
+def _stored(source: Source) -> list[StoredSource]:
     if isinstance(source, Several):
-        return [one for one in source.sources.values() if isinstance(one, Stored)]
-    return [source] if isinstance(source, Stored) else []
+        return [one for one in source.sources.values() if isinstance(one, StoredSource)]
+    return [source] if isinstance(source, StoredSource) else []
 
 
-def duplicates(splits: Mapping[Split, Iterable[Stored]]) -> list[tuple[str, str]]:
+def duplicates(splits: Mapping[Split, Iterable[StoredSource]]) -> list[tuple[str, str]]:
     """Pairs of names of images with the same bytes in two splits.
 
     Only files whose size is found in two splits are read.
     """
-    sizes: defaultdict[int, list[Place]] = defaultdict(list)
+    sizes: defaultdict[int, list[StoredImage]] = defaultdict(list)
     for split, sources in splits.items():
         for source in sources:
             for index in range(len(source)):
-                sizes[source.size(index)].append(Place(split, source, index))
-    suspects = [places for places in sizes.values() if _across(places)]
+                sizes[source.size(index)].append(StoredImage(split, source, index))
+    suspects = [images for images in sizes.values() if _across(images)]
     pairs = []
-    for places in suspects:
-        by_content: defaultdict[bytes, list[Place]] = defaultdict(list)
-        for place in places:
-            digest = hashlib.sha256(place.source.content(place.number)).digest()
-            by_content[digest].append(place)
+    for images in suspects:
+        by_content: defaultdict[bytes, list[StoredImage]] = defaultdict(list)
+        for image in images:
+            digest = hashlib.sha256(image.source.content(image.number)).digest()
+            by_content[digest].append(image)
         for same in by_content.values():
             first = same[0]
             pairs += [
@@ -78,14 +78,14 @@ def duplicates(splits: Mapping[Split, Iterable[Stored]]) -> list[tuple[str, str]
     return sorted(pairs)
 
 
-def _across(places: list[Place]) -> bool:
-    return len({place.split for place in places}) > 1
+def _across(images: list[StoredImage]) -> bool:
+    return len({image.split for image in images}) > 1
 
 
 def header_sizes(source: Source, count: int) -> Iterator[tuple[str, int, int]]:
     """Name, height and width of the first `count` images of files, where their headers tell."""
     whole = source.source if isinstance(source, Part) else source
-    if not isinstance(whole, Stored):
+    if not isinstance(whole, StoredSource):
         return
     for index in range(count):
         place = source.places[index] if isinstance(source, Part) else index

@@ -26,7 +26,7 @@ from restore.data import opener
 from restore.data.framing import CenterSquare
 from restore.data.module import DataModule
 from restore.data.source import Split
-from restore.data.streaming import Place, Streaming, order
+from restore.data.streaming import ShardReader, Streaming, order
 from restore.data.webdataset import WebDataset
 from restore.degradation.noise import Gaussian
 from restore.types import InputError
@@ -117,14 +117,14 @@ def epochs(data: DataModule, count: int = 2) -> list[list[tuple[list[str], list[
 @pytest.mark.parametrize(("world", "workers"), [(1, 1), (2, 2), (3, 1), (4, 2)])
 def test_readers_share_the_shards_of_every_pass(world: int, workers: int) -> None:
     shards = [f"shard{k}" for k in range(9)]
-    places = [Place(r, world, w, workers) for r in range(world) for w in range(workers)]
+    readers = [ShardReader(r, world, w, workers) for r in range(world) for w in range(workers)]
     for turn in range(2):
-        own = [order(shards, 1, 5, turn, place) for place in places]
+        own = [order(shards, 1, 5, turn, reader) for reader in readers]
         assert sorted(itertools.chain(*own)) == shards
         assert max(map(len, own)) - min(map(len, own)) <= 1
-        assert own == [order(shards, 1, 5, turn, place) for place in places]
+        assert own == [order(shards, 1, 5, turn, reader) for reader in readers]
     orders = [
-        order(shards, *keys, Place()) for keys in ((1, 5, 0), (1, 5, 1), (1, 6, 0), (2, 5, 0))
+        order(shards, *keys, ShardReader()) for keys in ((1, 5, 0), (1, 5, 1), (1, 6, 0), (2, 5, 0))
     ]
     assert len(set(map(tuple, orders))) == 4
 
@@ -372,9 +372,9 @@ def test_settings_out_of_range(tmp_path: Path, setting: str, value: float) -> No
 
 def test_labels(server: Server) -> None:
     labelled = source(server.folder, "train", server.shards, num_classes=5)
-    item = next(labelled.items(1, 0, Place()))
+    item = next(labelled.items(1, 0, ShardReader()))
     assert item.label == int(item.name[-3:]) % 5
     assert item.image.shape == (3, 2, 3) and item.image.dtype == torch.uint8
     few = source(server.folder, "train", server.shards, num_classes=2)
     with pytest.raises(InputError, match="holds no class below 2"):
-        list(islice(few.items(1, 0, Place()), 20))
+        list(islice(few.items(1, 0, ShardReader()), 20))
