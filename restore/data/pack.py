@@ -27,7 +27,7 @@ MANIFEST, PARTS, FORMAT = "manifest.json", ".parts", 1
 _BLOCK = 2**20
 
 
-class Photo(NamedTuple):
+class PackedPhoto(NamedTuple):
     name: str  # path below the source
     size: int
     changed: int  # time of the file, ns
@@ -37,7 +37,7 @@ class Photo(NamedTuple):
 
 class Shard(NamedTuple):
     file: str
-    photos: list[Photo]
+    photos: list[PackedPhoto]
 
 
 class Plan(NamedTuple):
@@ -90,8 +90,8 @@ def _classes(parts: dict[Any, list[str]], depth: int) -> list[str]:
 
 def _cut(
     source: Path, names: list[str], depth: int, classes: list[str], shard_bytes: int
-) -> Iterator[list[Photo]]:
-    keys, photos, total = set[str](), list[Photo](), 0
+) -> Iterator[list[PackedPhoto]]:
+    keys, photos, total = set[str](), list[PackedPhoto](), 0
     for name in sorted(names, key=_hash):
         status = (source / name).stat()
         label = classes.index(name.split("/")[depth]) if classes else None
@@ -99,7 +99,7 @@ def _cut(
         if photos and total + status.st_size > shard_bytes:
             yield photos
             photos, total = [], 0
-        photos.append(Photo(name, status.st_size, status.st_mtime_ns, key, label))
+        photos.append(PackedPhoto(name, status.st_size, status.st_mtime_ns, key, label))
         total += status.st_size
     if photos:
         yield photos
@@ -215,7 +215,7 @@ def _shard(shard: Shard, source: Path, folder: Path) -> dict[str, Any]:
     return record
 
 
-def _add(tar: tarfile.TarFile, photo: Photo, source: Path) -> None:
+def _add(tar: tarfile.TarFile, photo: PackedPhoto, source: Path) -> None:
     path = source / photo.name
     data = path.read_bytes() if path.is_file() else b""
     if len(data) != photo.size:

@@ -84,7 +84,7 @@ def test_what_was_stopped_goes_on_and_gives_the_same_bytes(
     sharding.shard(source, whole, SMALL, workers=2)
     written, add = list[str](), pack._add
 
-    def failing(tar: tarfile.TarFile, one: pack.Photo, folder: Path) -> None:
+    def failing(tar: tarfile.TarFile, one: pack.PackedPhoto, folder: Path) -> None:
         written.append(one.name)
         if len(written) == 12:
             raise OSError(28, "No space left on device")
@@ -98,7 +98,7 @@ def test_what_was_stopped_goes_on_and_gives_the_same_bytes(
     assert 0 < len(before) < len(shards(whole)) and not (parts / "manifest.json").exists()
     written.clear()
 
-    def counting(tar: tarfile.TarFile, one: pack.Photo, folder: Path) -> None:
+    def counting(tar: tarfile.TarFile, one: pack.PackedPhoto, folder: Path) -> None:
         written.append(one.name)
         add(tar, one, folder)
 
