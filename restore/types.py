@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Operator(Protocol):
+class ForwardOperator(Protocol):
     """A known degradation: y = A x + noise. See `restore.degradation.operator`."""
 
     @property
@@ -34,7 +34,7 @@ class Observation(TypedDict):
     hole: NotRequired[Tensor]  # [B, 1, H, W] in {0, 1}, 1 = to be filled
     sigma: NotRequired[Tensor]  # [B] noise level in units of the [-1, 1] range
     label: NotRequired[Tensor]  # [B] int64 class
-    operator: NotRequired[Operator]  # how the input came from the image, where that is known
+    operator: NotRequired[ForwardOperator]  # how the input came from the image, where that is known
 
 
 class Batch(Observation):

@@ -4,7 +4,7 @@ from typing import NotRequired, Protocol, TypedDict
 
 from torch import Tensor
 
-from restore.types import Operator
+from restore.types import ForwardOperator
 
 
 class Degraded(TypedDict):
@@ -14,7 +14,7 @@ class Degraded(TypedDict):
     input: Tensor
     hole: NotRequired[Tensor]
     sigma: NotRequired[Tensor]
-    operator: NotRequired[Operator]
+    operator: NotRequired[ForwardOperator]
 
 
 def makes_holes(degradation: object) -> bool:
