@@ -16,6 +16,7 @@ from restore.evaluation.trainings import trainings
 from restore.evaluation.winners import winners
 
 _KINDS = ("baseline", "published", "outputs", "function", "model")
+_UNMEASURED = "not measured"  # the kind of a method whose published number alone is known
 LONGEST = 200  # rows of a table; a longer one shows the best
 _HEADLINE = (
     "psnr",
@@ -185,7 +186,7 @@ def _with_published(table: Table, references: list[Row]) -> Table:
     names = [row[0] for row in table.rows]
     rows = [list(row) for row in table.rows]
     rows += [
-        [name, *[NONE] * (len(table.header) - 1)]
+        [name, _UNMEASURED, *[NONE] * (len(table.header) - 2)]
         for name in dict.fromkeys(one["method"] for one in references)
         if name not in names
     ]

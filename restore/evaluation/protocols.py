@@ -9,12 +9,16 @@ from restore.evaluation.results import Row
 SIGMAS = (15, 25, 50)
 PROTOCOLS = {"KAIR": "cbsd68_sigma{}", "all-in-one": "cbsd68_allinone_sigma{}"}
 PEER = "ffdnet_color"
+_DECIDING = 25  # the level by which models are ranked
 
 
 def protocols(rows: Sequence[Row]) -> list[Table]:
-    """PSNR of CBSD68's input, of FFDNet and of the best model at every level, by both protocols."""
-    model = _best_model(rows)
-    methods = [PEER, *([model] if model else [])]
+    """PSNR of CBSD68's input, of FFDNet and of the best models at every level, by both protocols.
+
+    The best model may have left no weights for the second protocol; the best one that both have
+    measured then stands beside it.
+    """
+    methods = [PEER, *_best_models(rows)]
     header = ["sigma", *(f"{what}, {name}" for what in ("input", *methods) for name in PROTOCOLS)]
     made = []
     for sigma in SIGMAS:
@@ -27,9 +31,15 @@ def protocols(rows: Sequence[Row]) -> list[Table]:
     return [Table(caption, header, made)] if found else []
 
 
-def _best_model(rows: Sequence[Row]) -> str | None:
-    mine = [row for row in rows if row["kind"] == "model" and row["benchmark"] == "cbsd68_sigma25"]
-    return max(mine, key=lambda row: float(row["psnr"]))["experiment"] if mine else None
+def _best_models(rows: Sequence[Row]) -> list[str]:
+    """The best under the first protocol, and the best of those that both have measured."""
+    models = [row for row in rows if row["kind"] == "model"]
+    first, second = (pattern.format(_DECIDING) for pattern in PROTOCOLS.values())
+    mine = [row for row in models if row["benchmark"] == first]
+    measured = {row["experiment"] for row in models if row["benchmark"] == second}
+    both = [row for row in mine if row["experiment"] in measured]
+    best = [max(group, key=lambda row: float(row["psnr"])) for group in (mine, both) if group]
+    return list(dict.fromkeys(row["experiment"] for row in best))
 
 
 def _cell(rows: Sequence[Row], benchmark: str, metric: str, method: str | None = None) -> str:

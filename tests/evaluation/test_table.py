@@ -56,7 +56,7 @@ def test_a_table_a_protocol_with_best_arrows_and_source(root: Path) -> None:
     assert lines[1].endswith("| 31.69 | A paper |")
     assert "| 20.00 to 21.00 |" in lines[0] and "| 95 % of psnr |" in header
     # what was not measured here stands in the labelled column alone
-    assert lines[2].startswith("| restormer | – | – | – |")
+    assert lines[2].startswith("| restormer | not measured | – | – |")
     assert lines[2].endswith("| 31.79 | A paper |")
     assert "31.69" not in markdown(limited)  # of another number of images
 
