@@ -81,7 +81,7 @@ def fill(begin: Tensor, end: Tensor, shape: tuple[int, int, int]) -> Tensor:
         some.index_add_(0, end[low:high] - offset, -count[low:high])
         lines = some.view(len(part), 1, height, width + 1)
         torch.cumsum(lines, dim=-1, out=lines)
-        part.copy_(lines[..., :width] > 0)
+        torch.gt(lines[..., :width], 0, out=part)
     return hole
 
 
