@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from restore.api import Model
+from restore.data.image_file import load_image
 from restore.data.mask_files import read_mask
 from restore.data.photo_file import read_photo
 from restore.types import InputError
@@ -31,21 +32,27 @@ class Restored(NamedTuple):
     sigma: float | None  # the noise level of the photo, if a model asked for it
 
 
-def check(chain: list[Model], settings: Settings, has_mask: bool) -> None:
+def check(
+    chain: list[Model], settings: Settings, has_mask: bool, has_strength_map: bool = False
+) -> None:
     """Raises InputError for settings that a model cannot use, or that none has a use for."""
+    draws = any(one.has_sampler for one in chain)
     for word, given, used in (
         ("--mask", has_mask, any(one.fills_holes for one in chain)),
         ("--sigma", settings.sigma is not None, any(one.needs_sigma for one in chain)),
-        ("--strength", settings.strength is not None, any(one.has_sampler for one in chain)),
-        ("--steps", settings.steps is not None, any(one.has_sampler for one in chain)),
+        ("--strength", settings.strength is not None, draws),
+        ("--strength-map", has_strength_map, draws),
+        ("--steps", settings.steps is not None, draws),
         ("--guidance", settings.guidance is not None, any(one.has_guidance for one in chain)),
-        ("--num-samples", settings.num_samples != 1, any(one.has_sampler for one in chain)),
+        ("--num-samples", settings.num_samples != 1, draws),
     ):
         if given and not used:
             names = ", ".join(model.name for model in chain)
             raise InputError(f"{word} is of no use to {names}: leave it out")
     for model in chain:
         own = _settings_for(model, settings, settings.num_samples, sigma=settings.sigma or 0.0)
+        if has_strength_map and model.has_sampler and settings.strength is None:
+            own["strength"] = 1.0
         model.check(hole=model.fills_holes and has_mask, **own)
 
 
@@ -68,18 +75,21 @@ def restore(
     settings: Settings,
     invert_mask: bool = False,
     callback: Callable[[Model, Any], None] | None = None,
+    strength_map: Path | None = None,
 ) -> Restored:
     """The photo of a file, restored: each model but the first takes what the one before it made.
 
-    mask: white is to be filled. callback: sees each `restore.diffusion.walk.Step` of a model
-    that has a sampler.
+    mask: white is to be filled. strength_map: a grey picture that says how much of the strength
+    acts where; white is all of it, black is kept. callback: sees each `restore.diffusion.walk.Step`
+    of a model that has a sampler.
 
     Raises:
         InputError: a file that cannot be read, or a setting that a model cannot use.
     """
     given, profile = read_photo(photo, colors=any(model.colorizes for model in chain))
     hole = None if mask is None else _hole(mask, invert_mask)
-    images, sigmas = _through(chain, given, hole, [given], settings, callback)
+    soft = None if strength_map is None else load_image(strength_map, 1)[0].numpy()
+    images, sigmas = _through(chain, given, hole, [given], settings, callback, soft)
     return Restored(images, profile, sigmas[0] if sigmas else None)
 
 
@@ -125,6 +135,7 @@ def _through(
     photos: list[np.ndarray],
     settings: Settings,
     callback: Callable[[Model, Any], None] | None = None,
+    strength_map: np.ndarray | None = None,
 ) -> tuple[list[np.ndarray], list[float]]:
     """Results, each of the shape of `given`, and the noise levels of the photos, if asked for."""
     images, left, sigmas = [given], settings.num_samples, list[float]()
@@ -139,6 +150,8 @@ def _through(
         own |= {"hole": hole if model.fills_holes else None, "seed": settings.seed}
         if callback is not None and model.has_sampler:
             own["callback"] = _told(callback, model)
+        if strength_map is not None and model.has_sampler:
+            own["strength_map"] = strength_map
         made = [model(image, **own) for image in images]
         images = [one for each in made for one in (each if isinstance(each, list) else [each])]
         left = 1 if model.has_sampler else left

@@ -1,4 +1,4 @@
-"""A job: a photo, its mask, the models and the settings in one zip file, to be repeated anywhere.
+"""A job: photo, mask, strength map, models and settings in one zip file, to be repeated anywhere.
 
 A job may come from a stranger. Nothing of it is unpacked under a name of its own, no code runs, and
 what it may hold is bounded before it is read.
@@ -19,8 +19,8 @@ from restore.data.name import printable
 from restore.types import InputError
 
 FORMAT = 1
-IMAGE, MASK, TEXT = "image.png", "mask.png", "job.json"
-LARGEST = {IMAGE: 2**28, MASK: 2**26, TEXT: 2**16}  # bytes, unpacked
+IMAGE, MASK, STRENGTH, TEXT = "image.png", "mask.png", "strength.png", "job.json"
+LARGEST = {IMAGE: 2**28, MASK: 2**26, STRENGTH: 2**26, TEXT: 2**16}  # bytes, unpacked
 _MOST_MODELS, _LONGEST_NAME, _MOST_RESULTS = 16, 300, 256
 
 
@@ -41,6 +41,7 @@ class Job:
     models: list[ModelName]
     settings: Settings
     results: list[str]
+    strength_map: bytes | None = None  # PNG, grey; white is all of the strength
 
 
 def pack(job: Job) -> bytes:
@@ -52,8 +53,8 @@ def pack(job: Job) -> bytes:
         "results": job.results,
     }
     entries = {TEXT: json.dumps(text, indent=2).encode(), IMAGE: job.image}
-    if job.mask is not None:
-        entries[MASK] = job.mask
+    entries |= {} if job.mask is None else {MASK: job.mask}
+    entries |= {} if job.strength_map is None else {STRENGTH: job.strength_map}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in entries.items():
@@ -121,7 +122,9 @@ def _job(text: Any, entries: Mapping[str, bytes]) -> Job:
     _require(isinstance(results, list) and len(results) <= _MOST_RESULTS, "results")
     _require(all(_is_digest(one) for one in results), "results")
     named = [_model(one) for one in models]
-    return Job(entries[IMAGE], entries.get(MASK), named, _settings(text.get("settings")), results)
+    settings = _settings(text.get("settings"))
+    drawn = entries.get(STRENGTH)
+    return Job(entries[IMAGE], entries.get(MASK), named, settings, results, drawn)
 
 
 def _model(node: Any) -> ModelName:

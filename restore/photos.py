@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from restore.data.image_file import SUFFIXES
+from torch import Tensor
+
+from restore.data.image_file import SUFFIXES, load_image
 from restore.data.mask_files import read_mask
 from restore.data.name import printable
 from restore.data.photo_file import upright_size
@@ -17,11 +19,12 @@ _PIXELS = 2**22  # of a batch
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo, its mask, and where the results go."""
+    """One photo, its mask and its strength map, and where the results go."""
 
     source: Path
     mask: Path | None
     targets: list[Path]
+    strength_map: Path | None = None
 
 
 def found(inputs: list[str]) -> list[tuple[Path, Path]]:
@@ -54,19 +57,23 @@ def photos(
     num_samples: int,
     mask: Path | None,
     invert_mask: bool,
+    strength_map: Path | None = None,
 ) -> list[Photo]:
-    """With a mask and places for `num_samples` results each, which overwrite no photo.
+    """With a mask, a strength map and places for `num_samples` results each, which overwrite no
+    photo.
 
-    Raises InputError where a mask is missing or of another size.
+    Raises InputError where a mask or a map is missing or of another size.
     """
     sources, taken, jobs = {path.resolve() for path, _ in named}, set[str](), []
     for path, name in named:
         targets = targets_of(name, output, num_samples, taken)
         if sources & {target.resolve() for target in targets}:
             raise InputError(f"-o {output} would overwrite {path}: choose another folder")
-        jobs.append(Photo(path, _mask_of(path, name, mask), targets))
+        drawn = _drawn_for("mask", path, name, mask)
+        soft = _drawn_for("strength-map", path, name, strength_map)
+        jobs.append(Photo(path, drawn, targets, soft))
     for photo in jobs:
-        check_mask(photo, invert_mask)
+        check_drawn(photo, invert_mask)
     return jobs
 
 
@@ -84,26 +91,39 @@ def targets_of(name: Path, output: Path, num_samples: int, taken: set[str]) -> l
     raise AssertionError("more names than photos")
 
 
-def _mask_of(path: Path, name: Path, mask: Path | None) -> Path | None:
-    if mask is None or mask.is_file():
-        return mask
-    for candidate in (mask / name, *(mask / name.with_suffix(end) for end in sorted(SUFFIXES))):
+def _drawn_for(option: str, path: Path, name: Path, given: Path | None) -> Path | None:
+    """The file of a photo that is drawn beside it: its mask, or its strength map."""
+    if given is None or given.is_file():
+        return given
+    for candidate in (given / name, *(given / name.with_suffix(end) for end in sorted(SUFFIXES))):
         if candidate.is_file():
             return candidate
-    what = f"{mask} has no mask for {printable(str(path))}" if mask.is_dir() else f"{mask}: no file"
-    raise InputError(f"--mask {what}: give one image, or a folder with one of each photo's name")
+    has_none = f"{given} has no {option.replace('-', ' ')} for {printable(str(path))}"
+    what = has_none if given.is_dir() else f"{given}: no file"
+    raise InputError(
+        f"--{option} {what}: give one image, or a folder with one of each photo's name"
+    )
 
 
-def check_mask(photo: Photo, invert: bool) -> None:
+def check_drawn(photo: Photo, invert: bool) -> None:
+    """Raises InputError where the mask or the strength map has another size than the photo."""
     size = upright_size(photo.source)
-    if photo.mask is None or size is None:
+    if size is None:
         return
-    mask = read_mask(photo.mask, invert)
-    if tuple(mask.shape[:0:-1]) != size:
-        width, height = mask.shape[2], mask.shape[1]
+    if photo.mask is not None:
+        _check_size("mask", photo.mask, read_mask(photo.mask, invert), photo.source, size)
+    if photo.strength_map is not None:
+        drawn = load_image(photo.strength_map, 1)
+        _check_size("strength map", photo.strength_map, drawn, photo.source, size)
+
+
+def _check_size(word: str, path: Path, drawn: Tensor, source: Path, size: tuple[int, int]) -> None:
+    """drawn [1, H, W]; size: width and height of the photo."""
+    height, width = drawn.shape[1:]
+    if (width, height) != size:
         raise InputError(
-            f"the mask {printable(str(photo.mask))} has {width}x{height} px and "
-            f"{printable(str(photo.source))} has {size[0]}x{size[1]}: give one of the same size"
+            f"the {word} {printable(str(path))} has {width}x{height} px and "
+            f"{printable(str(source))} has {size[0]}x{size[1]}: give one of the same size"
         )
 
 

@@ -28,6 +28,7 @@ class PredictionSettings(chain.Settings):
 
     mask: Path | None = None  # a file for all, or a folder of files of the same names
     invert_mask: bool = False
+    strength_map: Path | None = None  # as the mask: a file, or a folder
     size: str | None = None  # of new images: 64 or 96x64
     batch_size: int | None = None  # photos of equal sizes at once; None: 1 on a CPU, else 8
 
@@ -54,11 +55,16 @@ def predict(
     found = photos.found(inputs)
     loaded = [load(model, packages, device) for model in models]
     if not inputs:
+        for word, drawn in (("mask", settings.mask), ("strength-map", settings.strength_map)):
+            if drawn is not None:
+                raise InputError(
+                    f"--{word} {drawn} is of photos, and there is no INPUT: leave it out"
+                )
         return generation.generate(loaded, output, settings, settings.size)
     if settings.size is not None:
         raise InputError(f"--size {settings.size} is of new images: leave it out, or INPUT")
-    chain.check(loaded, settings, settings.mask is not None)
-    asked = settings.num_samples, settings.mask, settings.invert_mask
+    chain.check(loaded, settings, settings.mask is not None, settings.strength_map is not None)
+    asked = settings.num_samples, settings.mask, settings.invert_mask, settings.strength_map
     jobs = photos.photos(found, output, *asked)
     make(output)
     failed = []
@@ -96,7 +102,7 @@ def repeat(
         raise InputError("--job brings image, mask and settings with it: give no others")
     asked = job.read(file)
     loaded = [load(path, packages, device) for path in _models_of(asked, models)]
-    chain.check(loaded, asked.settings, asked.mask is not None)
+    chain.check(loaded, asked.settings, asked.mask is not None, asked.strength_map is not None)
     name = Path(file.stem or "job")
     targets = photos.targets_of(name, output, asked.settings.num_samples, set())
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +111,10 @@ def repeat(
         if asked.mask is not None:
             photo = replace(photo, mask=Path(folder) / job.MASK)
             (Path(folder) / job.MASK).write_bytes(asked.mask)
-        photos.check_mask(photo, invert=False)
+        if asked.strength_map is not None:
+            photo = replace(photo, strength_map=Path(folder) / job.STRENGTH)
+            (Path(folder) / job.STRENGTH).write_bytes(asked.strength_map)
+        photos.check_drawn(photo, invert=False)
         make(output)
         line = _restored(photo, loaded, PredictionSettings(**asdict(asked.settings)))
     line["input"] = printable(str(file))
@@ -147,11 +156,11 @@ def make(output: Path) -> None:
 
 
 def _batch_size(settings: PredictionSettings, models: list[Model]) -> int:
-    """Photos at a time. Holes are seen with what is around each of them, and so one by one."""
+    """Photos at a time; where only places of them change, one, since those places differ."""
     given = settings.batch_size
     if given is not None and given < 1:
         raise InputError(f"--batch-size {given} must be at least 1")
-    if settings.mask is not None:
+    if settings.mask is not None or settings.strength_map is not None:
         return 1
     return given or (1 if models[0].device.type == "cpu" else _BATCH)
 
@@ -191,7 +200,8 @@ def _restored(photo: Photo, models: list[Model], settings: PredictionSettings) -
     """What is said of a photo once its results are written; with "error" where they are not."""
     started = time.monotonic()
     try:
-        made = chain.restore(models, photo.source, photo.mask, settings, settings.invert_mask)
+        given = models, photo.source, photo.mask, settings, settings.invert_mask
+        made = chain.restore(*given, strength_map=photo.strength_map)
         return _written(photo, models, settings, made, time.monotonic() - started)
     except Exception as error:  # whatever a photo does must not end the others
         said, source = one_line(error) or f"{type(error).__name__}: {error}", _source(photo)

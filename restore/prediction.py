@@ -64,6 +64,13 @@ def _of_photos(words: argparse.ArgumentParser) -> None:
 
 def _of_samplers(words: argparse.ArgumentParser) -> None:
     words.add_argument("--strength", type=float, help="share of 1 that a sampler draws anew")
+    words.add_argument(
+        "--strength-map",
+        metavar="FILE|DIR",
+        type=Path,
+        help="grey: how much of the strength (1 where none is given) acts where; white all of it, "
+        "black none; a folder has equal names",
+    )
     words.add_argument("--num-samples", type=int, default=1, help="results, or new images")
     words.add_argument("--size", metavar="WxH", help="of new images; default: that of the training")
     words.add_argument("--seed", type=int, default=0, help="of a sampler")

@@ -120,6 +120,28 @@ def test_samples_have_files_of_their_own_and_a_seed(
     assert files[0] == files[2] and files[1] == files[3] and files[0] != files[1]
 
 
+def test_a_strength_map_says_where_a_sampler_acts(
+    run: Any, models: dict[str, str], tmp_path: Path
+) -> None:
+    """Black keeps every pixel; a white map is none at all."""
+    array, drawn = pixels(), np.zeros((20, 28), np.uint8)
+    save(tmp_path / "in" / "a.png", array)
+    drawn[:, 12:] = 255
+    save(tmp_path / "maps" / "a.png", drawn)
+    save(tmp_path / "white.png", np.full_like(drawn, 255))
+    edit = (models["prior"], "in", "--strength", "0.6", "-o")
+    for folder, soft in (("some", ["maps"]), ("all", ["white.png"]), ("plain", [])):
+        more = [word for given in soft for word in ("--strength-map", given)]
+        ended = run(*edit, folder, *more)
+        assert ended.code == 0, ended.err
+    made = np.asarray(Image.open(tmp_path / "some" / "a.png"))
+    assert np.array_equal(made[:, :12], array[:, :12])
+    assert (made[:, 12:] != array[:, 12:]).any(axis=-1).mean() > 0.9
+    assert (tmp_path / "all/a.png").read_bytes() == (tmp_path / "plain/a.png").read_bytes()
+    ended = run(models["prior"], "in", "-o", "one", "--strength-map", "maps")
+    assert ended.code == 0 and lines(ended)[0]["outputs"] == ["one/a.png"]
+
+
 def profile() -> bytes:
     return bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
 
@@ -184,6 +206,12 @@ REFUSED = [
     ("{inpainter} a.png -o out --mask none", "--mask none: no file"),
     ("{inpainter} a.png -o out --mask sub", "sub has no mask for a.png"),
     ("{prior} a.png -o out --mask small.png --strength 2", "strength=2.0 must be"),
+    ("{prior} a.png -o out --strength-map small.png", "the strength map small.png has 10x10 px"),
+    ("{prior} a.png -o out --strength-map none", "--strength-map none: no file"),
+    ("{prior} a.png -o out --strength-map sub", "sub has no strength map for a.png"),
+    ("{blind} a.png -o out --strength-map small.png", "--strength-map is of no use to blind"),
+    ("{prior} -o out --strength-map small.png", "is of photos, and there is no INPUT"),
+    ("{prior} -o out --mask small.png", "is of photos, and there is no INPUT"),
     ("{denoiser} a.png -o out --sigma -4", "sigma=-4.0 must be"),
 ]
 

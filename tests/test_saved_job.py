@@ -43,14 +43,19 @@ TEXT = {
 }
 
 
-def made(folder: Path, names: list[str], settings: chain.Settings) -> tuple[job.Job, list[Path]]:
-    """A job as the app makes it, and the models' run folders."""
+def made(
+    folder: Path, names: list[str], settings: chain.Settings, soft: bool = False
+) -> tuple[job.Job, list[Path]]:
+    """A job as the app makes it, and the models' run folders. soft: with a strength map."""
     runs = [write_model(name, folder / "outputs") for name in names]
     (folder / "image.png").write_bytes(png(PHOTO))
     (folder / "mask.png").write_bytes(png(HOLE))
     models = [load(path, device="cpu") for path in runs]
     mask = folder / "mask.png" if any(model.fills_holes for model in models) else None
-    restored = chain.restore(models, folder / "image.png", mask, settings)
+    drawn = folder / "strength.png" if soft else None
+    if drawn is not None:
+        drawn.write_bytes(png(HOLE // 2))
+    restored = chain.restore(models, folder / "image.png", mask, settings, strength_map=drawn)
     digests = []
     for image in restored.images:
         write_png(image, folder / "result.png", restored.profile)
@@ -59,21 +64,23 @@ def made(folder: Path, names: list[str], settings: chain.Settings) -> tuple[job.
         job.ModelName(name, shelf.digest(path)) for name, path in zip(names, runs, strict=True)
     ]
     content = None if mask is None else mask.read_bytes()
-    return job.Job(png(PHOTO), content, named, settings, digests), runs
+    map_content = None if drawn is None else drawn.read_bytes()
+    return job.Job(png(PHOTO), content, named, settings, digests, map_content), runs
 
 
 CHAINS = [
-    (["prior"], chain.Settings(seed=5, num_samples=2, steps=3)),
-    (["denoiser", "inpainter", "colorizer"], chain.Settings(sigma=12.5)),
-    (["sketcher"], chain.Settings(strength=0.5, seed=7)),
+    (["prior"], chain.Settings(seed=5, num_samples=2, steps=3), False),
+    (["denoiser", "inpainter", "colorizer"], chain.Settings(sigma=12.5), False),
+    (["sketcher"], chain.Settings(strength=0.5, seed=7), False),
+    (["sketcher"], chain.Settings(seed=7), True),
 ]
 
 
-@pytest.mark.parametrize(("names", "settings"), CHAINS, ids=lambda one: str(one)[:20])
+@pytest.mark.parametrize(("names", "settings", "soft"), CHAINS, ids=lambda one: str(one)[:20])
 def test_a_job_is_repeated_byte_for_byte(
-    run: Any, tmp_path: Path, names: list[str], settings: chain.Settings
+    run: Any, tmp_path: Path, names: list[str], settings: chain.Settings, soft: bool
 ) -> None:
-    whole, runs = made(tmp_path, names, settings)
+    whole, runs = made(tmp_path, names, settings, soft)
     (tmp_path / "one.zip").write_bytes(job.pack(whole))
     assert job.read(tmp_path / "one.zip") == whole
     ended = run("--job", "one.zip", "-o", "out")
