@@ -284,6 +284,9 @@ class Model:
         if "strength_map" in settings:
             soft = settings["strength_map"][..., window[0], window[1]].to(self.device)
             settings = {**settings, "strength_map": soft}
+        if settings["callback"] is not None and seen["input"].shape != image.shape:
+            told = _in_whole(settings["callback"], image, num_samples, window)
+            settings = {**settings, "callback": told}
         with within:
             made = self.task.restore(seen, num_samples, **settings)
         if hole is None or made.shape[-2:] == image.shape[-2:]:
@@ -291,3 +294,16 @@ class Model:
         whole = whole.clone()
         whole[..., window[0], window[1]] = made.to(whole)
         return whole
+
+
+def _in_whole(
+    callback: Callable[[Any], None], image: Tensor, num_samples: int, window: tuple[slice, slice]
+) -> Callable[[Any], None]:
+    """callback, shown the rows and columns `window` that a sampler works on inside of the image."""
+
+    def placed(made: Tensor) -> Tensor:
+        whole = image.repeat_interleave(num_samples, 0).expand(-1, made.shape[1], -1, -1).clone()
+        whole[..., window[0], window[1]] = made.to(whole)
+        return whole
+
+    return lambda step: callback(replace(step, x=placed(step.x), x0=placed(step.x0)))

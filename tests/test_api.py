@@ -167,6 +167,22 @@ def test_samples_are_drawn_by_seed_and_alike_in_every_company(
     steps: list[Any] = []
     model(image, hole, steps=3, callback=steps.append)
     assert steps[-1].total < 6 and model.task.num_calls == 6
+    assert steps[-1].x0.shape == (1, 3, 22, 30)
+
+
+def test_a_callback_sees_the_whole_of_an_image_that_is_changed_in_places(
+    models: dict[str, restore.Model],
+) -> None:
+    model = restore.Model(models["prior"].task, "prior", side=32)
+    image, hole = photo(200, 180), np.zeros((200, 180), dtype=bool)
+    hole[100:104, 90:96] = True
+    seen: list[Any] = []
+    made = model(image, hole, callback=seen.append, num_samples=2)[1]
+    last = inside(image).expand(2, -1, -1, -1).clone()
+    assert seen[-1].x0.shape == last.shape and seen[-1].total > 1
+    torch.testing.assert_close(seen[-1].x0[..., :30, :], last[..., :30, :])  # beyond the context
+    drawn = ((seen[-1].x0[1].clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    assert np.array_equal(drawn[hole], made[hole])
 
 
 def test_editing_starts_from_the_image(models: dict[str, restore.Model]) -> None:

@@ -13,6 +13,7 @@ from restore.types import InputError
 
 MAX_PIXELS = 2**25  # of a photo: 33 megapixels
 LONGEST = 2048  # px of a picture that is drawn on or shown; files have all of them
+SHORTEST = 256  # px of what is drawn on: on fewer, the thinnest brush covers half of the photo
 BRUSH = (255, 45, 85)
 COVER = 0.55  # of the brush's colour over the photo
 
@@ -68,8 +69,8 @@ def read_shown(photo: Path) -> np.ndarray:
 
 
 def editor(photo: Path, hole: np.ndarray | None = None) -> dict[str, Any]:
-    """What an ImageEditor takes: the photo, and a hole [H, W] as strokes."""
-    background = Image.fromarray(read_shown(photo))
+    """What an ImageEditor takes: the photo, a small one enlarged, and a hole [H, W] as strokes."""
+    background = _enlarged(Image.fromarray(read_shown(photo)))
     if hole is None:
         return {"background": background, "layers": [], "composite": background}
     layer = np.zeros((background.height, background.width, 4), np.uint8)
@@ -77,6 +78,12 @@ def editor(photo: Path, hole: np.ndarray | None = None) -> dict[str, Any]:
     strokes = Image.fromarray(layer)
     composite = Image.alpha_composite(background.convert("RGBA"), strokes).convert("RGB")
     return {"background": background, "layers": [strokes], "composite": composite}
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    """Each pixel of a small picture becomes a square, so that the longer side nears SHORTEST."""
+    times = max(1, SHORTEST // max(picture.size))
+    return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
 
 
 def _resized(hole: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -111,13 +118,35 @@ def read_hole(upload: Path, size: tuple[int, int]) -> np.ndarray:
         hole = read_mask(upload, invert=False)[0].numpy() > 127
     except InputError as error:
         raise InputError(_without(str(error), upload)) from None
-    height, width = hole.shape
+    _check_shape("mask", hole.shape, size)
+    return _resized(hole, *size)
+
+
+def accept_strength(upload: Path, size: tuple[int, int], folder: Path) -> Path:
+    """An uploaded strength map as a grey PNG file of the photo's size (H, W), without EXIF.
+
+    Raises:
+        InputError: no image, or one of another shape than the photo's.
+    """
+    _check_size(upload)
+    try:
+        drawn = load_image(upload, 1)[0].numpy()
+    except InputError as error:
+        raise InputError(_without(str(error), upload)) from None
+    _check_shape("strength map", drawn.shape, size)
+    picture = Image.fromarray(drawn).resize(size[::-1], Image.Resampling.BILINEAR)
+    write_png(np.asarray(picture), folder / "strength.png")
+    return folder / "strength.png"
+
+
+def _check_shape(word: str, shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Raises InputError unless the sides [H, W] of what was drawn fit those of the photo."""
+    height, width = shape
     if abs(height * size[1] - width * size[0]) > max(*size, height, width):
         raise InputError(
-            f"the mask has {width} x {height} pixels and the photo {size[1]} x {size[0]}: give one "
-            "of the same shape"
+            f"the {word} has {width} x {height} pixels and the photo {size[1]} x {size[0]}: give "
+            "one of the same shape"
         )
-    return _resized(hole, *size)
 
 
 def write_hole(hole: np.ndarray, path: Path) -> None:

@@ -35,6 +35,10 @@ def _given(parts: Parts, purpose: Purpose, models: Models) -> None:
         with gr.Row():
             parts["mask"] = gr.UploadButton("Upload a mask", file_types=["image"], size="sm")
             parts["invert"] = gr.Button("Invert the mask", size="sm")
+    if purpose.draws == "colors":
+        _strength_map(parts)
+    else:
+        parts["strength_map"] = gr.State(None)
     names = purpose.names(models)
     chosen = names[0] if names else None
     with gr.Row():
@@ -54,6 +58,19 @@ def _given(parts: Parts, purpose: Purpose, models: Models) -> None:
     with gr.Row():
         parts["run"] = gr.Button("Restore", variant="primary", scale=3)
         parts["stop"] = gr.Button("Stop", scale=1)
+
+
+def _strength_map(parts: Parts) -> None:
+    with gr.Row():
+        parts["soft"] = gr.UploadButton("Upload a strength map", file_types=["image"], size="sm")
+        parts["no_map"] = gr.Button("Without a map", size="sm")
+    parts["strength_map"] = gr.Image(
+        label="Strength map: white takes all of the strength, black is kept",
+        type="filepath",
+        height=140,
+        visible=False,
+        **_SHOWN,
+    )
 
 
 def _editor(purpose: Purpose) -> Any:

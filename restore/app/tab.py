@@ -23,6 +23,7 @@ from restore.types import InputError
 
 Updates = dict[Any, Any]
 _LINE: dict[str, Any] = {"concurrency_id": "restore", "concurrency_limit": 2}
+_NO_MAP: dict[str, Any] = gr.update(value=None, visible=False)
 _HIDDEN = ("gallery", "slider", "both", "files", "job", "go_on")
 
 
@@ -68,7 +69,7 @@ class Tab:
         settings = [
             p[name] for name in ("sigma", "strength", "samples", "seed", "steps", "guidance")
         ]
-        given = [p["photo"], p["canvas"], *chosen, *settings]
+        given = [p["photo"], p["canvas"], p["strength_map"], *chosen, *settings]
         p["run"].click(self.restore, given, self._all(), **hidden, **_LINE)
         p["stop"].click(self.stop, None, None, queue=False, **hidden)
         several = [p["original"], p["gallery"]]
@@ -77,6 +78,10 @@ class Tab:
             drawn = [p["photo"], p["canvas"]]
             p["mask"].upload(told(self.masked), [p["photo"], p["mask"]], [p["canvas"]], **hidden)
             p["invert"].click(told(self.inverted), drawn, [p["canvas"]], **hidden)
+        if self.purpose.draws == "colors":
+            soft = [p["photo"], p["soft"]]
+            p["soft"].upload(told(self.mapped), soft, [p["strength_map"]], **hidden)
+            p["no_map"].click(lambda: _NO_MAP, None, [p["strength_map"]], **hidden)
         p["go_on"].click(told(self.go_on), [p["result"], p["reached"]], self._all(), **hidden)
 
     def _all(self) -> list[Any]:
@@ -131,7 +136,9 @@ class Tab:
 
     def cleared(self) -> Updates:
         """A tab without a photo."""
-        return self._no_results() | self._named(original=None, marked=None, canvas=None)
+        soft = _NO_MAP if self.purpose.draws == "colors" else None
+        gone = self._named(original=None, marked=None, canvas=None, strength_map=soft)
+        return self._no_results() | gone
 
     def _no_results(self) -> Updates:
         gone = {name: gr.update(visible=False) for name in _HIDDEN}
@@ -145,6 +152,16 @@ class Tab:
         finally:
             path.unlink(missing_ok=True)
         yield self._named(canvas=canvas.editor(_there(photo), hole))
+
+    def mapped(self, photo: Any, upload: str) -> Iterator[Updates]:
+        """An uploaded strength map is shown, and used from now on."""
+        path = Path(upload)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                made = canvas.accept_strength(path, _size(_there(photo)), Path(folder))
+            finally:
+                path.unlink(missing_ok=True)
+            yield self._named(strength_map=gr.update(value=str(made), visible=True))
 
     def inverted(self, photo: Any, drawn: Any) -> Iterator[Updates]:
         """What was to be filled is known, and the other way round."""
@@ -165,12 +182,15 @@ class Tab:
         """What a stopped sampler had so far becomes the photo, and its level the strength."""
         with tempfile.TemporaryDirectory() as folder:
             photo = canvas.accept(_there(result), Path(folder))
-            yield self._started(photo) | self._named(strength=ceil(reached * 1000) / 1000)
+            started = self._started(photo)
+            del started[self.parts["strength_map"]]  # it serves the new photo as it did the old
+            yield started | self._named(strength=ceil(reached * 1000) / 1000)
 
     def restore(
         self,
         photo: Any,
         drawn: Any,
+        soft: Any,
         model: Any,
         then: Any,
         other: Any,
@@ -190,13 +210,16 @@ class Tab:
         try:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 photo, mask, shown = self._asked(Path(folder), _there(photo), drawn)
+                if soft:
+                    soft = canvas.accept_strength(Path(soft), _size(photo), Path(folder))
                 yield self._no_results() | shown
                 done = []
                 for number, names in enumerate(chains, start=1):
                     own = work.settings_for(self.models, names, *numbers)
                     place = Path(folder) / str(number)
                     place.mkdir()
-                    whole = work.RestorationRequest(photo, mask, names, own)
+                    draws = any(self.models.kind(name).has_sampler for name in names)
+                    whole = work.RestorationRequest(photo, mask, names, own, (soft or None) if draws else None)
                     for said in work.run(self.models, whole, place, event):
                         if isinstance(said, work.Underway):
                             yield self._underway(said)
@@ -232,7 +255,7 @@ class Tab:
 
     def _stopped(self, step: work.Underway | None) -> Updates:
         if step is None:
-            return self._named(status="Stopped before the first step.")
+            return self._named(status="Stopped before there was a result.")
         said = f"Stopped at step {step.number} of {step.total}, at level {step.t:.3f}."
         edits = self.purpose.draws == "colors"
         again = gr.update(visible=edits and max(step.image.shape) <= canvas.LONGEST)

@@ -1,5 +1,6 @@
 """One restoration for the app: in a thread of its own, watched while it goes on, and stoppable."""
 
+import math
 import queue
 import threading
 import time
@@ -15,6 +16,7 @@ import torch
 from restore import chain, job
 from restore.api import Model
 from restore.app import canvas
+from restore.app.layers import asked
 from restore.app.models import Models
 from restore.chain import Settings
 from restore.data.photo_file import upright_size, write_png
@@ -29,12 +31,14 @@ _SHOWN_EVERY = 0.4  # seconds between two pictures of a sampler at work
 
 @dataclass(frozen=True)
 class RestorationRequest:
-    """What somebody asks for. Files are of this request alone; a mask is white where it fills."""
+    """What somebody asks for. Files are of this request alone; a mask is white where it fills, a
+    strength map where all of the strength acts."""
 
     photo: Path
     mask: Path | None
     models: list[str]
     settings: Settings
+    strength_map: Path | None = None
 
 
 class Underway(NamedTuple):
@@ -108,8 +112,8 @@ def run(
 ) -> Iterator[Underway | Done]:
     """Steps as they come, and the results.
 
-    folder: of this request alone; files are written there. stop: ends it at the next step. So does
-    closing the iterator.
+    folder: of this request alone; files are written there. stop: ends a sampler at its next step,
+    and a model without one at its next layer. So does closing the iterator.
 
     Raises:
         InputError: a photo, mask or setting that the models cannot use; memory that does not
@@ -119,10 +123,8 @@ def run(
     _check_size(request)
     told: queue.Queue[Underway | Done | BaseException] = queue.Queue()
     given_up = threading.Event()
-    worker = threading.Thread(
-        target=_work, args=(models, request, folder, told, stop, given_up), daemon=True
-    )
-    worker.start()
+    watch = _Watch(told, stop, given_up)
+    threading.Thread(target=_work, args=(models, request, folder, watch), daemon=True).start()
     began = time.monotonic()
     try:
         while True:
@@ -163,40 +165,45 @@ def _check_size(request: RestorationRequest) -> None:
         raise InputError("that many results of so large a photo do not fit: take fewer")
 
 
-def _work(
-    models: Models,
-    request: RestorationRequest,
-    folder: Path,
-    told: "queue.Queue[Underway | Done | BaseException]",
-    stop: threading.Event,
-    given_up: threading.Event,
-) -> None:
-    began, shown = time.monotonic(), -_SHOWN_EVERY
+@dataclass
+class _Watch:
+    """Sees a restoration from inside, tells of its steps, and ends it where nobody wants it."""
 
-    def watch(model: Model, step: Step) -> None:
-        nonlocal shown
-        now = time.monotonic() - began
-        if given_up.is_set():
+    told: "queue.Queue[Underway | Done | BaseException]"
+    stop: threading.Event
+    given_up: threading.Event
+    began: float = 0.0
+    shown: float = -math.inf
+
+    def layer(self, model: Model) -> None:
+        """Before each layer. A sampler is stopped at its steps, where there is a picture."""
+        if self.given_up.is_set() or (self.stop.is_set() and not model.has_sampler):
             raise Stopped
-        if now > MAX_SECONDS:
+        if time.monotonic() - self.began > MAX_SECONDS:
             raise _too_long()
-        if stop.is_set():
-            raise Stopped(_underway(model, step))
-        if now - shown >= _SHOWN_EVERY:
-            shown = now
-            told.put(_underway(model, step))
 
+    def step(self, model: Model, step: Step) -> None:
+        if self.stop.is_set():
+            raise Stopped(_underway(model, step))
+        now = time.monotonic()
+        if now - self.shown >= _SHOWN_EVERY:
+            self.shown = now
+            self.told.put(_underway(model, step))
+
+
+def _work(models: Models, request: RestorationRequest, folder: Path, watch: _Watch) -> None:
     try:
-        with models.used(request.models) as loaded:
-            began = time.monotonic()
-            chain.check(loaded, request.settings, request.mask is not None)
-            made = chain.restore(
-                loaded, request.photo, request.mask, request.settings, callback=watch
-            )
-        if not given_up.is_set():
-            told.put(_written(models, request, folder, made, time.monotonic() - began))
+        with models.used(request.models) as loaded, asked(loaded, watch.layer):
+            watch.began = time.monotonic()
+            soft = request.strength_map
+            chain.check(loaded, request.settings, request.mask is not None, soft is not None)
+            given = loaded, request.photo, request.mask, request.settings
+            made = chain.restore(*given, callback=watch.step, strength_map=soft)
+        if not watch.given_up.is_set():
+            seconds = time.monotonic() - watch.began
+            watch.told.put(_written(models, request, folder, made, seconds))
     except Exception as error:
-        told.put(_explained(error))
+        watch.told.put(_explained(error))
 
 
 def _underway(model: Model, step: Step) -> Underway:
@@ -212,10 +219,11 @@ def _written(
     for number, image in enumerate(made.images, start=1):
         files.append(folder / f"restored_{number}.png")
         write_png(image, files[-1], made.profile)
-    mask = request.mask
+    mask, soft = request.mask, request.strength_map
     whole = job.Job(
         image=request.photo.read_bytes(),
         mask=None if mask is None else mask.read_bytes(),
+        strength_map=None if soft is None else soft.read_bytes(),
         models=[job.ModelName(name, models.digest(name)) for name in request.models],
         settings=request.settings,
         results=[job.digest(path.read_bytes()) for path in files],

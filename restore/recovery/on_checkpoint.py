@@ -19,6 +19,7 @@ from restore.checkpoint import SUFFIX, seal
 from restore.recovery import aside
 from restore.types import InputError
 
+_PAUSE = 0.05  # seconds between two looks at a command that is waited for
 FOLDER = ".on_checkpoint"  # below the run's: what the command sees and says
 
 
@@ -39,9 +40,9 @@ class OnCheckpoint(Callback):
 
     It runs beside the training, with a lower priority and one at a time: of the checkpoints that
     come meanwhile the newest is next. It sees a link to the checkpoint, which stays as it is when
-    the file is replaced. A failure costs one warning; at the end of the training it is killed. A
-    resumed run runs a command only if it is named anew: who trusts a checkpoint's weights does not
-    trust its commands.
+    the file is replaced. A failure costs one warning. A training that ends well waits for the
+    command of its last checkpoint, in `finish`; one that fails kills it. A resumed run runs a
+    command only if it is named anew: who trusts a checkpoint's weights does not trust its commands.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class OnCheckpoint(Callback):
         self._next: tuple[int, Path] | None = None
         self._running: Started | None = None
         self._warned = False
+        self._answer: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._seen = _time(self._file(trainer))  # of an earlier process of this run
@@ -78,10 +80,28 @@ class OnCheckpoint(Callback):
         self._look(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        self._end(trainer)
+        self._look(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         self._end(trainer)
+
+    def finish(self, trainer: Trainer) -> dict[str, float]:
+        """Waits for the commands of the checkpoints that are left, each within its limit.
+
+        Returns the numbers of the newest answer, and its `update`; none where there was none.
+        """
+        try:
+            self._look(trainer)
+            if self._running is not None:
+                print(f"waiting for the command after update {self._running.update}", flush=True)
+            while self._running is not None:
+                time.sleep(_PAUSE)
+                self._look(trainer)
+        finally:
+            self._end(trainer)
+        for logger in trainer.loggers:
+            logger.save()
+        return self._answer
 
     def _file(self, trainer: Trainer) -> Path:
         return Path(trainer.default_root_dir) / "checkpoints" / f"{self.checkpoint}{SUFFIX}"
@@ -154,6 +174,7 @@ class OnCheckpoint(Callback):
             return
         _forget(running)
         if numbers:
+            self._answer = {"update": running.update, **numbers}
             named = {f"on_checkpoint/{name}": value for name, value in numbers.items()}
             for logger in trainer.loggers:
                 logger.log_metrics(named, step=running.update)

@@ -138,7 +138,7 @@ class Prior(RestorationTask):
             strength = F.max_pool2d(pad_to_multiple(strength_map, factor), self.space.factor)
             strength = (start or 1.0) * strength.repeat_interleave(num_samples, 0)
             denoise = keep_below(denoise, self._shown(seen), strength)
-        shows = None if callback is None else self._decoding(callback)
+        shows = None if callback is None else self._decoding(callback, (height, width))
         x = self.sampler(
             denoise, x, self.schedule, stream, shows, start=start or 1.0, observation=seen
         )
@@ -151,10 +151,16 @@ class Prior(RestorationTask):
                 made = torch.where(drawn[:, None] > 0, made, observation["input"][:, None])
         return made
 
-    def _decoding(self, callback: Callable[[Any], None]) -> Callable[[Step], None]:
-        """callback, shown images wherever the sampler walks."""
-        decode = self.space.decode
-        return lambda step: callback(replace(step, x=decode(step.x), x0=decode(step.x0)))
+    def _decoding(
+        self, callback: Callable[[Any], None], size: tuple[int, int]
+    ) -> Callable[[Step], None]:
+        """callback, shown images of the observation's size wherever the sampler walks."""
+        height, width = size
+
+        def image(x: Tensor) -> Tensor:
+            return self.space.decode(x)[..., :height, :width]
+
+        return lambda step: callback(replace(step, x=image(step.x), x0=image(step.x0)))
 
     def _prior(self, observation: Observation) -> Conditional:
         """The network, told all that it may know of these samples."""

@@ -20,6 +20,7 @@ from restore.evaluation.runner import Report
 from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
 from restore.recovery import lock, preemption
+from restore.recovery.on_checkpoint import OnCheckpoint
 from restore.training import lack
 from restore.training.run import Run
 from restore.types import InputError
@@ -36,7 +37,7 @@ def train(run: Run) -> dict[str, Any]:
     with tracking.finish_at_end(run.trainer.loggers):
         validation = fit(run)
         reports = evaluate(run)
-        result = record(run, validation, reports)
+        result = record(run, validation, reports, answers(run))
     if run.trainer.is_global_zero:
         profiler = vars(run.trainer).get("profiler")
         if isinstance(profiler, SimpleProfiler):  # it tells a logger only, at a level that is off
@@ -104,7 +105,15 @@ def evaluate(run: Run) -> list[Report]:
     return [measure(run.tester, best, benchmark) for benchmark in run.benchmarks]
 
 
-def record(run: Run, validation: dict[str, float], reports: list[Report]) -> dict[str, Any]:
+def answers(run: Run) -> dict[str, float]:
+    """What the command after the last checkpoint said; it had the time of the evaluation for it."""
+    watched = run.callbacks.get("on_checkpoint")
+    return watched.finish(run.trainer) if isinstance(watched, OnCheckpoint) else {}
+
+
+def record(
+    run: Run, validation: dict[str, float], reports: list[Report], said: dict[str, float]
+) -> dict[str, Any]:
     """result.json with what was trained, how, at what cost, and what came out."""
     result = {
         "id": run.id,
@@ -115,6 +124,7 @@ def record(run: Run, validation: dict[str, float], reports: list[Report]) -> dic
         "init": run.init,
         "data": run.data.summary("train", "val"),
         "validation": validation,
+        "on_checkpoint": said,
         "resumed": run.callbacks["recovery"].history,
         "foreign": foreign(run.config),
         "evaluation": [report.describe(one) for one in reports],

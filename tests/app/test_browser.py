@@ -69,6 +69,46 @@ def test_inpainting(page: Any, photo: Path, tmp_path: Path) -> None:
     assert job.digest(page.request.get(files(page, "Inpainting")[0]).body()) == saved.results[0]
 
 
+def test_a_photo_of_twenty_pixels_is_painted_and_keeps_its_size(
+    page: Any, photo: Path, tmp_path: Path
+) -> None:
+    small = np.ascontiguousarray(PHOTO[::5, ::5])
+    (tmp_path / "small.png").write_bytes(png(small))
+    for tab, model in (("Inpainting", "inpainter"), ("Editing", "sketcher")):
+        choose_tab(page, tab)
+        choose_photo(page, tab, tmp_path / "small.png")
+        choose(page, tab, "model", model)
+        draw(page, tab, (0.4, 0.5), (0.6, 0.5))
+        assert f"{model}: 20 x 20, 8 bits" in restore(page, tab)
+        (made,) = results(page, tab)
+        assert made.shape == small.shape
+        saved = saved_job(page, tab, tmp_path)
+        drawn = _array(saved.image) != small if saved.mask is None else _array(saved.mask) > 0
+        drawn = drawn.any(-1) if drawn.ndim == 3 else drawn
+        assert 5 < drawn.sum() < 200 and drawn[10, 8:12].all() and not drawn[:3].any()
+
+
+def test_a_strength_map_is_uploaded(page: Any, photo: Path, tmp_path: Path) -> None:
+    drawn = np.zeros((96, 96), np.uint8)
+    drawn[:, 48:] = 255
+    (tmp_path / "map.png").write_bytes(png(drawn))
+    choose_tab(page, "Editing")
+    choose_photo(page, "Editing", photo)
+    choose(page, "Editing", "model", "sketcher")
+    fill(page, "Editing", "strength", 1)
+    with page.expect_file_chooser() as chooser:
+        page.locator("#editing-soft").click()
+    chooser.value.set_files(str(tmp_path / "map.png"))
+    page.locator("#editing-strength_map img").wait_for()
+    restore(page, "Editing")
+    (made,) = results(page, "Editing")
+    assert np.array_equal(made[:, :48], PHOTO[:, :48])
+    assert not np.array_equal(made[:, 48:], PHOTO[:, 48:])
+    assert np.array_equal(_array(saved_job(page, "Editing", tmp_path).strength_map), drawn)
+    page.locator("#editing-no_map").click()
+    page.locator("#editing-strength_map img").wait_for(state="detached")
+
+
 def test_a_mask_is_uploaded_inverted_and_compared(page: Any, photo: Path, tmp_path: Path) -> None:
     hole = np.zeros((96, 96), np.uint8)
     hole[20:40, 30:70] = 255

@@ -75,6 +75,7 @@ def test_a_bad_upload_is_one_line(tmp_path: Path, content: bytes, says: str) -> 
     for read in (
         lambda path: canvas.accept(path, tmp_path),
         lambda path: canvas.read_hole(path, (20, 28)),
+        lambda path: canvas.accept_strength(path, (20, 28), tmp_path),
     ):
         with pytest.raises(InputError) as raised:
             read(tmp_path / "secret.png")
@@ -105,7 +106,9 @@ def test_an_editor_gives_back_the_hole_that_it_got(tmp_path: Path) -> None:
     hole = np.zeros((20, 28), bool)
     hole[3:7, 2:20] = True
     value = canvas.editor(tmp_path / "a.png", hole)
-    assert np.array_equal(np.asarray(value["background"]), PHOTO)
+    large = np.asarray(value["background"])
+    assert large.shape == (9 * 20, 9 * 28, 3) and np.array_equal(large[4::9, 4::9], PHOTO)
+    assert (large.reshape(20, 9, 28, 9, 3) == PHOTO[:, None, :, None]).all()
     assert np.array_equal(canvas.hole_of(value, (20, 28)), hole)
     assert canvas.editor(tmp_path / "a.png")["layers"] == []
 
@@ -118,6 +121,22 @@ def test_masks_of_another_size_are_brought_to_the_photos(tmp_path: Path) -> None
     assert hole.sum() == 16 and hole[2:6, 8:12].all()
     with pytest.raises(InputError, match=r"14 x 10 pixels and the photo 28 x 28"):
         canvas.read_hole(tmp_path / "m.png", (28, 28))
+
+
+def test_a_strength_map_is_grey_and_of_the_photos_size(tmp_path: Path) -> None:
+    drawn = np.zeros((10, 14, 3), np.uint8)
+    drawn[:, 7:] = 200
+    exif = Image.Exif()
+    exif[0x010E] = "at home"
+    Image.fromarray(drawn).save(tmp_path / "m.png", exif=exif)
+    made = canvas.accept_strength(tmp_path / "m.png", (20, 28), tmp_path)
+    found, _ = read_photo(made)
+    assert (
+        found.shape == (20, 28) and found.dtype == np.uint8 and b"at home" not in made.read_bytes()
+    )
+    assert (found[:, :12] == 0).all() and (found[:, 16:] == 200).all()
+    with pytest.raises(InputError, match=r"the strength map has 14 x 10 pixels and the photo 28"):
+        canvas.accept_strength(tmp_path / "m.png", (28, 28), tmp_path)
 
 
 def test_a_hole_is_something_and_not_all(tmp_path: Path) -> None:

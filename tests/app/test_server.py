@@ -21,11 +21,21 @@ from restore.app.options import Options
 from restore.types import InputError
 
 PHOTO = png(np.random.default_rng(0).integers(0, 256, (20, 28, 3), dtype=np.uint8))
-RUN_OF_DENOISING = [None, None, "denoiser", [], "", 12.5, 0, 1, 0, 0, None]
+RUN_OF_DENOISING = [None, None, None, "denoiser", [], "", 12.5, 0, 1, 0, 0, None]
 
 
 def ran(server: Server, photo: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    names = ("photo", "canvas", "model", "then", "other", "sigma", "strength", "samples")
+    names = (
+        "photo",
+        "canvas",
+        "strength_map",
+        "model",
+        "then",
+        "other",
+        "sigma",
+        "strength",
+        "samples",
+    )
     given = dict(zip((*names, "seed", "steps", "guidance"), RUN_OF_DENOISING, strict=True))
     given |= {"photo": photo, **changed}
     return server.call("denoising-run", "click", list(given.values()))
@@ -150,7 +160,7 @@ def test_a_huge_canvas_is_rejected(server: Server) -> None:
 def test_twenty_at_once(server: Server) -> None:
     """Two work, sixteen wait, and the others are told that the app is busy."""
     number, photo = server.event("editing-run", "click"), accepted(server)
-    data = [photo, None, "sketcher", [], "", None, 1.0, 8, 0, 400, None]
+    data = [photo, None, None, "sketcher", [], "", None, 1.0, 8, 0, 400, None]
     sessions = [uuid.uuid4().hex for _ in range(20)]
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda one: server.join(number, data, one), sessions))

@@ -43,12 +43,20 @@ class Pause(Callback):
 
 
 def fit(folder: Path, watched: OnCheckpoint, *more: Callback) -> tuple[Line, list[str]]:
-    """Twelve updates, with a checkpoint after every fourth; the task and the warnings."""
+    """Twelve updates, with a checkpoint after every fourth; the task and the warnings. What runs
+    at the end has been ended."""
+    trainer, said = fitted(folder, watched, *more)
+    watched._end(trainer)
+    assert isinstance(trainer.lightning_module, Line)
+    return trainer.lightning_module, said
+
+
+def fitted(folder: Path, watched: OnCheckpoint, *more: Callback) -> tuple[Trainer, list[str]]:
     task = Line()
     callbacks = [Recovery(), Checkpoint("last"), watched, *more, MaxUpdates(12)]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        Trainer(
+        trainer = Trainer(
             accelerator="cpu",
             default_root_dir=folder,
             callbacks=callbacks,
@@ -59,8 +67,9 @@ def fit(folder: Path, watched: OnCheckpoint, *more: Callback) -> tuple[Line, lis
             max_epochs=-1,
             enable_progress_bar=False,
             enable_model_summary=False,
-        ).fit(task, batches(), batches(1))
-    return task, [str(one.message) for one in caught if "on_checkpoint" in str(one.message)]
+        )
+        trainer.fit(task, batches(), batches(1))
+    return trainer, [str(one.message) for one in caught if "on_checkpoint" in str(one.message)]
 
 
 def script(folder: Path, text: str) -> list[str]:
@@ -138,9 +147,34 @@ def test_a_failure_is_one_warning_and_the_training_goes_on(
     assert (tmp_path / "b" / FOLDER / "update-4.log").exists()
 
 
-def test_it_is_killed_with_its_children_at_the_end_and_at_its_limit(tmp_path: Path) -> None:
+def test_the_command_of_the_last_checkpoint_is_waited_for(tmp_path: Path) -> None:
+    """It ends after the training: of two that are left both are heard, the newest is the answer."""
+    code = "import json, sys, time\n"
+    code += "time.sleep(0.5)\n"
+    code += "print(json.dumps({'twice': 2 * int(sys.argv[2])}))"
+    watched = OnCheckpoint(script(tmp_path, code))
+    trainer, said = fitted(tmp_path, watched)
+    assert watched.finish(trainer) == {"update": 12, "twice": 24} and said == []
+    with (tmp_path / "metrics.csv").open() as file:
+        told = [(row["step"], row["on_checkpoint/twice"]) for row in csv.DictReader(file)]
+    answers = [(float(step), float(value)) for step, value in told if value]
+    assert answers[-1] == (12, 24) and len(answers) <= 2
+    assert not (tmp_path / FOLDER).exists() and watched.finish(trainer)["update"] == 12
+
+
+def test_what_is_waited_for_has_its_limit(tmp_path: Path) -> None:
+    watched = OnCheckpoint(["sleep", "60"], minutes=1 / 200)
+    trainer, _ = fitted(tmp_path, watched)
+    with pytest.warns(UserWarning, match="update 12: killed after 0.005 minutes"):
+        watched._warned = False
+        assert watched.finish(trainer) == {}
+    assert OnCheckpoint().finish(trainer) == {}
+
+
+def test_it_is_killed_with_its_children_at_a_failure_and_at_its_limit(tmp_path: Path) -> None:
     text = f"sleep 60 & echo $! >> {tmp_path}/pids; wait"
-    fit(tmp_path, OnCheckpoint(["sh", "-c", text]), Later(tmp_path / "pids"))
+    with pytest.raises(RuntimeError, match="planted"):
+        fit(tmp_path, OnCheckpoint(["sh", "-c", text]), Later(tmp_path / "pids"), Fails())
     pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 1 and all(map(gone, pids))  # one at a time
     watched = OnCheckpoint(["sh", "-c", text], minutes=1 / 600)
@@ -159,6 +193,14 @@ class Later(Callback):
         end = time.monotonic() + 20
         while pl_module.updates == 11 and not self.path.exists() and time.monotonic() < end:
             time.sleep(0.02)
+
+
+class Fails(Callback):
+    """At the end of the last update but one."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *rest: Any) -> None:
+        if pl_module.updates == 11:
+            raise RuntimeError("planted")
 
 
 class Slow(Callback):
