@@ -94,6 +94,24 @@ def read(path: Path) -> dict[str, Any]:
         InputError: no bundle, a damaged one, one of a newer format, or one that says what it
             may not.
     """
+    model, data = verified(path)
+    place = weights_of(path)
+    try:
+        stored = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(f"checkpoint={place} holds no weights: {error}") from error
+    state = {name: one.float() if one.is_floating_point() else one for name, one in stored.items()}
+    kept = ("format", "experiment", "config", "facts", "progress", "run", "foreign", "init")
+    content = {key: model[key] for key in kept if key in model}
+    return _alone(upgrade({**content, "state_dict": state}, place))
+
+
+def verified(path: Path) -> tuple[dict[str, Any], bytes]:
+    """What model.json says, and the file of weights, whose SHA-256 is the one that it says.
+
+    Raises:
+        InputError: no bundle, or a damaged one.
+    """
     model, place = described(path), weights_of(path)
     if not place.is_file():
         raise InputError(f"checkpoint={path} is incomplete: {place} does not exist")
@@ -104,14 +122,7 @@ def read(path: Path) -> dict[str, Any]:
             f"checkpoint={place} is damaged, or belongs to another model.json: its SHA-256 is "
             f"{found[:12]}, not {str(model['sha256'])[:12]}"
         )
-    try:
-        stored = safetensors.torch.load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"checkpoint={place} holds no weights: {error}") from error
-    state = {name: one.float() if one.is_floating_point() else one for name, one in stored.items()}
-    kept = ("format", "experiment", "config", "facts", "progress", "run", "foreign", "init")
-    content = {key: model[key] for key in kept if key in model}
-    return _alone(upgrade({**content, "state_dict": state}, place))
+    return model, data
 
 
 def _alone(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Trained models by name: the runs of some folders, and which of them has given weights."""
 
+import contextlib
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from restore import checkpoint, released
+from restore import bundle, checkpoint, diffusers_folder, released, zoo
 from restore.checkpoint import SUFFIX, best_of
 from restore.data.name import printable
 from restore.types import InputError
@@ -15,20 +17,37 @@ _CHECKPOINTS = f"checkpoints/*{SUFFIX}"
 def models(places: Iterable[Path]) -> dict[str, Path]:
     """Models at or below the places, by short names, the newest first; then the released ones.
 
-    A run is named by its path below its place, as `denoise_any/2026-01-02_03-04-05`. A place that
-    is a run, a checkpoint or a bundle itself is named by the end of its path.
+    A run or a bundle is named by its path below its place, as `denoise_any/2026-01-02_03-04-05`. A
+    place that is a run, a checkpoint, a bundle or a folder of diffusers itself is named by the end
+    of its path.
     """
     found: dict[str, Path] = {}
     for place in places:
-        if place.is_file() or best_of(place).is_file() or released.is_bundle(place):
+        if place.is_file() or best_of(place).is_file() or _is_one(place):
             _add(found, place.resolve().name, place)
             continue
         inside = [one.parent.parent for one in place.rglob(f"checkpoints/best{SUFFIX}")]
         for run in sorted(inside, key=lambda run: best_of(run).stat().st_mtime, reverse=True):
             _add(found, run.relative_to(place).as_posix(), run)
+        for folder in _bundles(place):
+            _add(found, folder.relative_to(place).as_posix(), folder)
     for name in released.names():
         _add(found, name, released.folder() / name)
     return found
+
+
+def _is_one(place: Path) -> bool:
+    return released.is_bundle(place) or diffusers_folder.is_folder(place)
+
+
+def _bundles(place: Path) -> list[Path]:
+    """Folders of bundles at any depth, by name; those that cannot be read are left out."""
+    readable = []
+    for path in sorted(place.rglob(released.MODEL)):
+        with contextlib.suppress(InputError, OSError):
+            released.described(path.parent)
+            readable.append(path.parent)
+    return readable
 
 
 def _add(found: dict[str, Path], name: str, path: Path) -> None:
@@ -43,15 +62,18 @@ def _add(found: dict[str, Path], name: str, path: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a model's weights, as its file states it. Whoever reads the model checks that.
+    """SHA-256 of a model's weights: of a checkpoint as it states it, which whoever reads it checks;
+    of a bundle, or a folder of diffusers, as its file of weights has it.
 
-    path: a run (its best checkpoint), a checkpoint, or a bundle.
+    path: a run (its best checkpoint), a checkpoint, a bundle, or a folder of diffusers.
 
     Raises:
-        InputError: no such file, or one without checksum.
+        InputError: no such file, one without checksum, or a damaged bundle.
     """
     if released.is_bundle(path):
-        return str(released.described(path)["sha256"])
+        return str(bundle.verified(path)[0]["sha256"])
+    if diffusers_folder.is_folder(path):
+        return hashlib.sha256(zoo.read(path).path.read_bytes()).hexdigest()
     path = best_of(path)
     stated = checkpoint.seal(path) if path.is_file() else None
     if stated is None:
@@ -60,7 +82,10 @@ def digest(path: Path) -> str:
 
 
 def with_digest(sha256: str, places: Iterable[Path] = RUNS) -> Path | None:
-    """The released model, or the checkpoint below the places, that has these weights, if any."""
+    """The released model, or the checkpoint or bundle below the places, that has these weights.
+
+    None where there is none; a bundle counts by what it states, since whoever reads it checks that.
+    """
     for model in released.released():
         if model.said["sha256"] == sha256:
             return model.folder
@@ -69,4 +94,7 @@ def with_digest(sha256: str, places: Iterable[Path] = RUNS) -> Path | None:
             stated = checkpoint.seal(path)
             if stated is not None and stated.digest == sha256:
                 return path
+        for folder in _bundles(place):
+            if released.described(folder)["sha256"] == sha256:
+                return folder
     return None

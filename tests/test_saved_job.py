@@ -1,5 +1,6 @@
 """Jobs: what they hold, what is refused in a stranger's, and `restore predict --job`."""
 
+import hashlib
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from PIL import Image
 from predicting import runner
 from small_models import write_model
 
-from restore import chain, job, released, shelf
+from restore import bundle, chain, checkpoint, job, released, shelf
 from restore.api import load
 from restore.data.photo_file import write_png
 from restore.types import InputError
@@ -241,6 +242,37 @@ def test_models_have_short_names_and_the_newest_is_first(
     assert shelf.with_digest("0" * 64, [tmp_path]) is None
     with pytest.raises(InputError, match="does not exist"):
         shelf.digest(tmp_path / "none")
+
+
+def test_a_bundle_is_found_by_its_weights_and_a_damaged_one_is_refused(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job whose model is kept as a bundle alone is repeated; other weights do not pass as it."""
+    monkeypatch.setattr(released, "names", lambda: [])
+    whole, (source,) = made(tmp_path / "a", ["blind"], chain.Settings())
+    kept = tmp_path / "outputs" / "kept"
+    kept.mkdir(parents=True)
+    bundle.write(checkpoint.read(source / "checkpoints" / "best.ckpt"), kept, {})
+    assert list(shelf.models([tmp_path / "outputs"])) == ["kept"]
+    sha256 = hashlib.sha256((kept / "model.safetensors").read_bytes()).hexdigest()
+    for place in (kept, kept / "model.safetensors"):
+        assert shelf.digest(place) == sha256
+    assert shelf.with_digest(sha256, [tmp_path / "outputs"]) == kept
+    named = [job.ModelName("blind", sha256)]
+    packed = job.pack(job.Job(whole.image, None, named, whole.settings, whole.results))
+    (tmp_path / "one.zip").write_bytes(packed)
+    assert json.loads(run("--job", "one.zip", "-o", "out").out)["repeated"]
+    weights = bytearray((kept / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (kept / "model.safetensors").write_bytes(bytes(weights))
+    with pytest.raises(InputError, match="is damaged, or belongs to another"):
+        shelf.digest(kept)
+    for more in ([str(kept)], []):
+        ended = run(*more, "--job", "one.zip", "-o", "two")
+        assert ended.code == 2 and "is damaged" in ended.err and not (tmp_path / "two").exists()
+    (kept / "model.json").write_text("{}")
+    assert shelf.models([tmp_path / "outputs"]) == {}
+    assert shelf.with_digest(sha256, [tmp_path / "outputs"]) is None
 
 
 def test_released_models_are_offered_under_their_names(tmp_path: Path) -> None:
