@@ -219,7 +219,9 @@ class Tab:
                     place = Path(folder) / str(number)
                     place.mkdir()
                     draws = any(self.models.kind(name).has_sampler for name in names)
-                    whole = work.RestorationRequest(photo, mask, names, own, (soft or None) if draws else None)
+                    whole = work.RestorationRequest(
+                        photo, mask, names, own, (soft or None) if draws else None
+                    )
                     for said in work.run(self.models, whole, place, event):
                         if isinstance(said, work.Underway):
                             yield self._underway(said)
