@@ -1,6 +1,7 @@
-"""Folders of diffusers (UNet2DModel, or a pipeline with one) as priors, without diffusers.
+"""Folders of diffusers as models, without diffusers: a UNet2DModel, or a pipeline with one, is a
+prior; an AutoencoderKL is a codec.
 
-The folder's JSON files become the config of a Diffusion task, so that what is true of a checkpoint
+The folder's JSON files become the config of a task, so that what is true of a checkpoint
 of this project is true of them: restorers are its samplers and guidances.
 """
 
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 
 from restore.content import FORMAT, upgrade
 from restore.types import InputError
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
-CLASS = "UNet2DModel"
+CLASS, AUTOENCODER = "UNet2DModel", "AutoencoderKL"
 # Arguments that network.unet2d has, and those that must be as they are by default.
 TAKEN = (
     *("block_out_channels", "layers_per_block", "down_block_types", "up_block_types"),
@@ -29,6 +31,10 @@ DEFAULTS = {
     **{"time_embedding_dim": None, "mid_block_type": "UNetMidBlock2D", "downsample_type": "conv"},
     **{"mid_block_scale_factor": 1, "upsample_type": "conv", "class_embed_type": None},
 }
+OF_AUTOENCODERS = (
+    *("latent_channels", "block_out_channels", "layers_per_block", "norm_num_groups"),
+    *("mid_block_add_attention", "use_quant_conv", "use_post_quant_conv"),
+)
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 # Of public files that are older than the names of today.
 RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -56,17 +62,16 @@ def read(path: Path) -> dict[str, Any]:
     """What a checkpoint of this model would hold, checked as one is.
 
     Raises:
-        InputError: another class, settings that network.unet2d has not, or no safetensors.
+        InputError: another class, settings that our network has not, or no safetensors.
     """
     unet = unet_of(path)
     config = _json(unet / CONFIG)
+    if config.get("_class_name") == AUTOENCODER:
+        return _autoencoder(path, config)
     if config.get("_class_name") != CLASS:
-        raise InputError(f"{unet / CONFIG} is of {config.get('_class_name')}, not of {CLASS}")
-    for key, value in DEFAULTS.items():
-        if config.get(key, value) != value:
-            raise InputError(
-                f"{unet / CONFIG}: {key}={config[key]!r} is not served, only {value!r}"
-            )
+        kind = config.get("_class_name")
+        raise InputError(f"{unet / CONFIG} is of {kind}, not of {CLASS} or {AUTOENCODER}")
+    _check_defaults(unet / CONFIG, config, DEFAULTS)
     scheduler = _scheduler(path, unet)
     steps = int(scheduler.get("num_train_timesteps", 1000))
     network = {key: config[key] for key in TAKEN if key in config}
@@ -93,15 +98,57 @@ def read(path: Path) -> dict[str, Any]:
         "image_size": size if isinstance(size, int) else None,
         "num_classes": None if classes is None else int(classes) - 1,
     }
+    return _content(path, task, facts, _weights(unet / WEIGHTS))
+
+
+def _content(
+    path: Path, task: dict[str, Any], facts: dict[str, Any], state: dict[str, Any]
+) -> dict[str, Any]:
     content = {
         "format": FORMAT,
         "experiment": path.resolve().name,
         "config": {"task": task, "data": {"batch_size": 1}, "seed": 0},
         "facts": facts,
-        "state_dict": _weights(unet / WEIGHTS),
+        "state_dict": state,
         "progress": {"updates": 0, "batches": 0},
     }
     return upgrade(content, path)
+
+
+def _check_defaults(path: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    for key, value in defaults.items():
+        if config.get(key, value) != value:
+            raise InputError(f"{path}: {key}={config[key]!r} is not served, only {value!r}")
+
+
+def _autoencoder(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """As `read`, of an AutoencoderKL: a codec, whose latents are (z - shift_factor) scaling_factor,
+    and with latents_mean and latents_std (z - mean) scaling_factor / std."""
+    widths = config.get("block_out_channels", [64])
+    channels = int(config.get("in_channels", 3))
+    kinds = {"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"}
+    served = {key: [kind] * len(widths) for key, kind in kinds.items()}
+    _check_defaults(path / CONFIG, config, {"act_fn": "silu", "out_channels": channels, **served})
+    latents, scale = int(config.get("latent_channels", 4)), config.get("scaling_factor") or 1.0
+    mean = config.get("latents_mean") or [config.get("shift_factor") or 0.0] * latents
+    std = [one / scale for one in config.get("latents_std") or [1.0] * latents]
+    task = {
+        "_target_": "restore.task.autoencoder.Autoencoder",
+        "network": {
+            "_target_": "restore.network.autoencoder_kl2d.AutoencoderKL2D",
+            "_partial_": True,
+            **{key: config[key] for key in OF_AUTOENCODERS if key in config},
+        },
+        "loss": {"pixels": {"_target_": "restore.loss.content.Pixels", "weight": 1.0}},
+        "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1e-4},
+    }
+    facts = {
+        **{"image_channels": channels, "input_channels": channels},
+        **{"image_size": None, "num_classes": None},
+    }
+    state = _weights(path / WEIGHTS)
+    state |= {"latent_mean": torch.tensor(mean), "latent_std": torch.tensor(std)}
+    return _content(path, task, facts, state)
 
 
 def schedule(scheduler: Mapping[str, Any], steps: int) -> dict[str, Any]:

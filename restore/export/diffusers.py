@@ -1,4 +1,7 @@
-"""A prior of network=unet as a pipeline of diffusers: UNet2DModel and its scheduler."""
+"""A prior of network=unet as a pipeline of diffusers: UNet2DModel and its scheduler.
+
+Autoencoders are in `diffusers_autoencoder`.
+"""
 
 import json
 import math
@@ -15,21 +18,27 @@ from restore.build import restored
 from restore.diffusers_folder import CLASS, CONFIG, PREDICTIONS, WEIGHTS
 from restore.diffusion.schedule import Cosine, Discrete, Linear
 from restore.evaluation.method import Method, from_task, sampling_of
+from restore.export import diffusers_autoencoder
 from restore.network.unet import Level, MultiHeadAttention, UNet, Upsample
 from restore.network.unet2d import ATTENDS, PLAIN
+from restore.task.autoencoder import Autoencoder
 from restore.task.base import RestorationTask
 from restore.task.diffusion import Diffusion
 from restore.types import InputError
 
-FILES = ("model_index.json", "unet", "scheduler")
+FILES = ("model_index.json", "unet", "scheduler", CONFIG, WEIGHTS)
 
 
 def write(task: RestorationTask, folder: Path) -> Path:
     """The folder that DDPMPipeline.from_pretrained reads; exact, up to rounding.
 
+    Of an autoencoder that of AutoencoderKL.from_pretrained.
+
     Raises:
         InputError: another task, network or schedule, or a network of other group sizes or heads.
     """
+    if isinstance(task, Autoencoder):
+        return diffusers_autoencoder.write(task, folder)
     if not isinstance(task, Diffusion) or not isinstance(task.network, UNet):
         kind = type(task.network).__name__
         raise InputError(f"--format diffusers takes a prior of network=unet, not {kind}")

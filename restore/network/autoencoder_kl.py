@@ -1,5 +1,6 @@
 """The autoencoder of latent diffusion (Rombach et al. 2022, "AutoencoderKL" of the field)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -29,7 +30,29 @@ class PlainResidual(nn.Module):
         return out
 
 
-class AutoencoderKL(nn.Module):
+class GaussianAutoencoder(nn.Module, ABC):
+    """Images [B, C, H, W] to a Gaussian over latents [B, latent_channels, H / factor, W / factor],
+    and back."""
+
+    factor: int
+    latent_channels: int
+
+    @abstractmethod
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance of the latents."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images; nothing keeps them in [-1, 1]."""
+
+    def forward(self, image: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, log variance and the image of a latent at mean + deviation * noise; None is 0."""
+        mean, log_variance = self.encode(image)
+        latents = mean if noise is None else mean + (log_variance / 2).exp() * noise
+        return mean, log_variance, self.decode(latents)
+
+
+class AutoencoderKL(GaussianAutoencoder):
     """Images [B, C, H, W] to a Gaussian over latents [B, latent_channels, H / f, W / f], and back.
 
     f = `factor` = 2^(len(multipliers) - 1); H and W must be divisible by it. multipliers: channels
@@ -58,20 +81,12 @@ class AutoencoderKL(nn.Module):
         self.decoder = _decoder(latent_channels, widths, num_blocks, image_channels)
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the variance of the latents."""
         mean, log_variance = self.encoder(image).chunk(2, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Images; nothing keeps them in [-1, 1]."""
         image: Tensor = self.decoder(latents)
         return image
-
-    def forward(self, image: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean, log variance and the image of a latent at mean + deviation * noise; None is 0."""
-        mean, log_variance = self.encode(image)
-        latents = mean if noise is None else mean + (log_variance / 2).exp() * noise
-        return mean, log_variance, self.decode(latents)
 
 
 def _encoder(

@@ -16,7 +16,7 @@ PLAIN, ATTENDS = ("DownBlock2D", "UpBlock2D"), ("AttnDownBlock2D", "AttnUpBlock2
 Shift = Literal["default", "scale_shift"]
 
 
-class _Made:
+class Made:
     """What all layers of one network share."""
 
     def __init__(
@@ -36,7 +36,7 @@ class _Made:
 class ResnetBlock2D(nn.Module):
     """GroupNorm, SiLU, convolution, twice; the embedding is added, or scales and shifts."""
 
-    def __init__(self, in_channels: int, out_channels: int, made: _Made) -> None:
+    def __init__(self, in_channels: int, out_channels: int, made: Made) -> None:
         super().__init__()
         self.scales = made.shift == "scale_shift"
         self.norm1 = made.norm(in_channels)
@@ -63,7 +63,7 @@ class ResnetBlock2D(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention over all positions, with a residual; normed: a GroupNorm before it."""
 
-    def __init__(self, channels: int, made: _Made, normed: bool = True) -> None:
+    def __init__(self, channels: int, made: Made, normed: bool = True) -> None:
         super().__init__()
         size = made.head_size or channels
         self.num_heads = channels // size
@@ -110,7 +110,7 @@ class Stage(nn.Module):
     """Residual blocks, attention after each where it attends, and a change of size at the end."""
 
     def __init__(
-        self, ins: Sequence[int], out: int, attends: bool, made: _Made, resampled: Resampled | None
+        self, ins: Sequence[int], out: int, attends: bool, made: Made, resampled: Resampled | None
     ) -> None:
         super().__init__()
         self.resnets = nn.ModuleList([ResnetBlock2D(channels, out, made) for channels in ins])
@@ -137,7 +137,7 @@ class Stage(nn.Module):
 class Middle(nn.Module):
     """Two residual blocks around attention."""
 
-    def __init__(self, channels: int, attends: bool, normed: bool, made: _Made) -> None:
+    def __init__(self, channels: int, attends: bool, normed: bool, made: Made) -> None:
         super().__init__()
         self.resnets = nn.ModuleList([ResnetBlock2D(channels, channels, made) for _ in range(2)])
         self.attentions = nn.ModuleList([Attention(channels, made, normed)] if attends else [])
@@ -196,7 +196,7 @@ class UNet2D(nn.Module):
         self.width, self.freq_shift, self.flip = widths[0], freq_shift, flip_sin_to_cos
         self.num_steps = num_train_timesteps
         embedding = 4 * widths[0]
-        made = _Made(
+        made = Made(
             norm_num_groups, norm_eps, embedding, resnet_time_scale_shift, attention_head_dim
         )
         self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
@@ -258,7 +258,7 @@ def _attends(word: str) -> bool:
 
 
 def _down(
-    widths: Sequence[int], kinds: Sequence[str], num_blocks: int, made: _Made, padding: int
+    widths: Sequence[int], kinds: Sequence[str], num_blocks: int, made: Made, padding: int
 ) -> tuple[nn.ModuleList, list[int]]:
     """The way down, and the channels of every activation that the way up will take."""
     stages, channels, skips = nn.ModuleList(), widths[0], [widths[0]]
@@ -273,7 +273,7 @@ def _down(
 
 
 def _up(
-    widths: Sequence[int], kinds: Sequence[str], num_blocks: int, made: _Made, skips: list[int]
+    widths: Sequence[int], kinds: Sequence[str], num_blocks: int, made: Made, skips: list[int]
 ) -> nn.ModuleList:
     stages, channels = nn.ModuleList(), widths[-1]
     for depth, (width, kind) in enumerate(zip(reversed(widths), kinds, strict=True)):

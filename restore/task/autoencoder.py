@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from restore.loss.content import ContentLoss
 from restore.loss.diffusion import gaussian_kl
-from restore.network.autoencoder_kl import AutoencoderKL
+from restore.network.autoencoder_kl import GaussianAutoencoder
 from restore.network.size import pad_to_multiple
 from restore.stream import Stream, fold
 from restore.task.adversarial import AdversarialTask
@@ -27,7 +27,7 @@ class Autoencoder(AdversarialTask):
     `restore` decodes the mean, without a draw.
     """
 
-    network: AutoencoderKL
+    network: GaussianAutoencoder
     latent_mean: Tensor
     latent_std: Tensor
 
