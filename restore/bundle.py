@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors.torch
 import torch
@@ -21,6 +21,9 @@ from restore.content import FORMAT, upgrade
 from restore.folder import write_whole
 from restore.released import MODEL, WEIGHTS, described, weights_of
 from restore.types import InputError
+
+Kind = Literal["float32", "float16", "int8"]
+_SCALE = "#scale"  # behind the name of a tensor: what its int8 numbers are multiplied by
 
 
 def weights(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -39,24 +42,32 @@ def _is_network(name: str) -> bool:
 
 
 def write(
-    content: Mapping[str, Any], folder: Path, said: Mapping[str, Any], half: bool = False
+    content: Mapping[str, Any], folder: Path, said: Mapping[str, Any], kind: Kind = "float32"
 ) -> None:
     """Writes the bundle of a checkpoint's content into a folder that exists.
 
-    said: what else model.json says, such as licence and record. half: weights in float16.
+    said: what else model.json says, such as licence and record. kind: of the weights; int8 holds
+    matrices and kernels of the network in one byte a number, with a scale for each of their first
+    channels, and all else in float16.
 
     Raises:
         InputError: weights that float16 cannot hold.
     """
-    kept = {name: _stored(name, tensor, half) for name, tensor in weights(content).items()}
+    kept: dict[str, Tensor] = {}
+    for name, tensor in weights(content).items():
+        kept |= _stored(name, tensor.detach().cpu(), kind)
     data = safetensors.torch.save(kept, {"format": "pt"})
     config = {key: node for key, node in content["config"].items() if key != "packages"}
     model = {
         "format": FORMAT,
         "experiment": content["experiment"],
         **said,
-        "weights": "float16" if half else "float32",
-        "parameters": sum(one.numel() for name, one in kept.items() if _is_network(name)),
+        "weights": kind,
+        "parameters": sum(
+            one.numel()
+            for name, one in kept.items()
+            if _is_network(name) and not name.endswith(_SCALE)
+        ),
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "progress": content["progress"],
@@ -70,14 +81,29 @@ def write(
     write_whole(folder / MODEL, json.dumps(model, indent=1) + "\n")
 
 
-def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
-    kept = tensor.detach().cpu()
-    if not kept.is_floating_point():
-        return kept.clone(memory_format=torch.contiguous_format)
-    smaller = kept.to(torch.float16 if half else torch.float32)
+def _stored(name: str, tensor: Tensor, kind: Kind) -> dict[str, Tensor]:
+    """The tensors of the file that hold this one, by name."""
+    if not tensor.is_floating_point():
+        return {name: tensor.clone(memory_format=torch.contiguous_format)}
+    smaller = tensor.to(torch.float32 if kind == "float32" else torch.float16)
     if not torch.isfinite(smaller).all():
-        raise InputError(f"{name} does not fit into float16: leave out --half")
-    return smaller.clone(memory_format=torch.contiguous_format)
+        raise InputError(f"{name} does not fit into float16: leave out --half and --int8")
+    if kind != "int8" or tensor.ndim < 2 or not _is_network(name):
+        return {name: smaller.clone(memory_format=torch.contiguous_format)}
+    highest = tensor.float().abs().amax(tuple(range(1, tensor.ndim)), keepdim=True)
+    scale = (highest / 127).clamp(min=torch.finfo(torch.float32).tiny)
+    rounded = (tensor.float() / scale).round().to(torch.int8)
+    return {name: rounded.contiguous(), name + _SCALE: scale}
+
+
+def _read_back(stored: Mapping[str, Tensor], name: str) -> Tensor:
+    """The tensor of that name, however stored; ValueError where its scale does not fit."""
+    one, scale = stored[name], stored.get(name + _SCALE)
+    if scale is None:
+        return one.float() if one.is_floating_point() else one
+    if one.dtype != torch.int8 or scale.shape != (len(one), *[1] * (one.ndim - 1)):
+        raise ValueError(f"the scale of {name} does not fit")
+    return one.float() * scale.float()
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
@@ -98,9 +124,9 @@ def read(path: Path) -> dict[str, Any]:
     place = weights_of(path)
     try:
         stored = safetensors.torch.load(data)
+        state = {name: _read_back(stored, name) for name in stored if not name.endswith(_SCALE)}
     except (SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"checkpoint={place} holds no weights: {error}") from error
-    state = {name: one.float() if one.is_floating_point() else one for name, one in stored.items()}
     kept = ("format", "experiment", "config", "facts", "progress", "run", "foreign", "init")
     content = {key: model[key] for key in kept if key in model}
     return _alone(upgrade({**content, "state_dict": state}, place))

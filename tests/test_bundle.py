@@ -57,6 +57,39 @@ def test_a_bundle_is_its_checkpoint(tmp_path: Path, name: str) -> None:
         assert torch.equal(half[key], wanted)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_int8_is_within_half_a_step_of_every_kernel(tmp_path: Path, name: str) -> None:
+    run = write_model(name, tmp_path)
+    source = zoo.read(run).content["state_dict"]
+    folder = export(run, tmp_path / "small", "--int8")
+    made = zoo.read(folder).content["state_dict"]
+    assert made.keys() == source.keys()
+    for key, tensor in source.items():
+        error = (made[key] - tensor).abs()
+        if tensor.ndim < 2:
+            assert (error <= tensor.abs() / 1000).all()
+            continue
+        highest = tensor.abs().flatten(1).amax(1)
+        assert (error.flatten(1).amax(1) <= 0.501 * highest / 127).all()
+    said = json.loads((folder / "model.json").read_text())
+    network = [one.numel() for key, one in source.items() if key.startswith("network.")]
+    assert said["weights"] == "int8" and said["parameters"] == sum(network)
+    restore.load(folder, device="cpu")
+
+
+def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    folder = export(write_model("blind", tmp_path), tmp_path / "bundle", "--int8")
+    stored = safetensors.torch.load_file(folder / "model.safetensors")
+    name = next(key for key in stored if key.endswith("#scale"))
+    data = safetensors.torch.save({**stored, name: stored[name].flatten()[:1]})
+    said = json.loads((folder / "model.json").read_text())
+    said["sha256"] = hashlib.sha256(data).hexdigest()
+    (folder / "model.safetensors").write_bytes(data)
+    (folder / "model.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match="holds no weights: the scale of"):
+        zoo.read(folder)
+
+
 def averaged(folder: Path) -> Path:
     """A checkpoint whose average is the raw weights plus one."""
     path = write_model("blind", folder) / "checkpoints" / "best.ckpt"
@@ -193,7 +226,7 @@ def test_nothing_is_overwritten_or_left_behind(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"network\.\S+ does not fit into float16"):
         content = checkpoint.read(run / "checkpoints" / "best.ckpt")
         state = {key: tensor * 1e9 for key, tensor in content["state_dict"].items()}
-        bundle.write({**content, "state_dict": state}, tmp_path, {}, half=True)
+        bundle.write({**content, "state_dict": state}, tmp_path, {}, "float16")
     path = write_model("denoiser", tmp_path) / "checkpoints" / "best.ckpt"
     content = checkpoint.read(path)
     state = {key: tensor * 1e9 for key, tensor in content["state_dict"].items()}

@@ -17,7 +17,11 @@ def add(words: argparse.ArgumentParser) -> None:
     words.add_argument("model", metavar="MODEL", help="run folder, checkpoint, bundle or name")
     words.add_argument("--format", choices=FORMATS, default="bundle")
     words.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
-    words.add_argument("--half", action="store_true", help="weights in float16: half the size")
+    kinds = words.add_mutually_exclusive_group()
+    kinds.set_defaults(kind="float32")
+    for word, kind, size in (("--half", "float16", "half"), ("--int8", "int8", "a quarter of")):
+        said = f"weights in {kind}: {size} the size"
+        kinds.add_argument(word, dest="kind", action="store_const", const=kind, help=said)
     words.add_argument(
         "--check",
         metavar="BENCHMARK[,...]",
@@ -33,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from restore.export import check, write
 
     settings = write.ExportSettings(
-        half=arguments.half,
+        kind=arguments.kind,
         check=_names(arguments.check),
         licence=arguments.licence,
         packages=_names(arguments.packages),

@@ -29,7 +29,7 @@ FORMATS: dict[str, Any] = {"onnx": onnx, "diffusers": diffusers, "kair": kair}
 class ExportSettings:
     """What the command line says beside model and folder."""
 
-    half: bool = False
+    kind: bundle.Kind = "float32"  # of the weights
     check: tuple[str, ...] = ()  # benchmarks
     licence: str | None = None
     packages: tuple[str, ...] = ()
@@ -47,16 +47,15 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
     said = _said(stored, settings)
     rows: list[check.Checked] = []
     with staged(output, (WEIGHTS, MODEL, CARD)) as folder:
-        bundle.write(stored.content, folder, said, settings.half)
+        bundle.write(stored.content, folder, said, settings.kind)
         if settings.check:
             given = {"packages": list(settings.packages)}
             size = (folder / WEIGHTS).stat().st_size
-            word = "float16" if settings.half else "float32"
             pair = method(place, given), method(folder, given)
-            rows = check.measure(*pair, word, size, settings.check)
+            rows = check.measure(*pair, settings.kind, size, settings.check)
             check.check(rows)
             said = {**said, "check": check.kept(rows)}
-            bundle.write(stored.content, folder, said, settings.half)
+            bundle.write(stored.content, folder, said, settings.kind)
         model = json.loads((folder / MODEL).read_text(encoding="utf-8"))
         write_whole(folder / CARD, card.text(output.resolve().name, model))
     return rows
@@ -69,8 +68,8 @@ def converted(place: str, form: str, output: Path, settings: ExportSettings) -> 
         InputError: no such model, one that the format cannot hold, or a file that is there already.
         RunError: the check found a loss. Nothing is left in all these cases.
     """
-    if settings.half or settings.licence:
-        raise InputError("--half and --licence belong to --format bundle: leave them out")
+    if settings.kind != "float32" or settings.licence:
+        raise InputError("--half, --int8 and --licence belong to --format bundle: leave them out")
     stored, module = zoo.read(place), FORMATS[form]
     task = restored(stored.content, packages=settings.packages)
     if not isinstance(task, RestorationTask):

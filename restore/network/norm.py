@@ -59,8 +59,9 @@ class _ChannelsLast(torch.autograd.Function):
         x, weight, bias, mean, inverse_std = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of the gradient is asked for
             y = F.group_norm(x, ctx.num_groups, weight.to(x.dtype), bias.to(x.dtype), ctx.eps)
-            dx, dweight, dbias = torch.autograd.grad(y, (x, weight, bias), dy, create_graph=True)
-            return dx, dweight, dbias, None, None
+            given = [one for one in (x, weight, bias) if one.requires_grad]
+            found = iter(torch.autograd.grad(y, given, dy, create_graph=True))
+            return *(next(found) if one else None for one in ctx.needs_input_grad[:3]), None, None
         pixels, dpixels = _as_rows(x), _as_rows(dy)
         each = x.shape[1] // ctx.num_groups
         mean, inverse_std = (s.float().repeat_interleave(each, 1) for s in (mean, inverse_std))

@@ -13,7 +13,7 @@ from restore.stream import Stream, fold
 from restore.task.adversary import Adversary
 from restore.task.base import RestorationTask
 from restore.task.key import Key
-from restore.task.learning import Learning
+from restore.task.learning import Learning, make_optimizer
 from restore.types import Batch, Facts, InputError, Observation
 
 
@@ -106,7 +106,7 @@ class AdversarialTask(RestorationTask):
             self.train(training)
 
     def configure_optimizers(self) -> Any:
-        players = [(self.optimizer(self.network.parameters()), self.scheduler)]
+        players = [(make_optimizer(self.optimizer, self.network.parameters()), self.scheduler)]
         if self.adversary is not None:
             players.append((self.adversary.optimizer(), self.adversary.make_scheduler))
         schedulers = [make(optimizer) for optimizer, make in players if make is not None]

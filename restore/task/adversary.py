@@ -18,7 +18,7 @@ from restore.loss.adversarial import (
 )
 from restore.network.patch_discriminator import PatchDiscriminator
 from restore.stream import Stream
-from restore.task.learning import OptimizerFactory, SchedulerFactory
+from restore.task.learning import OptimizerFactory, SchedulerFactory, make_optimizer
 from restore.types import InputError
 
 Label = float | list[float]
@@ -101,7 +101,7 @@ class Adversary(nn.Module):
                 f"{self.network.least_size}: use larger ones, or fewer of task.adversary.network's "
                 "strides, or adversary=null"
             )
-        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.factory, self.make_scheduler = optimizer, scheduler
         self.loss = _LOSSES[loss]()
         self.weight = weight
         self.every, self.steps = discriminator_every, discriminator_steps
@@ -115,7 +115,7 @@ class Adversary(nn.Module):
         self.start, self.order = start, order
 
     def optimizer(self) -> Optimizer:
-        return self.make_optimizer(self.network.parameters())
+        return make_optimizer(self.factory, self.network.parameters())
 
     def turns(self, window: int, updates: int) -> tuple[bool, bool]:
         """Whether generator and discriminator step at the end of the window-th window of batches,

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from restore.task import gradient
-from restore.task.learning import OptimizerFactory, SchedulerFactory
+from restore.task.learning import OptimizerFactory, SchedulerFactory, make_optimizer
 from restore.task.validation import measure
 from restore.tiling import Tiled, replace_attribute
 from restore.types import Batch, Facts, InputError, NonFiniteError, Observation
@@ -92,7 +92,7 @@ class Task(LightningModule, ABC):
         return config
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.network.parameters())
+        optimizer = make_optimizer(self.optimizer, self.network.parameters())
         if self.scheduler is None:
             return optimizer
         return [optimizer], [self.scheduler(optimizer)]

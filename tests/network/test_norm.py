@@ -78,6 +78,17 @@ def test_gradient_of_the_gradient() -> None:
     assert torch.autograd.gradgradcheck(normed, given)
 
 
+def test_gradient_of_the_gradient_where_weights_are_frozen() -> None:
+    layer = layer_of(2, 4).double().requires_grad_(False)
+    x = seeded(1, 4, 3, 3, seed=3, dtype=torch.float64).to(memory_format=torch.channels_last)
+
+    def penalty(x: Tensor) -> Tensor:
+        (slope,) = torch.autograd.grad(F.silu(layer(x)).sum(), x, create_graph=True)
+        return slope.square().sum()
+
+    assert torch.autograd.gradcheck(penalty, (x.requires_grad_(),))
+
+
 def test_channels_last_stays_channels_last() -> None:
     x = torch.ones(2, 4, 3, 3).to(memory_format=torch.channels_last).requires_grad_()
     y = GroupNorm(2, 4)(x)
