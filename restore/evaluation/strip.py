@@ -35,7 +35,7 @@ CUTS = (
         128,
         (_row(162, 132, 262, 392), _row(682, 132, 262, 392)),
     ),
-    Cut("colorize_flowers", "colorization", 128, (_row(532, 4, 136, 268), _row(4, 4, 136, 268))),
+    Cut("colorize_any", "colorization", 128, (_row(148, 2, 132, 262), _row(538, 2, 132, 262))),
     Cut(
         "ddpm_mnist",
         "diffusion prior, RePaint",
