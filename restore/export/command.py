@@ -1,6 +1,7 @@
 """The arguments of `restore export`. Importing this is instant."""
 
 import argparse
+import re
 from pathlib import Path
 
 from restore.errors import DONE
@@ -28,6 +29,12 @@ def add(words: argparse.ArgumentParser) -> None:
         default="",
         help="measure dB lost, MB and ms; above 0.01 dB nothing is written",
     )
+    words.add_argument(
+        "--size",
+        metavar="WxH",
+        type=_size,
+        help="of all images of an onnx graph; by default any, where the network has such a graph",
+    )
     words.add_argument("--licence", metavar="TEXT", help="of the weights; by default by their data")
     words.add_argument("--packages", default="", help="that the model may name: mylab,other")
     words.set_defaults(command=run)
@@ -40,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         kind=arguments.kind,
         check=_names(arguments.check),
         licence=arguments.licence,
+        size=arguments.size,
         packages=_names(arguments.packages),
     )
     model, output = arguments.model, arguments.output
@@ -52,6 +60,15 @@ def run(arguments: argparse.Namespace) -> int:
     for path in sorted(arguments.output.iterdir()):
         print(path)
     return DONE
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Height and width of WxH, or of one side."""
+    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    width, height = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if min(width, height) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no size: give WxH, such as 256x192")
+    return height, width
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""A task of one network call as one ONNX file, for images of any size and number."""
+"""A task of one network call as one ONNX file, for any number of images of any size.
+
+A network whose depth depends on the size of its images has a graph for one size alone.
+"""
 
 import contextlib
 import io
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.evaluation.method import Method
+from restore.network.push_pull import SIZED
 from restore.task.base import RestorationTask
 from restore.types import InputError, Observation
 
@@ -20,6 +24,7 @@ FILE = "model.onnx"
 FILES = (FILE, "model.onnx.json")
 LEAST, MOST = 16, 8192  # px of a side
 _SIZE = (32, 48)  # of the example that is traced
+_SIDE = 256  # px of a graph of one size, where the training had none
 _UNITS = {
     "input": "degraded image [batch, channels, height, width] in [-1, 1]",
     "hole": "[batch, 1, height, width], 1 = to be filled, where input is 0",
@@ -42,8 +47,11 @@ class _Graph(nn.Module):
         return self.task.restore(cast(Observation, seen))[:, 0]
 
 
-def write(task: RestorationTask, folder: Path) -> Path:
-    """Exports and checks the graph; its inputs are input and, where they are seen, hole and sigma.
+def write(task: RestorationTask, folder: Path, size: tuple[int, int] | None = None) -> Path:
+    """Exports the graph; its inputs are input and, where they are seen, hole and sigma.
+
+    size: height and width of all images. None is any size, or for a network that has no such graph
+    that of the training, or 256 x 256 px; which one is printed, and written beside the graph.
 
     Raises:
         InputError: a task with a sampler, a graph that cannot be exported, or no package onnx.
@@ -54,32 +62,46 @@ def write(task: RestorationTask, folder: Path) -> Path:
             "and one graph is one call: use --format bundle or diffusers"
         )
     _check_packages()
-    given = _example(task)
-    batch, height, width = torch.export.Dim("batch"), _side("height"), _side("width")
-    axes = tuple({0: batch, 2: height, 3: width} if one.ndim == 4 else {0: batch}
-                 for one in given.values())  # fmt: skip
     path = folder / FILE
     try:
-        with _quiet():
-            program = torch.onnx.export(
-                _Graph(task, [*given]).eval(),
-                tuple(given.values()),
-                dynamo=True,
-                dynamic_shapes=(axes,),
-                input_names=[*given],
-                output_names=["restored"],
-                verbose=False,
-            )
-            assert program is not None
-            program.save(str(path), external_data=False)
+        given = _exported(task, path, size)
     except Exception as error:  # of any part of the exporter
-        raise InputError(
-            f"--format onnx: the network of {type(task).__name__} has no graph for every size "
-            f"({_reason(error)}): use --format bundle"
-        ) from error
+        reason = _reason(error)
+        if size is not None or reason != SIZED:
+            raise InputError(
+                f"--format onnx: the network of {type(task).__name__} has no graph for "
+                f"{'every' if size is None else 'this'} size ({reason}): use --format bundle"
+            ) from error
+        side = task.facts.image_size or _SIDE
+        print(f"for images of {side}x{side} px alone, since {reason}; --size chooses another")
+        return write(task, folder, (side, side))
     said = {key: one for key, one in _UNITS.items() if key in given or key == "restored"}
+    if size is not None:
+        said["size"] = f"all images have a height of {size[0]} and a width of {size[1]} px"
     (folder / FILES[1]).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _exported(task: RestorationTask, path: Path, size: tuple[int, int] | None) -> list[str]:
+    """Writes the graph; the names of its inputs."""
+    given = _example(task, size or _SIZE)
+    batch = torch.export.Dim("batch")
+    sides = {2: _side("height"), 3: _side("width")} if size is None else {}
+    axes = tuple({0: batch, **(sides if one.ndim == 4 else {})} for one in given.values())
+    graph, inputs = _Graph(task, [*given]).eval(), tuple(given.values())
+    with _quiet():
+        # by itself torch.onnx would try other ways, for minutes, to export what cannot be
+        traced = torch.export.export(graph, inputs, dynamic_shapes=(axes,), strict=False)
+        program = torch.onnx.export(
+            traced,
+            dynamo=True,
+            input_names=[*given],
+            output_names=["restored"],
+            verbose=False,
+        )
+        assert program is not None
+        program.save(str(path), external_data=False)
+    return [*given]
 
 
 def _reason(error: BaseException) -> str:
@@ -107,8 +129,8 @@ def _side(name: str) -> Any:
     return torch.export.Dim(name, min=LEAST, max=MOST)
 
 
-def _example(task: RestorationTask) -> dict[str, Tensor]:
-    height, width = _SIZE
+def _example(task: RestorationTask, size: tuple[int, int]) -> dict[str, Tensor]:
+    height, width = size
     image = torch.linspace(-1, 1, height * width).view(1, 1, height, width)
     given = {"input": image.repeat(2, task.facts.input_channels, 1, 1)}
     probe = Observation(input=given["input"], index=torch.zeros(2, dtype=torch.int64), name=[])
@@ -144,9 +166,16 @@ def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Met
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
+    sides = session.get_inputs()[0].shape[2:]  # whole numbers in a graph of one size
 
     def restore(observation: Observation, num_samples: int) -> Tensor:
         seen = cast(dict[str, Tensor], observation)
+        found = [*seen["input"].shape[2:]]
+        if all(isinstance(side, int) for side in sides) and found != sides:
+            raise InputError(
+                f"the graph is for images of {sides[1]}x{sides[0]} px and the benchmark's have "
+                f"{found[1]}x{found[0]}: export with --size of another benchmark"
+            )
         given = {key: seen[key].float().cpu().numpy() for key in names}
         made = torch.from_numpy(session.run(None, given)[0])
         return made[:, None].repeat_interleave(num_samples, dim=1)

@@ -32,6 +32,7 @@ class ExportSettings:
     kind: bundle.Kind = "float32"  # of the weights
     check: tuple[str, ...] = ()  # benchmarks
     licence: str | None = None
+    size: tuple[int, int] | None = None  # height and width of all images of an onnx graph
     packages: tuple[str, ...] = ()
 
 
@@ -42,6 +43,8 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
         InputError: no such model, or one of the files is there already.
         RunError: the check found a loss. Nothing is left in both cases.
     """
+    if settings.size:
+        raise InputError("--size belongs to --format onnx: leave it out")
     stored = zoo.read(place)
     restored(stored.content, packages=settings.packages)
     said = _said(stored, settings)
@@ -70,13 +73,15 @@ def converted(place: str, form: str, output: Path, settings: ExportSettings) -> 
     """
     if settings.kind != "float32" or settings.licence:
         raise InputError("--half, --int8 and --licence belong to --format bundle: leave them out")
+    if settings.size and form != "onnx":
+        raise InputError("--size belongs to --format onnx: leave it out")
     stored, module = zoo.read(place), FORMATS[form]
     task = restored(stored.content, packages=settings.packages)
     if not isinstance(task, RestorationTask):
         raise InputError(f"{place}: {type(task).__name__} restores no images; choose another model")
     rows: list[check.Checked] = []
     with staged(output, module.FILES) as folder:
-        path = module.write(task, folder)
+        path = module.write(task, folder, **({"size": settings.size} if settings.size else {}))
         if settings.check:
             original = method(place, {"packages": list(settings.packages)})
             made = module.method(task, path, stored.content)

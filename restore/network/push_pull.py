@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from restore.types import InputError
 
+SIZED = "the push-pull fill has as many levels as an image needs"
+
 
 @torch.no_grad()
 def push_pull(image: Tensor, hole: Tensor, relaxations: int = 4) -> Tensor:
@@ -21,8 +23,8 @@ def push_pull(image: Tensor, hole: Tensor, relaxations: int = 4) -> Tensor:
     fraction of its cost; 0 is the method of the paper. A sample without any known pixel becomes 0,
     middle grey. No gradient flows.
     """
-    if torch.compiler.is_exporting():
-        raise InputError("the push-pull fill has as many levels as an image needs")
+    if not all(isinstance(side, int) for side in image.shape[-2:]):  # of a graph for every size
+        raise InputError(SIZED)
     with torch.autocast(image.device.type, enabled=False):
         filled = _filled(image.float(), (hole <= 0).float(), relaxations)
     return torch.where(hole > 0, filled.to(image.dtype), image)

@@ -18,6 +18,7 @@ import restore
 from restore import checkpoint, zoo
 from restore.build import build, restored
 from restore.evaluation.published import Published
+from restore.export import onnx
 from restore.export.write import FORMATS
 from restore.network.dncnn import DnCNN
 from restore.network.drunet import DRUNet
@@ -302,11 +303,37 @@ def test_what_has_no_onnx_graph_is_refused_in_one_line(
     run = write_model("prior", tmp_path)
     export(run, tmp_path / "onnx", "--format", "onnx", code=2)
     assert "draws by a sampler in 6 calls" in capsys.readouterr().err
+    export(run, tmp_path / "onnx", "--format", "diffusers", "--size", "64", code=2)
+    assert "--size belongs to --format onnx" in capsys.readouterr().err
+    export(run, tmp_path / "onnx", "--size", "64", code=2)
+    assert "--size belongs to --format onnx" in capsys.readouterr().err
+    export(run, tmp_path / "onnx", "--format", "onnx", "--size", "0x64", code=2)
+    assert "0x64 is no size: give WxH" in capsys.readouterr().err
+    assert not (tmp_path / "onnx").exists()
+
+
+def test_a_fill_by_levels_has_a_graph_of_one_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     run = write_model("inpainter", tmp_path)
-    export(run, tmp_path / "onnx", "--format", "onnx", code=2)
-    said = capsys.readouterr().err
-    assert "the push-pull fill has as many levels as an image needs" in said
-    assert said.count("\n") == 1
+    folder = export(run, tmp_path / "any", "--format", "onnx")
+    assert "for images of 256x256 px alone, since the push-pull fill" in capsys.readouterr().out
+    assert "height of 256" in json.loads((folder / "model.onnx.json").read_text())["size"]
+    folder = export(run, tmp_path / "one", "--format", "onnx", "--size", "45x30")
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    own = restored(zoo.read(run).content)
+    for batch in (1, 3):
+        seen = observed(image(batch, 3, 30, 45), hole=(image(batch, 1, 30, 45) > 0.2).float())
+        seen["input"] = seen["input"] * (1 - seen["hole"])
+        given = {key: seen[key].numpy() for key in ("input", "hole")}
+        with torch.no_grad():
+            wanted = own.restore(seen)[:, 0].numpy()
+        assert np.abs(session.run(None, given)[0] - wanted).max() < 1e-4
+    made = onnx.method(own, folder / "model.onnx", {"experiment": "x"})
+    with pytest.raises(InputError, match="for images of 45x30 px and the benchmark's have 48x30"):
+        made.restore(observed(image(1, 3, 30, 48), hole=image(1, 1, 30, 48)), 1)
 
 
 def test_a_missing_extra_is_one_line(
