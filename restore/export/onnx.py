@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.evaluation.method import Method
-from restore.network.push_pull import SIZED
+from restore.network.push_pull import SIZED, exported_for_one_size
 from restore.task.base import RestorationTask
 from restore.types import InputError, Observation
 
@@ -89,12 +89,13 @@ def _exported(task: RestorationTask, path: Path, size: tuple[int, int] | None) -
     sides = {2: _side("height"), 3: _side("width")} if size is None else {}
     axes = tuple({0: batch, **(sides if one.ndim == 4 else {})} for one in given.values())
     graph, inputs = _Graph(task, [*given]).eval(), tuple(given.values())
-    with _quiet():
-        # by itself torch.onnx would try other ways, for minutes, to export what cannot be
-        traced = torch.export.export(graph, inputs, dynamic_shapes=(axes,), strict=False)
+    one_size = contextlib.nullcontext() if size is None else exported_for_one_size()
+    with _quiet(), one_size:
         program = torch.onnx.export(
-            traced,
+            graph,
+            inputs,
             dynamo=True,
+            dynamic_shapes=(axes,),
             input_names=[*given],
             output_names=["restored"],
             verbose=False,

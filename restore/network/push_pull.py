@@ -3,6 +3,9 @@
 What an inpainting network starts from, and a baseline of its own.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +13,17 @@ from torch.nn import functional as F
 from restore.types import InputError
 
 SIZED = "the push-pull fill has as many levels as an image needs"
+_SIZES = {"one": False}  # of the images of a graph that is exported
+
+
+@contextmanager
+def exported_for_one_size() -> Iterator[None]:
+    """While it lasts, a graph may be exported, which holds for images of its example's size."""
+    _SIZES["one"] = True
+    try:
+        yield
+    finally:
+        _SIZES["one"] = False
 
 
 @torch.no_grad()
@@ -23,7 +37,7 @@ def push_pull(image: Tensor, hole: Tensor, relaxations: int = 4) -> Tensor:
     fraction of its cost; 0 is the method of the paper. A sample without any known pixel becomes 0,
     middle grey. No gradient flows.
     """
-    if not all(isinstance(side, int) for side in image.shape[-2:]):  # of a graph for every size
+    if torch.compiler.is_exporting() and not _SIZES["one"]:
         raise InputError(SIZED)
     with torch.autocast(image.device.type, enabled=False):
         filled = _filled(image.float(), (hole <= 0).float(), relaxations)
