@@ -51,7 +51,7 @@ LAYERS = (
     {"errors"},
     {"picture"},
     {"image", "stream"},
-    {"types", "columns"},
+    {"types", "columns", "collector"},
 )
 COMPOSE = {"main", "sweep", "build", "config"}  # who may know Hydra and OmegaConf
 ENTRIES = [ROOT / "train.py", ROOT / "evaluate.py"]

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from restore import errors, launch
+from restore import collector, errors, launch
 from restore.config import command, manual, rules, searchpath
 from restore.folder import RUN, run_folder
 from restore.recovery.parent import die_with_launcher
@@ -44,8 +44,8 @@ def composed(cfg: DictConfig) -> None:
         rules.check_evaluation(config)
         if not single:
             rules.check_one_process(config)
-        from restore.evaluation import evaluate
-
+        with collector.paused():
+            from restore.evaluation import evaluate
         folder = launch.share(folder, config.get("trainer"))
         evaluate.evaluate(config, folder)
 

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from restore import errors, launch
+from restore import collector, errors, launch
 from restore.config import command, manual, rules, searchpath
 from restore.folder import run_folder
 from restore.recovery import lock
@@ -45,11 +45,13 @@ def _main() -> None:
     if request is None:
         multirun.conclude(command.patient(composed))()
         return
-    from restore.training import fit, resume, run
+    with collector.paused():
+        from restore.training import fit, resume, run
 
-    resumed = resume.load(request.folder, request.settings, request.allow_inexact)
-    own = resumed.config, resumed.folder, resumed.experiment, resumed.overrides
-    fit.train(run.prepare(*own, resumed=resumed))
+        resumed = resume.load(request.folder, request.settings, request.allow_inexact)
+        own = resumed.config, resumed.folder, resumed.experiment, resumed.overrides
+        prepared = run.prepare(*own, resumed=resumed)
+    fit.train(prepared)
 
 
 @hydra.main(version_base="1.3", config_path=str(command.conf()), config_name="train")
@@ -61,11 +63,13 @@ def composed(cfg: DictConfig) -> Any:
     with run_folder(folder):
         config = multirun.single(command.plain(cfg), str(job.runtime.choices["hydra/launcher"]))
         rules.check_run(config)
-        from restore.training import fit, run
+        with collector.paused():
+            from restore.training import fit, run
 
-        folder = launch.share(folder, config.get("trainer"))
-        experiment = str(job.runtime.choices["experiment"])
-        fit.train(run.prepare(config, folder, experiment, list(job.overrides.task)))
+            folder = launch.share(folder, config.get("trainer"))
+            experiment = str(job.runtime.choices["experiment"])
+            prepared = run.prepare(config, folder, experiment, list(job.overrides.task))
+        fit.train(prepared)
 
 
 if __name__ == "__main__":

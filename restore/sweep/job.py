@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from restore import collector
 from restore.recovery import lock
 from restore.recovery.parent import die_with_parent
 from restore.sweep import journal
@@ -64,7 +65,8 @@ def main() -> None:
 def _train(job: SweepJob, folder: Path) -> None:
     if lock.is_first():
         lock.hold(folder)
-    from restore.training import fit, run
+    with collector.paused():
+        from restore.training import fit, run
 
     extra: dict[str, Any] = {}
     if job.study is not None:
