@@ -1,6 +1,7 @@
 """What the settings of a run must say together, before anything is built."""
 
 import os
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -32,6 +33,10 @@ REFUSED = {
     "accumulate_grad_batches": "set task.accumulate, which has one meaning for all tasks",
     "fast_dev_run": "a run without checkpoints cannot end: take debug=smoke",
     "enable_checkpointing": "a run without checkpoints cannot end",
+    "callbacks": "name each one, as +callback.mine._target_=mylab.watch.Mine",
+    "logger": "choose one as logger=NAME",
+    "default_root_dir": "set hydra.run.dir",
+    "plugins": "precision and processes choose them",
 }
 
 
@@ -152,6 +157,9 @@ def _check_trainer(trainer: Config, task: Config) -> None:
                 f"trainer.{key}={value} must be a number of batches from 1 up, or a part above 0: "
                 "a run trains, and its best checkpoint is what validation found"
             )
+    limit = trainer.get("max_time")
+    if isinstance(limit, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit.strip()):
+        raise InputError(f"trainer.max_time={limit} is no time: give DAYS:HH:MM:SS, as 00:02:30:00")
     if "_target_" in trainer and trainer.get("use_distributed_sampler") is not False:
         raise InputError("trainer.use_distributed_sampler must be false: the data module shards")
     if task.get("adversary") is not None and trainer.get("strategy") == "ddp":

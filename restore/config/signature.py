@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from restore.config import source
+from restore.config import refusal, source
 from restore.config.target import check_allowed, resolve
 from restore.config.trust import STRICT, Trust
 from restore.config.value import fits, unknown, wrong_type
@@ -49,6 +49,7 @@ def check_early(config: Mapping[str, Any]) -> None:
                 _check_arguments(node, place, described.parameters)
                 if place != path:
                     _check_complete(node, place, described.parameters, set())
+                refusal.check(node, place, place == path or node.get("_partial_") is True)
 
 
 def check_called(root: Mapping[str, Any], path: str) -> None:

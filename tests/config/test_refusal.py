@@ -1,0 +1,216 @@
+"""What constructors refuse is said before anything is imported, in their own words."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entry import ROOT
+
+from restore.build import build
+from restore.config import refusal
+from restore.config.signature import check_early
+from restore.types import InputError
+
+SOURCE = """
+import math
+from dataclasses import dataclass
+from guarded.helper import least
+
+MOST = 2**3
+
+class Base:
+    def __init__(self, size=1, *, depth=1):
+        if not 1 <= size < math.inf: raise ValueError(f"{size=} is no size")
+        if depth > MOST:
+            raise ValueError(f"depth {depth:.1f} is above {MOST}")
+
+class Child(Base):
+    def __init__(self, size, pair=(0.5, 0.5), name="a", other=None, part=None, **rest):
+        if isinstance(size, str):
+            size = 5
+        super().__init__(size, **rest)
+        least(0, first=pair[0])
+        first, second = pair
+        if second is not None and second < first: raise ValueError(f"{second!r} below {first!r}")
+        if name.startswith("b") or other == 3: raise ValueError(f"name {name}")
+        self.made = self.make(part)
+
+    def make(self, part):
+        return part
+
+class Maker(Child):
+    def make(self, part):
+        return part(width=3)
+
+class Unsure(Base):
+    def __init__(self, size=1, when=0):
+        when = clock()
+        if when > 1: raise ValueError("late")
+        try:
+            if size == 7: raise ValueError("seven")
+        except ValueError:
+            size = 1
+        if size == 7: raise ValueError("seven again")
+        if size == 8: raise KeyError("eight")
+        if size == 9: raise ValueError(clock())
+        if clock():
+            return
+        if size == 10: raise ValueError("ten")
+
+@dataclass
+class Record:
+    low: float = 0.0
+    high: float = 1.0
+    def __post_init__(self):
+        if self.high < self.low: raise ValueError(f"{self.high} is below {self.low}")
+
+class Narrow:
+    def __init__(self, depth=1): ...
+
+class Wide:
+    def __init__(self, depth=1, **rest): ...
+
+def once(steps=1):
+    if steps < 1: raise ValueError(f"steps={steps}")
+"""
+HELPER = """
+def least(least, **settings):
+    for name, value in settings.items():
+        if value < least: raise ValueError(f"{name} must be at least {least}, got {value}")
+"""
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "guarded").mkdir()
+    (tmp_path / "guarded" / "__init__.py").write_text(SOURCE)
+    (tmp_path / "guarded" / "helper.py").write_text(HELPER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+PART = {"_partial_": True}
+NARROW, WIDE = (PART | {"_target_": f"guarded.{name}"} for name in ("Narrow", "Wide"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("Base", {"size": 0}, "x: size=0 is no size"),
+        ("Base", {"size": 1}, None),
+        ("Base", {"depth": 9}, "x: depth 9.0 is above 8"),
+        ("Child", {"size": 0}, "x: size=0 is no size"),  # through super
+        ("Child", {"size": "big"}, None),  # changed on the way
+        ("Child", {"size": 1, "depth": 9}, "x: depth 9.0 is above 8"),  # through **rest
+        ("Child", {"size": 1, "pair": [-1, 2]}, "x: first must be at least 0, got -1"),  # a helper
+        ("Child", {"size": 1, "pair": [0.5, 0.25]}, "x: 0.25 below 0.5"),
+        ("Child", {"size": 1, "pair": [0.5, None]}, None),
+        ("Child", {"size": 1, "pair": [0.5]}, None),  # what it raises then has other words
+        ("Child", {"size": 1, "name": "bad"}, "x: name bad"),
+        ("Child", {"size": 1, "other": 3}, "x: name a"),
+        ("Child", {"size": 1, "other": {"_target_": "guarded.Base"}}, None),
+        ("Child", {"size": 1, "part": NARROW}, None),
+        ("Maker", {"size": 1, "part": NARROW}, "Narrow does not fit Maker (it takes no width)"),
+        ("Maker", {"size": 1, "part": WIDE}, None),
+        ("Unsure", {"when": 2}, None),
+        ("Unsure", {"size": 0}, None),  # its base is not called
+        *[("Unsure", {"size": size}, None) for size in (7, 8, 9, 10)],
+        ("Record", {"high": -1.0}, "x: -1.0 is below 0.0"),
+        ("Record", {"low": 2.0}, "x: 1.0 is below 2.0"),
+        ("once", {"steps": 0}, "x: steps=0"),
+        ("nothing", {}, None),
+    ],
+)
+@pytest.mark.usefixtures("guarded")
+def test_source_text_is_followed_as_far_as_it_tells(
+    name: str, settings: dict[str, Any], says: str | None
+) -> None:
+    node = {"_target_": f"guarded.{name}", **settings}
+    if says is None:
+        refusal.check(node, "x", is_open=False)
+        return
+    with pytest.raises(InputError) as refused:
+        refusal.check(node, "x", is_open=False)
+    assert str(refused.value).startswith(says)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_default_is_not_believed_where_the_program_may_give_more() -> None:
+    node = {"_target_": "guarded.Record", "low": 2.0}
+    with pytest.raises(InputError):
+        refusal.check(node, "x", is_open=False)
+    refusal.check(node, "x", is_open=True)
+    refusal.check({"_target_": "guarded.Child", "size": 1, "other": 3}, "x", is_open=True)
+
+
+RESTORE = "restore."
+ALIKE = [
+    ("callback.ema.EMA", {"decay": 2.0}),
+    ("callback.progress.MaxUpdates", {"max_updates": 0}),
+    ("callback.samples.Samples", {"num_images": 0}),
+    ("recovery.best.Checkpoint", {"name": "../x"}),
+    ("recovery.points.RecoveryPoints", {"every_minutes": 0.0}),
+    ("data.framing.CenterSquare", {"size": 0}),
+    ("degradation.noise.Gaussian", {"sigma": -1.0}),
+    ("degradation.mask.CenterSquare", {"fraction": 2.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), ALIKE)
+def test_the_words_are_those_of_the_constructor(name: str, settings: dict[str, Any]) -> None:
+    node = {"_target_": RESTORE + name, **settings}
+    with pytest.raises(InputError) as built:
+        build(node, "x.y")
+    with pytest.raises(InputError) as early:
+        refusal.check(node, "x.y", is_open=False)
+    assert str(early.value) == str(built.value)
+
+
+def test_optimizers_refuse_in_the_words_of_torch() -> None:
+    import torch
+
+    for settings in ({"betas": [2, 0.9]}, {"lr": -1.0}, {"weight_decay": -1}, {"eps": -1.0}):
+        node = {"_target_": "torch.optim.AdamW", "_partial_": True, **settings}
+        with pytest.raises(ValueError) as built:
+            torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], **settings)  # type: ignore[arg-type]
+        with pytest.raises(InputError) as early:
+            check_early(
+                {"task": {"_target_": "restore.task.denoising.Denoiser", "optimizer": node}}
+            )
+        assert str(early.value) == f"task.optimizer: {built.value}"
+
+
+LINES = [
+    ["data.batch_size=0"],
+    ["task.optimizer.betas=[2,0.9]"],
+    ["task.optimizer.weight_decay=-1"],
+    ["task.scheduler.pct_start=2"],
+    ["task.class_conditional=true", "task.label_dropout=0"],
+    ["callback.recovery.every_minutes=0"],
+    ["callback.best.name=''"],
+    ["trainer.max_time=soon"],
+    ["+trainer.callbacks=[]"],
+    ["experiment=inpaint_photos", "network=unet"],
+    ["logger=wandb", "logger.timeout=0"],
+]
+PROGRAM = f"""
+import sys
+from restore.config import rules
+from restore.config.compose import composed
+from restore.types import InputError
+for line in {LINES}:
+    try:
+        rules.check_run(composed("train", line))
+        print("passed", line)
+    except InputError as error:
+        pass
+print("torch" in sys.modules, "lightning" in sys.modules)
+"""
+
+
+def test_neither_torch_nor_lightning_is_loaded_to_refuse(environment: dict[str, str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, cwd=ROOT
+    )
+    assert ended.stdout == "False False\n", ended.stdout + ended.stderr
