@@ -52,13 +52,7 @@ class SplitDataset(Dataset[Raw]):
         image = item.image if self.framing.fixed else self.framing(item.image, seed)
         if self.augmentation is not None:
             image = self.augmentation(image, seed)
-        return Raw(
-            image=image[None],
-            label=None if item.label is None else torch.tensor([item.label]),
-            index=torch.tensor([index]),
-            seed=torch.tensor([seed]),
-            name=[item.name],
-        )
+        return one(item._replace(image=image), index, seed)
 
     def _photo(self, index: int) -> Item:
         """A photo, framed already where the framing depends on no seed."""
@@ -66,6 +60,17 @@ class SplitDataset(Dataset[Raw]):
         if not self.framing.fixed:
             return item
         return item._replace(image=self.framing(item.image, 0).contiguous())
+
+
+def one(item: Item, index: int, seed: int) -> Raw:
+    """A sample of a framed photo."""
+    return Raw(
+        image=item.image[None],
+        label=None if item.label is None else torch.tensor([item.label]),
+        index=torch.tensor([index]),
+        seed=torch.tensor([seed]),
+        name=[item.name],
+    )
 
 
 def collate(samples: list[Raw]) -> Raw:

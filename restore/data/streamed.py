@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 
-import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from restore.data.augmentation import Augmentation
 from restore.data.framing import Framing
 from restore.data.source import Item
-from restore.data.split import Raw
+from restore.data.split import Raw, one
 from restore.data.streaming import ShardReader, Streaming, seed_of
 
 
@@ -57,10 +56,4 @@ class StreamedSamples(IterableDataset[Raw]):
 
     def _framed(self, item: Item, index: int, seed: int) -> Raw:
         image = self.augmentation(self.framing(item.image, seed), seed)
-        return Raw(
-            image=image[None],
-            label=None if item.label is None else torch.tensor([item.label]),
-            index=torch.tensor([index]),
-            seed=torch.tensor([seed]),
-            name=[item.name],
-        )
+        return one(item._replace(image=image), index, seed)
