@@ -1,5 +1,6 @@
 """A package beside restore trains, is measured and goes on; restore knows nothing of it."""
 
+import importlib.util
 import json
 import shutil
 import sys
@@ -15,6 +16,7 @@ from test_cli import TINY, check_refused
 
 import restore
 from restore import checkpoint
+from restore.config import searchpath
 from restore.types import InputError
 
 MYLAB = ROOT / "tests" / "outside" / "mylab"
@@ -166,6 +168,55 @@ def test_search_path_that_is_not_there(
     command: Command, tmp_path: Path, mylab: Path, path: str, says: str
 ) -> None:
     check_refused(command(f"hydra.searchpath=[{path}]", *TINY), says, tmp_path, ("own",))
+
+
+def test_a_file_of_a_name_that_we_have_is_refused(
+    command: Command, tmp_path: Path, mylab: Path
+) -> None:
+    """Hydra would take ours without a word."""
+    own = mylab / "mylab" / "conf" / "network" / "unet.yaml"
+    shutil.copy(ROOT / "conf" / "network" / "unet.yaml", own)
+    assert command(SEARCH, "--cfg", "job").code == 0  # equal bytes hide nothing
+    own.write_text("# @package task.network\n_target_: mylab.network.Dilated\n_partial_: true\n")
+    says = f"{own} would never be read: network=unet is {ROOT / 'conf' / 'network' / 'unet.yaml'}"
+    check_refused(command(SEARCH, *TINY), says, tmp_path, ("own",))
+    again = tmp_path / "own" / "again" / "network"
+    again.mkdir(parents=True)
+    own.rename(own.with_name("mine.yaml"))
+    (again / "mine.yaml").write_text("# @package task.network\n_target_: mylab.network.Narrow\n")
+    both = f"hydra.searchpath=[pkg://mylab.conf,file://{again.parent}]"
+    says = f"{again / 'mine.yaml'} would never be read: network=mine is"
+    check_refused(command(both, *TINY), says, tmp_path, ("own",))
+
+
+class Editable:
+    """As pip's for a package that is installed with -e: asked after the folders of sys.path."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "mylab":
+            return None
+        place = self.home / "mylab" / "__init__.py"
+        return importlib.util.spec_from_file_location(
+            name, place, submodule_search_locations=[str(place.parent)]
+        )
+
+
+@pytest.mark.parametrize("line", [SEARCH, "packages=[mylab]"])
+def test_a_folder_that_hides_an_installed_package_is_named(
+    command: Command, tmp_path: Path, mylab: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """Above a project folder of its own name: as `restore train` is started there."""
+    project = tmp_path / "above" / "mylab"
+    shutil.copytree(mylab, project)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(mylab)])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Editable(project)])
+    assert searchpath.folder("pkg://mylab.conf").is_dir()  # nothing hides it yet
+    monkeypatch.syspath_prepend(str(project.parent))
+    says = f"package mylab is installed, and the folder {project} hides it from Python: start"
+    check_refused(command(line, *TINY), says, tmp_path, ("own", "above"))
 
 
 def test_help_lists_own_choices(command: Command, mylab: Path) -> None:

@@ -70,7 +70,26 @@ def parse_names(packages: Any) -> tuple[str, ...]:
             raise InputError(f"packages=[{name}] is a part of Python: name your own package")
         if importlib.util.find_spec(name) is None:
             raise InputError(f"packages=[{name}] is not installed: install it, or mind its name")
+        check_hidden(name)
     return tuple(listed)
+
+
+def check_hidden(name: str) -> None:
+    """Raises InputError where a mere folder stands in the way of an installed package.
+
+    Started above the project of a package that pip installed with -e, Python takes the project's
+    folder for the package: its own finder is asked before pip's.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is not None:
+        return
+    found = [finder.find_spec(name, None) for finder in sys.meta_path]
+    if any(one is not None and one.origin is not None for one in found):
+        folder = next(iter(spec.submodule_search_locations or []), name)
+        raise InputError(
+            f"package {name} is installed, and the folder {folder} hides it from Python: start "
+            "inside that folder, or where there is none of this name"
+        )
 
 
 def root_of(target: str) -> str:
