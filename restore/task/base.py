@@ -14,9 +14,8 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from restore.task import gradient
+from restore.task import gradient, validation
 from restore.task.learning import OptimizerFactory, SchedulerFactory, make_optimizer
-from restore.task.validation import measure
 from restore.tiling import Tiled, replace_attribute
 from restore.types import Batch, Facts, InputError, NonFiniteError, Observation
 
@@ -198,20 +197,29 @@ class Task(LightningModule, ABC):
 class RestorationTask(Task):
     """A learning rule that ends in `restore`.
 
-    Validation measures what it restores (`val/psnr` and the rest of `restore.task.validation`)
-    where that costs one call of the network. What a sampler draws in many is left to the
-    benchmarks, and its guess from one noise level is no restoration.
+    Validation measures what it restores (`val/psnr` and the rest of `restore.task.validation`): all
+    of it where that costs one call of the network, else the first `val_images` samples, as many as
+    `validation.CALLS` calls restore.
     """
 
     needs_sigma = False  # whether the network looks at the noise level
+    val_images = 0  # see `restore.task.diffusion.Diffusion`
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         super().validation_step(batch, batch_idx)
-        if self.num_calls != 1:
+        places = validation.places(batch["index"], self.num_calls, self.val_images)
+        if places is None or (self.num_calls > 1 and not self._serves(batch)):
             return
-        for name, (mean, count) in measure(self.restore(batch)[:, 0], batch).items():
+        for name, (mean, count) in validation.measure(self.restore, batch, places).items():
             weight = count * self.weight(batch) // len(batch["index"])
             self.log(f"val/{name}", mean.float(), batch_size=weight, sync_dist=True)
+
+    def _serves(self, observation: Observation) -> bool:
+        try:
+            self.check_observation(observation)
+        except InputError:  # a prior that nothing leads learns all the same
+            return False
+        return True
 
     @abstractmethod
     def restore(

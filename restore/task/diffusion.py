@@ -37,7 +37,9 @@ class Diffusion(Prior):
     label_dropout of training samples, which teach it "no class" (Ho & Salimans 2022, algorithm 1).
     given_label: `restore` feeds the label of the image, too, which only an image whose class is
     known has; by default it says "no class". clip: clips predictions of x_0 to [-1, 1] while
-    sampling.
+    sampling. val_images: so many of the first validation images are restored at every validation,
+    by sampler and guidance, for val/psnr and val/ssim; fewer where a sampler makes more than
+    250 calls (see `restore.task.validation.CALLS`), and 0 is none.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Diffusion(Prior):
         given_label: bool = False,
         clip: bool = True,
         seed: int = 0,
+        val_images: int = 8,
         **learning: Unpack[Learning],
     ) -> None:
         super().__init__(facts, **learning)
@@ -68,6 +71,8 @@ class Diffusion(Prior):
                 f"task.label_dropout={label_dropout} must be above 0, so that the network learns "
                 "what no class is, and below 1"
             )
+        if val_images < 0:
+            raise InputError(f"task.val_images={val_images} must be at least 0, which is none")
         if given_label and not class_conditional:
             raise InputError("task.given_label=true needs task.class_conditional=true")
         sampler.num_calls(schedule)  # refuses more steps than the schedule has
@@ -92,6 +97,7 @@ class Diffusion(Prior):
         self.given_label = given_label
         self.clip = clip
         self.seed = seed
+        self.val_images = val_images
 
     def contained(self, config: dict[str, Any]) -> dict[str, Any]:
         if self.codec is None or self.codec.node is None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torchmetrics import Metric
 
-from restore.task.base import Task
+from restore.task.base import RestorationTask, Task
 from restore.types import Batch
 
 _NO_TRAINER = "not attached to a `Trainer`"  # Lightning's words
@@ -27,7 +27,9 @@ def logged_in_validation(task: Task, sample: Batch) -> list[str] | None:
     def log_dict(values: Mapping[str, Any], **settings: Any) -> None:
         names.extend(values)
 
-    stand_ins = {"log": log, "log_dict": log_dict, "weight": lambda batch: 1}
+    stand_ins: dict[str, Any] = {"log": log, "log_dict": log_dict, "weight": lambda batch: 1}
+    if isinstance(task, RestorationTask) and task.num_calls > 1:  # a sampler is not asked to draw
+        stand_ins["restore"] = lambda observation, *_, **__: observation["target"][:, None]
     inner = vars(task)
     inner.update(stand_ins)
     try:

@@ -1,6 +1,7 @@
 """What validation says of restored images, by the metrics of the benchmarks."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,8 +11,12 @@ from restore.metric.base import Metric, measure_all
 from restore.metric.colorfulness import Colorfulness
 from restore.metric.psnr import PSNR, HolePSNR
 from restore.metric.ssim import SSIM
-from restore.types import Batch
+from restore.picture import select
+from restore.types import Batch, Observation
 
+CALLS = (
+    2000  # of the network on one image, in a whole validation: what 40 batches of 16 cost to learn
+)
 _SMALLEST = 11  # pixels of a side: the window of SSIM
 
 
@@ -28,7 +33,31 @@ def metrics_for(batch: Batch) -> list[Metric]:
     return metrics
 
 
-def measure(restored: Tensor, batch: Batch) -> dict[str, tuple[Tensor, int]]:
+def places(index: Tensor, num_calls: int, images: int) -> list[int] | None:
+    """Which samples of a batch validation restores, by their numbers [B] in the split.
+
+    All where one restored image costs one call of the network, else the first `images` of the
+    split, or as many of them as CALLS calls restore: the same ones however many processes share
+    the split. None where no batch has any.
+    """
+    if num_calls == 1:
+        return [*range(len(index))]
+    most = min(images, CALLS // num_calls)
+    return [i for i, number in enumerate(index.tolist()) if number < most] if most > 0 else None
+
+
+def measure(
+    restore: Callable[[Observation], Tensor], batch: Batch, chosen: list[int]
+) -> dict[str, tuple[Tensor, int]]:
+    """Mean and number of the chosen images that a metric is defined for, by its name."""
+    if not chosen:  # another process has some, and waits for equal names
+        nothing = torch.zeros((), device=batch["target"].device), 0
+        return {metric.name: nothing for metric in metrics_for(batch)}
+    some = batch if len(chosen) == len(batch["index"]) else select(batch, chosen)
+    return compare(restore(some)[:, 0], some)
+
+
+def compare(restored: Tensor, batch: Batch) -> dict[str, tuple[Tensor, int]]:
     """Mean and number of the images [B, C, H, W] that a metric is defined for, by its name.
 
     restored may be anything that a network says: pixels are clamped to the range of images, and

@@ -24,7 +24,14 @@ from restore.types import InputError
 # Settings that cannot change a weight: all below a name that ends in a dot.
 FREE = (
     *("max_updates", "callback.", "logger.", "benchmark.", "sampler.", "guidance.", "resume."),
-    *("task.sampler.", "task.guidance.", "data.num_workers", "data.root", "data.cache_gb"),
+    *(
+        "task.sampler.",
+        "task.guidance.",
+        "task.val_images",
+        "data.num_workers",
+        "data.root",
+        "data.cache_gb",
+    ),
     *("packages", "init.partial"),
     *(
         f"trainer.{name}"

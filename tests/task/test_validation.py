@@ -8,6 +8,8 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from players import Generator
+from test_diffusion_task import DDIM
+from test_diffusion_task import build as diffusion
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -15,18 +17,23 @@ from restore.callback.monitor import best_is_high
 from restore.callback.samples import Samples
 from restore.data.framing import CenterSquare
 from restore.data.module import DataModule
+from restore.data.order import EvalOrder
 from restore.data.photos import Photos
+from restore.data.split import collate
 from restore.degradation.mask import Box, Mask
 from restore.degradation.noise import Gaussian
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import NO_SAMPLING, from_task
 from restore.evaluation.runner import evaluate
+from restore.image import to_unit
 from restore.loss.content import Pixels
+from restore.metric.base import measure_all
 from restore.metric.psnr import PSNR, HolePSNR
 from restore.metric.ssim import SSIM
 from restore.recovery.best import Checkpoint
 from restore.task import validation
 from restore.task.denoising import Denoiser
+from restore.task.diffusion import Diffusion
 from restore.task.dry import logged_in_validation
 from restore.types import Batch, Facts, InputError
 
@@ -81,12 +88,12 @@ def test_empty_holes_are_left_out_and_a_diverged_network_is_told() -> None:
     hole = torch.zeros(3, 1, 8, 8)
     hole[0, :, 0, 0] = hole[1, :, :2] = 1
     given = cast(Batch, {"target": target, "input": target, "hole": hole})
-    mean, count = validation.measure(target + 0.2, given)["hole_psnr"]
+    mean, count = validation.compare(target + 0.2, given)["hole_psnr"]
     # both are 8-bit: 0.5 is 128 and 0.6 is 153 of 255
     assert count == 2 and mean.item() == pytest.approx(-20 * math.log10(25 / 255))
-    found = validation.measure(torch.full_like(target, 1e9), given)["psnr"][0]
+    found = validation.compare(torch.full_like(target, 1e9), given)["psnr"][0]
     assert found.item() == pytest.approx(-20 * math.log10(127 / 255))  # as white
-    assert math.isnan(validation.measure(target * torch.nan, given)["psnr"][0])
+    assert math.isnan(validation.compare(target * torch.nan, given)["psnr"][0])
 
 
 def test_what_validation_will_log_is_known_before_the_first_update() -> None:
@@ -107,3 +114,87 @@ def test_the_best_of_a_metric_is_kept_by_its_own_direction() -> None:
     with pytest.raises(InputError, match="keeps the worst val/psnr"):
         Checkpoint("best", "val/psnr", "min")
     assert Samples("val/psnr").monitor == "val/psnr"
+
+
+PRIOR = Facts(image_channels=3, input_channels=3, image_size=32, num_classes=None, has_hole=True)
+
+
+def prior(**settings: Any) -> Diffusion:
+    return diffusion(facts=PRIOR, **settings)
+
+
+def test_a_sampler_restores_the_first_images_of_validation() -> None:
+    """As by hand: alone, in another batch, by sampler and weights of the task."""
+    task, given = prior(val_images=2), data(Mask(Box(size=9)))
+    (logged,) = quiet().validate(task, datamodule=given, verbose=False)
+    given.setup("test")
+    samples = given.samples("test")
+    first = given.to_batch(collate([samples[(k, k)] for k in (1, 0)]))
+    with torch.no_grad():
+        restored = to_unit(task.eval().restore(first)).clamp(0, 1)
+    target = to_unit(first["target"])
+    for metric in (PSNR(), SSIM(), HolePSNR()):
+        values = measure_all([metric], restored, target, first)[metric.name]
+        assert logged[f"val/{metric.name}"] == pytest.approx(values.mean().item(), rel=1e-6)
+    assert "val/denoising" in logged
+    (logged,) = quiet().validate(prior(val_images=0), datamodule=given, verbose=False)
+    assert "val/denoising" in logged and "val/psnr" not in logged
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_every_chosen_image_is_counted_once(world: int) -> None:
+    chosen = []
+    for rank in range(world):
+        order = [index for index, _ in EvalOrder(20, 0, rank=rank, world=world)]
+        for start in range(0, len(order), 4):
+            index = torch.tensor(order[start : start + 4])
+            places = validation.places(index, num_calls=210, images=8)
+            assert places is not None  # every batch logs, of no image too
+            chosen += index[places].tolist()
+    assert sorted(chosen) == [*range(8)]
+
+
+def test_a_validation_makes_a_bounded_number_of_calls() -> None:
+    index = torch.arange(16)
+    for num_calls in (2, 20, 250, 251, 910, 2000):
+        places = validation.places(index, num_calls, images=8)
+        assert places is not None and 1 <= len(places) <= 8
+        assert len(places) * num_calls <= validation.CALLS < (len(places) + 1) * num_calls or (
+            len(places) == 8
+        )
+    assert validation.places(index, 2410, images=8) is None
+    assert validation.places(index, 20, images=0) is None
+    assert validation.places(index, 1, images=0) == [*range(16)]
+
+
+def test_what_a_sampler_restores_moves_no_weight() -> None:
+    """The same bits after training, with validations of 8 images or of none."""
+    weights = []
+    for val_images in (0, 8):
+        task, degradation = prior(val_images=val_images), Mask(Box(size=9))
+        torch.manual_seed(1)
+        trainer = quiet(max_epochs=2, num_sanity_val_steps=0)
+        trainer.fit(task, datamodule=data(degradation))
+        assert ("val/psnr" in trainer.callback_metrics) == bool(val_images)
+        weights.append([one.detach().clone() for one in task.parameters()])
+        weights[-1].append(torch.rand(1))  # the global generator stands where it stood
+    assert all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
+
+
+def test_no_sample_is_drawn_to_know_what_will_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, sample = prior(), data(Mask(Box(size=9))).first("val")
+
+    def drawn(*given: Any, **settings: Any) -> Any:
+        raise AssertionError("a sample was drawn")
+
+    monkeypatch.setattr(type(task.sampler), "__call__", drawn)
+    names = logged_in_validation(task, sample)
+    assert names is not None and {"val/denoising", "val/psnr", "val/hole_psnr"} <= {*names}
+    assert "restore" not in vars(task)
+
+
+def test_a_prior_that_nothing_leads_has_nothing_to_restore() -> None:
+    task, given = prior(sampler=DDIM), data(Mask(Box(size=9)))
+    assert logged_in_validation(task, given.first("val")) == ["val/denoising", "val/loss"]
+    (logged,) = quiet().validate(task, datamodule=given, verbose=False)
+    assert "val/psnr" not in logged
