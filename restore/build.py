@@ -9,7 +9,6 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from restore.config.naming import check_named
 from restore.config.signature import check, check_called
@@ -43,8 +42,12 @@ def build(config: Config, path: str = "", *, trust: Trust = STRICT, **given: Any
         raise
     except ModuleNotFoundError as error:
         raise InputError(f"{path} needs a package that is not here: {error}") from error
-    except (TypeError, ValueError, MisconfigurationException) as error:
+    except (TypeError, ValueError) as error:
         raise InputError(_unfit(config, str(error)) or f"{path}: {error}") from error
+    except Exception as error:
+        if type(error).__name__ != "MisconfigurationException":  # Lightning may not be loaded
+            raise
+        raise InputError(f"{path}: {error}") from error
 
 
 def restored(content: Config, task: Config | None = None, packages: Iterable[str] = ()) -> Any:

@@ -66,7 +66,7 @@ SLOW = [
     (
         "+callback.stop._target_=lightning.pytorch.callbacks.EarlyStopping "
         "+callback.stop.monitor=val_loss",
-        "callback.stop.monitor=val_loss is not logged: choose from val/denoising, val/loss",
+        "callback.stop.monitor=val_loss is not logged: choose from val/denoising, val/hole_psnr",
     ),
     (
         "-m experiment=ddpm_digits,classifier_digits +search.objective=val/error_rate",

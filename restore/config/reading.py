@@ -71,7 +71,9 @@ def read(node: ast.expr, scope: Scope, module: str) -> Any:
 
 
 def _read(node: ast.expr, scope: Scope, module: str) -> Any:
-    inner = lambda one: read(one, scope, module)  # noqa: E731
+    def inner(one: ast.expr) -> Any:
+        return read(one, scope, module)
+
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name | ast.Attribute):

@@ -64,6 +64,9 @@ def composed(cfg: DictConfig) -> Any:
         config = multirun.single(command.plain(cfg), str(job.runtime.choices["hydra/launcher"]))
         rules.check_run(config)
         with collector.paused():
+            from restore.training import trial
+
+            trial.check(config)
             from restore.training import fit, run
 
             folder = launch.share(folder, config.get("trainer"))

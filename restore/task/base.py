@@ -1,6 +1,5 @@
 """What every task shares: one meaning of an update, of clipping, of accumulation, of validation."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,7 +14,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from restore.task import gradient, validation
-from restore.task.learning import OptimizerFactory, SchedulerFactory, make_optimizer
+from restore.task.learning import (
+    OptimizerFactory,
+    SchedulerFactory,
+    in_words,
+    make_optimizer,
+    moved,
+)
 from restore.tiling import Tiled, replace_attribute
 from restore.types import Batch, Facts, InputError, NonFiniteError, Observation
 
@@ -72,19 +77,10 @@ class Task(LightningModule, ABC):
 
         batch: one as validation will see it.
         """
-        try:
+        with in_words():
             made = self.configure_optimizers()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a schedule that moves before its optimizer
-                for scheduler in made[1] if isinstance(made, tuple) else ():
-                    scheduler.step()
-        except ZeroDivisionError as error:  # of one cycle, where its warm-up is a single update
-            raise InputError(
-                "task.scheduler divides by zero with these settings: change max_updates, or use "
-                "scheduler=constant"
-            ) from error
-        except (TypeError, ValueError, IndexError) as error:
-            raise InputError(f"task.optimizer or task.scheduler: {error}") from error
+            for scheduler in made[1] if isinstance(made, tuple) else ():
+                moved(scheduler)
 
     def contained(self, config: dict[str, Any]) -> dict[str, Any]:
         """The task's config, with what it names in other files put in: what is stored of it."""

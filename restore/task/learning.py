@@ -1,13 +1,17 @@
 """The settings of learning that every task takes."""
 
 import inspect
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Literal, NotRequired, TypedDict
 
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from restore.types import InputError
 
 OptimizerFactory = Callable[..., Optimizer]
 SchedulerFactory = Callable[..., LRScheduler]
@@ -34,3 +38,27 @@ class Learning(TypedDict):
     clip_norm: NotRequired[float | None]
     accumulate: NotRequired[int]
     scheduler_interval: NotRequired[Literal["update", "epoch"]]
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Raises InputError for what optimizers and schedulers raise where they are made or moved."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ZeroDivisionError as error:  # of one cycle, where its warm-up is a single update
+        raise InputError(
+            "task.scheduler divides by zero with these settings: change max_updates, or use "
+            "scheduler=constant"
+        ) from error
+    except (TypeError, ValueError, IndexError) as error:
+        raise InputError(f"task.optimizer or task.scheduler: {error}") from error
+
+
+def moved(scheduler: LRScheduler | None) -> None:
+    """Takes a first step, which some schedules cannot."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a schedule that moves before its optimizer
+        if scheduler is not None:
+            scheduler.step()

@@ -16,7 +16,7 @@ from restore.types import InputError
 SOURCE = """
 import math
 from dataclasses import dataclass
-from guarded.helper import least
+from refusing.helper import least
 
 MOST = 2**3
 
@@ -83,15 +83,15 @@ def least(least, **settings):
 
 
 @pytest.fixture
-def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "guarded").mkdir()
-    (tmp_path / "guarded" / "__init__.py").write_text(SOURCE)
-    (tmp_path / "guarded" / "helper.py").write_text(HELPER)
+def refusing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "refusing").mkdir()
+    (tmp_path / "refusing" / "__init__.py").write_text(SOURCE)
+    (tmp_path / "refusing" / "helper.py").write_text(HELPER)
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
 PART = {"_partial_": True}
-NARROW, WIDE = (PART | {"_target_": f"guarded.{name}"} for name in ("Narrow", "Wide"))
+NARROW, WIDE = (PART | {"_target_": f"refusing.{name}"} for name in ("Narrow", "Wide"))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ NARROW, WIDE = (PART | {"_target_": f"guarded.{name}"} for name in ("Narrow", "W
         ("Child", {"size": 1, "pair": [0.5]}, None),  # what it raises then has other words
         ("Child", {"size": 1, "name": "bad"}, "x: name bad"),
         ("Child", {"size": 1, "other": 3}, "x: name a"),
-        ("Child", {"size": 1, "other": {"_target_": "guarded.Base"}}, None),
+        ("Child", {"size": 1, "other": {"_target_": "refusing.Base"}}, None),
         ("Child", {"size": 1, "part": NARROW}, None),
         ("Maker", {"size": 1, "part": NARROW}, "Narrow does not fit Maker (it takes no width)"),
         ("Maker", {"size": 1, "part": WIDE}, None),
@@ -122,11 +122,11 @@ NARROW, WIDE = (PART | {"_target_": f"guarded.{name}"} for name in ("Narrow", "W
         ("nothing", {}, None),
     ],
 )
-@pytest.mark.usefixtures("guarded")
+@pytest.mark.usefixtures("refusing")
 def test_source_text_is_followed_as_far_as_it_tells(
     name: str, settings: dict[str, Any], says: str | None
 ) -> None:
-    node = {"_target_": f"guarded.{name}", **settings}
+    node = {"_target_": f"refusing.{name}", **settings}
     if says is None:
         refusal.check(node, "x", is_open=False)
         return
@@ -135,13 +135,13 @@ def test_source_text_is_followed_as_far_as_it_tells(
     assert str(refused.value).startswith(says)
 
 
-@pytest.mark.usefixtures("guarded")
+@pytest.mark.usefixtures("refusing")
 def test_a_default_is_not_believed_where_the_program_may_give_more() -> None:
-    node = {"_target_": "guarded.Record", "low": 2.0}
+    node = {"_target_": "refusing.Record", "low": 2.0}
     with pytest.raises(InputError):
         refusal.check(node, "x", is_open=False)
     refusal.check(node, "x", is_open=True)
-    refusal.check({"_target_": "guarded.Child", "size": 1, "other": 3}, "x", is_open=True)
+    refusal.check({"_target_": "refusing.Child", "size": 1, "other": 3}, "x", is_open=True)
 
 
 RESTORE = "restore."
@@ -150,10 +150,12 @@ ALIKE = [
     ("callback.progress.MaxUpdates", {"max_updates": 0}),
     ("callback.samples.Samples", {"num_images": 0}),
     ("recovery.best.Checkpoint", {"name": "../x"}),
-    ("recovery.points.RecoveryPoints", {"every_minutes": 0.0}),
+    ("recovery.points.Recovery", {"every_minutes": 0.0}),
     ("data.framing.CenterSquare", {"size": 0}),
-    ("degradation.noise.Gaussian", {"sigma": -1.0}),
-    ("degradation.mask.CenterSquare", {"fraction": 2.0}),
+    ("degradation.noise.KAIRNoise", {"sigma": -1.0}),
+    ("degradation.mask.Box", {"fraction": 2.0}),
+    ("degradation.mask.Box", {"size": 3, "fraction": 0.5}),
+    ("degradation.mask.Lines", {"period": 0}),
 ]
 
 
