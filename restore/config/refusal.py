@@ -136,10 +136,9 @@ class _Reader:
     def _refuse(self, statement: ast.Raise, scope: Scope, where: _Where) -> None:
         """Raises what the constructor would, in its words; _Stopped where they are not known."""
         made = statement.exc
-        kind = (
-            made.func.id if isinstance(made, ast.Call) and isinstance(made.func, ast.Name) else ""
-        )
-        words = self._value(made.args[0], scope, where) if _arguments(made) else Unknown
+        args = made.args if isinstance(made, ast.Call) else []
+        kind = ast.unparse(made.func) if isinstance(made, ast.Call) else ""
+        words = self._value(args[0], scope, where) if args else Unknown
         if words is Unknown or (kind != "InputError" and kind not in _WORDED):
             raise _Stopped
         raise InputError(f"{words}" if kind == "InputError" else f"{self.place}: {words}")
@@ -220,16 +219,13 @@ class _Reader:
                 self._set(node, Unknown, scope)
 
 
-def _arguments(node: ast.expr | None) -> list[ast.expr]:
-    return node.args if isinstance(node, ast.Call) else []
-
-
 def _pairs(statement: ast.For, scope: Scope) -> list[tuple[str, Any]]:
     """Names and values of `for name, value in settings.items()`, where they are known."""
     name, _, rest = ast.unparse(statement.iter).partition(".items()")
     held = scope.get(name)
-    known = isinstance(held, dict) and PARTLY not in held and not rest
-    return [*held.items()] if known and isinstance(statement.target, ast.Tuple) else []
+    if rest or not isinstance(held, dict) or PARTLY in held:
+        return []
+    return [*held.items()] if isinstance(statement.target, ast.Tuple) else []
 
 
 def _known_arguments(target: str) -> set[str] | None:

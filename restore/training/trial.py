@@ -44,7 +44,9 @@ def _made(player: Mapping[str, Any], key: str, path: str, trust: Trust, given: A
     """An optimizer of one parameter, or the scheduler of an optimizer; None where there is none, or
     where source text does not tell what it calls its first argument."""
     node = player.get(key)
-    described = describe(str(node["_target_"])) if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping):
+        return None
+    described = describe(str(node["_target_"]))
     if described is None or not described.parameters:
         return None
     called = {next(iter(described.parameters)): given}
