@@ -1,7 +1,7 @@
 """Writes the pictures of experiments/app/: every tab, driven in a real browser, with real models.
 
-python tests/app/screenshots.py PHOTO DIGIT MODEL... writes home.png and one picture for each tab
-that a model serves. PHOTO is a photo; DIGIT one of the size of the editing model's images.
+python tests/app/screenshots.py PHOTO SMALL MODEL... writes home.png and one picture for each tab
+that a model serves. PHOTO is a photo; SMALL one of the size of the editing model's images.
 """
 
 import sys
@@ -58,11 +58,12 @@ def take(page: Any, tab: str, photo: Path) -> None:
         draw(page, tab, (0.4, 0.3), (0.6, 0.7))
         fill(page, tab, "strength", 0.6)
         fill(page, tab, "samples", 4)
+        fill(page, tab, "steps", 50)
     print(restore(page, tab))
     shoot(page, tab.lower())
 
 
-def main(photo: str, digit: str, *models: str) -> None:
+def main(photo: str, small: str, *models: str) -> None:
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -73,7 +74,7 @@ def main(photo: str, digit: str, *models: str) -> None:
             take(page, "Inpainting", Path(photo))
             take(page, "Colorization", Path(photo))
             take(page, "Denoising", noisy(Path(photo), folder))
-            take(page, "Editing", Path(digit))
+            take(page, "Editing", Path(small))
 
 
 if __name__ == "__main__":
