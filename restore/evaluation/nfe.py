@@ -11,7 +11,13 @@ from restore.folder import write_whole
 from restore.types import InputError
 
 RESULTS, PLOT, PAGE = "results.csv", "nfe.png", "README.md"
-_METRICS = {"hole_psnr": "↑", "original_label_share": "↑", "diversity": "", "fid_flowers": "↓"}
+_METRICS = {
+    "hole_psnr": "↑",
+    "original_label_share": "↑",
+    "diversity": "",
+    "fid_flowers": "↓",
+    "fid_scenes": "↓",
+}
 
 
 class CurvePoint(NamedTuple):

@@ -16,7 +16,15 @@ _LOWER = (
 )
 PLACE = "#"  # of a row in the file: a later one was measured later
 # What a benchmark is about, in the order in which its methods are ranked.
-RANKED = ("original_label_share", "hole_psnr", "fid_flowers", "fid", "psnr", "ssim")
+RANKED = (
+    "original_label_share",
+    "hole_psnr",
+    "fid_flowers",
+    "fid_scenes",
+    "fid",
+    "psnr",
+    "ssim",
+)
 
 
 def lower_is_better(metric: str) -> bool:
