@@ -7,20 +7,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.network.autoencoder_kl import LOG_VARIANCE, GaussianAutoencoder
-from restore.network.unet2d import Attention, Made, Resampled
+from restore.network.unet2d_block import Attention, LayerSettings, Resampled
 from restore.types import InputError
 
 _EPS = 1e-6  # of every normalisation there
 
 
-class ResnetBlock(nn.Module):
+class PlainResnetBlock(nn.Module):
     """GroupNorm, SiLU, convolution, twice."""
 
-    def __init__(self, in_channels: int, out_channels: int, made: Made) -> None:
+    def __init__(self, in_channels: int, out_channels: int, settings: LayerSettings) -> None:
         super().__init__()
-        self.norm1 = made.norm(in_channels)
+        self.norm1 = settings.norm(in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm2 = made.norm(out_channels)
+        self.norm2 = settings.norm(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         same = in_channels == out_channels
         self.conv_shortcut = None if same else nn.Conv2d(in_channels, out_channels, 1)
@@ -31,16 +31,21 @@ class ResnetBlock(nn.Module):
         return out
 
 
-class Level(nn.Module):
+class AutoencoderLevel(nn.Module):
     """Residual blocks of one size, and a change of size at the end."""
 
     def __init__(
-        self, in_channels: int, channels: int, blocks: int, made: Made, resampled: Resampled | None
+        self,
+        in_channels: int,
+        channels: int,
+        blocks: int,
+        settings: LayerSettings,
+        resampled: Resampled | None,
     ) -> None:
         super().__init__()
         widths = [in_channels, *[channels] * blocks]
         self.resnets = nn.ModuleList(
-            ResnetBlock(before, after, made) for before, after in pairwise(widths)
+            PlainResnetBlock(before, after, settings) for before, after in pairwise(widths)
         )
         if resampled is not None:
             word = "upsamplers" if resampled.doubles else "downsamplers"
@@ -53,13 +58,15 @@ class Level(nn.Module):
         return x
 
 
-class Middle(nn.Module):
+class AutoencoderMiddle(nn.Module):
     """Two residual blocks, around attention where there is some."""
 
-    def __init__(self, channels: int, attends: bool, made: Made) -> None:
+    def __init__(self, channels: int, attends: bool, settings: LayerSettings) -> None:
         super().__init__()
-        self.attentions = nn.ModuleList([Attention(channels, made)] if attends else [])
-        self.resnets = nn.ModuleList(ResnetBlock(channels, channels, made) for _ in range(2))
+        self.attentions = nn.ModuleList([Attention(channels, settings)] if attends else [])
+        self.resnets = nn.ModuleList(
+            PlainResnetBlock(channels, channels, settings) for _ in range(2)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.resnets[0](x)
@@ -73,12 +80,19 @@ class _Ends(nn.Module):
     """What encoder and decoder share: the first layer, the middle and the last layers."""
 
     def __init__(
-        self, ins: int, first: int, middle: int, last: int, outs: int, attends: bool, made: Made
+        self,
+        ins: int,
+        first: int,
+        middle: int,
+        last: int,
+        outs: int,
+        attends: bool,
+        settings: LayerSettings,
     ) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(ins, first, 3, padding=1)
-        self.mid_block = Middle(middle, attends, made)
-        self.conv_norm_out = made.norm(last)
+        self.mid_block = AutoencoderMiddle(middle, attends, settings)
+        self.conv_norm_out = settings.norm(last)
         self.conv_out = nn.Conv2d(last, outs, 3, padding=1)
 
     def _out(self, x: Tensor) -> Tensor:
@@ -88,14 +102,20 @@ class _Ends(nn.Module):
 
 class Encoder(_Ends):
     def __init__(
-        self, ins: int, outs: int, widths: Sequence[int], blocks: int, attends: bool, made: Made
+        self,
+        ins: int,
+        outs: int,
+        widths: Sequence[int],
+        blocks: int,
+        attends: bool,
+        settings: LayerSettings,
     ) -> None:
-        super().__init__(ins, widths[0], widths[-1], widths[-1], outs, attends, made)
+        super().__init__(ins, widths[0], widths[-1], widths[-1], outs, attends, settings)
         before = [widths[0], *widths[:-1]]
         self.down_blocks = nn.ModuleList(
             # beyond the right and lower border alone: padding 0 of a Resampled
-            Level(
-                *(channels, width, blocks, made),
+            AutoencoderLevel(
+                *(channels, width, blocks, settings),
                 Resampled(width, doubles=False, padding=0) if depth < len(widths) - 1 else None,
             )
             for depth, (channels, width) in enumerate(zip(before, widths, strict=True))
@@ -110,14 +130,20 @@ class Encoder(_Ends):
 
 class Decoder(_Ends):
     def __init__(
-        self, ins: int, outs: int, widths: Sequence[int], blocks: int, attends: bool, made: Made
+        self,
+        ins: int,
+        outs: int,
+        widths: Sequence[int],
+        blocks: int,
+        attends: bool,
+        settings: LayerSettings,
     ) -> None:
-        super().__init__(ins, widths[-1], widths[-1], widths[0], outs, attends, made)
+        super().__init__(ins, widths[-1], widths[-1], widths[0], outs, attends, settings)
         rising = [*reversed(widths)]
         before = [rising[0], *rising[:-1]]
         self.up_blocks = nn.ModuleList(
-            Level(
-                *(channels, width, blocks + 1, made),
+            AutoencoderLevel(
+                *(channels, width, blocks + 1, settings),
                 Resampled(width, doubles=True) if depth < len(widths) - 1 else None,
             )
             for depth, (channels, width) in enumerate(zip(before, rising, strict=True))
@@ -159,11 +185,11 @@ class AutoencoderKL2D(GaussianAutoencoder):
                 "task.network: block_out_channels, latent_channels, layers_per_block and "
                 f"norm_num_groups must be positive, got {widths}, {counts} and {norm_num_groups}"
             )
-        made = Made(norm_num_groups, _EPS, 0, "default", None)
+        settings = LayerSettings(norm_num_groups, _EPS, 0, "default", None)
         self.factor, self.latent_channels = 2 ** (len(widths) - 1), latent_channels
         self.block_out_channels, self.layers_per_block = widths, layers_per_block
         self.norm_num_groups, self.attends = norm_num_groups, mid_block_add_attention
-        shape = (widths, layers_per_block, mid_block_add_attention, made)
+        shape = (widths, layers_per_block, mid_block_add_attention, settings)
         self.encoder = Encoder(image_channels, 2 * latent_channels, *shape)
         self.decoder = Decoder(latent_channels, image_channels, *shape)
         self.quant_conv = _mixing(2 * latent_channels) if use_quant_conv else None
