@@ -28,13 +28,13 @@ NETWORK = "+task.network._target_=mylab.network"
 @pytest.fixture
 def mylab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the package on sys.path; the folder that it lies in."""
-    from restore.config import source
+    from restore.config import definition, source
 
     home = tmp_path / "own"
     shutil.copytree(MYLAB / "mylab", home / "mylab", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.syspath_prepend(str(home))
     forget()  # another test's
-    for cache in (source.describe, source._tree):
+    for cache in (source.describe, definition._tree):
         cache.cache_clear()
     yield home
     forget()

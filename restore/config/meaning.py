@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from restore.config import source
+from restore.config import definition, source
 
 _BASES = 8  # classes that are followed upwards
 _LONGEST = 240  # characters of a description
@@ -25,7 +25,7 @@ def lineage(target: str) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef]]
     """
     module, _, name = target.rpartition(".")
     for _ in range(_BASES):
-        found = source.find(module, name)
+        found = definition.find(module, name)
         if found is None:
             return
         module, node = found
@@ -150,6 +150,6 @@ def _number(node: ast.expr, module: str) -> float | None:
         base, power = _number(node.left, module), _number(node.right, module)
         return None if base is None or power is None else float(base**power)
     if isinstance(node, ast.Name) and node.id.isupper():
-        found = source.find(module, node.id)
+        found = definition.find(module, node.id)
         return _number(found[1], found[0]) if found and isinstance(found[1], ast.expr) else None
     return None

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from restore.config import meaning, source
+from restore.config import definition, meaning, source
+from restore.config.annotation import Tensor
 from restore.config.leaves import ITEMS, Leaves, Section
 from restore.config.signature import SETTLED
 from restore.config.value import among, wrong_type
@@ -57,7 +58,7 @@ def _with_siblings(targets: Iterable[str]) -> list[str]:
     found = set(targets)
     for module in {target.rpartition(".")[0] for target in found}:
         if module.startswith("restore."):
-            found |= {f"{module}.{name}" for name in source.public(module)}
+            found |= {f"{module}.{name}" for name in definition.public(module)}
     return sorted(found)
 
 
@@ -122,7 +123,7 @@ def _of_one(annotation: Any) -> Schema:
             "if": {"not": {"required": ["_target_"]}},
             "then": {"additionalProperties": inner},
         }
-    if is_class and issubclass(origin, Iterable) and origin is not source.Tensor:
+    if is_class and issubclass(origin, Iterable) and origin is not Tensor:
         items = [of_type(one) for one in arguments if one is not ...]
         listed = {"type": "array", **({"items": {"anyOf": items}} if items else {})}
         return {"anyOf": [listed, _BUILT]}

@@ -7,29 +7,13 @@ tell. `restore.config.signature.check` asks the classes themselves before anythi
 
 import ast
 import functools
-import importlib.util
-import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Optional, Union
+from typing import Any
 
-_DEPTH = 8  # imports and base classes that are followed
-
-
-class Tensor:
-    """Stands for torch's, which is not imported here: no plain value is one."""
-
+from restore.config.annotation import type_of
+from restore.config.definition import DEPTH, find
 
 _EMPTY = {"ABC", "Protocol", "object"}  # bases that take no argument
-_KNOWN: dict[str, Any] = {
-    **{one.__name__: one for one in (int, float, bool, str, dict, list, tuple)},
-    **{"Callable": Callable, "Iterable": Iterable, "Mapping": Mapping, "Sequence": Sequence},
-    **{"Any": Any, "Literal": Literal, "Optional": Optional, "Union": Union, "Path": Path},
-    **{"Dict": dict, "List": list, "Tuple": tuple, "Tensor": Tensor},
-}
-
-
 UNTOLD: Any = object()  # a default that is no plain value
 
 
@@ -68,70 +52,6 @@ def describe(target: str) -> Description | None:
     return Description(parameters, ast.get_docstring(node) or "")
 
 
-def public(module: str) -> list[str]:
-    """The classes and functions that a module defines for others, in their order."""
-    return [
-        name
-        for name, node in _tree(module).items()
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not name.startswith("_")
-    ]
-
-
-def _path(module: str) -> Path | None:
-    """The file of a module; the packages on the way are not imported."""
-    root, *parts = module.split(".")
-    try:
-        spec = importlib.util.find_spec(root)
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    path = Path(next(iter(spec.submodule_search_locations))).joinpath(*parts)
-    for file in (path.with_suffix(".py"), path / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
-
-
-@functools.cache
-def _tree(module: str) -> dict[str, ast.AST]:
-    """What the top level of a module defines or imports, by name."""
-    path = _path(module)
-    if path is None:
-        return {}
-    names: dict[str, ast.AST] = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            names[node.name] = node
-        elif isinstance(node, ast.ImportFrom):
-            home = _absolute(module, path.name == "__init__.py", node)
-            source = ast.ImportFrom(module=home, names=node.names, level=0)
-            names |= {one.asname or one.name: source for one in node.names}
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            names[node.targets[0].id] = node.value
-    return names
-
-
-def _absolute(module: str, is_package: bool, node: ast.ImportFrom) -> str:
-    if not node.level:
-        return node.module or ""
-    parts = module.split(".")
-    up = node.level - 1 if is_package else node.level
-    base = parts[: len(parts) - up]
-    return ".".join([*base, *([node.module] if node.module else [])])
-
-
-def find(module: str, name: str, depth: int = 0) -> tuple[str, ast.AST] | None:
-    """The module that defines a name, and its node; imports are followed."""
-    node = _tree(module).get(name)
-    if node is None or depth > _DEPTH:
-        return None
-    if not isinstance(node, ast.ImportFrom):
-        return module, node
-    original = next(one.name for one in node.names if (one.asname or one.name) == name)
-    return find(node.module or "", original, depth + 1)
-
-
 def _constructor(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, Parameter] | None:
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
@@ -141,7 +61,7 @@ def _constructor(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, P
         return _fields(module, node)
     if not set(bases) - _EMPTY:
         return {}
-    for base in bases if depth <= _DEPTH else ():
+    for base in bases if depth <= DEPTH else ():
         found = find(module, base)
         if found is not None and isinstance(found[1], ast.ClassDef):
             inherited = _constructor(found[0], found[1], depth + 1)
@@ -159,7 +79,7 @@ def _fields(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, Parame
     """The fields of a dataclass and of those that it extends; no other base is asked."""
     found: dict[str, Parameter] = {}
     for base in reversed(node.bases):
-        above = find(module, ast.unparse(base)) if depth <= _DEPTH else None
+        above = find(module, ast.unparse(base)) if depth <= DEPTH else None
         if above and isinstance(above[1], ast.ClassDef) and _is_dataclass(above[1]):
             found |= _fields(above[0], above[1], depth + 1)
     return found | {
@@ -192,7 +112,7 @@ def _parameter(annotation: ast.expr | None, default: ast.expr | None, module: st
         plain = UNTOLD if default is None else ast.literal_eval(default)
     except ValueError:
         plain = UNTOLD
-    return Parameter(_annotation(annotation, module), default is None, plain)
+    return Parameter(type_of(annotation, module), default is None, plain)
 
 
 def _record(node: ast.expr | None, module: str) -> dict[str, Parameter]:
@@ -210,48 +130,5 @@ def _record(node: ast.expr | None, module: str) -> dict[str, Parameter]:
             if isinstance(annotation, ast.Subscript):
                 optional = ast.unparse(annotation.value) == "NotRequired"
                 annotation = annotation.slice if optional else annotation
-            fields[item.target.id] = Parameter(_annotation(annotation, home), not optional)
+            fields[item.target.id] = Parameter(type_of(annotation, home), not optional)
     return fields
-
-
-def _annotation(node: ast.expr | None, module: str, depth: int = 0) -> Any:
-    """The type behind an annotation. A name that is not among the plain types becomes Any."""
-    if node is None or depth > _DEPTH:
-        return Any
-    if isinstance(node, ast.Constant):
-        if isinstance(node.value, str):
-            return _annotation(_parsed(node.value), module, depth + 1)
-        return node.value
-    if isinstance(node, ast.Name):
-        if node.id in _KNOWN:
-            return _KNOWN[node.id]
-        found = find(module, node.id)
-        if found is None or isinstance(found[1], ast.ClassDef | ast.FunctionDef):
-            return Any
-        return _annotation(typing.cast(ast.expr, found[1]), found[0], depth + 1)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _annotation(node.left, module, depth + 1) | _annotation(
-            node.right, module, depth + 1
-        )
-    return _subscript(node, module, depth) if isinstance(node, ast.Subscript) else Any
-
-
-def _subscript(node: ast.Subscript, module: str, depth: int) -> Any:
-    origin = _annotation(node.value, module, depth + 1)
-    items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    if origin is Literal:
-        values = [item.value for item in items if isinstance(item, ast.Constant)]
-        return Literal[tuple(values)] if len(values) == len(items) else Any
-    if origin is Any or origin is Callable:
-        return origin
-    arguments = tuple(_annotation(item, module, depth + 1) for item in items)
-    if origin is Optional:
-        return arguments[0] | None
-    return origin[arguments if len(arguments) > 1 else arguments[0]]
-
-
-def _parsed(text: str) -> ast.expr | None:
-    try:
-        return ast.parse(text, mode="eval").body
-    except SyntaxError:
-        return None

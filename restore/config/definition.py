@@ -1,0 +1,72 @@
+"""Where a name is defined, as the source text of modules tells: nothing is imported."""
+
+import ast
+import functools
+import importlib.util
+from pathlib import Path
+
+DEPTH = 8  # imports, base classes and aliases that are followed
+
+
+def public(module: str) -> list[str]:
+    """The classes and functions that a module defines for others, in their order."""
+    return [
+        name
+        for name, node in _tree(module).items()
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not name.startswith("_")
+    ]
+
+
+def _path(module: str) -> Path | None:
+    """The file of a module; the packages on the way are not imported."""
+    root, *parts = module.split(".")
+    try:
+        spec = importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(next(iter(spec.submodule_search_locations))).joinpath(*parts)
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+@functools.cache
+def _tree(module: str) -> dict[str, ast.AST]:
+    """What the top level of a module defines or imports, by name."""
+    path = _path(module)
+    if path is None:
+        return {}
+    names: dict[str, ast.AST] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names[node.name] = node
+        elif isinstance(node, ast.ImportFrom):
+            home = _absolute(module, path.name == "__init__.py", node)
+            source = ast.ImportFrom(module=home, names=node.names, level=0)
+            names |= {one.asname or one.name: source for one in node.names}
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            names[node.targets[0].id] = node.value
+    return names
+
+
+def _absolute(module: str, is_package: bool, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    up = node.level - 1 if is_package else node.level
+    base = parts[: len(parts) - up]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def find(module: str, name: str, depth: int = 0) -> tuple[str, ast.AST] | None:
+    """The module that defines a name, and its node; imports are followed."""
+    node = _tree(module).get(name)
+    if node is None or depth > DEPTH:
+        return None
+    if not isinstance(node, ast.ImportFrom):
+        return module, node
+    original = next(one.name for one in node.names if (one.asname or one.name) == name)
+    return find(node.module or "", original, depth + 1)
