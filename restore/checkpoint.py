@@ -23,6 +23,7 @@ from lightning.pytorch import Trainer
 
 from restore.content import FORMAT, upgrade
 from restore.folder import sync_folder
+from restore.hashing import HashingWriter
 from restore.types import InputError
 
 SUFFIX = ".ckpt"
@@ -96,7 +97,7 @@ def write(content: dict[str, Any], path: Path) -> None:
 
 
 def _write_sealed(content: dict[str, Any], file: io.BufferedWriter) -> None:
-    hashing = _Hashing(file)
+    hashing = HashingWriter(file)
     try:
         torch.save(content, cast(BinaryIO, hashing))
     except RuntimeError as error:  # torch's archive writer hides why
@@ -108,26 +109,6 @@ def _write_sealed(content: dict[str, Any], file: io.BufferedWriter) -> None:
     seal = stated.encode() + hashing.digest.hexdigest().encode()
     file.seek(-2, os.SEEK_END)  # the length of the comment ends a zip archive
     file.write(struct.pack("<H", len(seal)) + seal)
-
-
-class _Hashing:
-    """Hashes what is meant to be written, not what a disk made of it."""
-
-    def __init__(self, file: io.BufferedWriter) -> None:
-        self.file = file
-        self.digest = hashlib.sha256()
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 def seal(path: Path) -> Seal | None:

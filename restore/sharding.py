@@ -47,15 +47,15 @@ def shard(
 ) -> int:
     """Writes the shards and says what was written and left out; see `restore.data.pack`."""
     from restore.callback.meter import Meter
-    from restore.data import pack
+    from restore.data import pack, shard_plan
 
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
     if megabytes <= 0 or workers < 1:
         raise InputError(f"--megabytes {megabytes} and --workers {workers} must be above 0")
     if folder.resolve() == source.resolve() or source.resolve() in folder.resolve().parents:
         raise InputError(f"DST {folder} lies in SRC: its shards would be photos of the next call")
-    made = pack.plan(source, int(megabytes * 2**20), classes)
-    manifest = pack.finished(made, folder)
+    made = shard_plan.plan(source, int(megabytes * 2**20), classes)
+    manifest = pack.find_manifest(made, folder)
     if manifest is None:
         try:
             meter = Meter("photos", sum(len(one.photos) for one in made.shards))
@@ -66,7 +66,8 @@ def shard(
             meter.close()
     for reason, count in made.left_out.items():
         print(f"left out: {count} {reason}")
-    shards = ", ".join(f"{split} {count}" for split, count in pack.names(made.shards).items())
+    counts = shard_plan.count_by_split(made.shards)
+    shards = ", ".join(f"{split} {count}" for split, count in counts.items())
     size = f"{manifest['bytes'] / 2**20:.1f} MiB"
     print(f"{manifest['samples']} photos in shards ({shards}), {size}: {folder / pack.MANIFEST}")
     number = f" data.source.num_classes={len(made.classes)}" if classes else ""

@@ -28,7 +28,7 @@ LAYERS = (
     {"chain", "generation", "job", "photos", "shelf"},
     {"sweep"},
     {"training"},
-    {"api"},
+    {"api", "ability"},
     {"evaluation"},
     {"tracking", "trainer"},
     {"precision"},
@@ -51,7 +51,7 @@ LAYERS = (
     {"errors"},
     {"picture"},
     {"image", "stream"},
-    {"types", "columns", "collector"},
+    {"types", "columns", "collector", "hashing"},
 )
 COMPOSE = {"main", "sweep", "build", "config"}  # who may know Hydra and OmegaConf
 ENTRIES = [ROOT / "train.py", ROOT / "evaluate.py"]

@@ -15,6 +15,7 @@ from restore import sharding
 from restore.config.compose import composed
 from restore.data import pack
 from restore.data.folder import Folder
+from restore.data.shard_plan import PackedPhoto
 from restore.data.source import SPLITS, Split
 from restore.data.webdataset import WebDataset
 from restore.types import InputError
@@ -84,7 +85,7 @@ def test_what_was_stopped_goes_on_and_gives_the_same_bytes(
     sharding.shard(source, whole, SMALL, workers=2)
     written, add = list[str](), pack._add
 
-    def failing(tar: tarfile.TarFile, one: pack.PackedPhoto, folder: Path) -> None:
+    def failing(tar: tarfile.TarFile, one: PackedPhoto, folder: Path) -> None:
         written.append(one.name)
         if len(written) == 12:
             raise OSError(28, "No space left on device")
@@ -98,7 +99,7 @@ def test_what_was_stopped_goes_on_and_gives_the_same_bytes(
     assert 0 < len(before) < len(shards(whole)) and not (parts / "manifest.json").exists()
     written.clear()
 
-    def counting(tar: tarfile.TarFile, one: pack.PackedPhoto, folder: Path) -> None:
+    def counting(tar: tarfile.TarFile, one: PackedPhoto, folder: Path) -> None:
         written.append(one.name)
         add(tar, one, folder)
 
