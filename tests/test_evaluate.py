@@ -63,7 +63,7 @@ def test_a_sweep_of_evaluations_has_one_process_a_job(command: Any, tmp_path: Pa
 def test_precision_is_of_the_method_alone_and_written(
     command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str | None
 ) -> None:
-    from restore.evaluation import baseline, runner
+    from restore.evaluation import baseline, loop
 
     seen: list[tuple[str, bool]] = []
 
@@ -77,7 +77,7 @@ def test_precision_is_of_the_method_alone_and_written(
         monkeypatch.setattr(owner, name, call)
 
     noted(baseline.HoleFill, "__call__")
-    noted(runner.Evaluation, "_measure")
+    noted(loop.Evaluation, "_measure")
     given = () if precision is None else (f"trainer.precision={precision}",)
     ended = command(*SMALL, *given, "hydra.run.dir=run", script="evaluate")
     assert ended.code == 0, ended.err

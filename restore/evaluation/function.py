@@ -17,8 +17,8 @@ from restore import folder as run_folder
 from restore.config.compose import composed
 from restore.evaluation import evaluate
 from restore.evaluation.assignment import is_eight_bit
+from restore.evaluation.loop import Row
 from restore.evaluation.method import Method
-from restore.evaluation.runner import Row
 from restore.image import from_uint8, from_unit, to_uint8, to_unit
 from restore.types import InputError, Observation
 

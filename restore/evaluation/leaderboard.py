@@ -4,6 +4,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 
 from restore.evaluation import results, spelling
@@ -74,11 +75,7 @@ def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
     if not shown:
         return []
     present = [m for m in metrics if m in _HEADLINE and any(row[m] for row in shown)]
-    lead = {
-        "benchmark": lambda row: row["benchmark"],
-        "kind": lambda row: row["kind"],
-        "n": lambda row: row["n"],
-    }
+    lead = {key: itemgetter(key) for key in ("benchmark", "kind", "n")}
     caption = (
         "The best of each kind on every benchmark, by the first that it measures of "
         f"{', '.join(RANKED)}; bold is the best of a benchmark. experiments/README.md has all."

@@ -23,7 +23,6 @@ def track(loggers: Iterable[Any], reports: list[Report], files: Mapping[str, Pat
 def log_to_wandb(send: Callable[[dict[str, Any]], None], reports: list[Report]) -> None:
     """Scalars `<benchmark>/<metric>`, of several methods `<benchmark>/<method>/<metric>`; per
     benchmark the table of methods, the table of images and 8-bit pictures."""
-    import numpy as np
     import wandb
 
     for benchmark, named in report.by_benchmark(reports).items():
@@ -43,15 +42,23 @@ def log_to_wandb(send: Callable[[dict[str, Any]], None], reports: list[Report]) 
         rows = [{"method": name, **row} for name, one in named for row in one.rows]
         cells = [list(row.values()) for row in rows]
         logged[f"{benchmark}/per_image"] = wandb.Table(list(rows[0]), cells)
-        for name, one in named:
-            panels = [to_uint8(grid(panel[None])).permute(1, 2, 0) for panel in one.pictures]
-            logged[f"{benchmark}/{name}/images"] = [
-                wandb.Image(p.squeeze(-1).numpy()) for p in panels
-            ]
-        for kind, picture in (
-            ("comparison", plot.comparison(named)),
-            ("buckets", plot.bucket_plot(named)),
-        ):
-            if picture is not None:
-                logged[f"{benchmark}/{kind}"] = wandb.Image(np.asarray(picture))
-        send(logged)
+        pictures = _pictures(named)
+        send(logged | {f"{benchmark}/{key}": one for key, one in pictures.items()})
+
+
+def _pictures(named: list[tuple[str, Report]]) -> dict[str, Any]:
+    """The panels of every method and the plots of all, as images of W&B."""
+    import numpy as np
+    import wandb
+
+    shown: dict[str, Any] = {}
+    for name, one in named:
+        panels = [to_uint8(grid(panel[None])).permute(1, 2, 0) for panel in one.pictures]
+        shown[f"{name}/images"] = [wandb.Image(panel.squeeze(-1).numpy()) for panel in panels]
+    for kind, picture in (
+        ("comparison", plot.comparison(named)),
+        ("buckets", plot.bucket_plot(named)),
+    ):
+        if picture is not None:
+            shown[kind] = wandb.Image(np.asarray(picture))
+    return shown

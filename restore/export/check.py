@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from restore.config.compose import composed
 from restore.evaluation import load
+from restore.evaluation.loop import Row
 from restore.evaluation.method import Method
-from restore.evaluation.runner import Report, Row, evaluate
+from restore.evaluation.runner import Report, evaluate
 from restore.trainer import tester
 from restore.types import InputError, RunError
 

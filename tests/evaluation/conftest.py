@@ -8,8 +8,9 @@ from torch import nn
 
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.cost import Cost
+from restore.evaluation.loop import Row
 from restore.evaluation.method import Method
-from restore.evaluation.runner import Report, Row, summarise
+from restore.evaluation.runner import Report, summarise
 from restore.metric.base import Metric
 from restore.metric.psnr import PSNR, HoleL1, HolePSNR
 

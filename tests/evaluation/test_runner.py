@@ -17,10 +17,11 @@ from restore.data.module import DataModule
 from restore.degradation.mask import Half, Mask
 from restore.evaluation.baseline import MeanFill
 from restore.evaluation.benchmark import Benchmark
+from restore.evaluation.loop import NUM_PICTURES
 from restore.evaluation.method import Method, from_baseline
 from restore.evaluation.report import describe, print_table, write_per_image
 from restore.evaluation.results import row_of
-from restore.evaluation.runner import NUM_PICTURES, evaluate
+from restore.evaluation.runner import evaluate
 from restore.image import to_unit
 from restore.metric.base import Metric
 from restore.metric.bucket import hole_side
