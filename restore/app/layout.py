@@ -137,6 +137,19 @@ def _made(parts: Parts, purpose: Purpose) -> None:
                     **_SHOWN,
                 )
     parts["status"] = gr.Markdown()
+    parts["reached"] = gr.State(0.0)
+    _compared(parts)
+    parts["go_on"] = gr.Button("Paint over this and go on", visible=False)
+    parts["files"] = gr.File(
+        label="PNG files of the photo's own size",
+        file_count="multiple",
+        visible=False,
+        interactive=False,
+    )
+    parts["job"] = gr.DownloadButton("Save as job", visible=False)
+
+
+def _compared(parts: Parts) -> None:
     parts["gallery"] = gr.Gallery(
         label="Results: choose one to look at",
         columns=4,
@@ -147,12 +160,3 @@ def _made(parts: Parts, purpose: Purpose) -> None:
     )
     parts["slider"] = gr.ImageSlider(label="Before | after", visible=False, **_SHOWN)
     parts["both"] = gr.ImageSlider(label="Model | the other", visible=False, **_SHOWN)
-    parts["reached"] = gr.State(0.0)
-    parts["go_on"] = gr.Button("Paint over this and go on", visible=False)
-    parts["files"] = gr.File(
-        label="PNG files of the photo's own size",
-        file_count="multiple",
-        visible=False,
-        interactive=False,
-    )
-    parts["job"] = gr.DownloadButton("Save as job", visible=False)

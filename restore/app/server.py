@@ -22,6 +22,18 @@ MAX_BYTES = 2**26  # of an upload
 _MORE = 2**20  # of a request, around an upload
 _QUEUE = 16  # who waits; the next one is told that the app is busy
 _SHORTEST = 8  # characters of a password
+# What Gradio could do besides: other ways in, other files, what visitors are told of errors.
+_CLOSED: dict[str, Any] = {
+    "share": False,
+    "allowed_paths": [],
+    "show_error": False,
+    "enable_monitoring": False,
+    "run_history": False,
+    "mcp_server": False,
+    "ssr_mode": False,
+    "pwa": False,
+    "footer_links": [],
+}
 
 
 def serve(options: Options) -> int:
@@ -129,13 +141,7 @@ def is_loopback(host: str) -> bool:
 
 def launch(options: Options, places: list[Path], users: list[tuple[str, str]], folder: str) -> Any:
     """Serves in a thread of its own; the Blocks. folder: for uploads and results."""
-    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
-        del os.environ[name]  # no setting of another app opens this one
-    os.environ |= {
-        "GRADIO_TEMP_DIR": folder,
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "HF_HUB_OFFLINE": "1",
-    }
+    _isolate(folder)
     from PIL import Image
     from starlette.middleware import Middleware
 
@@ -150,17 +156,8 @@ def launch(options: Options, places: list[Path], users: list[tuple[str, str]], f
     settings: dict[str, Any] = {
         "server_name": options.host,
         "server_port": options.port,
-        "share": False,
-        "allowed_paths": [],
         "max_file_size": MAX_BYTES,
         "auth": _check(users) if users else None,
-        "show_error": False,
-        "enable_monitoring": False,
-        "run_history": False,
-        "mcp_server": False,
-        "ssr_mode": False,
-        "pwa": False,
-        "footer_links": [],
         "css": CSS,
         "theme": theme(),
         "app_kwargs": {"middleware": [Middleware(BodyLimit, most=MAX_BYTES + _MORE)]},
@@ -169,10 +166,21 @@ def launch(options: Options, places: list[Path], users: list[tuple[str, str]], f
         "inbrowser": False,
     }
     try:
-        blocks.launch(**settings)
+        blocks.launch(**settings, **_CLOSED)
     except OSError as error:
         raise _not_served(options) from error
     return blocks
+
+
+def _isolate(folder: str) -> None:
+    """Gives Gradio one folder, and nothing of the settings of other apps, nor of the network."""
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]  # no setting of another app opens this one
+    os.environ |= {
+        "GRADIO_TEMP_DIR": folder,
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_OFFLINE": "1",
+    }
 
 
 def _check(users: list[tuple[str, str]]) -> Any:

@@ -1,10 +1,9 @@
 """What happens when the components of a tab are used."""
 
 import secrets
-import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from math import ceil
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
-from restore.app import canvas, work
+from restore.app import canvas, inputs, outcome, work
 from restore.app.layout import Parts
 from restore.app.models import Models
 from restore.app.purpose import Purpose
-from restore.data.photo_file import upright_size
 from restore.types import InputError
 
 Updates = dict[Any, Any]
@@ -148,25 +145,27 @@ class Tab:
         """An uploaded mask becomes strokes on the canvas, to be seen and changed."""
         path = Path(upload)
         try:
-            hole = canvas.read_hole(path, _size(_there(photo)))
+            hole = canvas.read_hole(path, inputs.size_of(inputs.find_upload(photo)))
         finally:
             path.unlink(missing_ok=True)
-        yield self._named(canvas=canvas.editor(_there(photo), hole))
+        yield self._named(canvas=canvas.editor(inputs.find_upload(photo), hole))
 
     def mapped(self, photo: Any, upload: str) -> Iterator[Updates]:
         """An uploaded strength map is shown, and used from now on."""
         path = Path(upload)
         with tempfile.TemporaryDirectory() as folder:
             try:
-                made = canvas.accept_strength(path, _size(_there(photo)), Path(folder))
+                made = canvas.accept_strength(
+                    path, inputs.size_of(inputs.find_upload(photo)), Path(folder)
+                )
             finally:
                 path.unlink(missing_ok=True)
             yield self._named(strength_map=gr.update(value=str(made), visible=True))
 
     def inverted(self, photo: Any, drawn: Any) -> Iterator[Updates]:
         """What was to be filled is known, and the other way round."""
-        path = _there(photo)
-        yield self._named(canvas=canvas.editor(path, ~canvas.hole_of(drawn, _size(path))))
+        path = inputs.find_upload(photo)
+        yield self._named(canvas=canvas.editor(path, ~canvas.hole_of(drawn, inputs.size_of(path))))
 
     def stop(self, request: gr.Request) -> None:
         event = self.stops.get(str(request.session_hash))
@@ -181,7 +180,7 @@ class Tab:
     def go_on(self, result: Any, reached: float) -> Iterator[Updates]:
         """What a stopped sampler had so far becomes the photo, and its level the strength."""
         with tempfile.TemporaryDirectory() as folder:
-            photo = canvas.accept(_there(result), Path(folder))
+            photo = canvas.accept(inputs.find_upload(result), Path(folder))
             started = self._started(photo)
             del started[self.parts["strength_map"]]  # it serves the new photo as it did the old
             yield started | self._named(strength=ceil(reached * 1000) / 1000)
@@ -209,101 +208,34 @@ class Tab:
         chains = [[one, *(then or ())] for one in (model, other) if one or one is model]
         try:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                photo, mask, shown = self._asked(Path(folder), _there(photo), drawn)
-                if soft:
-                    soft = canvas.accept_strength(Path(soft), _size(photo), Path(folder))
-                yield self._no_results() | shown
+                files = inputs.write(Path(folder), self.purpose.draws, photo, drawn, soft)
+                marked = {} if files.marked is None else {"marked": files.marked}
+                yield self._no_results() | self._named(**marked)
                 done = []
                 for number, names in enumerate(chains, start=1):
-                    own = work.settings_for(self.models, names, *numbers)
                     place = Path(folder) / str(number)
                     place.mkdir()
-                    draws = any(self.models.kind(name).has_sampler for name in names)
-                    whole = work.RestorationRequest(
-                        photo, mask, names, own, (soft or None) if draws else None
-                    )
+                    whole = self._request(files, names, numbers)
                     for said in work.run(self.models, whole, place, event):
                         if isinstance(said, work.Underway):
-                            yield self._underway(said)
+                            yield self._named(**outcome.underway(said))
                         else:
                             done.append(said)
-                yield self._done(canvas.read_shown(photo), chains, done)
+                yield self._named(**outcome.done(canvas.read_shown(files.photo), chains, done))
         except work.Stopped as stopped:
-            yield self._stopped(stopped.step)
+            edits = self.purpose.draws == "colors"
+            yield self._named(**outcome.stopped(stopped.step, edits))
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
         finally:
             if self.stops.get(session) is event:
                 del self.stops[session]
 
-    def _asked(self, folder: Path, given: Path, drawn: Any) -> tuple[Path, Path | None, Updates]:
-        """Files of photo and mask as the models get them, and what is shown of them."""
-        photo, mask = folder / "photo.png", None
-        shutil.copyfile(given, photo)
-        if self.purpose.draws == "hole":
-            mask = folder / "mask.png"
-            hole = canvas.hole_of(drawn, _size(photo))
-            canvas.write_hole(hole, mask)
-            return photo, mask, self._named(marked=canvas.with_hole(canvas.read_shown(photo), hole))
-        if self.purpose.draws == "colors":
-            canvas.paint(photo, drawn)
-            return photo, None, self._named(marked=canvas.read_shown(photo))
-        return photo, None, {}
-
-    def _underway(self, step: work.Underway) -> Updates:
-        return self._named(
-            result=step.image, status=f"{step.model}: step {step.number} of {step.total}"
-        )
-
-    def _stopped(self, step: work.Underway | None) -> Updates:
-        if step is None:
-            return self._named(status="Stopped before there was a result.")
-        said = f"Stopped at step {step.number} of {step.total}, at level {step.t:.3f}."
-        edits = self.purpose.draws == "colors"
-        again = gr.update(visible=edits and max(step.image.shape) <= canvas.LONGEST)
-        return self._named(result=step.image, status=said, reached=step.t, go_on=again)
-
-    def _done(self, before: np.ndarray, chains: list[list[str]], done: list[work.Done]) -> Updates:
-        images = [canvas.shown(image) for one in done for image in one.images]
-        first, several = images[0], len(images) > 1
-        labels = [
-            " > ".join(names) for names, one in zip(chains, done, strict=True) for _ in one.images
-        ]
-        compared = len(done) > 1
-        both = (first, canvas.shown(done[-1].images[0])) if compared else None
-        return self._named(
-            result=first,
-            status="  \n".join(map(_said, chains, done)),
-            gallery=gr.update(value=list(zip(images, labels, strict=True)), visible=several),
-            slider=gr.update(value=(before, first), visible=True),
-            both=gr.update(value=both, visible=compared),
-            files=gr.update(value=_files(done), visible=True),
-            job=gr.update(value=str(done[0].job), visible=True),
-        )
-
-
-def _files(done: list[work.Done]) -> list[str]:
-    """Of the results, and jobs but the first, which has a button of its own."""
-    return [str(path) for one in done for path in one.files] + [str(one.job) for one in done[1:]]
-
-
-def _said(names: list[str], done: work.Done) -> str:
-    height, width = done.images[0].shape[:2]
-    depth = 8 * done.images[0].itemsize
-    noise = "" if done.sigma is None else f", noise level {done.sigma:.1f}"
-    return f"{' > '.join(names)}: {width} x {height}, {depth} bits{noise}, {done.seconds:.1f} s"
-
-
-def _there(given: Any) -> Path:
-    """A file that Gradio has checked to be one of its own uploads."""
-    if not given:
-        raise InputError("choose a photo first")
-    path = Path(given)
-    if not path.is_file():
-        raise InputError("the photo is no longer there: choose it again")
-    return path
-
-
-def _size(photo: Path) -> tuple[int, int]:
-    width, height = upright_size(photo) or (0, 0)
-    return height, width
+    def _request(
+        self, files: inputs.Inputs, names: list[str], numbers: Sequence[Any]
+    ) -> work.RestorationRequest:
+        """What the models `names` are asked for; a strength map is of those that draw."""
+        settings = work.settings_for(self.models, names, *numbers)
+        draws = any(self.models.kind(name).has_sampler for name in names)
+        soft = files.strength_map if draws else None
+        return work.RestorationRequest(files.photo, files.mask, names, settings, soft)

@@ -1,0 +1,62 @@
+"""What a tab shows of a restoration: values and updates of its components, by their names."""
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from restore.app import canvas, work
+
+
+def underway(step: work.Underway) -> dict[str, Any]:
+    """A sampler is at work."""
+    return {"result": step.image, "status": f"{step.model}: step {step.number} of {step.total}"}
+
+
+def stopped(step: work.Underway | None, edits: bool) -> dict[str, Any]:
+    """Somebody stopped the sampler after `step`, or before there was any.
+
+    edits: whether the tab can take the result as its next photo.
+    """
+    if step is None:
+        return {"status": "Stopped before there was a result."}
+    said = f"Stopped at step {step.number} of {step.total}, at level {step.t:.3f}."
+    again = gr.update(visible=edits and max(step.image.shape) <= canvas.LONGEST)
+    return {"result": step.image, "status": said, "reached": step.t, "go_on": again}
+
+
+def done(before: np.ndarray, chains: list[list[str]], results: list[work.Done]) -> dict[str, Any]:
+    """All chains of models are through.
+
+    before: the photo, uint8 [H, W, 3]. results: one for each of `chains`, in their order.
+    """
+    images = [canvas.shown(image) for one in results for image in one.images]
+    labels = [
+        " > ".join(names) for names, one in zip(chains, results, strict=True) for _ in one.images
+    ]
+    first, compared = images[0], len(results) > 1
+    both = (first, canvas.shown(results[-1].images[0])) if compared else None
+    gallery = list(zip(images, labels, strict=True))
+    return {
+        "result": first,
+        "status": "  \n".join(map(_describe, chains, results)),
+        "gallery": gr.update(value=gallery, visible=len(images) > 1),
+        "slider": gr.update(value=(before, first), visible=True),
+        "both": gr.update(value=both, visible=compared),
+        "files": gr.update(value=_files(results), visible=True),
+        "job": gr.update(value=str(results[0].job), visible=True),
+    }
+
+
+def _files(results: list[work.Done]) -> list[str]:
+    """The results, and jobs but the first, which has a button of its own."""
+    images = [str(path) for one in results for path in one.files]
+    return images + [str(one.job) for one in results[1:]]
+
+
+def _describe(names: list[str], result: work.Done) -> str:
+    height, width = result.images[0].shape[:2]
+    depth = 8 * result.images[0].itemsize
+    noise = "" if result.sigma is None else f", noise level {result.sigma:.1f}"
+    size = f"{width} x {height}, {depth} bits"
+    return f"{' > '.join(names)}: {size}{noise}, {result.seconds:.1f} s"
