@@ -23,6 +23,7 @@ MOVED = {
     "restore.callback.memory.ChannelsLast": "restore.callback.channels_last.ChannelsLast",
     "restore.callback.tracking.WandB": "restore.tracking.WandB",
     "restore.degradation.mask.Mixture": "restore.degradation.mask.ShapeMixture",
+    "restore.diffusion.schedule.Linear": "restore.diffusion.schedule.LinearBeta",
     "lightning.pytorch.loggers.CSVLogger": "restore.recovery.rows.Rows",
 }
 # Arguments that the class in the new place does not have, by old path.

@@ -66,11 +66,16 @@ def read(path: Path) -> dict[str, Any]:
     """
     unet = unet_of(path)
     config = _json(unet / CONFIG)
-    if config.get("_class_name") == AUTOENCODER:
+    kind = config.get("_class_name")
+    if kind == AUTOENCODER:
         return _autoencoder(path, config)
-    if config.get("_class_name") != CLASS:
-        kind = config.get("_class_name")
+    if kind != CLASS:
         raise InputError(f"{unet / CONFIG} is of {kind}, not of {CLASS} or {AUTOENCODER}")
+    return _prior(path, unet, config)
+
+
+def _prior(path: Path, unet: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """As `read`, of a UNet2DModel in the folder `unet`: a prior."""
     _check_defaults(unet / CONFIG, config, DEFAULTS)
     scheduler = _scheduler(path, unet)
     steps = int(scheduler.get("num_train_timesteps", 1000))
@@ -159,7 +164,7 @@ def schedule(scheduler: Mapping[str, Any], steps: int) -> dict[str, Any]:
     if scheduler.get("trained_betas"):
         made = {"_target_": f"{prefix}Given", "betas": scheduler["trained_betas"]}
     elif word == "linear":
-        made = {"_target_": f"{prefix}Linear", "beta_start": start, "beta_end": end}
+        made = {"_target_": f"{prefix}LinearBeta", "beta_start": start, "beta_end": end}
     elif word == "scaled_linear":
         low, high = start**0.5, end**0.5
         step = (high - low) / max(steps - 1, 1)

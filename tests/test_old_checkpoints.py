@@ -14,7 +14,8 @@ from restore.checkpoint import is_whole, read
 from restore.content import MOVED, RENAMED
 
 OLD = Path(__file__).parent / "old"
-NAMES = ("ddpm", "denoise", "inpaint")
+NAMES = ("ddpm", "denoise", "inpaint", "linear")
+WITH_ID = ("inpaint", "linear")  # from when runs had one
 
 
 def numbers(name: str) -> dict[str, Any]:
@@ -35,13 +36,14 @@ def test_old_checkpoint_gives_the_same_numbers(name: str) -> None:
     assert is_whole(path) and path.stat().st_size < 150_000
     content, known = read(path), numbers(name)
     assert content["progress"]["updates"] == known["updates"]
-    assert ("run" in content) == (name == "inpaint")
+    assert ("run" in content) == (name in WITH_ID)
     task = restored(content)
     ramp = torch.linspace(-1, 1, 128).view(2, 1, 8, 8)
     hole = torch.zeros_like(ramp)
     hole[..., 2:6, 3:] = 1
     given: dict[str, tuple[torch.Tensor, ...]] = {
         "ddpm": (ramp, torch.tensor([0.3, 0.8])),
+        "linear": (ramp, torch.tensor([0.3, 0.8])),
         "denoise": (ramp,),
         "inpaint": (ramp * (1 - hole), hole),
     }
@@ -53,7 +55,7 @@ def test_old_checkpoint_gives_the_same_numbers(name: str) -> None:
         torch.testing.assert_close(output, torch.tensor(known["output"]).double(), **close)
         if "restored" in known:
             seen = {"input": given[name][0], "index": torch.arange(2)}
-            made = task.restore({**seen, "hole": hole} if name == "inpaint" else seen, 1)
+            made = task.restore(seen if name == "denoise" else {**seen, "hole": hole}, 1)
             wanted = torch.tensor(known["restored"]).double()
             torch.testing.assert_close(made.double().flatten()[::9], wanted, **close)
 
@@ -73,7 +75,7 @@ def test_old_run_goes_on(
     assert ended.code == 0, ended.err
     result = json.loads((folder / "result.json").read_text())
     assert result["training"]["updates"] == updates
-    assert (result["id"] is None) == (name != "inpaint")
+    assert (result["id"] is None) == (name not in WITH_ID)
     content = read(folder / "checkpoints" / "last.ckpt")
     assert content["format"] == 2 and content["progress"]["updates"] == updates
     today = repr(content["config"])

@@ -14,7 +14,7 @@ from restore.degradation.noise import Gaussian
 from restore.degradation.poisson import Poisson
 from restore.diffusion.parameterization import Predictor
 from restore.diffusion.repaint import RePaint
-from restore.diffusion.schedule import Linear
+from restore.diffusion.schedule import LinearBeta
 from restore.metric.base import measure_all
 from restore.metric.psnr import PSNR
 from restore.metric.ssim import SSIM
@@ -41,16 +41,20 @@ def repaint(turns: int) -> Row:
     image, hole = torch.rand(8, 3, 32, 32) * 2 - 1, torch.zeros(8, 1, 32, 32)
     hole[..., 16:] = 1
     seen = Observation(input=image, hole=hole, index=torch.arange(8), name=[""] * 8)
-    predictor = Predictor(ours, "eps", Linear())
+    predictor = Predictor(ours, "eps", LinearBeta())
     sampler = RePaint(6, 2, 2)
-    calls = sampler.num_calls(Linear())
+    calls = sampler.num_calls(LinearBeta())
     scheduler = RePaintScheduler()
     scheduler.set_timesteps(6, 2, 2)
 
     @torch.inference_mode()
     def restore() -> None:
         sampler(
-            predictor, torch.randn(8, 3, 32, 32), Linear(), Stream(seen["index"]), observation=seen
+            predictor,
+            torch.randn(8, 3, 32, 32),
+            LinearBeta(),
+            Stream(seen["index"]),
+            observation=seen,
         )
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Denoise, Prediction, Predictor
-from restore.diffusion.schedule import Linear, Schedule
+from restore.diffusion.schedule import LinearBeta, Schedule
 from restore.diffusion.walk import Callback, Variance, ancestor, batch_time, times_from, walk
 from restore.stream import Stream
 from restore.types import InputError, Observation
@@ -172,7 +172,7 @@ class Sampling:
     def __post_init__(self) -> None:
         check_calls("num_steps", self.num_steps)
         # One step on one pixel: wrong arguments of the method show now, not after an epoch.
-        probe = Predictor(lambda x, t: torch.cat([x, x], dim=1), "x0", Linear())
+        probe = Predictor(lambda x, t: torch.cat([x, x], dim=1), "x0", LinearBeta())
         noise, stream = torch.zeros(1, 1, 1, 1), Stream(torch.zeros(1, dtype=torch.int64))
         self.method(probe, noise, probe.schedule, torch.tensor([1.0, 0.0]), stream)
 

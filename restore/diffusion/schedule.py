@@ -131,7 +131,7 @@ def _check_num_steps(num_steps: int) -> None:
         raise InputError(f"schedule: num_steps must be at least 2, got {num_steps}")
 
 
-class Linear(Discrete):
+class LinearBeta(Discrete):
     """Ho et al. 2020, section 4."""
 
     def __init__(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from restore.diffusion.guidance import Replacement
 from restore.diffusion.parameterization import Prediction, Predictor
-from restore.diffusion.schedule import Linear
+from restore.diffusion.schedule import LinearBeta
 
 
 def network(y: Tensor, _: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def network(y: Tensor, _: Tensor) -> Tensor:
 def test_replacement_is_known_pixels_and_predicted_ones() -> None:
     x, t = torch.randn(2, 3, 4, 4), torch.rand(2)
     image, hole = torch.rand(2, 3, 4, 4), (torch.rand(2, 1, 4, 4) > 0.5).float()
-    predictor = Predictor(network, "v", Linear())
+    predictor = Predictor(network, "v", LinearBeta())
     guided = Replacement().guide(predictor, observed(image, hole))
     x0, fraction, _ = predictor(x, t)
     predicted = guided(x, t)

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Predictor
-from restore.diffusion.schedule import EDM, Cosine, Linear, Rectified, Schedule, ZeroTerminalSNR
+from restore.diffusion.schedule import EDM, Cosine, LinearBeta, Rectified, Schedule, ZeroTerminalSNR
 from restore.loss.diffusion import Parameterization
 from restore.types import InputError
 
 KINDS = get_args(Parameterization)
-SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM(), Rectified()]
+SCHEDULES = [LinearBeta(), Cosine(), ZeroTerminalSNR(LinearBeta()), EDM(), Rectified()]
 BLIND = (SCHEDULES[2], SCHEDULES[4])  # alpha(1) = 0
 CASES = [(k, s) for k in KINDS for s in SCHEDULES if not (k == "eps" and s in BLIND)]
 
@@ -97,31 +97,31 @@ def test_velocity_is_the_slope_of_the_straight_line() -> None:
 
 def test_targets() -> None:
     t = torch.tensor([0.4])
-    x0, eps, _ = noised(Linear(), t)
-    alpha, sigma = Linear()(t.double())
+    x0, eps, _ = noised(LinearBeta(), t)
+    alpha, sigma = LinearBeta()(t.double())
     expected = {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0, "velocity": eps - x0}
     width = (0.25 * alpha**2 + sigma**2).sqrt()
     expected["edm"] = (sigma * x0 / 0.5 - 0.5 * alpha * eps) / width
     for kind in KINDS:
-        predictor = Predictor(lambda y, _: y, kind, Linear())
+        predictor = Predictor(lambda y, _: y, kind, LinearBeta())
         torch.testing.assert_close(predictor.target(x0, eps, t), expected[kind])
 
 
 def test_eps_needs_a_trace_of_the_image() -> None:
     with pytest.raises(InputError, match=r"eps.*ZeroTerminalSNR.*use v or x0"):
-        Predictor(lambda y, _: y, "eps", ZeroTerminalSNR(Linear()))
+        Predictor(lambda y, _: y, "eps", ZeroTerminalSNR(LinearBeta()))
 
 
 def test_clip() -> None:
     x, t = torch.tensor([-3.0, 0.5, 3.0]).view(1, 1, 1, 3), torch.ones(1)
-    clipped = Predictor(lambda y, _: y, "x0", Linear())(x, t).x0
+    clipped = Predictor(lambda y, _: y, "x0", LinearBeta())(x, t).x0
     assert clipped.flatten().tolist() == [-1.0, 0.5, 1.0]
-    assert torch.equal(Predictor(lambda y, _: y, "x0", Linear(), clip=False)(x, t).x0, x)
+    assert torch.equal(Predictor(lambda y, _: y, "x0", LinearBeta(), clip=False)(x, t).x0, x)
 
 
 def test_autocast_output_comes_back_in_the_dtype_of_x() -> None:
     x, t = torch.randn(2, 1, 4, 4), torch.rand(2)
-    assert Predictor(lambda y, _: y.bfloat16(), "x0", Linear())(x, t).x0.dtype == torch.float32
+    assert Predictor(lambda y, _: y.bfloat16(), "x0", LinearBeta())(x, t).x0.dtype == torch.float32
 
 
 @pytest.mark.parametrize("raw", [-7.0, -1.0, 0.0, 1.0, 7.0])
@@ -130,8 +130,8 @@ def test_learned_variance_splits_the_channels(raw: float) -> None:
     x, t = torch.randn(2, 3, 4, 4), torch.full((2,), 0.5)
     learned = torch.full_like(x, raw, requires_grad=True)
     network = lambda y, _: torch.cat([0.1 * y, learned], dim=1)  # noqa: E731
-    predicted = Predictor(network, "v", Linear())(x, t)
-    plain = Predictor(lambda y, _: 0.1 * y, "v", Linear())(x, t)
+    predicted = Predictor(network, "v", LinearBeta())(x, t)
+    plain = Predictor(lambda y, _: 0.1 * y, "v", LinearBeta())(x, t)
     assert torch.equal(predicted.x0, plain.x0) and plain.fraction is None
     assert predicted.fraction is not None
     assert torch.equal(predicted.fraction, torch.full_like(x, (raw + 1) / 2))

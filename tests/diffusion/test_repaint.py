@@ -9,12 +9,12 @@ from torch import Tensor
 from restore.diffusion.parameterization import Prediction
 from restore.diffusion.repaint import RePaint, jump_levels, repaint
 from restore.diffusion.sampler import ddpm
-from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.schedule import EDM, Cosine, LinearBeta, Schedule, ZeroTerminalSNR
 from restore.diffusion.walk import Step, initial_noise
 from restore.stream import Stream
 from restore.types import InputError
 
-SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM()]
+SCHEDULES = [LinearBeta(), Cosine(), ZeroTerminalSNR(LinearBeta()), EDM()]
 
 
 def stream(num: int, seed: int = 0) -> Stream:
@@ -40,7 +40,7 @@ def sample(
 def test_published_numbers_of_calls(num_steps: int, length: int, count: int, calls: int) -> None:
     levels = jump_levels(num_steps, length, count)
     assert sum(b == a - 1 for a, b in pairwise(levels)) == calls
-    assert RePaint(num_steps, length, count).num_calls(Linear()) == calls
+    assert RePaint(num_steps, length, count).num_calls(LinearBeta()) == calls
     jumps = -(-(num_steps - length) // length) * (count - 1)
     assert sum(b == a + length for a, b in pairwise(levels)) == jumps
     assert len(levels) - 1 == calls + jumps == num_steps + jumps * (length + 1)
@@ -64,8 +64,8 @@ def test_calls_and_steps_are_counted() -> None:
     image = torch.zeros(2, 1, 2, 2)
     sampler = RePaint(12, 3, 3)
     known = observed(image, image + 1)
-    sampler(denoise, image, Linear(), stream(2), steps.append, observation=known)
-    assert calls == sampler.num_calls(Linear()) == len(steps) == steps[0].total == 30
+    sampler(denoise, image, LinearBeta(), stream(2), steps.append, observation=known)
+    assert calls == sampler.num_calls(LinearBeta()) == len(steps) == steps[0].total == 30
     assert [s.number for s in steps] == list(range(1, 31))
 
 
@@ -86,21 +86,21 @@ def test_known_pixels_are_bit_equal_and_seeds_decide(schedule: Schedule) -> None
 def test_empty_hole_is_the_image() -> None:
     image = torch.rand(2, 1, 4, 4) * 2 - 1
     empty = torch.zeros(2, 1, 4, 4)
-    assert torch.equal(sample(RePaint(6, 2, 2), Linear(), [1, 2], image, empty), image)
+    assert torch.equal(sample(RePaint(6, 2, 2), LinearBeta(), [1, 2], image, empty), image)
 
 
 def test_full_hole_without_jumps_is_plain_sampling() -> None:
-    image, draws, times = torch.rand(2, 1, 4, 4), stream(2), Linear().times(8)
-    x = initial_noise(Linear(), times[0], [1, 4, 4], draws)
-    plain = ddpm(shrink, x, Linear(), times, draws)
-    result = sample(RePaint(8, 1, 1), Linear(), [0, 1], image, torch.ones(2, 1, 4, 4))
+    image, draws, times = torch.rand(2, 1, 4, 4), stream(2), LinearBeta().times(8)
+    x = initial_noise(LinearBeta(), times[0], [1, 4, 4], draws)
+    plain = ddpm(shrink, x, LinearBeta(), times, draws)
+    result = sample(RePaint(8, 1, 1), LinearBeta(), [0, 1], image, torch.ones(2, 1, 4, 4))
     assert torch.equal(result, plain)
 
 
 def test_what_is_under_the_hole_does_not_matter() -> None:
     image, hole = torch.rand(2, 1, 4, 4), (torch.rand(2, 1, 4, 4) > 0.5).float()
     other = torch.where(hole > 0, torch.rand_like(image), image)
-    a, b = (sample(RePaint(6, 2, 3), Linear(), [1, 2], i, hole) for i in (image, other))
+    a, b = (sample(RePaint(6, 2, 3), LinearBeta(), [1, 2], i, hole) for i in (image, other))
     assert torch.equal(a, b)
 
 
@@ -171,11 +171,11 @@ def test_a_learned_variance_has_the_fixed_ones_as_ends(fraction: float, variance
         return Prediction((0.5 * x).clamp(-1, 1), torch.full_like(x, fraction))
 
     image, hole = torch.rand(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
-    x = initial_noise(Linear(), torch.tensor(1.0), image.shape[1:], stream(2))
+    x = initial_noise(LinearBeta(), torch.tensor(1.0), image.shape[1:], stream(2))
 
     def made(kind: str) -> Tensor:
         sampler = RePaint(20, 3, 3, variance=kind)  # type: ignore[arg-type]
-        return sampler(denoise, x, Linear(), stream(2, 1), observation=observed(image, hole))
+        return sampler(denoise, x, LinearBeta(), stream(2, 1), observation=observed(image, hole))
 
     # At the step before the last the small variance is 0, and log_variances has another in its
     # place, which the last step, a prediction alone, does not use.
@@ -186,7 +186,7 @@ def test_a_learned_variance_must_have_been_learned() -> None:
     image = torch.zeros(1, 1, 4, 4)
     with pytest.raises(InputError, match="learned_variance=true"):
         RePaint(12, 3, 3, variance="learned")(
-            shrink, image, Linear(), stream(1), observation=observed(image, image + 1)
+            shrink, image, LinearBeta(), stream(1), observation=observed(image, image + 1)
         )
     with pytest.raises(InputError, match="variance=big"):
         RePaint(12, 3, 3, variance="big")  # type: ignore[arg-type]

@@ -11,11 +11,11 @@ from torch import Tensor
 from restore.diffusion.guidance import Replacement
 from restore.diffusion.parameterization import Denoise, Prediction, Predictor
 from restore.diffusion.sampler import ddim, ddpm, dpm_solver_pp_2m, heun, renoise
-from restore.diffusion.schedule import EDM, Cosine, Linear, Rectified, Schedule, ZeroTerminalSNR
+from restore.diffusion.schedule import EDM, Cosine, LinearBeta, Rectified, Schedule, ZeroTerminalSNR
 from restore.diffusion.walk import Step, initial_noise
 from restore.stream import Stream
 
-SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM(), Rectified()]
+SCHEDULES = [LinearBeta(), Cosine(), ZeroTerminalSNR(LinearBeta()), EDM(), Rectified()]
 METHODS: dict[str, Callable[..., Tensor]] = {
     "ddpm_small": ddpm,
     "ddpm_large": partial(ddpm, variance="large"),
@@ -138,7 +138,7 @@ def test_marginals_of_a_known_image_are_exact_at_every_level(name: str, schedule
 
 @pytest.mark.parametrize("name", ["ddpm_small", "ddpm_large", "ddim_eta"])
 def test_stochastic_samplers_give_the_data_distribution(name: str) -> None:
-    schedule, draws = Linear(), stream(200)
+    schedule, draws = LinearBeta(), stream(200)
     times = schedule.times(400)
     x = initial_noise(schedule, times[0], [1, 10, 10], draws)
     x = METHODS[name](gaussian(schedule), x, schedule, times, draws)
@@ -161,7 +161,7 @@ def test_renoise_spreads_as_its_recursion_says() -> None:
 
 @pytest.mark.parametrize(("fraction", "variance"), [(0.0, "small"), (1.0, "large")])
 def test_learned_variance_has_the_fixed_ones_as_ends(fraction: float, variance: str) -> None:
-    schedule = Linear()
+    schedule = LinearBeta()
 
     def network(y: Tensor, _: Tensor) -> Tensor:
         return torch.cat([0.2 * y, torch.full_like(y, 2 * fraction - 1)], dim=1)
@@ -214,7 +214,7 @@ def test_the_result_is_the_last_prediction_bit_for_bit(name: str, schedule: Sche
 
 @pytest.mark.parametrize("name", METHODS)
 def test_replacement_keeps_known_pixels_bit_for_bit(name: str) -> None:
-    schedule = Linear()
+    schedule = LinearBeta()
     image, hole = torch.rand(2, 3, 4, 4) * 2 - 1, (torch.rand(2, 1, 4, 4) > 0.5).float()
     predictor, times = elementwise(schedule), schedule.times(5)
     guided = Replacement().guide(predictor, observed(image, hole))
@@ -226,7 +226,7 @@ def test_replacement_keeps_known_pixels_bit_for_bit(name: str) -> None:
 
 
 def test_initial_noise_has_the_variance_of_the_level() -> None:
-    for schedule, deviation in [(Linear(), 1.0), (EDM(sigma_max=1.0), math.sqrt(2))]:
+    for schedule, deviation in [(LinearBeta(), 1.0), (EDM(sigma_max=1.0), math.sqrt(2))]:
         noise = initial_noise(schedule, torch.tensor(1.0), [1, 20, 20], stream(50))
         assert noise.shape == (50, 1, 20, 20) and noise.dtype == torch.float32
         assert float(noise.std()) == pytest.approx(deviation, rel=5 / math.sqrt(40_000))

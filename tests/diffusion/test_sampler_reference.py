@@ -10,7 +10,7 @@ from torch import Tensor
 
 from restore.diffusion.parameterization import Predictor
 from restore.diffusion.sampler import ddim, ddpm, dpm_solver_pp_2m, heun
-from restore.diffusion.schedule import EDM, Linear, Schedule, ZeroTerminalSNR
+from restore.diffusion.schedule import EDM, LinearBeta, Schedule, ZeroTerminalSNR
 from restore.diffusion.walk import Step
 from restore.stream import Stream
 
@@ -22,7 +22,7 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 def network(y: Tensor, t: Tensor) -> Tensor:
     """Near the eps of data N(0, 1/4), so that x stays of unit size, and not linear."""
-    alpha, sigma = (v.view(-1, 1, 1, 1) for v in Linear()(t))
+    alpha, sigma = (v.view(-1, 1, 1, 1) for v in LinearBeta()(t))
     return sigma / (sigma**2 + alpha**2 / 4) * y + 0.2 * sigma * torch.sin(5 * y)
 
 
@@ -42,7 +42,7 @@ def ours(
 ) -> tuple[list[Tensor], Tensor]:
     """The x at every level, and the result."""
     steps: list[Step] = []
-    schedule = schedule or Linear()
+    schedule = schedule or LinearBeta()
     predictor = Predictor(network, kind, schedule, clip=False)
     times = schedule.times(num_steps)
     result = method(predictor, noise(0), schedule, times, draws(), steps.append)
@@ -103,7 +103,7 @@ def test_ddim_from_zero_terminal_snr() -> None:
         rescale_betas_zero_snr=True,
         prediction_type="v_prediction",
     )
-    schedule = ZeroTerminalSNR(Linear())
+    schedule = ZeroTerminalSNR(LinearBeta())
     compare(*ours(ddim, 20, "v", schedule), theirs(scheduler, 20))
 
 
@@ -127,7 +127,7 @@ def test_heun() -> None:
     )
     seen, result = ours(heun, 20)
     scheduler.set_timesteps(20)
-    alpha = Linear()(torch.ones(()))[0]
+    alpha = LinearBeta()(torch.ones(()))[0]
     x = noise(0) / alpha
     reference = [noise(0)]
     for index, timestep in enumerate(scheduler.timesteps):
@@ -136,7 +136,7 @@ def test_heun() -> None:
         x = scheduler.step(output, timestep, x).prev_sample
         if index % 2:
             s = (scheduler.timesteps[index + 1].double() + 1) / 1000
-            reference.append((Linear()(s)[0] * x).float())
+            reference.append((LinearBeta()(s)[0] * x).float())
     compare(seen, result, [*reference, x])
 
 

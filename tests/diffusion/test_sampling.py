@@ -12,12 +12,12 @@ from torch import Tensor
 from restore.diffusion.parameterization import Prediction
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, ddim, ddpm, heun
-from restore.diffusion.schedule import EDM, Cosine, Linear, Rectified, Schedule, ZeroTerminalSNR
+from restore.diffusion.schedule import EDM, Cosine, LinearBeta, Rectified, Schedule, ZeroTerminalSNR
 from restore.diffusion.walk import Step
 from restore.stream import Stream
 from restore.types import InputError
 
-SCHEDULES = [Linear(), Cosine(), ZeroTerminalSNR(Linear()), EDM(), Rectified()]
+SCHEDULES = [LinearBeta(), Cosine(), ZeroTerminalSNR(LinearBeta()), EDM(), Rectified()]
 CONF = Path(__file__).parents[2] / "conf"
 CALLS = {
     "ddpm": 1000,
@@ -33,9 +33,9 @@ CALLS = {
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (CONF / "sampler").glob("*.yaml")))
 def test_num_calls_is_what_is_counted(name: str) -> None:
-    check_num_calls(instantiate(OmegaConf.load(CONF / "sampler" / f"{name}.yaml")), Linear())
+    check_num_calls(instantiate(OmegaConf.load(CONF / "sampler" / f"{name}.yaml")), LinearBeta())
     assert CALLS[name] == instantiate(OmegaConf.load(CONF / "sampler" / f"{name}.yaml")).num_calls(
-        Linear()
+        LinearBeta()
     )
 
 
@@ -67,9 +67,9 @@ def test_schedule_leaves_are_the_defaults(path: Path) -> None:
     assert path.read_text().startswith("# @package task.schedule\n")
     schedule = instantiate(OmegaConf.load(path))
     default = {
-        "linear": Linear(),
+        "linear": LinearBeta(),
         "cosine": Cosine(),
-        "zero_terminal_snr": ZeroTerminalSNR(Linear()),
+        "zero_terminal_snr": ZeroTerminalSNR(LinearBeta()),
         "edm": EDM(),
         "rectified": Rectified(),
     }
@@ -84,7 +84,10 @@ def test_schedule_leaves_are_the_defaults(path: Path) -> None:
         (lambda: Sampling(ddim, 10**8), "num_steps.*at most 100000, got 100000000"),
         (lambda: RePaint(10**8, 1, 1), "num_steps|predictions.*at most 100000, got 100000000"),
         (lambda: RePaint(50, 10, 10**8), "predictions.*at most 100000"),
-        (lambda: Sampling(ddim, 1001).num_calls(Linear()), "num_steps=1001.*1000 levels.*Linear"),
+        (
+            lambda: Sampling(ddim, 1001).num_calls(LinearBeta()),
+            "num_steps=1001.*1000 levels.*LinearBeta",
+        ),
         (lambda: RePaint(1001, 1, 1).num_calls(Cosine()), "num_steps=1001.*1000 levels.*Cosine"),
         (lambda: Cosine(num_steps=20).times(21), "num_steps=21.*20 levels"),
         (lambda: Sampling(partial(ddim, eta=1.5), 10), r"eta.*1\.5"),
@@ -100,7 +103,10 @@ def test_learned_variance_of_a_plain_denoiser_is_refused() -> None:
     sampling = Sampling(partial(ddpm, variance="learned"), 3)
     with pytest.raises(InputError, match="learned_variance=true"):
         sampling(
-            lambda x, t: Prediction(x), torch.zeros(1, 1, 2, 2), Linear(), Stream(torch.tensor([0]))
+            lambda x, t: Prediction(x),
+            torch.zeros(1, 1, 2, 2),
+            LinearBeta(),
+            Stream(torch.tensor([0])),
         )
 
 
@@ -112,7 +118,7 @@ def test_heun_corrects_no_step_that_spans_too_much() -> None:
         seen.append(float(t))
         return Prediction(x)
 
-    for schedule in (ZeroTerminalSNR(Linear()), Cosine()):
+    for schedule in (ZeroTerminalSNR(LinearBeta()), Cosine()):
         Sampling(heun, 10)(denoise, torch.zeros(1, 1, 1, 1), schedule, Stream(torch.tensor([0])))
         assert seen[:4] == pytest.approx([1, 0.9, 0.8, 0.8])
         seen.clear()

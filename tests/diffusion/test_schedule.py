@@ -8,7 +8,7 @@ from restore.diffusion.schedule import (
     EDM,
     Cosine,
     Discrete,
-    Linear,
+    LinearBeta,
     Rectified,
     Schedule,
     ZeroTerminalSNR,
@@ -18,9 +18,9 @@ from restore.types import InputError
 
 T = 1000
 SCHEDULES = {
-    "linear": Linear(),
+    "linear": LinearBeta(),
     "cosine": Cosine(),
-    "zero_terminal_snr": ZeroTerminalSNR(Linear()),
+    "zero_terminal_snr": ZeroTerminalSNR(LinearBeta()),
     "edm": EDM(),
     "rectified": Rectified(),
 }
@@ -132,7 +132,7 @@ def test_sigma_near_zero_does_not_cancel() -> None:
     """1 - alpha is linear up to the first level, so that sigma^2 = d (2 - d) with d = t T d_1."""
     t = torch.tensor([1e-15, 1e-12, 1e-9, 1e-6], dtype=torch.float64)
     d = t * T * -math.expm1(math.log1p(-1e-4) / 2)
-    torch.testing.assert_close(Linear()(t)[1], (d * (2 - d)).sqrt(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(LinearBeta()(t)[1], (d * (2 - d)).sqrt(), rtol=1e-12, atol=0)
 
 
 def test_zero_terminal_snr_is_exactly_zero() -> None:
@@ -145,7 +145,7 @@ def test_zero_terminal_snr_is_exactly_zero() -> None:
         assert (schedule.log_snr(t) == -math.inf).all()
     # The first level keeps its noise.
     first = torch.tensor(1 / T, dtype=torch.float64)
-    torch.testing.assert_close(schedule(first), Linear()(first), rtol=1e-9, atol=0)
+    torch.testing.assert_close(schedule(first), LinearBeta()(first), rtol=1e-9, atol=0)
 
 
 def test_edm_times_are_the_steps_of_karras() -> None:
@@ -303,9 +303,9 @@ def test_neighbours_in_float32_do_not_cancel(name: str) -> None:
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda: Linear(num_steps=1), "num_steps"),
-        (lambda: Linear(beta_start=0.0), "beta_start"),
-        (lambda: Linear(beta_end=1.5), "1.5"),
+        (lambda: LinearBeta(num_steps=1), "num_steps"),
+        (lambda: LinearBeta(beta_start=0.0), "beta_start"),
+        (lambda: LinearBeta(beta_end=1.5), "1.5"),
         (lambda: Cosine(max_beta=1.0), "max_beta"),
         (lambda: Cosine(offset=-1.0), "offset"),
         (lambda: EDM(sigma_min=0.0), "sigma_min"),

@@ -170,7 +170,7 @@ def test_a_folder_fills_holes_and_is_refused_in_one_line(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("scheduler", "name"),
     [
-        ({"beta_schedule": "linear", "beta_end": 0.01, "prediction_type": "sample"}, "Linear"),
+        ({"beta_schedule": "linear", "beta_end": 0.01, "prediction_type": "sample"}, "LinearBeta"),
         ({"beta_schedule": "squaredcos_cap_v2"}, "Cosine"),
         ({"beta_schedule": "scaled_linear", "beta_start": 0.001, "clip_sample": False}, "Given"),
         ({"beta_schedule": "linear", "rescale_betas_zero_snr": True}, "ZeroTerminalSNR"),
@@ -204,7 +204,7 @@ OURS = {
                 head_size=16,
             ),
             **{"class_conditional": True, "learned_variance": True, "parameterization": "eps"},
-            "schedule": {"_target_": "restore.diffusion.schedule.Linear"},
+            "schedule": {"_target_": "restore.diffusion.schedule.LinearBeta"},
         },
         Facts(1, 1, None, 6),
     ),
@@ -256,7 +256,12 @@ def test_priors_that_diffusers_cannot_hold_are_refused(
             ({"network": mixed}, "groups of"),
             ({"schedule": {"_target_": "restore.diffusion.schedule.EDM"}}, "schedules of steps"),
             (
-                {"schedule": {"_target_": "restore.diffusion.schedule.Linear", "num_steps": 100}},
+                {
+                    "schedule": {
+                        "_target_": "restore.diffusion.schedule.LinearBeta",
+                        "num_steps": 100,
+                    }
+                },
                 "schedules of 1000 steps",
             ),
         ]

@@ -18,7 +18,7 @@ from restore.diffusion.condition import Condition
 from restore.diffusion.guidance import Replacement
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, ddim, ddpm, dpm_solver_pp_2m
-from restore.diffusion.schedule import Cosine, Linear, ZeroTerminalSNR
+from restore.diffusion.schedule import Cosine, LinearBeta, ZeroTerminalSNR
 from restore.network.unet import UNet
 from restore.task.diffusion import Diffusion
 from restore.types import Batch, Facts, InputError
@@ -43,7 +43,7 @@ def batch(degradation: Any, count: int = 16) -> Batch:
 
 def recorded(degradation: Any, **settings: Any) -> Diffusion:
     settings = {
-        "schedule": Linear(),
+        "schedule": LinearBeta(),
         "min_snr_gamma": None,
         "sampler": Sampling(ddim, 4),
         "condition": Condition(),
@@ -196,7 +196,9 @@ def exact(schedule: Any) -> Any:
 
 
 @pytest.mark.parametrize("method", [ddim, ddpm, dpm_solver_pp_2m])
-@pytest.mark.parametrize("schedule", [Cosine(), ZeroTerminalSNR(Linear())], ids=["cosine", "ztsnr"])
+@pytest.mark.parametrize(
+    "schedule", [Cosine(), ZeroTerminalSNR(LinearBeta())], ids=["cosine", "ztsnr"]
+)
 def test_samples_reach_the_true_conditional_mean(method: Any, schedule: Any) -> None:
     """0.560, where RePaint's 210 calls of the joint prior reach 0.461: no bias by construction."""
     count = 4000

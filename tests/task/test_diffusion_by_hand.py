@@ -15,7 +15,7 @@ from torch.distributions import Normal, kl_divergence
 
 from restore.diffusion.guidance import Guidance
 from restore.diffusion.sampler import Sampling, ddim
-from restore.diffusion.schedule import EDM, Cosine, Linear, Schedule
+from restore.diffusion.schedule import EDM, Cosine, LinearBeta, Schedule
 from restore.task.diffusion import Diffusion
 from restore.types import Batch, Facts
 
@@ -42,7 +42,7 @@ class Recorder(nn.Module):
 def build(**settings: Any) -> Diffusion:
     facts = Facts(image_channels=2, input_channels=2, image_size=8, num_classes=NUM_CLASSES)
     optimizer = partial(torch.optim.SGD, lr=0.1)
-    settings = {"schedule": Linear(), "min_snr_gamma": None, **settings}
+    settings = {"schedule": LinearBeta(), "min_snr_gamma": None, **settings}
     return Diffusion(facts, Recorder, sampler=Sampling(ddim, 4), optimizer=optimizer, **settings)
 
 
@@ -78,7 +78,9 @@ def test_loss_by_hand(kind: Any, gamma: float | None, epoch: int | None) -> None
     torch.testing.assert_close(loss.double(), error.mean(), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", [Linear(), Cosine(), EDM()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "schedule", [LinearBeta(), Cosine(), EDM()], ids=lambda s: type(s).__name__
+)
 def test_the_noise_is_standard_normal_and_its_own_in_every_pixel(schedule: Schedule) -> None:
     task, data = build(schedule=schedule, parameterization="v"), batch(200)
     task.losses(data, 0)
@@ -91,7 +93,9 @@ def test_the_noise_is_standard_normal_and_its_own_in_every_pixel(schedule: Sched
     assert (torch.corrcoef(flat) - torch.eye(200)).abs().max() < 0.6
 
 
-@pytest.mark.parametrize("schedule", [Linear(), Cosine(), EDM()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "schedule", [LinearBeta(), Cosine(), EDM()], ids=lambda s: type(s).__name__
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_perfect_network_has_no_loss(kind: Any, schedule: Schedule) -> None:
     """It knows the image, and reads the noise off x_t."""
