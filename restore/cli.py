@@ -18,9 +18,22 @@ def main() -> NoReturn:
     """The console script `restore`."""
     if len(sys.argv) > 1 and sys.argv[1] in _HYDRA:
         _become(sys.argv[1], sys.argv[2:])
+    readable()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if "command" not in arguments:
+        parser.print_help()
+        sys.exit(DONE)
+    try:
+        sys.exit(arguments.command(arguments))
+    except Exception as error:
+        sys.exit(explain(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Every word with its arguments; `command` of what is parsed is what answers it."""
     from restore import __version__, words
 
-    readable()
     parser = argparse.ArgumentParser(
         prog="restore",
         description="Image restoration: trainings by train.py, measurements by evaluate.py, and "
@@ -32,27 +45,12 @@ def main() -> NoReturn:
         commands.add_parser(word, help=text)
     doctor = commands.add_parser("doctor", help="check this installation, its data and weights")
     doctor.set_defaults(command=lambda given: _doctor())
-    sweep = commands.add_parser("sweep", help="rank the jobs of a sweep, or continue it")
-    sweep.add_argument("folder", metavar="DIR", type=Path, help="what train.py -m printed first")
-    sweep.add_argument("--resume", action="store_true", help="run the jobs that are not done")
-    sweep.add_argument(
-        "--packages", metavar="A,B", default="", help="with --resume: your own, named anew"
+    _add_sweep(commands.add_parser("sweep", help="rank the jobs of a sweep, or continue it"))
+    _add_task(
+        commands.add_parser("task", help="write a benchmark's inputs for a program of others")
     )
-    sweep.add_argument("--by", metavar="METRIC", help="rank by this metric, not the objective")
-    sweep.add_argument(
-        "--over", metavar="KEY", action="append", default=[], help="mean and deviation over KEY"
-    )
-    sweep.set_defaults(command=_sweep)
-    task = commands.add_parser("task", help="write a benchmark's inputs for a program of others")
-    task.add_argument("benchmark", metavar="BENCHMARK")
-    task.add_argument("folder", metavar="DIR", type=Path, help="new; results go to DIR/outputs")
-    task.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="as of evaluate.py")
-    task.set_defaults(command=_task)
     _add_export(commands.add_parser("export", help="a trained model to be passed on"))
-    ema = commands.add_parser("ema", help="rebuild averages of other lengths after training")
-    ema.add_argument("run", metavar="RUN", type=Path, help="of a training with callback=power_ema")
-    ema.add_argument("--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15")
-    ema.set_defaults(command=_ema)
+    _add_ema(commands.add_parser("ema", help="rebuild averages of other lengths after training"))
     _add_rooms(commands)
     _add_schema(commands.add_parser("schema", help="JSON schemas of the configs, for editors"))
     new = commands.add_parser("new", help="write a package of your own that trains at once")
@@ -62,20 +60,43 @@ def main() -> NoReturn:
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     completion.set_defaults(command=lambda given: words.complete(given.shell, commands.choices))
     words.explain(commands.choices)
-    arguments = parser.parse_args()
-    if "command" not in arguments:
-        parser.print_help()
-        sys.exit(DONE)
-    try:
-        sys.exit(arguments.command(arguments))
-    except Exception as error:
-        sys.exit(explain(error))
+    return parser
 
 
 def _become(word: str, arguments: list[str]) -> NoReturn:
     """Hydra's entry replaces this process, because Lightning starts other ranks by its command."""
     command = [sys.executable, "-m", f"restore.main.{word}", *arguments]
     os.execv(sys.executable, command)
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", type=Path, help="what train.py -m printed first")
+    parser.add_argument("--resume", action="store_true", help="run the jobs that are not done")
+    parser.add_argument(
+        "--packages", metavar="A,B", default="", help="with --resume: your own, named anew"
+    )
+    parser.add_argument("--by", metavar="METRIC", help="rank by this metric, not the objective")
+    parser.add_argument(
+        "--over", metavar="KEY", action="append", default=[], help="mean and deviation over KEY"
+    )
+    parser.set_defaults(command=_sweep)
+
+
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("benchmark", metavar="BENCHMARK")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="new; results go to DIR/outputs")
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="as of evaluate.py")
+    parser.set_defaults(command=_task)
+
+
+def _add_ema(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run", metavar="RUN", type=Path, help="of a training with callback=power_ema"
+    )
+    parser.add_argument(
+        "--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15"
+    )
+    parser.set_defaults(command=_ema)
 
 
 def _add_schema(parser: argparse.ArgumentParser) -> None:

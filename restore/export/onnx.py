@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from restore.evaluation.method import Method
 from restore.network.push_pull import SIZED, exported_for_one_size
-from restore.task.base import RestorationTask
+from restore.task.restoration import RestorationTask
 from restore.types import InputError, Observation
 
 FILE = "model.onnx"

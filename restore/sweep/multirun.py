@@ -80,10 +80,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     digest, told = "", None
     try:
-        config = plain(cfg)
-        search = Search(**(config.pop("search", None) or {}))
-        settings.check_benchmark(search.objective, config)
-        rules.check_run(config)
+        config, search = _read(cfg)
         digest = journal.hash_of(config)
         before = journal.done(sweep, digest)
         if before is not None:
@@ -91,28 +88,50 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         experiment = str(hydra.runtime.choices["experiment"])
         study = _study(search, sweep, experiment)
         made = SweepJob(number, config, digest, experiment, overrides, study)
-        print(f"job {number}: starts  {' '.join(overrides)}", flush=True)
-        code, told = _run(made, folder, search)
-        status, objective, error = _outcome(code, folder, search.objective)
-        if told is not None and status == journal.KILLED:
-            status = journal.INTERRUPTED
+        status, objective, error, told = _start(made, folder, search)
     except Exception as failure:
         line = errors.one_line(failure)
         status = journal.REFUSED if line else journal.FAILED
         objective, error = None, line or f"{type(failure).__name__}: {failure}".splitlines()[0]
     if status == journal.REFUSED:
         _forget(folder)
-    seconds = round(time.monotonic() - started, 1)
-    name = os.path.relpath(folder, sweep)
-    run = _run_of(folder)
-    ended = journal.Line(number, name, overrides, digest, status, objective, seconds, error, run)
-    if not _task():
-        journal.append(sweep, ended)
-        print(ranking.sentence(ended), flush=True)
+    seconds, name = round(time.monotonic() - started, 1), os.path.relpath(folder, sweep)
+    ended = journal.Line(
+        number, name, overrides, digest, status, objective, seconds, error, _run_of(folder)
+    )
+    _note(sweep, ended)
     if told is not None:
         print(f"stopped: {ranking.shown(sweep, '--resume')} goes on", flush=True)
         sys.exit(128 + told)
     return {"status": status, "objective": objective}
+
+
+def _read(cfg: DictConfig) -> tuple[dict[str, Any], Search]:
+    """The config of the job and the search that it is a part of, both checked."""
+    config = plain(cfg)
+    search = Search(**(config.pop("search", None) or {}))
+    settings.check_benchmark(search.objective, config)
+    rules.check_run(config)
+    return config, search
+
+
+def _start(
+    made: SweepJob, folder: Path, search: Search
+) -> tuple[str, float | None, str | None, int | None]:
+    """Runs the job: its status, objective and error, and the signal that stopped the sweep."""
+    print(f"job {made.number}: starts  {' '.join(made.overrides)}", flush=True)
+    code, told = _run(made, folder, search)
+    status, objective, error = _outcome(code, folder, search.objective)
+    if told is not None and status == journal.KILLED:
+        status = journal.INTERRUPTED
+    return status, objective, error, told
+
+
+def _note(sweep: Path, ended: journal.Line) -> None:
+    """Writes the line of an ended job into the journal, by one task of a cluster alone."""
+    if not _task():
+        journal.append(sweep, ended)
+        print(ranking.sentence(ended), flush=True)
 
 
 def _run_of(folder: Path) -> str | None:

@@ -81,18 +81,12 @@ class Adversary(nn.Module):
         _check_least(0, feature_matching=feature_matching, start=start)
         _check_least(1, discriminator_every=discriminator_every, r1_every=r1_every)
         _check_least(1, discriminator_steps=discriminator_steps)
+        _check_turns(order, discriminator_every, discriminator_steps)
         # A 1 without noise stands in checkpoints of before null was a choice.
         if input_noise and input_noise_updates is not None and input_noise_updates < 2:
             raise InputError(
                 f"task.adversary.input_noise_updates={input_noise_updates} must be 2 or more: the "
                 "noise would be gone after one update; null keeps it as it is"
-            )
-        if order not in ("simultaneous", "alternating"):
-            raise InputError(f"task.adversary.order={order}: use simultaneous or alternating")
-        if discriminator_every > 1 and discriminator_steps > 1:
-            raise InputError(
-                f"task.adversary: discriminator_every={discriminator_every} and "
-                f"discriminator_steps={discriminator_steps} exclude each other: set one to 1"
             )
         self.network = network(in_channels=image_channels + conditional * condition_channels)
         if image_size is not None and image_size < self.network.least_size:
@@ -110,8 +104,7 @@ class Adversary(nn.Module):
         self.known_as_real = known_as_real
         self.input_noise, self.input_noise_updates = input_noise, input_noise_updates
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
-        self.feature_matching = feature_matching
-        self.conditional = conditional
+        self.feature_matching, self.conditional = feature_matching, conditional
         self.start, self.order = start, order
 
     def optimizer(self) -> Optimizer:
@@ -195,6 +188,16 @@ def _bounds(name: str, label: Label) -> tuple[float, float]:
     if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] <= 1:
         raise InputError(f"task.adversary.{name}={label} must be in [0, 1], or [low, high] there")
     return bounds[0], bounds[1]
+
+
+def _check_turns(order: str, every: int, steps: int) -> None:
+    if order not in ("simultaneous", "alternating"):
+        raise InputError(f"task.adversary.order={order}: use simultaneous or alternating")
+    if every > 1 and steps > 1:
+        raise InputError(
+            f"task.adversary: discriminator_every={every} and discriminator_steps={steps} exclude "
+            "each other: set one to 1"
+        )
 
 
 def _check_least(least: int, **settings: float) -> None:
