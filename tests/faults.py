@@ -96,7 +96,7 @@ class Forked:
 
 def slowly() -> None:
     """Every update of the run takes a moment, so that another can meet it."""
-    from restore.task.base import RestorationTask
+    from restore.task.restoration import RestorationTask
 
     step = RestorationTask.step_schedule
 

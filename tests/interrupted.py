@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from restore.task.base import RestorationTask
+from restore.task.restoration import RestorationTask
 
 
 def hit(task: Any, stop: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from restore.task.base import RestorationTask
+from restore.task.restoration import RestorationTask
 from restore.types import Batch, Facts, Observation
 
 

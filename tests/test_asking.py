@@ -20,7 +20,7 @@ from restore import asking
 from restore.folder import RUN
 from restore.recovery import lock, request
 from restore.recovery.desk import Desk
-from restore.task.base import RestorationTask
+from restore.task.restoration import RestorationTask
 from restore.types import InputError, RunError
 
 # Dropout and noise draw from global generators, which a sample must leave as they are.

@@ -14,7 +14,7 @@ from stopping import DIGITS, SMALL, Here, differences, everything
 
 from restore.checkpoint import newest_valid
 from restore.recovery import points
-from restore.task.base import RestorationTask
+from restore.task.restoration import RestorationTask
 from restore.types import InputError
 
 RUN = (*SMALL, *DIGITS, "max_updates=4")

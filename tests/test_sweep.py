@@ -156,12 +156,12 @@ import os, sys
 fault = os.environ["FAULT"]
 if "restore.sweep.job" in sys.orig_argv and sys.orig_argv[-1].endswith("/1"):
     if os.environ.get("LOCAL_RANK", "0") == fault[0]:
-        import restore.task.base as base
+        import restore.task.restoration as restoration
         def training_step(self, batch, batch_idx):
             if fault[1:] == "exit":
                 os._exit(9)
             raise RuntimeError("fault on purpose")
-        base.RestorationTask.training_step = training_step
+        restoration.RestorationTask.training_step = training_step
 """
 
 

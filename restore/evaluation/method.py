@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from restore.task.base import RestorationTask, Task
+from restore.task.base import Task
+from restore.task.restoration import RestorationTask
 from restore.types import Batch, InputError, Observation
 
 

@@ -16,17 +16,24 @@ from torch import Tensor, nn
 from restore import diffusers_folder
 from restore.build import restored
 from restore.diffusers_folder import CLASS, CONFIG, PREDICTIONS, WEIGHTS
-from restore.diffusion.schedule import Cosine, Discrete, Linear
+from restore.diffusion.schedule import Cosine, Discrete, LinearBeta
 from restore.evaluation.method import Method, from_task, sampling_of
 from restore.export import diffusers_autoencoder
 from restore.network.unet import Level, MultiHeadAttention, UNet, Upsample
 from restore.network.unet2d import ATTENDS, PLAIN
 from restore.task.autoencoder import Autoencoder
-from restore.task.base import RestorationTask
 from restore.task.diffusion import Diffusion
+from restore.task.restoration import RestorationTask
 from restore.types import InputError
 
 FILES = ("model_index.json", "unet", "scheduler", CONFIG, WEIGHTS)
+_FIXED = {  # settings of a UNet2DModel that every network of ours has
+    "norm_eps": 1e-5,
+    "downsample_padding": 1,
+    "freq_shift": 0,
+    "flip_sin_to_cos": False,
+    "resnet_time_scale_shift": "scale_shift",
+}
 
 
 def write(task: RestorationTask, folder: Path) -> Path:
@@ -94,11 +101,7 @@ def settings(task: Diffusion) -> dict[str, Any]:
         "attention_head_dim": _head_size(network),
         "norm_num_groups": number,
         "attn_norm_num_groups": number,
-        "norm_eps": 1e-5,
-        "downsample_padding": 1,
-        "freq_shift": 0,
-        "flip_sin_to_cos": False,
-        "resnet_time_scale_shift": "scale_shift",
+        **_FIXED,
         "num_class_embeds": (
             None if network.embed_class is None else network.embed_class.num_embeddings
         ),
@@ -138,7 +141,7 @@ def _scheduler(task: Diffusion, schedule: Discrete) -> dict[str, Any]:
     steps = len(schedule.betas)
     words = {value: key for key, value in PREDICTIONS.items()}
     said: dict[str, Any] = {"_class_name": "DDPMScheduler", "num_train_timesteps": steps}
-    if isinstance(schedule, Linear):
+    if isinstance(schedule, LinearBeta):
         ends = float(schedule.betas[0]), float(schedule.betas[-1])
         said |= {"beta_schedule": "linear", "beta_start": ends[0], "beta_end": ends[1]}
     elif isinstance(schedule, Cosine) and torch.equal(

@@ -10,7 +10,7 @@ import torch
 from restore.evaluation.method import Method
 from restore.evaluation.published import Published
 from restore.network.kair import TrainableDenoiser
-from restore.task.base import RestorationTask
+from restore.task.restoration import RestorationTask
 from restore.types import InputError
 
 FILE = "model.pth"

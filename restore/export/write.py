@@ -18,7 +18,7 @@ from restore.evaluation.load import method
 from restore.export import card, check, diffusers, kair, onnx
 from restore.folder import write_whole
 from restore.released import MODEL, WEIGHTS, described, is_bundle
-from restore.task.base import RestorationTask
+from restore.task.restoration import RestorationTask
 from restore.types import InputError
 
 CARD = "README.md"

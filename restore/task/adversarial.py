@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from restore.loss.content import ContentLoss
 from restore.stream import Stream, fold
 from restore.task.adversary import Adversary
-from restore.task.base import RestorationTask
 from restore.task.key import Key
 from restore.task.learning import Learning, make_optimizer
+from restore.task.restoration import RestorationTask
 from restore.types import Batch, Facts, InputError, Observation
 
 

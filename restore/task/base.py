@@ -1,8 +1,6 @@
 """What every task shares: one meaning of an update, of clipping, of accumulation, of validation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
@@ -13,7 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from restore.task import gradient, validation
+from restore.task import gradient
 from restore.task.learning import (
     OptimizerFactory,
     SchedulerFactory,
@@ -21,8 +19,7 @@ from restore.task.learning import (
     make_optimizer,
     moved,
 )
-from restore.tiling import Tiled, replace_attribute
-from restore.types import Batch, Facts, InputError, NonFiniteError, Observation
+from restore.types import Batch, Facts, InputError, NonFiniteError
 
 
 class Task(LightningModule, ABC):
@@ -188,78 +185,3 @@ class Task(LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.updates = checkpoint["progress"]["updates"]
         self.batches = checkpoint["progress"]["batches"]
-
-
-class RestorationTask(Task):
-    """A learning rule that ends in `restore`.
-
-    Validation measures what it restores (`val/psnr` and the rest of `restore.task.validation`): all
-    of it where that costs one call of the network, else the first `val_images` samples, as many as
-    `validation.CALLS` calls restore.
-    """
-
-    needs_sigma = False  # whether the network looks at the noise level
-    val_images = 0  # see `restore.task.diffusion.Diffusion`
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        super().validation_step(batch, batch_idx)
-        places = validation.places(batch["index"], self.num_calls, self.val_images)
-        if places is None or (self.num_calls > 1 and not self._serves(batch)):
-            return
-        for name, (mean, count) in validation.measure(self.restore, batch, places).items():
-            weight = count * self.weight(batch) // len(batch["index"])
-            self.log(f"val/{name}", mean.float(), batch_size=weight, sync_dist=True)
-
-    def _serves(self, observation: Observation) -> bool:
-        try:
-            self.check_observation(observation)
-        except InputError:  # a prior that nothing leads learns all the same
-            return False
-        return True
-
-    @abstractmethod
-    def restore(
-        self,
-        observation: Observation,
-        num_samples: int = 1,
-        *,
-        seed: int | None = None,
-        start: float | None = None,
-        callback: Callable[[Any], None] | None = None,
-    ) -> Tensor:
-        """Restored images [B, num_samples, C, H, W] in [-1, 1]; not clipped.
-
-        A deterministic task returns num_samples equal images. seed: of the samples that are drawn;
-        None is the task's own. start: strength in (0, 1] of the noise that is laid over the input
-        for a sampler to start from; None starts from pure noise. callback: sees every step of a
-        sampler. A task without a sampler uses none of the three.
-        """
-
-    @property
-    def num_calls(self) -> int:
-        """Network evaluations (NFE) that one restored image costs."""
-        return 1
-
-    def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
-        """While it lasts, about side x side px at most are seen at once; see `Tiled`."""
-        return replace_attribute(self, "network", Tiled(self.network, side, needed=needed))
-
-    def calls_from(self, start: float | None) -> int:
-        """`num_calls` where samples begin at `start`; InputError without a sampler to start."""
-        if start is not None:
-            raise InputError(f"start={start}: {type(self).__name__} has no sampler, leave it out")
-        return self.num_calls
-
-    def check_observation(self, observation: Observation) -> None:
-        """Raises InputError where `restore` cannot serve such observations."""
-        channels = observation["input"].shape[1]
-        if channels != self.facts.input_channels:
-            raise InputError(
-                f"this model restores inputs of {self.facts.input_channels} channels and the "
-                f"degradation leaves {channels}: choose a benchmark of the checkpoint's task"
-            )
-
-    def check(self, batch: Batch | None = None) -> None:
-        super().check(batch)
-        if batch is not None:
-            self.check_observation(batch)

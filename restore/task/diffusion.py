@@ -64,7 +64,8 @@ class Diffusion(Prior):
         **learning: Unpack[Learning],
     ) -> None:
         super().__init__(facts, **learning)
-        if class_conditional and facts.num_classes is None:
+        classes = facts.num_classes if class_conditional else None
+        if class_conditional and classes is None:
             raise InputError("task.class_conditional=true needs labels, and the data has none")
         if not 0 < label_dropout < 1:
             raise InputError(
@@ -81,22 +82,18 @@ class Diffusion(Prior):
         self.network = network(
             in_channels=self.space.channels + told,
             out_channels=self.space.channels * (2 if learned_variance else 1),
-            **({"num_classes": facts.num_classes} if class_conditional else {}),
+            **({"num_classes": classes} if class_conditional else {}),
         )
-        self.schedule = schedule
-        self.condition = condition
-        self.parameterization = parameterization
-        self.sigma_data = sigma_data
-        self.sampler = sampler
-        self.guidance = guidance
-        self.min_snr_gamma = min_snr_gamma
-        self.learned_variance = learned_variance
-        classes = facts.num_classes if class_conditional else None
+        self.schedule, self.parameterization, self.sigma_data = (
+            schedule,
+            parameterization,
+            sigma_data,
+        )
+        self.condition, self.sampler, self.guidance = condition, sampler, guidance
+        self.min_snr_gamma, self.learned_variance = min_snr_gamma, learned_variance
         self.telling = Telling(condition, classes, label_dropout)
-        self.class_conditional = class_conditional
-        self.given_label = given_label
-        self.clip = clip
-        self.seed = seed
+        self.class_conditional, self.given_label = class_conditional, given_label
+        self.clip, self.seed = clip, seed
         self.val_images = val_images
 
     def contained(self, config: dict[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from restore.diffusion.walk import Step, initial_noise, times_from
 from restore.loss.diffusion import Parameterization
 from restore.network.size import pad_to_multiple
 from restore.stream import Stream, fold
-from restore.task.base import RestorationTask
 from restore.task.codec import Codec, PixelSpace, Space
 from restore.task.key import Key
+from restore.task.restoration import RestorationTask
 from restore.task.seen import padded, repeated
 from restore.types import InputError, Observation
 

@@ -17,7 +17,8 @@ from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import NO_SAMPLING, from_task
 from restore.recovery.best import ConfigInCheckpoint
 from restore.recovery.lock import new_id
-from restore.task.base import RestorationTask, Task
+from restore.task.base import Task
+from restore.task.restoration import RestorationTask
 from restore.trainer import tester, trainer
 from restore.training import initial
 from restore.training.monitors import check_monitors
@@ -70,29 +71,15 @@ def prepare(
     rules.check_run(config)
     launch.ready(config["trainer"])
     config, notes = precision.settle(config)
-    seed_everything(config["seed"], workers=True, verbose=False)
-    trust = Trust.of(config)
-    data = build(config["data"], "data", trust=trust)
-    data.check("train", "val")
-    task = build(config["task"], "task", trust=trust, facts=data.facts)
+    data, task, sample = _build(config)
     config = {**config, "task": task.contained(config["task"])}
-    sample = data.first("val")
-    task.check(sample)
-    began = None if resumed is not None else initial.start(task, config.get("init"))
-    num_calls = task.num_calls if isinstance(task, RestorationTask) else 0
-    benchmarks = load.benchmarks(config, num_calls)
-    if benchmarks:
-        method = from_task(task, experiment, "", config["seed"], NO_SAMPLING)
-        for benchmark in benchmarks:
-            benchmark.check_method(method)
-    name = new_id() if resumed is None else resumed.id
-    start = _start(began, resumed)
+    start, told = _start(task, config, resumed)
+    benchmarks = _benchmarks(config, task, experiment)
+    name = resumed.id if resumed else new_id()
     called = callbacks(config, data.facts, experiment, name, start)
     check_monitors(called, task, sample)
-    every = [*called.values(), *(extra or {}).values()]
-    made = trainer(config, folder, every, tracking.loggers(config, folder))
-    _check_validation(data, made.world_size)
-    if resumed is not None:
+    made = _trainer(config, folder, [*called.values(), *(extra or {}).values()], data)
+    if resumed:
         resumed.check(task, data, made, called["recovery"])
     return Run(
         id=name,
@@ -100,7 +87,7 @@ def prepare(
         overrides=overrides,
         folder=folder,
         config=config,
-        notes=[*notes, *(began.told() if began is not None else [])],
+        notes=notes + told,
         init=start,
         data=data,
         task=task,
@@ -113,6 +100,38 @@ def prepare(
     )
 
 
+def _build(config: Config) -> tuple[DataModule, Task, Batch]:
+    """The data, the task for its facts, and the first batch of validation, which it was shown.
+
+    What is random in them follows the seed.
+    """
+    seed_everything(config["seed"], workers=True, verbose=False)
+    trust = Trust.of(config)
+    data: DataModule = build(config["data"], "data", trust=trust)
+    data.check("train", "val")
+    task: Task = build(config["task"], "task", trust=trust, facts=data.facts)
+    sample = data.first("val")
+    task.check(sample)
+    return data, task, sample
+
+
+def _trainer(config: Config, folder: Path, watching: list[Callback], data: DataModule) -> Trainer:
+    made = trainer(config, folder, watching, tracking.loggers(config, folder))
+    _check_validation(data, made.world_size)
+    return made
+
+
+def _benchmarks(config: Config, task: Task, experiment: str) -> list[Benchmark]:
+    """The benchmarks of a run; InputError where its task cannot serve one of them."""
+    num_calls = task.num_calls if isinstance(task, RestorationTask) else 0
+    benchmarks = load.benchmarks(config, num_calls)
+    if benchmarks:
+        method = from_task(task, experiment, "", config["seed"], NO_SAMPLING)
+        for benchmark in benchmarks:
+            benchmark.check_method(method)
+    return benchmarks
+
+
 def _check_validation(data: DataModule, processes: int) -> None:
     """Lightning cannot validate where a process gets no image."""
     images = len(data.samples("val"))
@@ -123,11 +142,18 @@ def _check_validation(data: DataModule, processes: int) -> None:
         )
 
 
-def _start(began: initial.Initial | None, resumed: "Resumed | None") -> dict[str, Any] | None:
-    """What the record says of the weights that the run, or the one that it goes on with, had."""
-    if began is not None:
-        return began.record()
-    return None if resumed is None else resumed.content.get("init")
+def _start(
+    task: Task, config: Config, resumed: "Resumed | None"
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Gives the task its first weights, unless the run goes on with those that it had.
+
+    Returns what the record says of the weights with which the training began, and what the user is
+    told of them.
+    """
+    if resumed is not None:
+        return resumed.content.get("init"), []
+    began = initial.start(task, config.get("init"))
+    return (None, []) if began is None else (began.record(), began.told())
 
 
 def callbacks(

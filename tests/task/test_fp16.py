@@ -17,8 +17,8 @@ from restore.callback.ema import EMA
 from restore.diffusion.sampler import Sampling, ddim
 from restore.diffusion.schedule import Cosine
 from restore.network.unet import UNet
-from restore.task.base import RestorationTask
 from restore.task.diffusion import Diffusion
+from restore.task.restoration import RestorationTask
 from restore.types import Facts, NonFiniteError
 
 UPDATES = 30

@@ -10,7 +10,7 @@ import torch
 from entry import Command
 
 from restore.errors import explain, is_lack
-from restore.task.base import RestorationTask
+from restore.task.restoration import RestorationTask
 from restore.training import lack
 
 SETTINGS = (

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from restore.stream import Stream, fold
-from restore.task.base import RestorationTask
 from restore.task.learning import Learning
+from restore.task.restoration import RestorationTask
 from restore.types import Batch, Facts, InputError, Observation
 
 
