@@ -169,11 +169,11 @@ def paint(photo: Path, drawn: Any) -> None:
     array, profile = read_photo(photo)
     if profile is not None:
         array, _ = read_photo(photo, colors=True)
-    write_png(painted(array, drawn), photo)
+    write_png(paint_over(array, drawn), photo)
 
 
-def painted(photo: np.ndarray, drawn: Any) -> np.ndarray:
-    """The photo [H, W] or [H, W, 3] under the strokes; where there are none, its own numbers.
+def paint_over(photo: np.ndarray, drawn: Any) -> np.ndarray:
+    """Paints strokes over the photo [H, W] or [H, W, 3]; elsewhere it keeps its own numbers.
 
     A grey photo gets colours only from strokes that have some.
     """

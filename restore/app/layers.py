@@ -1,4 +1,4 @@
-"""Asks from inside of a network that is at work: no thread can be ended from outside of it."""
+"""Questions from inside of a network at work, because no thread can be ended from outside."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,7 +8,7 @@ from restore.api import Model
 
 
 @contextmanager
-def asked(models: list[Model], ask: Callable[[Model], None]) -> Iterator[None]:
+def ask_before_layers(models: list[Model], ask: Callable[[Model], None]) -> Iterator[None]:
     """While it lasts, each layer of the models calls `ask` before its work; it may raise."""
     with ExitStack() as hooks:
         for model in models:

@@ -20,15 +20,15 @@ def build(purpose: Purpose, models: Models) -> Parts:
     parts: Parts = {}
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=360):
-            _given(parts, purpose, models)
+            _add_inputs(parts, purpose, models)
         with gr.Column(scale=6, min_width=360):
-            _made(parts, purpose)
+            _add_results(parts, purpose)
     for name, part in parts.items():
         part.elem_id = f"{purpose.word}-{name}"
     return parts
 
 
-def _given(parts: Parts, purpose: Purpose, models: Models) -> None:
+def _add_inputs(parts: Parts, purpose: Purpose, models: Models) -> None:
     parts["photo"] = gr.File(label="Photo", file_types=["image"], type="filepath", height=120)
     parts["canvas"] = gr.State(None) if purpose.draws == "nothing" else _editor(purpose)
     if purpose.draws == "hole":
@@ -36,7 +36,7 @@ def _given(parts: Parts, purpose: Purpose, models: Models) -> None:
             parts["mask"] = gr.UploadButton("Upload a mask", file_types=["image"], size="sm")
             parts["invert"] = gr.Button("Invert the mask", size="sm")
     if purpose.draws == "colors":
-        _strength_map(parts)
+        _add_strength_map(parts)
     else:
         parts["strength_map"] = gr.State(None)
     names = purpose.names(models)
@@ -45,7 +45,7 @@ def _given(parts: Parts, purpose: Purpose, models: Models) -> None:
         parts["model"] = gr.Dropdown(names, value=chosen, label="Model", scale=4)
         parts["again"] = gr.Button("Look again", size="sm", scale=1, min_width=90)
     with gr.Group(visible=False) as parts["drawn"]:
-        _sampler(parts, purpose)
+        _add_sampler(parts, purpose)
     parts["sigma"] = gr.Number(
         value=None,
         minimum=0,
@@ -54,13 +54,13 @@ def _given(parts: Parts, purpose: Purpose, models: Models) -> None:
         label="Noise level in grey levels of 255 (empty: estimated)",
     )
     with gr.Accordion("Chain and comparison", open=False) as parts["more"]:
-        _more(parts, list(models.kinds()))
+        _add_chain(parts, list(models.kinds()))
     with gr.Row():
         parts["run"] = gr.Button("Restore", variant="primary", scale=3)
         parts["stop"] = gr.Button("Stop", scale=1)
 
 
-def _strength_map(parts: Parts) -> None:
+def _add_strength_map(parts: Parts) -> None:
     with gr.Row():
         parts["soft"] = gr.UploadButton("Upload a strength map", file_types=["image"], size="sm")
         parts["no_map"] = gr.Button("Without a map", size="sm")
@@ -91,7 +91,7 @@ def _editor(purpose: Purpose) -> Any:
     )
 
 
-def _sampler(parts: Parts, purpose: Purpose) -> None:
+def _add_sampler(parts: Parts, purpose: Purpose) -> None:
     edits = purpose.draws == "colors"
     free = "Strength" if edits else "Strength (0: from noise alone)"
     with gr.Row():
@@ -110,7 +110,7 @@ def _sampler(parts: Parts, purpose: Purpose) -> None:
         parts["dice"] = gr.Button("New seed", size="sm", min_width=80)
 
 
-def _more(parts: Parts, every: list[str]) -> None:
+def _add_chain(parts: Parts, every: list[str]) -> None:
     parts["then"] = gr.Dropdown(
         every,
         value=[],
@@ -123,7 +123,7 @@ def _more(parts: Parts, every: list[str]) -> None:
     )
 
 
-def _made(parts: Parts, purpose: Purpose) -> None:
+def _add_results(parts: Parts, purpose: Purpose) -> None:
     middle = {"hole": "With mask", "colors": "With strokes", "nothing": ""}[purpose.draws]
     with gr.Row():
         for name, label in (("original", "Original"), ("marked", middle), ("result", "Result")):
@@ -138,7 +138,7 @@ def _made(parts: Parts, purpose: Purpose) -> None:
                 )
     parts["status"] = gr.Markdown()
     parts["reached"] = gr.State(0.0)
-    _compared(parts)
+    _add_comparison(parts)
     parts["go_on"] = gr.Button("Paint over this and go on", visible=False)
     parts["files"] = gr.File(
         label="PNG files of the photo's own size",
@@ -149,7 +149,7 @@ def _made(parts: Parts, purpose: Purpose) -> None:
     parts["job"] = gr.DownloadButton("Save as job", visible=False)
 
 
-def _compared(parts: Parts) -> None:
+def _add_comparison(parts: Parts) -> None:
     parts["gallery"] = gr.Gallery(
         label="Results: choose one to look at",
         columns=4,

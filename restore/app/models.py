@@ -106,8 +106,8 @@ class Models:
             return self._known[name]
 
     @contextmanager
-    def used(self, names: list[str]) -> Iterator[list[Model]]:
-        """The models, for nobody else meanwhile; waits while they are at work."""
+    def use(self, names: list[str]) -> Iterator[list[Model]]:
+        """Gives the models, and to nobody else meanwhile; waits while they are at work."""
         with ExitStack() as stack:
             for name in sorted(set(names)):  # one order for all, so that nobody waits in a circle
                 stack.enter_context(self._get(name).lock)

@@ -8,13 +8,13 @@ import numpy as np
 from restore.app import canvas, work
 
 
-def underway(step: work.Underway) -> dict[str, Any]:
-    """A sampler is at work."""
+def show_step(step: work.Underway) -> dict[str, Any]:
+    """Shows a sampler at work."""
     return {"result": step.image, "status": f"{step.model}: step {step.number} of {step.total}"}
 
 
-def stopped(step: work.Underway | None, edits: bool) -> dict[str, Any]:
-    """Somebody stopped the sampler after `step`, or before there was any.
+def show_stop(step: work.Underway | None, edits: bool) -> dict[str, Any]:
+    """Shows that somebody stopped the sampler after `step`, or before there was any.
 
     edits: whether the tab can take the result as its next photo.
     """
@@ -25,8 +25,10 @@ def stopped(step: work.Underway | None, edits: bool) -> dict[str, Any]:
     return {"result": step.image, "status": said, "reached": step.t, "go_on": again}
 
 
-def done(before: np.ndarray, chains: list[list[str]], results: list[work.Done]) -> dict[str, Any]:
-    """All chains of models are through.
+def show_results(
+    before: np.ndarray, chains: list[list[str]], results: list[work.Done]
+) -> dict[str, Any]:
+    """Shows what all chains of models made.
 
     before: the photo, uint8 [H, W, 3]. results: one for each of `chains`, in their order.
     """

@@ -50,12 +50,12 @@ def page(models: Models) -> gr.Blocks:
                     tabs.append(Tab(purpose, models, build(purpose, models)))
         for tab in tabs:
             tab.connect(blocks)
-        blocks.load(lambda: listed(models), None, [table], api_visibility="private")
+        blocks.load(lambda: list_models(models), None, [table], api_visibility="private")
     return blocks
 
 
-def listed(models: Models) -> str:
-    """The models in a table, in Markdown."""
+def list_models(models: Models) -> str:
+    """Lists the models, and those that were left out, in Markdown."""
     kinds = models.kinds()
     if not kinds:
         return _HOW

@@ -24,20 +24,20 @@ _NO_MAP: dict[str, Any] = gr.update(value=None, visible=False)
 _HIDDEN = ("gallery", "slider", "both", "files", "job", "go_on")
 
 
-def told(action: Callable[..., Any]) -> Callable[..., Any]:
-    """An action whose InputError becomes a message in the browser.
+def report(action: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes an InputError of an action a message in the browser.
 
     Actions are generators: Gradio copies the files that they yield before they go on and clean up.
     """
 
     @wraps(action)
-    def telling(*given: Any) -> Iterator[Updates]:
+    def reporting(*given: Any) -> Iterator[Updates]:
         try:
             yield from action(*given)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
-    return telling
+    return reporting
 
 
 @dataclass
@@ -53,15 +53,15 @@ class Tab:
         """Ties every component of the tab to what it does."""
         p = self.parts
         hidden: dict[str, Any] = {"api_visibility": "private"}
-        p["photo"].upload(told(self.accept), [p["photo"]], self._all(), **hidden)
-        p["photo"].clear(self.cleared, None, self._all(), **hidden)
+        p["photo"].upload(report(self.accept), [p["photo"]], self._all(), **hidden)
+        p["photo"].clear(self.clear, None, self._all(), **hidden)
         chosen = [p["model"], p["then"], p["other"]]
         suited = [p["drawn"], p["sigma"], p["guidance"]]
         for one in chosen:
-            one.change(self.suited, chosen, suited, **hidden)
+            one.change(self.show_settings, chosen, suited, **hidden)
         for now in (page.load, p["again"].click):
-            seen = now(self.looked, [p["model"]], chosen, **hidden)
-            seen.then(self.suited, chosen, suited, **hidden)
+            seen = now(self.refresh, [p["model"]], chosen, **hidden)
+            seen.then(self.show_settings, chosen, suited, **hidden)
         p["dice"].click(lambda: secrets.randbelow(2**31), None, [p["seed"]], **hidden)
         settings = [
             p[name] for name in ("sigma", "strength", "samples", "seed", "steps", "guidance")
@@ -70,16 +70,16 @@ class Tab:
         p["run"].click(self.restore, given, self._all(), **hidden, **_LINE)
         p["stop"].click(self.stop, None, None, queue=False, **hidden)
         several = [p["original"], p["gallery"]]
-        p["gallery"].select(self.looked_at, several, [p["result"], p["slider"]], **hidden)
+        p["gallery"].select(self.enlarge, several, [p["result"], p["slider"]], **hidden)
         if self.purpose.draws == "hole":
-            drawn = [p["photo"], p["canvas"]]
-            p["mask"].upload(told(self.masked), [p["photo"], p["mask"]], [p["canvas"]], **hidden)
-            p["invert"].click(told(self.inverted), drawn, [p["canvas"]], **hidden)
+            drawn, mask = [p["photo"], p["canvas"]], [p["photo"], p["mask"]]
+            p["mask"].upload(report(self.draw_mask), mask, [p["canvas"]], **hidden)
+            p["invert"].click(report(self.invert), drawn, [p["canvas"]], **hidden)
         if self.purpose.draws == "colors":
             soft = [p["photo"], p["soft"]]
-            p["soft"].upload(told(self.mapped), soft, [p["strength_map"]], **hidden)
+            p["soft"].upload(report(self.set_strength_map), soft, [p["strength_map"]], **hidden)
             p["no_map"].click(lambda: _NO_MAP, None, [p["strength_map"]], **hidden)
-        p["go_on"].click(told(self.go_on), [p["result"], p["reached"]], self._all(), **hidden)
+        p["go_on"].click(report(self.go_on), [p["result"], p["reached"]], self._all(), **hidden)
 
     def _all(self) -> list[Any]:
         return list(self.parts.values())
@@ -87,7 +87,7 @@ class Tab:
     def _named(self, **updates: Any) -> Updates:
         return {self.parts[name]: one for name, one in updates.items() if name in self.parts}
 
-    def suited(self, model: Any, then: Any, other: Any) -> Updates:
+    def show_settings(self, model: Any, then: Any, other: Any) -> Updates:
         """Shows the settings that the chosen models have a use for."""
         known = self.models.kinds()
         kinds = [known[name] for name in (model, *(then or ()), other) if name in known]
@@ -97,8 +97,8 @@ class Tab:
             guidance=gr.update(visible=any(kind.has_guidance for kind in kinds)),
         )
 
-    def looked(self, model: Any) -> Updates:
-        """The models that are there now."""
+    def refresh(self, model: Any) -> Updates:
+        """Looks for models again, and offers those that are there now."""
         self.models.refresh()
         names, every = self.purpose.names(self.models), list(self.models.kinds())
         chosen = model if model in names else (names[0] if names else None)
@@ -109,30 +109,30 @@ class Tab:
         )
 
     def accept(self, upload: str) -> Iterator[Updates]:
-        """A photo that was uploaded; what came with it beside its pixels is thrown away."""
+        """Takes an uploaded photo, and throws away what came with its pixels."""
         path = Path(upload)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 photo = canvas.accept(path, Path(folder))
             except InputError as error:
                 gr.Warning(str(error))
-                yield self.cleared() | self._named(photo=None)
+                yield self.clear() | self._named(photo=None)
                 return
             finally:
                 path.unlink(missing_ok=True)
             yield self._started(photo)
 
     def _started(self, photo: Path) -> Updates:
-        """A tab with a new photo."""
+        """Shows a new photo, and nothing of the last one."""
         draws = self.purpose.draws != "nothing"
-        return self.cleared() | self._named(
+        return self.clear() | self._named(
             photo=str(photo),
             canvas=canvas.editor(photo) if draws else None,
             original=canvas.read_shown(photo),
         )
 
-    def cleared(self) -> Updates:
-        """A tab without a photo."""
+    def clear(self) -> Updates:
+        """Empties the tab."""
         soft = _NO_MAP if self.purpose.draws == "colors" else None
         gone = self._named(original=None, marked=None, canvas=None, strength_map=soft)
         return self._no_results() | gone
@@ -141,8 +141,8 @@ class Tab:
         gone = {name: gr.update(visible=False) for name in _HIDDEN}
         return self._named(**gone, result=None, status="", reached=0.0)
 
-    def masked(self, photo: Any, upload: str) -> Iterator[Updates]:
-        """An uploaded mask becomes strokes on the canvas, to be seen and changed."""
+    def draw_mask(self, photo: Any, upload: str) -> Iterator[Updates]:
+        """Draws an uploaded mask as strokes on the canvas, to be seen and changed."""
         path = Path(upload)
         try:
             hole = canvas.read_hole(path, inputs.size_of(inputs.find_upload(photo)))
@@ -150,8 +150,8 @@ class Tab:
             path.unlink(missing_ok=True)
         yield self._named(canvas=canvas.editor(inputs.find_upload(photo), hole))
 
-    def mapped(self, photo: Any, upload: str) -> Iterator[Updates]:
-        """An uploaded strength map is shown, and used from now on."""
+    def set_strength_map(self, photo: Any, upload: str) -> Iterator[Updates]:
+        """Shows an uploaded strength map, and uses it from now on."""
         path = Path(upload)
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -162,23 +162,24 @@ class Tab:
                 path.unlink(missing_ok=True)
             yield self._named(strength_map=gr.update(value=str(made), visible=True))
 
-    def inverted(self, photo: Any, drawn: Any) -> Iterator[Updates]:
-        """What was to be filled is known, and the other way round."""
+    def invert(self, photo: Any, drawn: Any) -> Iterator[Updates]:
+        """Inverts the mask: what was known is to be filled, and the other way round."""
         path = inputs.find_upload(photo)
         yield self._named(canvas=canvas.editor(path, ~canvas.hole_of(drawn, inputs.size_of(path))))
 
     def stop(self, request: gr.Request) -> None:
+        """Asks the restoration of this visitor to stop; nothing happens where there is none."""
         event = self.stops.get(str(request.session_hash))
         if event is not None:
             event.set()
 
-    def looked_at(self, original: str, gallery: Any, chosen: gr.SelectData) -> Updates:
-        """One of several results, large."""
+    def enlarge(self, original: str, gallery: Any, chosen: gr.SelectData) -> Updates:
+        """Shows one of several results large."""
         image = gallery[chosen.index][0]
         return self._named(result=image, slider=gr.update(value=(original, image)))
 
     def go_on(self, result: Any, reached: float) -> Iterator[Updates]:
-        """What a stopped sampler had so far becomes the photo, and its level the strength."""
+        """Makes what a stopped sampler had so far the photo, and its level the strength."""
         with tempfile.TemporaryDirectory() as folder:
             photo = canvas.accept(inputs.find_upload(result), Path(folder))
             started = self._started(photo)
@@ -218,13 +219,15 @@ class Tab:
                     whole = self._request(files, names, numbers)
                     for said in work.run(self.models, whole, place, event):
                         if isinstance(said, work.Underway):
-                            yield self._named(**outcome.underway(said))
+                            yield self._named(**outcome.show_step(said))
                         else:
                             done.append(said)
-                yield self._named(**outcome.done(canvas.read_shown(files.photo), chains, done))
+                yield self._named(
+                    **outcome.show_results(canvas.read_shown(files.photo), chains, done)
+                )
         except work.Stopped as stopped:
             edits = self.purpose.draws == "colors"
-            yield self._named(**outcome.stopped(stopped.step, edits))
+            yield self._named(**outcome.show_stop(stopped.step, edits))
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
         finally:

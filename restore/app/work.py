@@ -16,7 +16,7 @@ import torch
 from restore import chain, job
 from restore.api import Model
 from restore.app import canvas
-from restore.app.layers import asked
+from restore.app.layers import ask_before_layers
 from restore.app.models import Models
 from restore.chain import Settings
 from restore.data.photo_file import upright_size, write_png
@@ -193,7 +193,7 @@ class _Watch:
 
 def _work(models: Models, request: RestorationRequest, folder: Path, watch: _Watch) -> None:
     try:
-        with models.used(request.models) as loaded, asked(loaded, watch.layer):
+        with models.use(request.models) as loaded, ask_before_layers(loaded, watch.layer):
             watch.began = time.monotonic()
             soft = request.strength_map
             chain.check(loaded, request.settings, request.mask is not None, soft is not None)

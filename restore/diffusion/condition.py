@@ -56,8 +56,11 @@ def shown(observation: Observation) -> Tensor:
     return torch.cat([image.masked_fill(hole > 0, 0), (hole > 0).to(image)], dim=1)
 
 
-def dropped(shown: Tensor, which: Tensor | None = None) -> Tensor:
-    """Channels [B, K + 1, H, W] that tell nothing of samples `which` bool [B]; None is all."""
+def drop(shown: Tensor, which: Tensor | None = None) -> Tensor:
+    """Takes the condition from samples `which` bool [B], None is all: channels [B, K + 1, H, W].
+
+    These samples are then told nothing: 0 in the input, and 1 where something is missing.
+    """
     nothing = torch.zeros_like(shown)
     nothing[:, -1] = 1
     return nothing if which is None else torch.where(which.view(-1, 1, 1, 1), nothing, shown)
@@ -82,18 +85,19 @@ class Telling:
     num_classes: int | None
     label_dropout: float
 
-    def told(self, observation: Observation, label: Tensor | None) -> Told:
+    def tell(self, observation: Observation, label: Tensor | None) -> Told:
+        """What the network may know of an observation, of which class `label` [B] may be known."""
         seen = None if self.condition is None else shown(observation)
         return Told(seen, None if self.num_classes is None else label)
 
-    def taught(self, told: Told, stream: Stream) -> Told:
-        """What training tells: a share of samples has no class, another one nothing at all."""
+    def teach(self, told: Told, stream: Stream) -> Told:
+        """Takes the class from a share of the samples, and everything from another share."""
         seen, label = told
         if label is not None:
             label = self._no_class(label, stream.uniform() < self.label_dropout)
         if seen is not None and self.condition is not None and self.condition.dropout:
             which = stream.uniform() < self.condition.dropout
-            seen = dropped(seen, which)
+            seen = drop(seen, which)
             label = None if label is None else self._no_class(label, which)
         return Told(seen, label)
 
@@ -104,7 +108,7 @@ class Telling:
         if not taught:
             return None
         return Told(
-            None if seen is None else dropped(seen),
+            None if seen is None else drop(seen),
             None if label is None else self._no_class(label, torch.ones_like(label).bool()),
         )
 
@@ -138,7 +142,7 @@ class Conditional:
         return self.predictor(self.told)(x, t)
 
     def both(self, x: Tensor, t: Tensor) -> tuple[Prediction, Prediction]:
-        """With and without, in one batch twice as large; x0 is not clipped.
+        """Predicts with and without what is told, in one batch twice as large; x0 is not clipped.
 
         Raises:
             InputError: the network was never taught to do without.

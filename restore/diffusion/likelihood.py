@@ -35,7 +35,7 @@ class Likelihood(Measuring):
                 x, t = x.detach().clone().requires_grad_(), t.clone()
                 predicted = denoise(x, t)
                 with torch.autocast(x.device.type, enabled=False):
-                    moved = self.moved(denoise, predicted, x, t, seen)
+                    moved = self.move(denoise, predicted, x, t, seen)
             shift, fraction = moved.shift, moved.fraction
             return Prediction(
                 moved.x0.detach(),
@@ -46,10 +46,10 @@ class Likelihood(Measuring):
         return guided
 
     @abstractmethod
-    def moved(
+    def move(
         self, denoise: Denoise, predicted: Prediction, x: Tensor, t: Tensor, seen: Measurement
     ) -> Prediction:
-        """The prediction for x, which needs gradients, led to what was seen."""
+        """Moves the prediction for x, which needs gradients, towards what was seen."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class DPS(Likelihood):
         if not 0 < self.scale < math.inf:
             raise InputError(f"guidance.scale={self.scale} must be above 0")
 
-    def moved(
+    def move(
         self, denoise: Denoise, predicted: Prediction, x: Tensor, t: Tensor, seen: Measurement
     ) -> Prediction:
         residual = seen.y - seen.operator.forward(predicted.x0.to(seen.y.dtype))
@@ -99,7 +99,7 @@ class PiGDM(Likelihood):
                 "use guidance=null_space or dps"
             )
 
-    def moved(
+    def move(
         self, denoise: Denoise, predicted: Prediction, x: Tensor, t: Tensor, seen: Measurement
     ) -> Prediction:
         operator, y, noise = seen

@@ -120,7 +120,9 @@ class Task(LightningModule, ABC):
         optimizer.step()
         self._stepped[f"optimizer/{player}gradient_norm"] = self._norm
         optimizer.zero_grad()
-        return scaler is None or gradient.stepped(scaler, scale, self.parameters(), self.updates)
+        return scaler is None or gradient.has_stepped(
+            scaler, scale, self.parameters(), self.updates
+        )
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         named = self.named_parameters()

@@ -132,9 +132,9 @@ class Diffusion(Prior):
         eps = stream.normal(*x_0.shape[1:])
         alpha, sigma = (level.view(-1, 1, 1, 1) for level in self.schedule(t))
         x_t = alpha * x_0 + sigma * eps
-        told = self.telling.told(seen, seen.get("label"))
+        told = self.telling.tell(seen, seen.get("label"))
         if epoch is not None:
-            told = self.telling.taught(told, stream)
+            told = self.telling.teach(told, stream)
         region = self.telling.region(told)
         predictor = self.predictor(told)
         output = predictor.output(x_t, t)

@@ -58,7 +58,7 @@ def _finite(gradient: torch.Tensor) -> bool:
     return bool(gradient.isfinite().all())
 
 
-def stepped(
+def has_stepped(
     scaler: GradScaler, before: float, parameters: Iterable[nn.Parameter], updates: int
 ) -> bool:
     """Whether the scaler let the last step happen; its scale was `before` until then.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.diffusion.condition import NOTHING, Condition, Conditional, Telling, Told, dropped
+from restore.diffusion.condition import NOTHING, Condition, Conditional, Telling, Told, drop
 from restore.diffusion.editing import check_strength, keep_below
 from restore.diffusion.guidance import Guidance, Replacement
 from restore.diffusion.parameterization import Denoise, Predictor
@@ -23,7 +23,7 @@ from restore.stream import Stream, fold
 from restore.task.codec import Codec, PixelSpace, Space
 from restore.task.key import Key
 from restore.task.restoration import RestorationTask
-from restore.task.seen import padded, repeated
+from restore.task.seen import pad, repeat
 from restore.types import InputError, Observation
 
 
@@ -126,9 +126,7 @@ class Prior(RestorationTask):
         self.check_observation(observation, start)
         height, width = observation["input"].shape[-2:]
         factor = self.space.factor * getattr(self.network, "factor", 1)
-        seen = repeated(
-            self.space.observed(padded(self.space.holds(observation), factor)), num_samples
-        )
+        seen = repeat(self.space.observed(pad(self.space.holds(observation), factor)), num_samples)
         draw = torch.arange(num_samples, device=seen["index"].device)
         draw = draw.repeat(len(observation["index"]))
         own = self.seed if seed is None else seed
@@ -164,7 +162,7 @@ class Prior(RestorationTask):
 
     def _prior(self, observation: Observation) -> Conditional:
         """The network, told all that it may know of these samples."""
-        told = self.telling.told(
+        told = self.telling.tell(
             observation, observation.get("label") if self.given_label else None
         )
         return Conditional(self.predictor, told, self.telling.without(told))
@@ -205,7 +203,7 @@ class Prior(RestorationTask):
                     "this model makes no new images: it was trained with task.condition.dropout=0"
                 )
             blank = torch.zeros(len(index), self.space.input_channels + 1, *sides)
-            told = Told(dropped(blank), label)
+            told = Told(drop(blank), label)
         stream = Stream(fold(index, self.seed, Key.SAMPLING, -1))
         shape = (self.space.channels, *sides)
         x = initial_noise(self.schedule, torch.ones(()), shape, stream)

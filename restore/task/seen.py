@@ -8,8 +8,8 @@ from restore.network.size import pad_to_multiple
 from restore.types import InputError, Observation
 
 
-def padded(observation: Observation, factor: int) -> Observation:
-    """Image and hole mirrored at the bottom and right up to multiples of `factor`.
+def pad(observation: Observation, factor: int) -> Observation:
+    """Mirrors image and hole at the bottom and right, up to multiples of `factor` px.
 
     Raises:
         InputError: the observation comes from an operator that mixes pixels, which would not have
@@ -29,8 +29,8 @@ def padded(observation: Observation, factor: int) -> Observation:
     return cast(Observation, {**observation, **grown})
 
 
-def repeated(observation: Observation, num_samples: int) -> Observation:
-    """Every sample of an observation num_samples times in a row."""
+def repeat(observation: Observation, num_samples: int) -> Observation:
+    """Repeats every sample of an observation, num_samples times in a row."""
     return cast(
         Observation,
         {

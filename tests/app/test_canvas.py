@@ -153,7 +153,7 @@ def test_strokes_lie_over_the_photo(dtype: type) -> None:
     one = layer(20, 28)
     one[2:4, 3:5] = (200, 100, 0, 255)
     one[8:9, 3:5] = (200, 100, 0, 51)
-    made = canvas.painted(photo, drawn(one))
+    made = canvas.paint_over(photo, drawn(one))
     assert made.dtype == dtype
     assert (made[2:4, 3:5] == np.array([200, 100, 0]) * scale).all()
     mixed = 0.8 * photo[8, 3:5].astype(float) + 0.2 * np.array([200, 100, 0]) * scale

@@ -162,7 +162,7 @@ def test_a_model_without_a_sampler_stops_at_its_next_layer(
     request = request_of(tmp_path / "one", names, settings)
     before = run(models, request)[-1].files[0].read_bytes()
     stop, layers = threading.Event(), list[Any]()
-    with models.used(names) as loaded:
+    with models.use(names) as loaded:
         inside = [one for one in loaded[0].task.network.modules() if not list(one.children())]
 
     def third(layer: Any, given: Any) -> None:
@@ -196,10 +196,10 @@ def test_a_model_does_one_job_at_a_time(models: Models) -> None:
     order: list[str] = []
 
     def second() -> None:
-        with models.used(["blind", "inpainter"]):
+        with models.use(["blind", "inpainter"]):
             order.append("second")
 
-    with models.used(["inpainter", "blind"]):
+    with models.use(["inpainter", "blind"]):
         thread = threading.Thread(target=second)
         thread.start()
         thread.join(0.1)

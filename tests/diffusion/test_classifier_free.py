@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from restore.diffusion.classifier_free import ClassifierFree
-from restore.diffusion.condition import Conditional, Told, dropped
+from restore.diffusion.condition import Conditional, Told, drop
 from restore.diffusion.parameterization import Predictor
 from restore.diffusion.sampler import Sampling, heun
 from restore.diffusion.schedule import Cosine
@@ -42,7 +42,7 @@ class Network:
 
 
 def conditional(network: Network, clip: bool = False) -> Conditional:
-    return Conditional(network.predictor(clip), Told(SHOWN), Told(dropped(SHOWN)))
+    return Conditional(network.predictor(clip), Told(SHOWN), Told(drop(SHOWN)))
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
@@ -69,7 +69,7 @@ def test_rescale_is_that_of_lin_et_al() -> None:
     """Eq. 15 and 16, with the deviations of each image."""
     x, t = torch.randn(2, 1, 4, 4), torch.full((2,), 0.5)
     shown = torch.cat([torch.randn(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)], dim=1)
-    prior = Conditional(Network().predictor(), Told(shown), Told(dropped(shown)))
+    prior = Conditional(Network().predictor(), Told(shown), Told(drop(shown)))
     told, without = 0.2 * x + shown[:, :1], 0.2 * x + 0.3
     plain = without + 4 * (told - without)
     for image in (0, 1):
@@ -88,7 +88,7 @@ def test_rescale_measures_the_hole_alone() -> None:
     wild = x.clone()
     wild[..., :2] = 100 * torch.randn(2, 1, 4, 2)
     shown = torch.cat([torch.randn(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)], dim=1)
-    prior = Conditional(Network().predictor(), Told(shown), Told(dropped(shown)))
+    prior = Conditional(Network().predictor(), Told(shown), Told(drop(shown)))
     results = []
     for image in (x, wild):
         guided = ClassifierFree(4.0, rescale=1.0).guide(prior, observed(x, hole))
