@@ -78,15 +78,15 @@ MODELS = {  # config, channels of input and of image
 }
 
 
-def write_model(name: str, folder: Path) -> Path:
-    """A run folder with the best checkpoint of one of MODELS; weights are random, but no zeros."""
-    node, inputs, channels = MODELS[name]
-    facts = Facts(channels, inputs, None, None, has_hole=name == "filler")
+def write_run(
+    node: dict[str, Any], folder: Path, facts: Facts, name: str = "own", std: float = 0.2
+) -> Path:
+    """A run folder with the best checkpoint of a task; weights are random, but no zeros."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = build(node, "task", facts=facts)
-        for parameter in made.network.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)
+        for parameter in made.parameters():
+            torch.nn.init.normal_(parameter, std=std)
     content = {
         "experiment": name,
         "config": {"task": node, "seed": 0, "data": {"batch_size": 1}},
@@ -96,3 +96,10 @@ def write_model(name: str, folder: Path) -> Path:
     }
     checkpoint.write(content, folder / name / "checkpoints" / "best.ckpt")
     return folder / name
+
+
+def write_model(name: str, folder: Path) -> Path:
+    """A run folder of one of MODELS."""
+    node, inputs, channels = MODELS[name]
+    facts = Facts(channels, inputs, None, None, has_hole=name == "filler")
+    return write_run(node, folder, facts, name, std=0.1)

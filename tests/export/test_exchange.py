@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from entry import Command
-from small_models import PIXELS, PRIOR, part, task, write_model
+from small_models import PIXELS, PRIOR, part, task, write_model, write_run
 from test_bundle import export
 from torch import Tensor
 
 import restore
-from restore import checkpoint, zoo
-from restore.build import build, restored
+from restore import zoo
+from restore.build import restored
 from restore.evaluation.published import Published
 from restore.export import onnx
 from restore.export.write import FORMATS
@@ -24,24 +23,6 @@ from restore.network.dncnn import DnCNN
 from restore.network.drunet import DRUNet
 from restore.network.ffdnet import FFDNet
 from restore.types import Facts, InputError, Observation
-
-
-def write(node: dict[str, Any], folder: Path, facts: Facts, name: str = "own") -> Path:
-    """A run folder of a task with random weights, none of them zero."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        made = build(node, "task", facts=facts)
-        for parameter in made.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
-    content = {
-        "experiment": name,
-        "config": {"task": node, "seed": 0, "data": {"batch_size": 1}},
-        "facts": asdict(facts),
-        "state_dict": made.state_dict(),
-        "progress": {"updates": 1, "batches": 1},
-    }
-    checkpoint.write(content, folder / name / "checkpoints" / "best.ckpt")
-    return folder / name
 
 
 def image(*size: int) -> Tensor:
@@ -65,7 +46,7 @@ def test_a_kair_file_is_one_of_the_release(tmp_path: Path, name: str) -> None:
     network, settings = KAIR[name]
     trained = part(f"restore.network.kair.Trainable{name}", **settings)
     node = task("restore.task.denoising.Denoiser", trained, loss=PIXELS)
-    run = write(node, tmp_path, Facts(3, 3, None, None))
+    run = write_run(node, tmp_path, Facts(3, 3, None, None))
     folder = export(run, tmp_path / "kair", "--format", "kair")
     path = folder / "model.pth"
     state = torch.load(path, weights_only=True)
@@ -225,7 +206,7 @@ OURS = {
 def test_our_prior_in_diffusers_says_the_same(tmp_path: Path, name: str) -> None:
     diffusers = pytest.importorskip("diffusers")
     node, facts = OURS[name]
-    run = write(node, tmp_path, facts)
+    run = write_run(node, tmp_path, facts)
     folder = export(run, tmp_path / "pipeline", "--format", "diffusers")
     pipeline = diffusers.DDPMPipeline.from_pretrained(str(folder))
     own, back = (restored(zoo.read(one).content) for one in (run, folder))
@@ -266,7 +247,7 @@ def test_priors_that_diffusers_cannot_hold_are_refused(
             ),
         ]
     ):
-        run = write({**PRIOR, "network": UNET, **change}, tmp_path, facts, f"run{number}")
+        run = write_run({**PRIOR, "network": UNET, **change}, tmp_path, facts, f"run{number}")
         export(run, tmp_path / "out", "--format", "diffusers", code=2)
         assert says in capsys.readouterr().err and not (tmp_path / "out").exists()
 
