@@ -35,7 +35,7 @@ class ClassifierFree(Guidance):
             raise InputError(f"guidance.interval={ends} must be [low, high] in [0, 1], low < high")
 
     def check(self, observation: Observation) -> None:
-        """Every observation that the condition can show will do."""
+        """Accepts every observation, because the condition can show each."""
 
     def check_prior(self, denoise: Denoise) -> None:
         """Raises InputError for what was never trained without its condition, or has none."""

@@ -102,7 +102,7 @@ class Telling:
         return Told(seen, label)
 
     def without(self, told: Told) -> Told | None:
-        """The same samples, nothing said; None where the network was never taught to do without."""
+        """The same samples, told nothing; None where the network never learned to do without."""
         seen, label = told
         taught = self.condition.dropout > 0 if self.condition is not None else label is not None
         if not taught:
@@ -157,7 +157,7 @@ class Conditional:
         return Prediction(told, fraction[0]), Prediction(without, fraction[1])
 
     def bounded(self, x0: Tensor) -> Tensor:
-        """x0 [B, C, H, W] within the bounds of the predictor."""
+        """Clips x0 [B, C, H, W] to the bounds of the predictor."""
         return self.predictor(self.told).bounded(x0)
 
 

@@ -33,7 +33,7 @@ class Guidance(ABC):
 
     @abstractmethod
     def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
-        """denoise, led to what the observation says."""
+        """Wraps denoise, so that it is led to what the observation says."""
 
 
 class Replacement(Guidance):

@@ -16,7 +16,7 @@ from restore.types import InputError
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback sees."""
+    """One step of a sampler, as a callback sees it."""
 
     number: int  # 1 .. total
     total: int
@@ -64,7 +64,7 @@ def walk(
     callback: Callback | None,
     advance: Callable[[Tensor, Prediction, Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """One prediction per step; advance(x, predicted, t, s) -> x at s > 0."""
+    """Predicts once at each time, and calls advance(x, predicted, t, s) -> x at s, where s > 0."""
     pairs = _pairs(times)
     for number, (t, s) in enumerate(pairs, start=1):
         predicted = denoise(x, batch_time(t, x))

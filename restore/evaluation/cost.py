@@ -38,7 +38,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class _Spent:
-    """On one batch."""
+    """What one batch took."""
 
     images: int
     seconds: float
@@ -80,7 +80,7 @@ class CostMeter:
 
     @property
     def part(self) -> Part:
-        """Of this process, without its first batch where there are others."""
+        """The cost of this process, without its first batch where there are others."""
         return self._spent[1:] or self._spent, self._macs, self._size
 
 
@@ -100,7 +100,7 @@ def total(method: Method, parts: Sequence[Part]) -> Cost:
 
 
 def begin(device: torch.device) -> int | None:
-    """Bytes that are held now; the peak is counted from here."""
+    """The bytes that are held now, from which the peak is counted."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -112,7 +112,7 @@ def begin(device: torch.device) -> int | None:
 
 
 def peak(device: torch.device) -> int | None:
-    """Bytes that were held at most since `begin`."""
+    """The largest number of bytes that were held since `begin`."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _resident("VmHWM")

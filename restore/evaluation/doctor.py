@@ -129,7 +129,7 @@ def _numbers(root: Path) -> Iterator[Check]:
 
 
 def compare(what: str, found: float, wanted: float, tolerance: float) -> Check:
-    """A measured number against its known one; a wrong one is named if it is another protocol's."""
+    """Compares a measured number with the known one; names the protocol that a wrong one fits."""
     if abs(found - wanted) <= tolerance:
         return Check("ok", what, f"{found:.4f}")
     text = f"{found:.4f} instead of {wanted}"
@@ -183,7 +183,7 @@ def _measure_all_in_one(
 
 
 def show(checks: list[Check]) -> int:
-    """Prints a line a check, with its cure; 1 if any is wrong, else 0."""
+    """Prints a line for each check, with its cure. Returns 1 if any is wrong, else 0."""
     for check in checks:
         cure = f" -> {check.cure}" if check.cure else ""
         print(f"{check.status:6}  {check.what}: {check.found}{cure}")

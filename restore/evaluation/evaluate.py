@@ -60,7 +60,7 @@ def evaluate(
 
 
 def plan(pairs: list[tuple[Method, Benchmark]]) -> list[str]:
-    """A line a pair, and the network calls of all together."""
+    """A line for each pair of method and benchmark, and one for the network calls of all."""
     lines, total = [], 0
     for method, benchmark in pairs:
         images, samples, calls = benchmark.data.num_test, benchmark.num_samples, method.num_calls

@@ -29,7 +29,7 @@ _SHIFT = 0.3  # of the mean of [-1, 1]: what no restoration does, but [0, 1] in 
 
 
 class Measured(NamedTuple):
-    """What came out: metric -> mean, a row an image by index, and the folder of the files."""
+    """What came out: metric -> mean, a row for each image by index, and the folder of the files."""
 
     summary: dict[str, float]
     rows: list[Row]
@@ -196,7 +196,7 @@ def _kind(value: Any) -> str:
 
 
 def _copied(observation: Observation) -> Observation:
-    """Tensors and lists of its own."""
+    """An observation with tensors and lists of its own, so that nobody else's are changed."""
 
     def own(value: Any) -> Any:
         return value.clone() if isinstance(value, Tensor) else copy.copy(value)

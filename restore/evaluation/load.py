@@ -47,7 +47,7 @@ def method(place: str | Path, config: Config) -> Method:
 
 
 def methods(config: Config, paths: list[str]) -> list[Method]:
-    """All that an evaluation compares: checkpoints, baselines, networks of others."""
+    """All methods that an evaluation compares: checkpoints, baselines, networks of others."""
     trained = [method(path, config) for path in paths]
     return trained + baselines(config) + published(config)
 

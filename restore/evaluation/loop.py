@@ -86,7 +86,7 @@ class Evaluation(LightningModule):
         ]
 
     def _keep_pictures(self, batch: Batch, restored: Tensor) -> None:
-        """NUM_PICTURES images spread over all, of those that have the size of the very first."""
+        """Keeps NUM_PICTURES images, spread over all that have the size of the very first."""
         if self._spread is None:
             self._spread = Spread(num_images(self.trainer, self.benchmark), NUM_PICTURES)
         size = self.pictures[0].shape[-2:] if self.pictures else restored.shape[-2:]
@@ -108,7 +108,7 @@ def _check_restored(name: str, restored: Tensor, batch: Batch, num_samples: int)
 
 
 def num_images(trainer: Trainer, benchmark: Benchmark) -> int:
-    """Images that a pass takes: all, unless the trainer was told to stop early."""
+    """The number of images in a pass: all, unless the trainer was told to stop early."""
     limit, total = trainer.limit_test_batches, benchmark.data.num_test
     batches = -(-total // benchmark.data.batch_size)
     taken = limit if isinstance(limit, int) else int((1.0 if limit is None else limit) * batches)

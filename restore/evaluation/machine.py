@@ -100,7 +100,7 @@ def _optional() -> Iterator[Check]:
 
 
 def _wandb() -> Check:
-    """Without asking the network: an offline run needs no key."""
+    """Looks for a key without asking the network, since an offline run needs none."""
     if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
         return Check("ok", "W&B key", f"not needed, WANDB_MODE={os.environ['WANDB_MODE']}")
     known = bool(os.environ.get("WANDB_API_KEY"))

@@ -107,7 +107,10 @@ def from_task(
     sampling: SamplingRecord,
     drawing: Drawing = PLAIN,
 ) -> Method:
-    """InputError for a task that restores nothing, or has no sampler for what the drawing says."""
+    """Makes a method of a task.
+
+    Raises InputError for a task that restores nothing, or has no sampler for such a drawing.
+    """
     if not isinstance(task, RestorationTask):
         raise InputError(
             f"{checkpoint or name}: {type(task).__name__} restores nothing that a benchmark "
@@ -140,7 +143,7 @@ def averaged(
     observation: Observation,
     num_samples: int,
 ) -> Tensor:
-    """[B, num_samples, C, H, W], each the mean of mean_of samples.
+    """Draws [B, num_samples, C, H, W], each the mean of mean_of samples.
 
     Of all estimates the mean over the posterior has the least squared error, and no detail that
     samples disagree on. What they agree on bit for bit, such as known pixels, stays so.
@@ -153,7 +156,7 @@ def averaged(
 
 
 def from_baseline(name: str, baseline: Callable[[Observation], Tensor]) -> Method:
-    """A baseline is deterministic: its one result [B, C, H, W] stands for every sample."""
+    """Makes a method of a baseline, whose one result [B, C, H, W] stands for every sample."""
 
     def restore(observation: Observation, num_samples: int) -> Tensor:
         return baseline(observation)[:, None].repeat_interleave(num_samples, dim=1)

@@ -61,7 +61,7 @@ class Outputs:
         return restored
 
     def method(self, name: str) -> Method:
-        """One result stands for every sample; the row says what was done to it."""
+        """The outputs as a method. One result stands for all samples; the row says more."""
 
         def restore(observation: Observation, num_samples: int) -> Tensor:
             return self(observation)[:, None].repeat_interleave(num_samples, dim=1)

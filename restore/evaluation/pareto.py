@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Plot:
-    """Of one benchmark, by one metric."""
+    """The plot of one benchmark by one metric."""
 
     benchmark: str
     metric: str

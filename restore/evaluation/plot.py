@@ -15,7 +15,7 @@ Named = Sequence[tuple[str, Report]]  # reports of one benchmark and what to cal
 
 
 def comparison(named: Named) -> Image.Image | None:
-    """RGB: a row an image; given | methods | target below their names. None without images.
+    """RGB: a row for each image; given | methods | target below their names. None without images.
 
     A single method shows all its samples, several show their first one.
     """
@@ -35,7 +35,7 @@ def comparison(named: Named) -> Image.Image | None:
 
 
 def uncertainty(named: Named) -> Image.Image | None:
-    """RGB: a row an image; given | mean and deviation of each method's samples | target.
+    """RGB: a row for each image; given | mean and deviation of each method's samples | target.
 
     The deviation of a pixel over the samples, from black for none to white for the largest of all
     methods, which the title names in units of [0, 1]. None where no method draws several samples.

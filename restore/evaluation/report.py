@@ -87,7 +87,7 @@ def write(folder: Path, reports: list[Report]) -> None:
 
 
 def print_table(reports: list[Report]) -> None:
-    """A row a method, a column a metric over all images; in parts where it would be too wide."""
+    """Prints a row for each method and a column for each metric; in parts where it is too wide."""
     console = Console(width=WIDTH)
     groups: dict[tuple[str, str, int], list[tuple[str, Report]]] = {}
     for name, report in label(reports):

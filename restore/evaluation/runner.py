@@ -39,7 +39,8 @@ class Report:
 
     @property
     def protocol(self) -> str:
-        """Of the benchmark; of its first images another one, which no table puts beside it."""
+        """The protocol of the benchmark. Its first images alone have another one, so that no table
+        puts them beside the whole."""
         own = self.benchmark.protocol
         return own if self.whole else digest([own, len(self.rows)])
 
@@ -63,7 +64,7 @@ def summarise(rows: list[Row]) -> dict[str, float]:
 
 
 def _mean(values: list[float]) -> float:
-    """Over the images for which the metric is defined; NaN where it is for none."""
+    """The mean over the images for which the metric is defined; NaN where it is for none."""
     defined = [value for value in values if not math.isnan(value)]
     return statistics.fmean(defined) if defined else math.nan
 
@@ -103,7 +104,7 @@ def evaluate(
 
 
 def _run(trainer: Trainer, method: Method, benchmark: Benchmark) -> Evaluation:
-    """This process's share of the benchmark."""
+    """Runs this process's share of the benchmark."""
     for metric in benchmark.distribution_metrics:
         metric.reset()
         if _is_whole(trainer):
@@ -134,13 +135,13 @@ def _merge(benchmark: Benchmark, states: list[list[Any]]) -> tuple[dict[str, flo
 
 
 def _mean_calls(method: Method, parts: list[list[int]]) -> int:
-    """Of the network for a sample, by those of all processes."""
+    """Network calls for a sample, the mean over the samples of all processes."""
     made = [calls for part in parts for calls in part]
     return round(statistics.fmean(made)) if made else method.num_calls
 
 
 def _gather(own: Any, world_size: int) -> list[Any]:
-    """What every process gives, in the order of ranks.
+    """Collects what every process gives, in the order of ranks.
 
     Not in a hook of the module: Lightning calls none where a process has no image, and the others
     would wait for it for ever.
@@ -158,7 +159,7 @@ def _is_whole(trainer: Trainer) -> bool:
 
 
 def _check_once(benchmark: Benchmark, indices: list[int], whole: bool) -> None:
-    """Every image exactly once."""
+    """Raises RuntimeError unless every image was measured exactly once."""
     expected = benchmark.data.num_test
     if len(set(indices)) != len(indices) or (whole and indices != list(range(expected))):
         raise RuntimeError(

@@ -46,7 +46,7 @@ CUTS = (
 
 
 def strip(folder: Path) -> Image.Image:
-    """Two rows a task, of the pictures in experiments/<name>/samples.png below `folder`."""
+    """Two rows for each task, of the pictures in experiments/<name>/samples.png below `folder`."""
     block = 3 * SIDE + 2 * GAP
     size = (len(CUTS) * (block + 3 * GAP) - 3 * GAP, 2 * LINE + 2 * SIDE + GAP)
     picture = Image.new("RGB", size, "white")

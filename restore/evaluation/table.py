@@ -57,7 +57,7 @@ def block(name: str, found: Mapping[str, Sequence[Table]]) -> str:
 def pages(
     folder: Path, found: Mapping[str, Sequence[Table]], drawn: Collection[str] = ()
 ) -> dict[Path, str]:
-    """experiments/README.md and, where that would be too long, a page a benchmark."""
+    """experiments/README.md and, where that would be too long, a page for each benchmark."""
     benchmarks = [name for name in found if name not in _PAGES]
     main = {"Best on record": "headline", "Trainings": "records"}
     together = _page(main | dict(zip(benchmarks, benchmarks, strict=True)), found, drawn)

@@ -10,7 +10,7 @@ from restore.types import InputError
 
 
 def trainings(folder: Path) -> list[Table]:
-    """A line an experiments/<name>/result.json: what training cost and what came out."""
+    """A line for each experiments/<name>/result.json: what training cost and what came out."""
     header = ["experiment", "updates", "seconds", "images/s", "parameters", "device", "commit"]
     rows = [_record(path) for path in sorted(folder.glob("*/result.json"))]
     return [Table("Trainings on record", [*header, "results"], rows)] if rows else []

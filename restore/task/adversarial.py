@@ -62,10 +62,10 @@ class AdversarialTask(RestorationTask):
 
     @abstractmethod
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
-        """What the generator says, stage by stage; the last is the result."""
+        """The outputs of the generator, stage by stage; the last is the result."""
 
     def truth(self, batch: Batch) -> Tensor:
-        """What every stage should have been, and what the discriminator takes for real."""
+        """The target of every stage, which the discriminator learns to call real."""
         return batch["target"]
 
     @abstractmethod
@@ -73,7 +73,7 @@ class AdversarialTask(RestorationTask):
         """What the discriminator sees beside the image, [B, condition_channels, H, W]."""
 
     def judged(self, stages: tuple[Tensor, ...], observation: Observation) -> Tensor:
-        """What the discriminator takes for fake."""
+        """The images that the discriminator learns to call fake."""
         return stages[-1]
 
     def result(self, observation: Observation) -> Tensor:
@@ -152,7 +152,7 @@ class AdversarialTask(RestorationTask):
     def _generate(
         self, batch: Batch, stages: tuple[Tensor, ...], fake: Tensor, random: tuple[Stream, int]
     ) -> bool:
-        """The generator's turn; whether its optimizer stepped."""
+        """Takes the generator's turn. Returns whether its optimizer stepped."""
         assert self.adversary is not None
         real = self.truth(batch)
         terms = self.content_terms(stages, real, batch.get("hole"))
@@ -166,7 +166,7 @@ class AdversarialTask(RestorationTask):
     def _discriminate(
         self, batch: Batch, fake: Tensor, random: tuple[Stream, int], turn: int
     ) -> bool:
-        """The discriminator's turn, which is no update: False."""
+        """Takes the discriminator's turn. Returns False, because it is no update."""
         assert self.adversary is not None
         terms = self.adversary.discriminator_terms(
             fake, self.truth(batch), self.condition(batch), batch.get("hole"), *random, turn=turn

@@ -176,7 +176,7 @@ class Adversary(nn.Module):
 
 
 def _draw(bounds: tuple[float, float], logits: Tensor, stream: Stream) -> Tensor:
-    """Targets [B, 1, h, w]."""
+    """Draws the targets [B, 1, h, w] of the patches."""
     low, high = bounds
     if low == high:
         return torch.full_like(logits, low, dtype=torch.float32)

@@ -57,7 +57,7 @@ class Autoencoder(AdversarialTask):
         return self.facts.image_channels, 0
 
     def condition(self, observation: Observation) -> Tensor:
-        """Nothing: an image is judged alone."""
+        """Nothing, because the discriminator judges an image alone."""
         return observation["input"][:, :0]
 
     def check(self, batch: Batch | None = None) -> None:
@@ -105,7 +105,7 @@ class Autoencoder(AdversarialTask):
         self._moments += torch.stack([count, each.sum(1), each.square().sum(1)])
 
     def on_validation_epoch_end(self) -> None:
-        """Mean and deviation of the latents, over the validation images of all processes."""
+        """Measures mean and deviation of the latents over all images of validation."""
         has_double = self.device.type != "mps"
         own = self._moments.to(self.device, torch.float64 if has_double else torch.float32)
         count, total, squares = self.trainer.strategy.reduce(own, reduce_op="sum")

@@ -80,7 +80,7 @@ class Task(LightningModule, ABC):
                 moved(scheduler)
 
     def contained(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The task's config, with what it names in other files put in: what is stored of it."""
+        """The task's config as it is stored: with the content of the files that it names."""
         return config
 
     def configure_optimizers(self) -> Any:
@@ -101,7 +101,7 @@ class Task(LightningModule, ABC):
     def descend(
         self, terms: dict[str, Tensor], optimizer: LightningOptimizer, player: str = ""
     ) -> bool:
-        """Backward; at the end of a window also steps. Returns whether the weights were moved.
+        """Computes gradients and, at the end of a window, steps; returns whether weights moved.
 
         player: before the names under which the step's rate and gradient norm are logged.
         """
@@ -130,7 +130,7 @@ class Task(LightningModule, ABC):
 
     @property
     def _scaler(self) -> GradScaler | None:
-        """What scales the losses of fp16; None for other precisions."""
+        """The scaler of the losses of fp16; None for other precisions."""
         return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def on_validation_model_zero_grad(self) -> None:
@@ -156,7 +156,7 @@ class Task(LightningModule, ABC):
         self.log_terms("val", self.losses(batch, None), batch_size=self.weight(batch))
 
     def weight(self, batch: Batch) -> int:
-        """Of a batch in means over the whole validation.
+        """The weight of a batch in means over the whole validation.
 
         A multiple of the number of processes: Lightning divides the sum of weights by it, in
         integers, and with odd sums every mean would come out too large.

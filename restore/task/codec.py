@@ -22,7 +22,7 @@ class Space(Protocol):
 
     @property
     def input_channels(self) -> int:
-        """Of an observation there."""
+        """Number of channels of an observation there."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Space(Protocol):
     def decode(self, x: Tensor) -> Tensor: ...
 
     def holds(self, observation: Observation) -> Observation:
-        """What of the observation holds there."""
+        """Those parts of the observation that are still true there."""
         ...
 
     def observed(self, observation: Observation) -> Observation:
@@ -58,7 +58,7 @@ class PixelSpace:
         self.channels, self.input_channels = facts.image_channels, facts.input_channels
 
     def check(self, facts: Facts) -> None:
-        """Every image is made of pixels."""
+        """Accepts every image, since each is made of pixels."""
 
     def encode(self, image: Tensor) -> Tensor:
         return image
@@ -144,18 +144,18 @@ class Codec(nn.Module):
         return latents
 
     def decode(self, x: Tensor) -> Tensor:
-        """Images, not clipped."""
+        """Latents [B, channels, h, w] to images [B, C, H, W], which are not clipped."""
         latents = x * _as_map(self.latent_std) + _as_map(self.latent_mean)
         image: Tensor = self.network.decode(latents)
         return image.to(x.dtype)
 
     def holds(self, observation: Observation) -> Observation:
-        """All but what is said of pixels, such as an operator."""
+        """All parts but those that speak of pixels, such as an operator."""
         names = ("input", "hole", "index", "name", "label")
         return cast(Observation, {key: observation[key] for key in names if key in observation})  # type: ignore[literal-required]
 
     def observed(self, observation: Observation) -> Observation:
-        """Input and hole among latents.
+        """Encodes the input, and brings the hole to the size of latents.
 
         A latent belongs to the hole where any of its pixels does: no hole is lost, however thin.
         The hole is filled smoothly before, since no codec learned images with grey holes.

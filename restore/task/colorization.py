@@ -70,7 +70,7 @@ class Colorizer(AdversarialTask):
 
     @property
     def bins(self) -> ColorBins | None:
-        """Of colour, where the network speaks of them."""
+        """The bins of colour, where the network predicts them."""
         bins: ColorBins | None = getattr(self.network, "bins", None)
         return bins
 
@@ -79,7 +79,7 @@ class Colorizer(AdversarialTask):
         return 2, 1
 
     def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
-        """Colour is a matter of the whole image: it is predicted small, not tile by tile."""
+        """Predicts colour from a smaller image, not from tiles: it depends on the whole image."""
         return replace_attribute(self, "size", min(self.size or side, side))
 
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
@@ -93,7 +93,7 @@ class Colorizer(AdversarialTask):
         return observation["input"]
 
     def result(self, observation: Observation) -> Tensor:
-        """RGB with the lightness of the input."""
+        """Restored RGB images, which have the lightness of the input."""
         lightness = observation["input"]
         longest = max(lightness.shape[-2:])
         seen = lightness

@@ -33,5 +33,5 @@ class InpaintingGAN(AdversarialTask):
         return observation["hole"]
 
     def judged(self, stages: tuple[Tensor, ...], observation: Observation) -> Tensor:
-        """The last stage; known pixels are bit-equal to the input's."""
+        """The last stage, with known pixels bit-equal to those of the input."""
         return composite(observation["input"], stages[-1], observation["hole"])

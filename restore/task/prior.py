@@ -50,7 +50,7 @@ class Prior(RestorationTask):
 
     @property
     def space(self) -> Space:
-        """Where noise is added and taken away."""
+        """The space of images in which noise is added and removed."""
         return PixelSpace(self.facts) if self.codec is None else self.codec
 
     @property
@@ -94,7 +94,7 @@ class Prior(RestorationTask):
         return super().within(side // factor, needed)
 
     def predictor(self, told: Told = NOTHING) -> Predictor:
-        """The network as x_0 of (x_t, t), told something of its samples."""
+        """The network as a function of (x_t, t) to x_0; it is told `told` of its samples."""
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
             seen = x if told.shown is None else torch.cat([x, told.shown.to(x)], dim=1)
@@ -115,7 +115,7 @@ class Prior(RestorationTask):
         callback: Callable[[Any], None] | None = None,
         strength_map: Tensor | None = None,
     ) -> Tensor:
-        """Samples, which condition, sampler and guidance lead to the observation.
+        """Draws samples that condition, sampler and guidance lead to the observation.
 
         start: samples begin at the noised input (Meng et al. 2022). strength_map [B, 1, H, W] in
         [0, 1]: how much of start, or of 1, acts where; see `keep_below`.
@@ -152,7 +152,7 @@ class Prior(RestorationTask):
     def _decoding(
         self, callback: Callable[[Any], None], size: tuple[int, int]
     ) -> Callable[[Step], None]:
-        """callback, shown images of the observation's size wherever the sampler walks."""
+        """Wraps callback, so that it sees images of the observation's size and never latents."""
         height, width = size
 
         def image(x: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ class Prior(RestorationTask):
         return Conditional(self.predictor, told, self.telling.without(told))
 
     def _led(self, observation: Observation) -> Denoise:
-        """denoise, led to the observation."""
+        """The network, led to the observation by guidance and known pixels."""
         denoise: Denoise = self._prior(observation)
         if self.guidance is not None:
             denoise = self.guidance.guide(denoise, observation)
@@ -192,9 +192,10 @@ class Prior(RestorationTask):
         return self.guidance.image(seen, self.space.channels)
 
     def generate(self, index: Tensor, size: tuple[int, int], label: Tensor | None = None) -> Tensor:
-        """New images [B, C, H, W] in [-1, 1], one for each index [B]: same index, same image.
+        """Makes new images [B, C, H, W] in [-1, 1], one for each index [B]; it decides the image.
 
-        InputError for a network that was never trained without its condition.
+        size: height and width in px. label [B]: their classes. Raises InputError
+        for a network that was never trained without its condition.
         """
         told, sides = Told(None, label), tuple(side // self.space.factor for side in size)
         if self.condition is not None:
