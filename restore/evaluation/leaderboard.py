@@ -75,7 +75,9 @@ def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
     if not shown:
         return []
     present = [m for m in metrics if m in _HEADLINE and any(row[m] for row in shown)]
-    lead = {key: itemgetter(key) for key in ("benchmark", "kind", "n")}
+    lead: dict[str, Callable[[Row], str]] = {
+        key: itemgetter(key) for key in ("benchmark", "kind", "n")
+    }
     caption = (
         "The best of each kind on every benchmark, by the first that it measures of "
         f"{', '.join(RANKED)}; bold is the best of a benchmark. experiments/README.md has all."
