@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from restore.config import source
+from restore.config import definition
 
 Scope = dict[str, Any]
 PARTLY = ""  # a key of no argument: the program may have added others to this dict
@@ -36,16 +36,16 @@ class Unknown(Exception):
 
 
 @dataclass(frozen=True)
-class Part:
+class ObjectNode:
     """A node of a config that will be an object, or a function that makes one."""
 
     target: str
 
 
 def plain(value: Any) -> Any:
-    """A value of a config as a constructor gets it; nodes are Parts."""
+    """A value of a config as a constructor gets it; nodes are ObjectNodes."""
     if isinstance(value, Mapping) and "_target_" in value:
-        return Part(str(value["_target_"]))
+        return ObjectNode(str(value["_target_"]))
     inner = value.values() if isinstance(value, Mapping) else value
     holds = isinstance(value, Mapping | list)
     return Unknown if holds and any(isinstance(one, Mapping | list) for one in inner) else value
@@ -54,7 +54,7 @@ def plain(value: Any) -> Any:
 def truth(node: ast.expr, scope: Scope, module: str) -> bool:
     """Whether a condition holds; Unknown unless plain values decide."""
     value = read(node, scope, module)
-    if isinstance(value, Part):
+    if isinstance(value, ObjectNode):
         raise Unknown
     return bool(value)
 
@@ -107,7 +107,7 @@ def _named(node: ast.Name | ast.Attribute, scope: Scope, module: str) -> Any:
         return scope[name]
     if name == "math.inf":
         return math.inf
-    found = source.find(module, name)
+    found = definition.find(module, name)
     if name.isupper() and found is not None and isinstance(found[1], ast.expr):
         return read(found[1], {}, found[0])
     raise Unknown
@@ -140,7 +140,7 @@ def _compared(node: ast.Compare, values: list[Any]) -> bool:
     pairs = zip(node.ops, values, values[1:], strict=False)
     for kind, left, right in pairs:
         identity = isinstance(kind, ast.Is | ast.IsNot)
-        if not identity and any(isinstance(one, Part) for one in (left, right)):
+        if not identity and any(isinstance(one, ObjectNode) for one in (left, right)):
             raise Unknown
         if not _COMPARED[type(kind)](left, right):
             return False
@@ -151,7 +151,7 @@ def _text(node: ast.expr, scope: Scope, module: str) -> str:
     if not isinstance(node, ast.FormattedValue):
         return str(read(node, scope, module))
     value = read(node.value, scope, module)
-    if isinstance(value, Part):
+    if isinstance(value, ObjectNode):
         raise Unknown
     shown = repr(value) if node.conversion == ord("r") else value
     spec = node.format_spec
@@ -163,7 +163,7 @@ def _called(node: ast.Call, scope: Scope, module: str) -> Any:
     if name == "isinstance":
         return _is_instance(read(node.args[0], scope, module), node.args[1])
     args = [read(one, scope, module) for one in node.args]
-    if any(isinstance(one, Part) for one in args):
+    if any(isinstance(one, ObjectNode) for one in args):
         raise Unknown
     if name in _CALLED and name not in scope:
         return _CALLED[name](*args)
@@ -176,7 +176,7 @@ def _called(node: ast.Call, scope: Scope, module: str) -> Any:
 
 def _is_instance(value: Any, kinds: ast.expr) -> bool:
     """Of the plain types alone; no plain value is a tensor."""
-    if isinstance(value, Part):
+    if isinstance(value, ObjectNode):
         raise Unknown
     if isinstance(kinds, ast.BinOp) and isinstance(kinds.op, ast.BitOr):
         return _is_instance(value, kinds.left) or _is_instance(value, kinds.right)

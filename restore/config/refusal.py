@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from restore.config import source
+from restore.config import definition, source
 from restore.config.meaning import lineage
-from restore.config.reading import PARTLY, Part, Scope, Unknown, bound, plain, read, truth
+from restore.config.reading import PARTLY, ObjectNode, Scope, Unknown, bound, plain, read, truth
 from restore.types import InputError
 
 _DEPTH = 8  # calls that are followed
@@ -85,7 +85,7 @@ class _Reader:
 
     def help(self, name: str, call: _Call, where: _Where) -> None:
         """Follows a function of the module."""
-        found = source.find(where.module, name)
+        found = definition.find(where.module, name)
         if found is not None and isinstance(found[1], ast.FunctionDef):
             self._enter(found[1], call, replace(where, module=found[0]))
 
@@ -147,7 +147,7 @@ class _Reader:
         """Follows a call of the base class, of a method, of a helper, or of a part."""
         call, function = self._called(node, scope, where), node.func
         if isinstance(function, ast.Name):
-            if isinstance(scope.get(function.id), Part):
+            if isinstance(scope.get(function.id), ObjectNode):
                 self._check_part(scope[function.id], call.given)
             else:
                 self.help(function.id, call, where)
@@ -175,7 +175,7 @@ class _Reader:
                 is_open = True
         return _Call(args, given, is_open)
 
-    def _check_part(self, part: Part, given: Mapping[str, Any]) -> None:
+    def _check_part(self, part: ObjectNode, given: Mapping[str, Any]) -> None:
         """Raises InputError for a part that does not take what its owner calls it with."""
         known = _known_arguments(part.target)
         for name in given:

@@ -84,17 +84,13 @@ class Diffusion(Prior):
             out_channels=self.space.channels * (2 if learned_variance else 1),
             **({"num_classes": classes} if class_conditional else {}),
         )
-        self.schedule, self.parameterization, self.sigma_data = (
-            schedule,
-            parameterization,
-            sigma_data,
-        )
+        self.schedule = schedule
+        self.parameterization, self.sigma_data = parameterization, sigma_data
         self.condition, self.sampler, self.guidance = condition, sampler, guidance
         self.min_snr_gamma, self.learned_variance = min_snr_gamma, learned_variance
         self.telling = Telling(condition, classes, label_dropout)
         self.class_conditional, self.given_label = class_conditional, given_label
-        self.clip, self.seed = clip, seed
-        self.val_images = val_images
+        self.clip, self.seed, self.val_images = clip, seed, val_images
 
     def contained(self, config: dict[str, Any]) -> dict[str, Any]:
         if self.codec is None or self.codec.node is None:

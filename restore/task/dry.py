@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torchmetrics import Metric
 
-from restore.task.base import RestorationTask, Task
+from restore.task.base import Task
+from restore.task.restoration import RestorationTask
 from restore.types import Batch
 
 _NO_TRAINER = "not attached to a `Trainer`"  # Lightning's words
