@@ -16,10 +16,12 @@ Config = dict[str, Any]
 
 
 def check(config: Config) -> None:
-    """Raises InputError for a sampler that does not fit its schedule, or for settings of learning
-    that an optimizer or a scheduler refuses, or fails by at its first step."""
+    """Raises InputError for a sampler that does not fit its schedule, a discriminator that patches
+    are too small for, or settings of learning that an optimizer or a scheduler refuses, or fails
+    by at its first step."""
     task, trust = config["task"], Trust.of(config)
     _check_sampler(task, trust)
+    _check_adversary(task.get("adversary"), config["data"].get("train_framing"), trust)
     for path, player in (("task", task), ("task.adversary", task.get("adversary"))):
         if isinstance(player, Mapping):
             with in_words():
@@ -38,6 +40,15 @@ def _check_sampler(task: Config, trust: Trust) -> None:
         )
         if hasattr(sampler, "num_calls"):
             sampler.num_calls(schedule)
+
+
+def _check_adversary(node: Any, framing: Any, trust: Trust) -> None:
+    """The discriminator of patches of that size; channels play no part."""
+    size = framing.get("size") if isinstance(framing, Mapping) else None
+    described = describe(str(node["_target_"])) if isinstance(node, Mapping) else None
+    given = {"image_channels": 3, "condition_channels": 3, "image_size": size}
+    if size is not None and described is not None and given.keys() <= described.parameters.keys():
+        build({**node, "_partial_": False}, "task.adversary", trust=trust, **given)
 
 
 def _made(player: Mapping[str, Any], key: str, path: str, trust: Trust, given: Any) -> Any:

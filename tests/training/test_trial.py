@@ -16,6 +16,7 @@ WRONG = [
     ("sampler.num_steps=100000000", "must be at least 1 and at most 100000, got"),
     ("scheduler=step task.scheduler.step_size=0", "task.scheduler divides by zero"),
     ("scheduler=cosine task.scheduler.T_max=0", "task.scheduler divides by zero"),
+    ("experiment=inpaint_photos data.train_framing.size=16", "the discriminator, which needs 17"),
     ("task.optimizer.betas=[0.9]", "task.optimizer or task.scheduler: list index out of range"),
     (
         "experiment=inpaint_photos task.adversary.optimizer.betas=[0.9]",
@@ -37,7 +38,7 @@ def test_parts_that_fit_are_not_refused(name: str) -> None:
 
 def test_what_cannot_be_tried_is_left_to_the_run() -> None:
     task: dict[str, Any] = {"_target_": "mylab.task.Mine", "optimizer": {"_target_": "no.Such"}}
-    trial.check({"task": task})
+    trial.check({"task": task, "data": {}})
 
 
 PROGRAM = f"""
