@@ -14,9 +14,7 @@ from restore.metric.ssim import SSIM
 from restore.picture import select
 from restore.types import Batch, Observation
 
-CALLS = (
-    2000  # of the network on one image, in a whole validation: what 40 batches of 16 cost to learn
-)
+CALLS = 2000  # of the network on one image, in a validation: 40 batches of 16 cost as much
 _SMALLEST = 11  # pixels of a side: the window of SSIM
 
 
