@@ -6,6 +6,8 @@ Importing this module must stay instant.
 import argparse
 from pathlib import Path
 
+from restore import collector
+
 ABOUT = "restore photos by trained models, as PNG files of their own size and depth"
 EXAMPLES = """A line of JSON a photo; one that cannot be restored is reported, and the others go on.
 
@@ -79,7 +81,8 @@ def _of_samplers(words: argparse.ArgumentParser) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from restore import predict
+    with collector.paused():
+        from restore import predict
 
     given = vars(arguments)
     settings = predict.PredictionSettings(

@@ -6,6 +6,7 @@ Importing this module must stay instant.
 import argparse
 from pathlib import Path
 
+from restore import collector
 from restore.app.options import Options
 
 ABOUT = "fill, colour, clean and paint photos in a browser, by released models and your own"
@@ -32,7 +33,8 @@ def arguments(words: argparse.ArgumentParser) -> None:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from restore.app import server
+    with collector.paused():
+        from restore.app import server
 
     packages = tuple(name for name in given.packages.split(",") if name)
     models = tuple(given.models)
