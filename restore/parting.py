@@ -42,7 +42,8 @@ def show(a: Path, b: Path) -> int:
         print(f"{what:<10}{how}")
     if not found:
         updates, files = len(_logged(a).keys() & _logged(b).keys()), len(_pairs(a, b))
-        print(f"no difference in {updates} logged updates and {files} checkpoints")
+        counted = f"{_number(updates, 'logged update')} and {_number(files, 'checkpoint')}"
+        print(f"no difference in {counted}")
     return FAILED if found else DONE
 
 
@@ -136,12 +137,31 @@ def _first_update(
         one, other = a[update], b[update]
         names = [name for name in one if name in other and one[name] != other[name]]
         if names:
-            shown = [f"{name} {one[name]} in A, {other[name]} in B" for name in names[:_SHOWN]]
+            shown = [
+                "{} {} in A, {} in B".format(name, *_told_apart(one[name], other[name]))
+                for name in names[:_SHOWN]
+            ]
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             yield "metrics", f"first at step {update}: {'; '.join(shown)}{more}"
             return
     if not a.keys() & b.keys():
         yield "metrics", f"no update that both have logged ({len(a)} in A, {len(b)} in B)"
+
+
+def _told_apart(one: str, other: str) -> tuple[str, str]:
+    """Two numbers with as few digits as show their difference, four at least."""
+    for digits in range(4, 18):
+        try:
+            spelled = f"{float(one):.{digits}g}", f"{float(other):.{digits}g}"
+        except ValueError:
+            break
+        if spelled[0] != spelled[1]:
+            return spelled
+    return one, other
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _pairs(a: Path, b: Path) -> list[tuple[int, Path, Path]]:
@@ -202,12 +222,12 @@ def _different(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
                 return f"{key}: {one!r} in A, {other!r} in B"
         elif one.shape != other.shape or one.dtype != other.dtype:
             return f"{key}: {one.dtype} {[*one.shape]} in A, {other.dtype} {[*other.shape]} in B"
-        elif not torch.equal(one, other):
-            return f"{key}: {_apart(one, other)}"
+        elif unequal := int(_unequal(one, other).sum()):
+            largest = (one.double() - other.double()).abs().max().item()
+            return f"{key}: {unequal} of {one.numel()} values, by {largest:.3g} at most"
     return ""
 
 
-def _apart(one: "Tensor", other: "Tensor") -> str:
-    unequal = one != other
-    largest = (one.double() - other.double()).abs().max().item()
-    return f"{int(unequal.sum())} of {one.numel()} values, by {largest:.3g} at most"
+def _unequal(one: "Tensor", other: "Tensor") -> "Tensor":
+    """Where values differ; NaN in both is the same."""
+    return (one != other) & ~(one.isnan() & other.isnan())

@@ -107,6 +107,28 @@ def test_runs_that_have_nothing_in_common_say_so(tmp_path: Path) -> None:
     assert text["weights"].startswith("no checkpoint of the same update")
 
 
+def test_numbers_have_as_many_digits_as_tell_them_apart(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", loss=0.15600626170), write(tmp_path / "b", loss=0.15600626171)
+    [(what, how)] = lines(a, b)
+    assert (what, how) == (
+        "metrics", "first at step 19: train/loss 0.1560062617 in A, 0.15600626171 in B"
+    )  # fmt: skip
+
+
+def test_runs_that_diverged_alike_are_equal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = content(20)
+    broken["state_dict"]["first"][0] = torch.nan
+    a, b = (write(tmp_path / name, last=copy.deepcopy(broken)) for name in "ab")
+    assert parting.show(a, b) == 0
+    (b / "checkpoints" / "best.ckpt").unlink()
+    (b / "metrics.csv").write_text("step,train/loss\n9,0.5\n")
+    capsys.readouterr()
+    assert parting.show(a, b) == 0
+    assert capsys.readouterr().out == "no difference in 1 logged update and 1 checkpoint\n"
+
+
 def test_what_is_no_run_is_one_line(tmp_path: Path) -> None:
     a = write(tmp_path / "a")
     with pytest.raises(InputError, match=r"nowhere holds no config\.yaml"):

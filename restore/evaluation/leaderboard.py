@@ -101,16 +101,19 @@ def _benchmark(
 ) -> list[Table]:
     """For each protocol and n, the means and, where there are buckets, a table a metric.
 
-    Published numbers stand beside rows of as many images as they are of.
+    Those of most images come first, then what was measured last. Published numbers stand beside
+    rows of as many images as they are of.
     """
     groups: dict[tuple[int, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((int(row["n"]), row["protocol"]), []).append(row)
     several = _redefined(rows)
+    most = max(n for n, _ in groups)
     made = []
-    for (n, protocol), mine in sorted(groups.items(), reverse=True):
+    for (n, protocol), mine in sorted(groups.items(), key=_most_then_last, reverse=True):
         present = [metric for metric in metrics if any(row[metric] for row in mine)]
-        caption = f"{name}: n = {n}, protocol {protocol}{_peculiar(mine, several)}"
+        count = str(n) if n == most else f"{n} of {most}"
+        caption = f"{name}: n = {count}, protocol {protocol}{_peculiar(mine, several)}"
         if len(mine) > LONGEST:
             caption += f"; the best {LONGEST} of {len(mine)}, results.csv has all"
             mine = best_first(mine, (*RANKED, *present))[:LONGEST]
@@ -120,13 +123,20 @@ def _benchmark(
         made.append(_with_published(table, [one for one in references if int(one["n"]) == n]))
         for metric, buckets in buckets_of(present).items():
             keys = [f"{metric}[{bucket}]" for bucket in buckets]
+            if len({row[key] for row in mine for key in keys}) == 1:
+                continue  # as the error of known pixels that nobody changes
             arrow = "↓" if lower_is_better(metric) else "↑"
             cells = [
                 [spelling.method(row), *(spelling.number(row[key]) for key in keys)] for row in mine
             ]
-            title = f"{name}: {metric} {arrow} by bucket, n = {n}, protocol {protocol}"
+            title = f"{name}: {metric} {arrow} by bucket, n = {count}, protocol {protocol}"
             made.append(Table(title, ["method", *buckets], cells, *_best(mine, keys, 1)))
     return made
+
+
+def _most_then_last(group: tuple[tuple[int, str], list[Row]]) -> tuple[int, int]:
+    (n, _), rows = group
+    return n, max(int(row[PLACE]) for row in rows)
 
 
 def _redefined(rows: list[Row]) -> set[str]:

@@ -55,7 +55,7 @@ class Plot:
         said = PngImagePlugin.PngInfo()
         said.add_text(_KEY, self.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.draw().quantize(32).save(path, optimize=True, pnginfo=said)
+        self.draw().quantize(64).save(path, optimize=True, pnginfo=said)
 
     def draw(self) -> Image.Image:
         """RGB: a panel for each cost."""
@@ -77,6 +77,7 @@ class Plot:
     def _panel(self, axis: Any, cost: str) -> None:
         placed = [(getattr(one, cost), one) for one in self.points if getattr(one, cost)]
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter("")  # of a single decade they would lie on each other
         axis.grid(alpha=0.3)
         axis.margins(y=0.15)
         for x, one in placed:
@@ -87,7 +88,11 @@ class Plot:
         free = [one for one in self.points if cost == "macs" and one.costs_no_products]
         for one in free:
             axis.axhline(one.quality, color=_COLORS[one.kind], lw=0.7, ls=":")
-        line = front([(x, one.quality) for x, one in placed], lower_is_better(self.metric))
+        line = front(
+            [*((0.0, one.quality) for one in free), *((x, one.quality) for x, one in placed)],
+            lower_is_better(self.metric),
+        )
+        line = [point for point in line if point[0]]  # what costs nothing has no place on the axis
         if line:
             axis.plot(*zip(*line, strict=True), color="C3", lw=0.8, drawstyle="steps-post")
         self._labels(axis, [*placed, *((None, one) for one in free)])
@@ -97,12 +102,14 @@ class Plot:
     def _labels(self, axis: Any, placed: list[tuple[float | None, Point]]) -> None:
         """Names above their points, moved apart where they would lie on each other."""
         low, high = axis.get_ylim()
+        left, right = map(math.log10, axis.get_xlim())
         least, last = _GAP * (high - low), -math.inf
         for x, one in sorted(placed, key=lambda pair: pair[1].quality):
             last = max(one.quality + 0.2 * least, last + least)
             settings = {"fontsize": _LABEL, "color": _COLORS[one.kind], "va": "bottom"}
-            if x:
-                axis.text(x, last, f" {one.name}", **settings)
+            if x:  # to the side that has more room
+                side = "left" if 2 * math.log10(x) < left + right else "right"
+                axis.text(x, last, f" {one.name} ", ha=side, **settings)
             else:  # a line over all costs
                 axis.text(0.01, last, one.name, transform=axis.get_yaxis_transform(), **settings)
         axis.set_ylim(low, max(high, last + 1.5 * least))

@@ -36,6 +36,8 @@ def test_the_front_is_what_no_other_beats() -> None:
     assert front(points, lower=False) == [(1.0, 20.0), (3.0, 25.0)]
     assert front(points, lower=True) == [(1.0, 20.0), (2.0, 19.0)]
     assert front([], lower=True) == []
+    free = (0.0, 28.2)  # a filter that costs no products, and is better than both networks
+    assert front([(2.0, 15.4), (3.0, 16.3), free], lower=False) == [free]
 
 
 def test_a_plot_has_the_methods_of_a_benchmark_and_their_costs(root: Path) -> None:

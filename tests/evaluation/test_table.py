@@ -45,7 +45,7 @@ def root(tmp_path: Path, make_report: Any, monkeypatch: pytest.MonkeyPatch) -> P
 def test_a_table_a_protocol_with_best_arrows_and_source(root: Path) -> None:
     whole, limited = tables(root)["cbsd68_sigma25"]
     assert whole.caption == "cbsd68_sigma25: n = 2, protocol 0123456789ab"
-    assert limited.caption == "cbsd68_sigma25: n = 1, protocol ffff"
+    assert limited.caption == "cbsd68_sigma25: n = 1 of 2, protocol ffff"
     text = markdown(whole)
     header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
     assert "| psnr ↑ | hole_l1 ↓ |" in header
@@ -90,6 +90,22 @@ def test_rows_of_an_older_definition_say_so(root: Path, make_report: Any) -> Non
         "bench: n = 2, protocol new, by psnr/new/v2",
         "bench: n = 2, protocol 0123456789ab, by psnr/rgb/uint8/per-image/v1",
     ]
+
+
+def test_the_last_protocol_comes_first_whatever_its_hash(root: Path, make_report: Any) -> None:
+    for protocol, n in (("ffff", 2), ("0000", 2), ("8888", 1)):
+        made = make_report("a", {"psnr": [1.0] * n}, benchmark="redefined", protocol=protocol)
+        results.append(root / "experiments" / "results.csv", [made])
+    captions = [one.caption.removeprefix("redefined: n = ") for one in tables(root)["redefined"]]
+    assert captions == ["2, protocol 0000", "2, protocol ffff", "1 of 2, protocol 8888"]
+
+
+def test_buckets_that_are_all_alike_have_no_table(root: Path, make_report: Any) -> None:
+    values = {"psnr": [1.0, 2.0], "hole_l1": [0.0, 0.0]}
+    made = make_report("a", values, benchmark="holes", buckets=["<1", "1-10"])
+    results.append(root / "experiments" / "results.csv", [made])
+    _, *by_bucket = tables(root)["holes"]
+    assert [one.caption.split(" ")[1] for one in by_bucket] == ["psnr"]
 
 
 def test_the_winner_goes_by_the_direction_of_the_metric(root: Path, make_report: Any) -> None:
