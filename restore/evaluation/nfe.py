@@ -27,7 +27,7 @@ class CurvePoint(NamedTuple):
 
 
 def family(row: Row) -> str:
-    """What a curve is of: experiment, sampler and guidance, without the number of steps."""
+    """The name of a curve: experiment, sampler and guidance, without the number of steps."""
     settings = [one for one in row["sampler_settings"].split(";") if one and "num_steps" not in one]
     if row["sampler"] == "RePaint":
         settings = []
@@ -52,7 +52,7 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
 
 
 def table(rows: Sequence[Row], metric: str) -> str:
-    """Markdown: a line a family, a column a number of calls; the best of a column is bold."""
+    """A Markdown table: a line for each family, a column for each number of calls, best bold."""
     found = curves(rows, metric)
     calls = sorted({point.calls for points in found.values() for point in points})
     sign = -1 if _METRICS[metric] == "↓" else 1
@@ -93,7 +93,7 @@ def page(rows: Sequence[Row], command: str) -> str:
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """A PNG: a row of panels a metric, against calls on the left and seconds on the right."""
+    """Draws a PNG: panels of each metric, against calls on the left and seconds on the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
