@@ -18,7 +18,7 @@ TINY = ("task.network.width=4", "max_updates=1", "debug=smoke")
 # The command line (spaces separate arguments), and what the line has to say.
 TRAIN = [
     ("experiment=ddpm_digit", "did you mean ddpm_digits"),
-    ("data=nope", "data=nope does not exist: choose from any, bsds"),
+    ("data=nope", "data=nope does not exist: choose from any, any_scenes, bsds"),
     ("optimizer=adan", "did you mean adam"),
     ("benchmark=nope", "benchmark=nope does not exist"),
     ("benchmark=[digits_half,nope]", "benchmark=nope does not exist"),
