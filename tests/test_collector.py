@@ -10,15 +10,17 @@ from restore import collector
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_collector_is_afterwards_as_it_was(enabled: bool) -> None:
-    was = gc.isenabled()
+    was, frozen = gc.isenabled(), gc.get_freeze_count()
     try:
         (gc.enable if enabled else gc.disable)()
         with pytest.raises(ValueError), collector.paused():
             assert not gc.isenabled()
             raise ValueError
         assert gc.isenabled() is enabled
+        assert (gc.get_freeze_count() > frozen) is enabled  # or the next look takes a second
     finally:
         (gc.enable if was else gc.disable)()
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("name", ["main/train.py", "main/evaluate.py", "sweep/job.py"])
