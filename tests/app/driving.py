@@ -43,11 +43,12 @@ def choose_tab(page: Any, tab: str) -> None:
 
 
 def choose_photo(page: Any, tab: str, photo: Path) -> None:
-    """Waits until the photo is shown."""
+    """Waits until the photo is shown. A tab that has one is loaded anew."""
     word = tab.lower()
     page.locator(f"#{word}-original").wait_for()
     if not page.locator(f"#{word}-photo input[type=file]").count():
-        page.locator(f"#{word}-photo button[aria-label=Clear]").click()
+        page.reload()
+        choose_tab(page, tab)
     page.locator(f"#{word}-photo input[type=file]").wait_for(state="attached")
     page.locator(f"#{word}-original img").wait_for(state="detached")
     page.set_input_files(f"#{word}-photo input[type=file]", str(photo))
