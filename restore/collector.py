@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def paused() -> Iterator[None]:
+def paused(lasting: bool = True) -> Iterator[None]:
     """While it lasts, cycles of dead objects stay in memory: for imports, never for batches.
 
-    What is there at its end is not looked through again.
+    lasting: what is there at its end is not looked through again.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -21,5 +21,6 @@ def paused() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            gc.freeze()
+            if lasting:
+                gc.freeze()
             gc.enable()

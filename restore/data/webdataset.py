@@ -4,16 +4,14 @@ webdataset itself reads shards as streams: without exact shuffling, resumption o
 every sample in several processes. Nothing is unpickled and no command in a shard name is run.
 """
 
-import contextlib
 import copy
-import gc
 import re
 from collections import Counter
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from restore import collector
 from restore.data.image_file import load_image
 from restore.data.name import printable
 from restore.data.shard import IMAGE, Index, Sample
@@ -124,24 +122,12 @@ class WebDataset:
     def _of(self, pattern: str) -> list[Sample]:
         """The samples of these shards in the order of their keys."""
         samples: list[Sample] = []
-        with _no_collection():
+        with collector.paused(lasting=False):  # many small records, and no garbage
             for path in shards(self.root, pattern):
                 if path not in self._indices:
                     self._indices[path] = shard_index(path)
                 samples += self._indices[path].samples
         return sorted(samples, key=lambda sample: (sample.key, sample.shard))
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Many small records and no garbage: the collector would look through all again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _image(sample: Sample) -> str:

@@ -66,7 +66,20 @@ class MeanFill(HoleFill):
         return ((image * known).sum(dim=(1, 2)) / known.sum())[:, None, None].expand_as(image)
 
 
-class _OpenCVInpaint(HoleFill):
+class _EightBit(HoleFill):
+    """OpenCV's, of 8-bit images."""
+
+    def fill(self, image: Tensor, hole: Tensor) -> Tensor:
+        pixels = np.ascontiguousarray(to_uint8(image).cpu().permute(1, 2, 0).numpy())
+        filled = self.paint(pixels, hole[0].cpu().numpy().astype(np.uint8)).reshape(pixels.shape)
+        return from_uint8(torch.from_numpy(filled).permute(2, 0, 1))
+
+    @abstractmethod
+    def paint(self, pixels: Image, hole: Image) -> Image:
+        """As many numbers as pixels, uint8 [H, W, 1 or 3], has; hole [H, W] is 0 or 1."""
+
+
+class _OpenCVInpaint(_EightBit):
     flag: ClassVar[str]
 
     def __init__(self, radius: float = 3.0) -> None:
@@ -74,13 +87,11 @@ class _OpenCVInpaint(HoleFill):
             raise InputError(f"baseline.radius={radius}: it is in pixels, use more than 0")
         self.radius = radius
 
-    def fill(self, image: Tensor, hole: Tensor) -> Tensor:
+    def paint(self, pixels: Image, hole: Image) -> Image:
         import cv2
 
-        pixels = np.ascontiguousarray(to_uint8(image).cpu().permute(1, 2, 0).numpy())
-        mask = hole[0].cpu().numpy().astype(np.uint8)
-        filled = cv2.inpaint(pixels, mask, self.radius, getattr(cv2, self.flag))
-        return from_uint8(torch.from_numpy(filled.reshape(pixels.shape)).permute(2, 0, 1))
+        filled: Image = cv2.inpaint(pixels, hole, self.radius, getattr(cv2, self.flag))
+        return filled
 
 
 class Telea(_OpenCVInpaint):
@@ -97,21 +108,18 @@ class NavierStokes(_OpenCVInpaint):
     flag = "INPAINT_NS"
 
 
-class _Exemplar(HoleFill):
-    """OpenCV's xphoto, 8-bit, which takes the known pixels as its mask."""
+class _Exemplar(_EightBit):
+    """OpenCV's xphoto, which takes the known pixels as its mask."""
 
-    def fill(self, image: Tensor, hole: Tensor) -> Tensor:
+    def paint(self, pixels: Image, hole: Image) -> Image:
         import cv2
 
-        pixels = np.ascontiguousarray(to_uint8(image).cpu().permute(1, 2, 0).numpy())
-        known = 255 * (~hole[0]).cpu().numpy().astype(np.uint8)
         colored = pixels.shape[2] == 3  # patches are compared best in CIE LAB
         given = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB) if colored else pixels
         filled = np.zeros_like(given)
-        cv2.xphoto.inpaint(given, known, filled, self.flag())
-        filled = filled.reshape(pixels.shape)
-        filled = cv2.cvtColor(filled, cv2.COLOR_LAB2RGB) if colored else filled
-        return from_uint8(torch.from_numpy(filled).permute(2, 0, 1))
+        cv2.xphoto.inpaint(given, 255 * (1 - hole), filled, self.flag())
+        made: Image = cv2.cvtColor(filled, cv2.COLOR_LAB2RGB) if colored else filled
+        return made
 
     @abstractmethod
     def flag(self) -> int:

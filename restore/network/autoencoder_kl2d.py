@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -76,23 +77,23 @@ class AutoencoderMiddle(nn.Module):
         return out
 
 
+class _Shape(NamedTuple):
+    """What encoder and decoder have in common."""
+
+    widths: Sequence[int]
+    blocks: int
+    attends: bool
+    settings: LayerSettings
+
+
 class _Ends(nn.Module):
     """What encoder and decoder share: the first layer, the middle and the last layers."""
 
-    def __init__(
-        self,
-        ins: int,
-        first: int,
-        middle: int,
-        last: int,
-        outs: int,
-        attends: bool,
-        settings: LayerSettings,
-    ) -> None:
+    def __init__(self, ins: int, first: int, last: int, outs: int, shape: _Shape) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(ins, first, 3, padding=1)
-        self.mid_block = AutoencoderMiddle(middle, attends, settings)
-        self.conv_norm_out = settings.norm(last)
+        self.mid_block = AutoencoderMiddle(shape.widths[-1], shape.attends, shape.settings)
+        self.conv_norm_out = shape.settings.norm(last)
         self.conv_out = nn.Conv2d(last, outs, 3, padding=1)
 
     def _out(self, x: Tensor) -> Tensor:
@@ -101,16 +102,9 @@ class _Ends(nn.Module):
 
 
 class Encoder(_Ends):
-    def __init__(
-        self,
-        ins: int,
-        outs: int,
-        widths: Sequence[int],
-        blocks: int,
-        attends: bool,
-        settings: LayerSettings,
-    ) -> None:
-        super().__init__(ins, widths[0], widths[-1], widths[-1], outs, attends, settings)
+    def __init__(self, ins: int, outs: int, shape: _Shape) -> None:
+        widths, blocks, _, settings = shape
+        super().__init__(ins, widths[0], widths[-1], outs, shape)
         before = [widths[0], *widths[:-1]]
         self.down_blocks = nn.ModuleList(
             # beyond the right and lower border alone: padding 0 of a Resampled
@@ -129,16 +123,9 @@ class Encoder(_Ends):
 
 
 class Decoder(_Ends):
-    def __init__(
-        self,
-        ins: int,
-        outs: int,
-        widths: Sequence[int],
-        blocks: int,
-        attends: bool,
-        settings: LayerSettings,
-    ) -> None:
-        super().__init__(ins, widths[-1], widths[-1], widths[0], outs, attends, settings)
+    def __init__(self, ins: int, outs: int, shape: _Shape) -> None:
+        widths, blocks, _, settings = shape
+        super().__init__(ins, widths[-1], widths[0], outs, shape)
         rising = [*reversed(widths)]
         before = [rising[0], *rising[:-1]]
         self.up_blocks = nn.ModuleList(
@@ -189,9 +176,9 @@ class AutoencoderKL2D(GaussianAutoencoder):
         self.factor, self.latent_channels = 2 ** (len(widths) - 1), latent_channels
         self.block_out_channels, self.layers_per_block = widths, layers_per_block
         self.norm_num_groups, self.attends = norm_num_groups, mid_block_add_attention
-        shape = (widths, layers_per_block, mid_block_add_attention, settings)
-        self.encoder = Encoder(image_channels, 2 * latent_channels, *shape)
-        self.decoder = Decoder(latent_channels, image_channels, *shape)
+        shape = _Shape(widths, layers_per_block, mid_block_add_attention, settings)
+        self.encoder = Encoder(image_channels, 2 * latent_channels, shape)
+        self.decoder = Decoder(latent_channels, image_channels, shape)
         self.quant_conv = _mixing(2 * latent_channels) if use_quant_conv else None
         self.post_quant_conv = _mixing(latent_channels) if use_post_quant_conv else None
 
