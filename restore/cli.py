@@ -70,7 +70,9 @@ def _become(word: str, arguments: list[str]) -> NoReturn:
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", type=Path, help="what train.py -m printed first")
+    parser.add_argument(
+        "folders", metavar="DIR", type=Path, nargs="+", help="what train.py -m printed first"
+    )
     parser.add_argument("--resume", action="store_true", help="run the jobs that are not done")
     parser.add_argument(
         "--packages", metavar="A,B", default="", help="with --resume: your own, named anew"
@@ -78,6 +80,9 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", metavar="METRIC", help="rank by this metric, not the objective")
     parser.add_argument(
         "--over", metavar="KEY", action="append", default=[], help="mean and deviation over KEY"
+    )
+    parser.add_argument(
+        "--record", metavar="NAME", help="keep what all DIRs found in experiments/studies/NAME"
     )
     parser.set_defaults(command=_sweep)
 
@@ -146,7 +151,16 @@ def _add_export(words: argparse.ArgumentParser) -> None:
 
 def _add_rooms(commands: Any) -> None:
     """Words whose arguments stand in the room that they call."""
-    from restore import asking, describe, listing, parting, prediction, preview, sharding
+    from restore import (
+        asking,
+        describe,
+        flickering,
+        listing,
+        parting,
+        prediction,
+        preview,
+        sharding,
+    )
     from restore.app import command
 
     rooms = {
@@ -158,6 +172,7 @@ def _add_rooms(commands: Any) -> None:
         "ask": asking,
         "shard": sharding,
         "compare": parting,
+        "flicker": flickering,
     }
     for word, room in rooms.items():
         room.arguments(_word(commands, word, room.ABOUT, room.EXAMPLES))
@@ -202,13 +217,22 @@ def _new(arguments: argparse.Namespace) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
+    if arguments.record is not None:
+        from restore.sweep import keep
+
+        return keep.keep(arguments.folders, arguments.record)
+    if len(arguments.folders) > 1:
+        from restore.types import InputError
+
+        raise InputError("several sweeps are one study: add --record NAME, or give one DIR")
+    (folder,) = arguments.folders
     if arguments.resume:
         from restore.sweep import again
 
-        return again.resume(arguments.folder, arguments.packages.split(","))
+        return again.resume(folder, arguments.packages.split(","))
     from restore.sweep import show
 
-    return show.show(arguments.folder, arguments.by, arguments.over)
+    return show.show(folder, arguments.by, arguments.over)
 
 
 def _schema(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,8 @@ EXAMPLES = {
     "doctor": "  restore doctor                     each fault with its cure; exit code 1 for any",
     "sweep": """  restore sweep multirun/EXPERIMENT/TIME
   restore sweep multirun/EXPERIMENT/TIME --by digits_half/hole_psnr --over seed
-  restore sweep multirun/EXPERIMENT/TIME --resume""",
+  restore sweep multirun/EXPERIMENT/TIME --resume
+  restore sweep multirun/EXPERIMENT/ONE multirun/EXPERIMENT/OTHER --record NAME     as a study""",
     "task": """  restore task flowers_masks given
   python evaluate.py outputs=given benchmark=flowers_masks    once given/outputs holds results""",
     "ema": "  restore ema outputs/EXPERIMENT/RUN --std 0.05,0.1,0.2",

@@ -20,6 +20,7 @@ LAYERS = (
         "export",
         "asking",
         "describe",
+        "flickering",
         "listing",
         "parting",
         "preview",

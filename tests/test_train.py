@@ -61,7 +61,7 @@ def test_record_of_a_run_and_its_evaluation(command: Command, tmp_path: Path) ->
     for name in ("config.yaml", "comparison.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (run / name).stat().st_size > 0
     pictures = sorted(path.name for path in (run / "samples").iterdir())
-    assert pictures == ["best.png", "first.png", "last.png"]
+    assert pictures == ["best.png", "first.png", "last.png", "progress.png"]
 
     best = run / "checkpoints" / "best.ckpt"
     measure = (

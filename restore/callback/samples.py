@@ -7,12 +7,14 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from restore.callback.monitor import best_is_high, check_monitor
+from restore.image import from_uint8, to_uint8
 from restore.picture import Spread, add_titles, panel, select, titles
 from restore.types import Batch, InputError
 
 
 class Samples(Callback):
-    """Writes samples/{first,last,best}.png: given | num_samples results | target, after validation.
+    """Writes samples/{first,last,best}.png: given | num_samples results | target, after validation;
+    and progress.png: given | the first validation's result | the last one's | target.
 
     The same num_images validation images every time, spread over all of them, restored with the
     weights that were validated. monitor: `best` is at its best value.
@@ -31,14 +33,18 @@ class Samples(Callback):
         self.num_samples = num_samples
         self.scale = scale
         self.best: float | None = None
+        # Update and results, uint8 [R, C, H, W], of the first validation.
+        self.first: tuple[int, torch.Tensor] | None = None
+        self._begun_here = True
         self._spread = Spread(1, 1)
         self._kept: list[Batch] = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "first": self.first}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        self.best, self.first = state_dict["best"], state_dict.get("first")
+        self._begun_here = "first" in state_dict  # not so in checkpoints of an older restore
 
     def on_validation_batch_end(
         self,
@@ -63,9 +69,8 @@ class Samples(Callback):
         if trainer.sanity_checking or not self._kept or not trainer.is_global_zero:
             return
         batch = joined(self._kept)
-        restored = pl_module.restore(batch, self.num_samples)
-        rows = panel(batch, restored.clamp(-1, 1))
-        picture = add_titles(rows, titles(batch, self.num_samples), self.scale)
+        restored = pl_module.restore(batch, self.num_samples).clamp(-1, 1)
+        picture = add_titles(panel(batch, restored), titles(batch, self.num_samples), self.scale)
         folder = Path(trainer.default_root_dir) / "samples"
         names = ["last"] if (folder / "first.png").exists() else ["first", "last"]
         check_monitor("callback.samples", self.monitor, trainer.callback_metrics)
@@ -77,6 +82,19 @@ class Samples(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             picture.save(folder / f"{name}.png")
+        if self._begun_here:
+            self._show_progress(folder, batch, restored[:, 0].float(), int(pl_module.updates))
+
+    def _show_progress(
+        self, folder: Path, batch: Batch, restored: torch.Tensor, update: int
+    ) -> None:
+        if self.first is None:
+            self.first = update, to_uint8(restored).cpu()
+        begun, first = self.first
+        pair = torch.stack([from_uint8(first).to(restored), restored], dim=1)
+        *given, _, target = titles(batch, 1)
+        names = [*given, f"first, update {begun}", f"last, update {update}", target]
+        add_titles(panel(batch, pair), names, self.scale).save(folder / "progress.png")
 
 
 def _validated(trainer: Any) -> int:

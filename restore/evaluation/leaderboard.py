@@ -8,11 +8,13 @@ from operator import itemgetter
 from pathlib import Path
 
 from restore.evaluation import results, spelling
+from restore.evaluation.departures import departures
 from restore.evaluation.markup import NONE, Table
 from restore.evaluation.plot import buckets_of
 from restore.evaluation.protocols import protocols
 from restore.evaluation.ranked import PLACE, RANKED, best_first, latest, lower_is_better
 from restore.evaluation.results import ADDED, FIXED, Row
+from restore.evaluation.studies import studies
 from restore.evaluation.trainings import trainings
 from restore.evaluation.winners import winners
 
@@ -33,7 +35,8 @@ _HEADLINE = (
 
 
 def tables(root: Path) -> dict[str, list[Table]]:
-    """Block name -> its tables: `headline`, `winners`, `protocols`, `records`, every benchmark."""
+    """Block name -> its tables: `headline`, `winners`, `protocols`, `records`, `departures`,
+    every study and every benchmark."""
     columns, rows = results.read(root / "experiments" / "results.csv")
     metrics = [name for name in columns if name not in (*FIXED, *ADDED)]
     found_protocols = protocols(rows)
@@ -43,6 +46,7 @@ def tables(root: Path) -> dict[str, list[Table]]:
     found = {"headline": _headline(rows, metrics), "winners": winners(rows)}
     found["protocols"] = found_protocols
     found["records"] = trainings(root / "experiments")
+    found |= studies(root) | {"departures": departures(root)}
     for name in sorted({row["benchmark"] for row in rows}):
         mine = [row for row in rows if row["benchmark"] == name]
         references = [row for row in published if row["benchmark"] == name]

@@ -1,7 +1,8 @@
 """python -m restore.evaluation.table [--check | --latex]
 
 Renders experiments/results.csv and the records beside it as experiments/README.md, and into
-README.md and ARCHITECTURE.md wherever they have `<!-- table:NAME -->` ... `<!-- /table -->`. Where
+README.md, ARCHITECTURE.md and the pages of studies wherever they have `<!-- table:NAME -->` ...
+`<!-- /table -->`. Where
 the page of results would be longer than LONGEST, every benchmark gets one of its own,
 experiments/<benchmark>.md. Quality against cost is drawn as experiments/pareto/<benchmark>.png.
 """
@@ -16,12 +17,19 @@ from pathlib import Path
 from restore.evaluation import pareto, results
 from restore.evaluation.leaderboard import tables
 from restore.evaluation.markup import Table, latex, markdown
+from restore.evaluation.studies import BLOCK, FOLDER, PAGE, names
 from restore.types import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 200_000  # bytes of a page
 _OWN = "<!-- results of one benchmark, made by `make tables` -->\n"  # begins a benchmark's page
-_PAGES = ("headline", "winners", "records", "protocols")  # blocks that are no benchmark
+_PAGES = (
+    "headline",
+    "winners",
+    "records",
+    "protocols",
+    "departures",
+)  # blocks that are no benchmark
 _BLOCK = re.compile(r"^<!-- table:([\w-]+) -->\n.*?^<!-- /table -->", re.S | re.M)
 _FILLED = ("README.md", "ARCHITECTURE.md")
 _PAGE = """# Results
@@ -58,13 +66,14 @@ def pages(
     folder: Path, found: Mapping[str, Sequence[Table]], drawn: Collection[str] = ()
 ) -> dict[Path, str]:
     """experiments/README.md and, where that would be too long, a page for each benchmark."""
-    benchmarks = [name for name in found if name not in _PAGES]
+    benchmarks = [name for name in found if name not in _PAGES and not name.startswith(BLOCK)]
     main = {"Best on record": "headline", "Trainings": "records"}
-    together = _page(main | dict(zip(benchmarks, benchmarks, strict=True)), found, drawn)
+    studied = _studies(found)
+    together = _page(main | dict(zip(benchmarks, benchmarks, strict=True)), found, drawn) + studied
     if len(together.encode()) <= LONGEST:
         return {folder / "README.md": together}
     links = "".join(f"- [{name}]({name}.md)\n" for name in benchmarks)
-    front = f"{_page(main, found)}\n## Benchmarks\n\n{links}"
+    front = f"{_page(main, found)}\n## Benchmarks\n\n{links}{studied}"
     own = {
         folder / f"{name}.md": f"{_OWN}# {name}\n\n{block(name, found)}\n{_picture(name, drawn)}"
         for name in benchmarks
@@ -82,6 +91,13 @@ def _page(
     return _PAGE + "".join(blocks)
 
 
+def _studies(found: Mapping[str, Sequence[Table]]) -> str:
+    """Links to the pages of studies."""
+    own = [name.removeprefix(BLOCK) for name in found if name.startswith(BLOCK)]
+    lines = "".join(f"- [{name}]({FOLDER}/{name}/{PAGE})\n" for name in own)
+    return f"\n## Studies\n\n{lines}" if own else ""
+
+
 def _picture(name: str, drawn: Collection[str]) -> str:
     """The plot of a benchmark, where there is one."""
     path = f"{pareto.FOLDER}/{name}.png"
@@ -97,7 +113,8 @@ def render(
         path for path in folder.glob("*.md") if path.read_text(encoding="utf-8").startswith(_OWN)
     ]
     files = dict.fromkeys(stale, "") | pages(folder, found, drawn)
-    for page in [root / name for name in _FILLED if (root / name).exists()]:
+    own = [folder / FOLDER / name / PAGE for name in names(root)]
+    for page in [path for path in (*(root / name for name in _FILLED), *own) if path.exists()]:
         files[page] = fill(page.read_text(encoding="utf-8"), found, page)
     return files
 

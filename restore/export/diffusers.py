@@ -32,7 +32,6 @@ _FIXED = {  # settings of a UNet2DModel that every network of ours has
     "downsample_padding": 1,
     "freq_shift": 0,
     "flip_sin_to_cos": False,
-    "resnet_time_scale_shift": "scale_shift",
 }
 
 
@@ -101,6 +100,7 @@ def settings(task: Diffusion) -> dict[str, Any]:
         "attention_head_dim": _head_size(network),
         "norm_num_groups": number,
         "attn_norm_num_groups": number,
+        "resnet_time_scale_shift": "default" if network.modulation == "added" else "scale_shift",
         **_FIXED,
         "num_class_embeds": (
             None if network.embed_class is None else network.embed_class.num_embeddings

@@ -19,6 +19,8 @@ class AdversarialLoss(ABC):
         2016, section 3.4). A float, or a tensor that broadcasts with logits.
         """
 
+    border: float = 0.0  # a patch counts as taken for real where its logit is above
+
     def generator(self, logits: Tensor) -> Tensor:
         """[B], of the logits of fakes, which shall be taken for real."""
         return self.discriminator(logits, 1.0)
@@ -33,6 +35,8 @@ class BCE(AdversarialLoss):
 
 class LeastSquares(AdversarialLoss):
     """Mao et al. 2017, eq. 9 (a = 0, b = c = 1), without its factor of one half."""
+
+    border = 0.5
 
     def discriminator(self, logits: Tensor, target: Tensor | float) -> Tensor:
         return _mean((logits - target).square())

@@ -4,6 +4,7 @@ scale-and-shift conditioning, zero-initialised residuals (Dhariwal & Nichol 2021
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch.nn import functional as F
 from restore.network.attention import attend
 from restore.network.norm import normalize
 from restore.types import InputError
+
+Modulation = Literal["scale_shift", "added"]
 
 
 def sinusoidal_embedding(t: Tensor, width: int) -> Tensor:
@@ -29,13 +32,17 @@ def _zero(conv: nn.Conv2d) -> None:
 
 
 class ConditionedResidualBlock(nn.Module):
-    """GroupNorm, SiLU, convolution, twice; the embedding scales and shifts in between."""
+    """GroupNorm, SiLU, convolution, twice; the embedding scales and shifts in between, or is added
+    before the second norm."""
 
-    def __init__(self, in_channels: int, out_channels: int, embedding: int, dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, embedding: int, dropout: float, added: bool
+    ) -> None:
         super().__init__()
+        self.added = added
         self.norm1 = normalize("group", in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.embed = nn.Linear(embedding, 2 * out_channels)
+        self.embed = nn.Linear(embedding, out_channels if added else 2 * out_channels)
         self.norm2 = normalize("group", out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
@@ -45,8 +52,12 @@ class ConditionedResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
-        scale, shift = self.embed(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = F.silu(self.norm2(h) * (1 + scale) + shift)
+        told = self.embed(embedding)[:, :, None, None]
+        if self.added:
+            h = F.silu(self.norm2(h + told))
+        else:
+            scale, shift = told.chunk(2, dim=1)
+            h = F.silu(self.norm2(h) * (1 + scale) + shift)
         out: Tensor = self.skip(x) + self.conv2(self.dropout(h))
         return out
 
@@ -82,9 +93,10 @@ class Level(nn.Module):
         embedding: int,
         head_size: int,
         dropout: float,
+        added: bool,
     ) -> None:
         super().__init__()
-        self.block = ConditionedResidualBlock(in_channels, out_channels, embedding, dropout)
+        self.block = ConditionedResidualBlock(in_channels, out_channels, embedding, dropout, added)
         self.attention = MultiHeadAttention(out_channels, head_size) if attends else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -111,6 +123,8 @@ class UNet(nn.Module):
     size, so H and W must be divisible by `factor`. attention: the down-sampling factors (1, 2, 4,
     ...) at which there is self-attention, besides the one in the middle. num_classes: adds a
     class embedding with one more row, of index num_classes, for "no class" (also label=None).
+    modulation: what the embedding of time does in a block, scale and shift, or be added (Ho et al.
+    2020).
     """
 
     def __init__(
@@ -124,8 +138,11 @@ class UNet(nn.Module):
         head_size: int = 32,
         dropout: float = 0.0,
         num_classes: int | None = None,
+        modulation: Modulation = "scale_shift",
     ) -> None:
         super().__init__()
+        if modulation not in ("scale_shift", "added"):
+            raise InputError(f"task.network.modulation={modulation}: use scale_shift or added")
         if not multipliers or min(width, num_blocks, head_size, *multipliers) < 1 or width % 2:
             raise InputError(
                 "task.network: width (even), multipliers, num_blocks and head_size must be "
@@ -138,7 +155,14 @@ class UNet(nn.Module):
             nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
         self.embed_class = None if num_classes is None else nn.Embedding(num_classes + 1, embedding)
-        level = partial(Level, embedding=embedding, head_size=head_size, dropout=dropout)
+        self.modulation = modulation
+        level = partial(
+            Level,
+            embedding=embedding,
+            head_size=head_size,
+            dropout=dropout,
+            added=modulation == "added",
+        )
         self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
         widths = [width * multiplier for multiplier in multipliers]
         attends = [2**depth in attention for depth in range(len(widths))]

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from restore.callback.monitor import best_is_high
 from restore.sweep import journal, settings
@@ -21,6 +22,7 @@ class Found:
     settings: dict[str, list[str]]  # what differs between the jobs: a value a job
     metrics: dict[str, list[float]]
     high: dict[str, bool]  # whether higher is better
+    records: list[dict[str, Any] | None]  # result.json of each; None where there is none
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,13 @@ def read(folder: Path) -> Found:
         high |= settings.directions(record) if record else {}
     high[sweep.objective] = sweep.direction == "maximize"
     metrics = {name: [known.get(name, math.nan) for known in values] for name in names}
-    return Found(lines, swept(lines), metrics, high)
+    return Found(lines, swept(lines), metrics, high, records)
 
 
-def _record(path: Path) -> dict[str, object] | None:
+def _record(path: Path) -> dict[str, Any] | None:
     """A job's result.json; a job that repeats another, or that failed, has none."""
     try:
-        record: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
     return record

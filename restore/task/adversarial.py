@@ -124,6 +124,14 @@ class AdversarialTask(RestorationTask):
                 terms[name] = terms.get(name, 0) + value.mean()
         return terms
 
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Says how well the discriminator tells real from restored images, too; not in the loss."""
+        super().validation_step(batch, batch_idx)
+        if self.adversary is not None:
+            fake = self.judged(self.predict(batch), batch)
+            found = self.adversary.accuracy(fake, self.truth(batch), self.condition(batch))
+            self.log_terms("val", found, batch_size=self.weight(batch), total=False)
+
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.adversary is None:
             super().training_step(batch, batch_idx)

@@ -159,6 +159,16 @@ class Adversary(nn.Module):
             terms["r1"] = self.r1_gamma * self.r1_every * penalty
         return terms
 
+    @torch.no_grad()
+    def accuracy(self, fake: Tensor, real: Tensor, condition: Tensor) -> dict[str, Tensor]:
+        """The share of patches of real and of restored images that are told rightly, without noise
+        on them. Both near 1: the discriminator has won; both near 0.5: it cannot tell."""
+        border = self.loss.border
+        return {
+            "real_accuracy": (self._see(real, condition)[0] > border).float().mean(),
+            "fake_accuracy": (self._see(fake, condition)[0] <= border).float().mean(),
+        }
+
     def _judge(
         self, image: Tensor, condition: Tensor, stream: Stream, updates: int
     ) -> tuple[Tensor, list[Tensor]]:

@@ -78,7 +78,41 @@ def test_first_last_and_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(task, "restore", restore)
     fit(tmp_path, task, Samples("val/score", num_images=1), MaxUpdates(12))
     shown = {path.name: middle(path) for path in (tmp_path / "samples").iterdir()}
+    del shown["progress.png"]
     assert shown == {"first.png": 0, "best.png": 128, "last.png": 255}
+    pixels = np.asarray(Image.open(tmp_path / "samples" / "progress.png"))
+    columns = [pixels[-SMALL // 2, place * pixels.shape[1] // 8, 0] for place in (1, 3, 5, 7)]
+    assert columns[1:3] == [0, 255]  # input | first | last | target
+    given, target = pixels[-SMALL - 2 : -2, 2 : 2 + SMALL], pixels[-SMALL - 2 : -2, -SMALL - 2 : -2]
+    assert np.array_equal(given, 255 - target)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_resumed_run_remembers_its_first_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, older: bool
+) -> None:
+    """A checkpoint of an older restore says nothing of it: then there is no picture to trust."""
+    level = iter((-1.0, 1.0))
+
+    def restore(batch: Batch, num_samples: int) -> torch.Tensor:
+        return torch.full((1, num_samples, 1, 2, 2), next(level))
+
+    samples = Samples("val/score", num_images=1)
+    for number in range(2):
+        task = Line(scores=(0.5,))
+        monkeypatch.setattr(task, "restore", restore)
+        if number:
+            state = samples.state_dict()
+            samples = Samples("val/score", num_images=1)
+            samples.load_state_dict({"best": 0.5} if older else state)
+            (tmp_path / "samples" / "progress.png").unlink()
+        fit(tmp_path, task, samples, MaxUpdates(4))
+    path = tmp_path / "samples" / "progress.png"
+    assert path.exists() != older
+    if not older:
+        pixels = np.asarray(Image.open(path))[-SMALL // 2, :, 0]
+        width = len(pixels)
+        assert (pixels[3 * width // 8], pixels[5 * width // 8]) == (0, 255)
 
 
 def test_unknown_monitor_is_named(tmp_path: Path) -> None:

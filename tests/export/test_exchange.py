@@ -176,6 +176,7 @@ def test_a_pipeline_brings_its_schedule(
 UNET = part("restore.network.unet.UNet", width=32, multipliers=[1, 1], num_blocks=1, attention=[])
 OURS = {
     "plain": ({**PRIOR, "network": UNET}, Facts(3, 3, 16, None)),
+    "added": ({**PRIOR, "network": {**UNET, "modulation": "added"}}, Facts(3, 3, 16, None)),
     "attends": (
         {
             **PRIOR,

@@ -6,7 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from restore.network.unet import MultiHeadAttention, UNet, sinusoidal_embedding
+from restore.network.unet import (
+    ConditionedResidualBlock,
+    MultiHeadAttention,
+    UNet,
+    sinusoidal_embedding,
+)
 from restore.types import InputError
 
 
@@ -99,3 +104,19 @@ def test_time_embedding_in_closed_form() -> None:
     embedding = sinusoidal_embedding(torch.from_numpy(t).float(), width)
     # float32 angles reach 1000, where the spacing of numbers is 6e-5
     np.testing.assert_allclose(embedding.numpy(), expected, atol=1e-4)
+
+
+def test_what_time_says_is_added_before_the_second_norm() -> None:
+    """The block by hand, in both modulations."""
+    x, told = torch.randn(2, 8, 4, 4), torch.randn(2, 6)
+    for added in (True, False):
+        block = ConditionedResidualBlock(8, 8, 6, 0.0, added)
+        alive(block)
+        h, said = block.conv1(F.silu(block.norm1(x))), block.embed(told)[..., None, None]
+        if added:
+            h = F.group_norm(h + said, block.norm2.num_groups, block.norm2.weight, block.norm2.bias)
+        else:
+            h = block.norm2(h) * (1 + said[:, :8]) + said[:, 8:]
+        assert torch.allclose(block(x, told), x + block.conv2(F.silu(h)), atol=1e-6)
+    with pytest.raises(InputError, match="modulation=more: use scale_shift or added"):
+        UNet(3, 3, 8, modulation="more")  # type: ignore[arg-type]

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from players import SIZE, adversary, batches, denoiser, fit, weights
+from players import SIZE, adversary, batches, denoiser, fit, trainer, weights
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from restore.loss.content import Pixels
 from restore.network.patch_discriminator import PatchDiscriminator, SpectralPatchDiscriminator
@@ -376,3 +377,30 @@ def test_patches_that_the_discriminator_sees_as_a_pixel_are_refused(size: int, f
         return
     with pytest.raises(InputError, match=f"patches of {size} px are too small .* needs 17"):
         made()
+
+
+@pytest.mark.parametrize("loss", ["bce", "hinge", "least_squares"])
+def test_validation_says_how_often_the_discriminator_is_right(tmp_path: Path, loss: str) -> None:
+    """By hand, patch by patch, without the noise of training; val/loss does not know of it."""
+    task = denoiser(adversary=adversary(loss=loss, input_noise=9.0))
+    twin = denoiser(adversary=None)
+    twin.network.load_state_dict(task.network.state_dict())
+    [*_, bias] = task.adversary.parameters()  # type: ignore[union-attr]
+    bias.data += 0.5 if loss == "least_squares" else 0.0  # so that it is right and wrong
+    data: Any = batches(1).dataset
+    given = DataLoader([{**one, "target": one["target"].clamp(-1, 1)} for one in data], 5)
+    found, plain = (
+        trainer(tmp_path).validate(one, given, verbose=False)[0] for one in (task, twin)
+    )
+    border = 0.5 if loss == "least_squares" else 0.0
+    assert task.adversary is not None
+    right = {"real": [], "fake": []}  # type: ignore[var-annotated]
+    for batch in given:
+        for name, image in (("real", batch["target"]), ("fake", task.network(batch["input"]))):
+            logits, _ = task.adversary.network(torch.cat([image, batch["input"]], dim=1))
+            right[name] += [(one > border) == (name == "real") for one in logits.flatten().tolist()]
+    for name, told in right.items():
+        assert 0 < sum(told) < len(told)
+        assert found[f"val/{name}_accuracy"] == pytest.approx(sum(told) / len(told), abs=1e-6)
+    assert found["val/loss"] == pytest.approx(plain["val/loss"], rel=1e-6)
+    assert not {"val/real_accuracy"} & {*plain}

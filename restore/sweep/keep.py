@@ -1,0 +1,79 @@
+"""restore sweep DIR... --record NAME: what sweeps have found, kept beside the results."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from restore.evaluation import studies
+from restore.evaluation.evaluate import results_file
+from restore.evaluation.results import write
+from restore.folder import write_whole
+from restore.sweep import found
+from restore.sweep.journal import Line
+from restore.sweep.ranking import Sweep, swept
+from restore.types import InputError
+
+_NAMED = ("experiment", "seed")  # settings with a column of their own
+
+
+def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
+    """Writes experiments/studies/NAME: jobs.csv, commands.sh and, where there is none, README.md.
+
+    Several sweeps are one study, whose jobs differ in what was given to any of them.
+
+    Raises InputError for a name that is no folder's, or where no job was measured.
+    """
+    if not studies.NAME.fullmatch(name):
+        raise InputError(f"--record {name} names a folder: use small letters, digits and _")
+    folder = (root or results_file().parent) / studies.FOLDER / name
+    read = [found.read(one) for one in folders]
+    lines = [line for one in read for line in one.lines]
+    records = [record for one in read for record in one.records]
+    values = [
+        {metric: column[k] for metric, column in one.metrics.items()}
+        for one in read
+        for k in range(len(one.lines))
+    ]
+    if not any(records):
+        raise InputError(f"{', '.join(map(str, folders))}: no job has been measured")
+    differing = {key: column for key, column in swept(lines).items() if key not in _NAMED}
+    rows = [
+        _row(line, record, {key: column[k] for key, column in differing.items()}) | _spelled(known)
+        for k, (line, record, known) in enumerate(zip(lines, records, values, strict=True))
+    ]
+    metrics = [key for key in dict.fromkeys(k for row in rows for k in row) if "/" in key]
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / studies.JOBS, [*studies.COLUMNS, *metrics], rows)
+    write_whole(folder / studies.COMMANDS, "".join(map(_command, folders)))
+    page = folder / studies.PAGE
+    if not page.exists():
+        write_whole(page, studies.blank_page(name))
+    print(folder)
+    return 0
+
+
+def _row(line: Line, record: dict[str, Any] | None, settings: dict[str, str]) -> dict[str, str]:
+    given = dict(one.split("=", 1) for one in line.overrides if "=" in one)
+    told = record or {}
+    training = told.get("training", {})
+    cells = {
+        "experiment": told.get("experiment", given.get("experiment", "")),
+        "settings": " ".join(f"{key}={value}" for key, value in settings.items() if value),
+        "seed": told.get("seed", given.get("seed", "")),
+        "status": line.status,
+        "overrides": shlex.join(line.overrides),
+        **{key: training.get(key, "") for key in studies.COSTS},
+        **{key: told.get(key, "") for key in studies.ORIGIN},
+    }
+    return {key: str(value) for key, value in cells.items()}
+
+
+def _spelled(known: dict[str, float]) -> dict[str, str]:
+    return {key: f"{value:.8g}" for key, value in known.items() if not math.isnan(value)}
+
+
+def _command(folder: Path) -> str:
+    """The line that started a sweep, without its folder."""
+    return f"python train.py {shlex.join(Sweep.read(folder).arguments())}\n"

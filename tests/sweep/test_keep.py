@@ -1,0 +1,136 @@
+"""Sweeps that become a study, and the tables that are made of it."""
+
+import csv
+import json
+import shlex
+import statistics
+from pathlib import Path
+
+import pytest
+
+from restore.evaluation import table
+from restore.evaluation.studies import BLOCK, COLUMNS, studies
+from restore.sweep import journal
+from restore.sweep.keep import keep
+from restore.sweep.ranking import Sweep
+from restore.types import InputError
+
+FID = "b/fid_flowers"
+
+
+def sweep(folder: Path, arm: list[str], values: dict[int, float], failed: int = 0) -> Path:
+    """A sweep over seeds: the PSNR of each; the last `failed` jobs have ended badly."""
+    folder.mkdir()
+    seeds = ",".join(map(str, values))
+    argv = ["train.py", "-m", f"hydra.sweep.dir={folder}", "experiment=e", *arm, f"seed={seeds}"]
+    Sweep(argv, str(folder), "val/loss", "minimize").settle(folder)
+    for k, (seed, psnr) in enumerate(values.items()):
+        bad = k >= len(values) - failed
+        (folder / str(k)).mkdir()
+        record = {
+            "experiment": "e",
+            "seed": seed,
+            "device": "a processor",
+            "commit": "0123456789ab",
+            "dirty": False,
+            "training": {
+                "updates": 40,
+                "seconds": 10.0 + k,
+                "images_per_second": 16.0,
+                "parameters": 2_000_000,
+            },
+            "validation": {"val/loss": 1.0, "val/real_accuracy": 0.75},
+            "evaluation": [
+                {
+                    "benchmark": "b",
+                    "metrics": {"psnr": psnr, "fid_flowers": 100 / psnr, "psnr[1-10]": 1.0},
+                    "higher_is_better": {"psnr": True, "fid_flowers": False, "psnr[1-10]": True},
+                }
+            ],
+        }
+        if not bad:
+            (folder / str(k) / "result.json").write_text(json.dumps(record))
+        given = ["experiment=e", *arm, f"seed={seed}"]
+        status = journal.FAILED if bad else journal.DONE
+        line = journal.Line(k, str(k), given, f"{k}", status, None if bad else 1.0, 1.0)
+        journal.append(folder, line)
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two arms of three seeds, one of whose jobs has failed."""
+    plain = sweep(tmp_path / "plain", ["adversary=patch"], {0: 20.0, 1: 22.0, 2: 27.0})
+    noise = ["adversary=patch", "task.adversary.input_noise=0.1"]
+    noisy = sweep(tmp_path / "noisy", noise, {0: 24.0, 1: 25.0, 2: 9.0}, failed=1)
+    assert keep([plain, noisy], "judges", tmp_path / "experiments") == 0
+    return tmp_path
+
+
+def test_a_job_is_a_row_and_the_command_is_kept(root: Path) -> None:
+    folder = root / "experiments" / "studies" / "judges"
+    with (folder / "jobs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [*rows[0]][: len(COLUMNS)] == [*COLUMNS]
+    assert [row["seed"] for row in rows] == ["0", "1", "2", "0", "1", "2"]
+    assert [row["settings"] for row in rows] == [""] * 3 + ["task.adversary.input_noise=0.1"] * 3
+    assert [row["b/psnr"] for row in rows] == ["20", "22", "27", "24", "25", ""]
+    assert rows[5]["status"] == "failed" and rows[5]["experiment"] == "e"
+    assert shlex.split(rows[1]["overrides"]) == ["experiment=e", "adversary=patch", "seed=1"]
+    assert rows[1]["updates"] == "40" and rows[1]["commit"] == "0123456789ab"
+    lines = (folder / "commands.sh").read_text().splitlines()
+    assert lines[0] == "python train.py -m experiment=e adversary=patch seed=0,1,2"
+    assert len(lines) == 2
+
+
+def test_the_table_has_mean_and_deviation_of_what_was_measured(root: Path) -> None:
+    [made] = studies(root)[f"{BLOCK}judges"]
+    assert "1 of 6 jobs were not measured" in made.caption and "01234567" in made.caption
+    places = {name: k for k, name in enumerate(made.header)}
+    assert [*places][6:] == ["val/real_accuracy", "b/psnr ↑", "b/fid_flowers ↓"]
+    first, second = made.rows
+    assert [row[places["n"]] for row in made.rows] == ["3", "2"]
+    deviation = statistics.stdev([20.0, 22.0, 27.0])
+    assert first[places["b/psnr ↑"]] == f"23.00 ± {deviation:.2g}"
+    assert second[places["b/psnr ↑"]] == "24.50 ± 0.71"
+    assert first[places["seconds"]] == "11"
+    # the second is better in both directions, and no accuracy is the best
+    assert made.best == {(1, places["b/psnr ↑"]), (1, places["b/fid_flowers ↓"])}
+
+
+def test_a_number_changed_by_hand_is_caught(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert table.main([], root) == 0 and table.main(["--check"], root) == 0
+    front = (root / "experiments" / "README.md").read_text()
+    assert "[judges](studies/judges/README.md)" in front and "23.00" not in front
+    page = root / "experiments" / "studies" / "judges" / "README.md"
+    page.write_text(page.read_text().replace("24.50", "24.90"))
+    assert table.main(["--check"], root) == 1
+    assert "studies/judges/README.md" in capsys.readouterr().err
+
+
+def test_what_a_person_wrote_stays(root: Path) -> None:
+    page = root / "experiments" / "studies" / "judges" / "README.md"
+    page.write_text(f"What helps?\n\n{page.read_text()}")
+    assert keep([root / "plain"], "judges", root / "experiments") == 0
+    assert table.main([], root) == 0
+    text = page.read_text()
+    assert text.startswith("What helps?\n") and "24.50" not in text and "23.00" in text
+
+
+@pytest.mark.parametrize("name", ["../up", "", "A B"])
+def test_a_study_has_a_plain_name(root: Path, name: str) -> None:
+    with pytest.raises(InputError, match="use small letters, digits and _"):
+        keep([root / "plain"], name, root / "experiments")
+
+
+def test_nothing_is_kept_where_nothing_was_measured(tmp_path: Path) -> None:
+    bad = sweep(tmp_path / "bad", [], {0: 1.0}, failed=1)
+    with pytest.raises(InputError, match="no job has been measured"):
+        keep([bad], "judges", tmp_path / "experiments")
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_a_file_of_somebody_else_is_refused(root: Path) -> None:
+    path = root / "experiments" / "studies" / "judges" / "jobs.csv"
+    path.write_text(path.read_text().replace("status", "state", 1))
+    assert table.main(["--check"], root) == 2
