@@ -1,7 +1,7 @@
 """A trained model as a function of images: what `restore predict` and everything like it call."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,19 @@ from restore import zoo
 from restore.ability import Ability
 from restore.build import restored
 from restore.data.photo import Values, hole_of, strength_of, values
+from restore.precision import EXACT, MIXED, choose, device_of
 from restore.task.restoration import RestorationTask
 from restore.tiling import SIDE, around, crop
 from restore.types import InputError, Observation
 
+PRECISIONS = ("auto", EXACT, MIXED)
+
 
 def load(
-    path: str | Path, packages: Iterable[str] = (), device: str | torch.device | None = None
+    path: str | Path,
+    packages: Iterable[str] = (),
+    device: str | torch.device | None = None,
+    precision: str = "auto",
 ) -> "Model":
     """A trained model: of a run folder (its best checkpoint), a checkpoint, a bundle, or a name.
 
@@ -39,16 +45,21 @@ def load(
             f"{path}: {type(task).__name__} restores no images; choose another checkpoint"
         )
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Model(task, str(content["experiment"])).to(chosen)
+    return Model(task, str(content["experiment"]), precision=precision).to(chosen)
 
 
 class Model(Ability):
     """Restores images of any size; those above `side` px are seen piece by piece."""
 
-    def __init__(self, task: RestorationTask, name: str, side: int = SIDE) -> None:
+    def __init__(
+        self, task: RestorationTask, name: str, side: int = SIDE, precision: str = EXACT
+    ) -> None:
         super().__init__(task.eval().requires_grad_(False), name)
+        if precision not in PRECISIONS:
+            raise InputError(f"precision={precision}: use {', '.join(PRECISIONS)}")
         self.side = side
         self.device = torch.device("cpu")
+        self._wanted, self.precision = precision, EXACT
 
     def __repr__(self) -> str:
         return f"Model({self.name}, {type(self.task).__name__}, {self.device})"
@@ -61,7 +72,20 @@ class Model(Ability):
         except (RuntimeError, AssertionError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"device={device} cannot be used: {reason}") from error
+        draws, self.precision = self.has_sampler, self._wanted
+        if self._wanted == "auto":
+            best = choose(device_of(self.device.type))[0] if draws else EXACT
+            self.precision = MIXED if best == MIXED else EXACT
+        if draws:
+            self.task.to(memory_format=torch.channels_last)
         return self
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """While it lasts, the network computes in the model's precision, and nothing is learnt."""
+        low = self.precision == MIXED
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+            yield
 
     def __call__(
         self,
@@ -88,7 +112,7 @@ class Model(Ability):
         strength acts where (Levin & Fried 2023): black comes back bit for bit; steps of the
         sampler; guidance, the weight or scale of a guidance that has one; callback, which sees
         each `restore.diffusion.walk.Step`. num_samples: more than one gives a list. The result
-        depends on the image, the settings and the seed alone.
+        depends on the image, the settings, the seed and `precision` alone.
 
         Raises:
             InputError: an image or a setting that this model cannot use.
@@ -105,8 +129,8 @@ class Model(Ability):
         if strength_map is not None:
             soft = settings["strength_map"] = strength_of(strength_map, given.shape)
             changed = (soft > 0).float() * (1 if changed is None else changed)
-        with torch.inference_mode(), self.in_steps(steps), self.guided_by(guidance):
-            made = self._restored(observation, num_samples, settings, changed).cpu()
+        with self.computing(), self.in_steps(steps), self.guided_by(guidance):
+            made = self._restored(observation, num_samples, settings, changed).float().cpu()
         results = [
             given.like(self._as_given(one, given.numbers.shape[1]), changed)
             for one in made.unbind(1)

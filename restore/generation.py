@@ -36,7 +36,7 @@ def generate(models: list[Model], output: Path, settings: Settings, size: str | 
     taken = next((target for target in targets if target.exists()), None)
     if taken is not None:
         raise InputError(f"{taken} is there: give another -o, and nothing is overwritten")
-    with torch.inference_mode(), model.in_steps(settings.steps):
+    with model.computing(), model.in_steps(settings.steps):
         output.mkdir(parents=True, exist_ok=True)
         most = max(1, _PIXELS // (height * width))
         for start in range(0, len(targets), most):
@@ -87,5 +87,5 @@ def _drawn(
     task: Any = model.task
     index = torch.tensor([*numbers], device=model.device)
     with replace_attribute(task, "seed", settings.seed):
-        made = to_uint8(task.generate(index, size)).permute(0, 2, 3, 1).cpu().numpy()
+        made = to_uint8(task.generate(index, size).float()).permute(0, 2, 3, 1).cpu().numpy()
     return [one[..., 0] if one.shape[-1] == 1 else one for one in made]

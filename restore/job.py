@@ -16,6 +16,7 @@ from typing import Any
 
 from restore.chain import Settings
 from restore.data.name import printable
+from restore.precision import EXACT, MIXED
 from restore.types import InputError
 
 FORMAT = 1
@@ -42,6 +43,7 @@ class Job:
     settings: Settings
     results: list[str]
     strength_map: bytes | None = None  # PNG, grey; white is all of the strength
+    precisions: list[str] | None = None  # of each model; None: float32, as in jobs of before
 
 
 def pack(job: Job) -> bytes:
@@ -51,6 +53,7 @@ def pack(job: Job) -> bytes:
         "models": [asdict(model) for model in job.models],
         "settings": asdict(job.settings),
         "results": job.results,
+        "precisions": job.precisions,
     }
     entries = {TEXT: json.dumps(text, indent=2).encode(), IMAGE: job.image}
     entries |= {} if job.mask is None else {MASK: job.mask}
@@ -123,8 +126,11 @@ def _job(text: Any, entries: Mapping[str, bytes]) -> Job:
     _require(all(_is_digest(one) for one in results), "results")
     named = [_model(one) for one in models]
     settings = _settings(text.get("settings"))
+    precisions = text.get("precisions") or [EXACT] * len(named)
+    fits = isinstance(precisions, list) and len(precisions) == len(named)
+    _require(fits and all(one in (EXACT, MIXED) for one in precisions), "precisions")
     drawn = entries.get(STRENGTH)
-    return Job(entries[IMAGE], entries.get(MASK), named, settings, results, drawn)
+    return Job(entries[IMAGE], entries.get(MASK), named, settings, results, drawn, precisions)
 
 
 def _model(node: Any) -> ModelName:

@@ -15,7 +15,7 @@ from restore.types import InputError
 Config = dict[str, Any]
 Device = Literal["cpu", "cuda", "mps"]
 
-EXACT = "32-true"
+EXACT, MIXED = "32-true", "bf16-mixed"
 PAYS = 0.9  # of the time of float32: where a processor leaves a doubt, bf16 must be this fast
 EMULATED = 1.1  # times the time of float32: from here on a precision set by hand is warned of
 _SECONDS = 1.0  # of measuring
@@ -78,16 +78,16 @@ def choose(device: Device) -> tuple[str, str]:
     if device == "cuda":
         name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
         if has_bf16(device):
-            return "bf16-mixed", f"{name} has bfloat16 units"
+            return MIXED, f"{name} has bfloat16 units"
         # From Volta on there are units for fp16.
         return ("16-mixed" if capability >= (7, 0) else EXACT), f"{name} has no bfloat16 units"
     known = has_bf16(device)
     if known is None:
         measured = ratio(device)
         says = f"a step in bfloat16 takes {measured:.2f} times as long as in float32 here"
-        return ("bf16-mixed" if measured <= PAYS else EXACT), says
+        return (MIXED if measured <= PAYS else EXACT), says
     return (
-        ("bf16-mixed", "the processor has bfloat16 units")
+        (MIXED, "the processor has bfloat16 units")
         if known
         else (
             EXACT,

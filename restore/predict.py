@@ -40,11 +40,13 @@ def predict(
     settings: PredictionSettings,
     device: str | None = None,
     packages: tuple[str, ...] = (),
+    precision: str | None = None,
 ) -> int:
     """Restores every photo and prints a line of JSON for each; the exit code.
 
     models: run folders or checkpoints; each but the first takes what the one before it made.
     inputs: files, folders (at any depth) and globs; none, and a prior makes new images.
+    precision: as of `restore.load`; None is auto.
 
     Raises:
         InputError: what is wrong before work begins. A photo that cannot be restored is reported
@@ -53,7 +55,7 @@ def predict(
     if not models:
         raise InputError("give MODEL and INPUT, or --job FILE; see restore predict --help")
     found = photos.found(inputs)
-    loaded = [load(model, packages, device) for model in models]
+    loaded = [load(model, packages, device, precision or "auto") for model in models]
     if not inputs:
         for word, drawn in (("mask", settings.mask), ("strength-map", settings.strength_map)):
             if drawn is not None:
@@ -87,6 +89,7 @@ def repeat(
     settings: PredictionSettings,
     device: str | None = None,
     packages: tuple[str, ...] = (),
+    precision: str | None = None,
 ) -> int:
     """Restores the photo of a job again, as DIR/NAME.png of NAME.zip; the exit code.
 
@@ -98,10 +101,11 @@ def repeat(
         InputError: no job, inputs or settings beside those of the job, other models than its own,
             or what `predict` raises.
     """
-    if inputs or settings != PredictionSettings():
+    if inputs or precision or settings != PredictionSettings():
         raise InputError("--job brings image, mask and settings with it: give no others")
     asked = job.read(file)
-    loaded = [load(path, packages, device) for path in _models_of(asked, models)]
+    computed = zip(_models_of(asked, models), asked.precisions or [], strict=True)
+    loaded = [load(path, packages, device, exactly) for path, exactly in computed]
     chain.check(loaded, asked.settings, asked.mask is not None, asked.strength_map is not None)
     name = Path(file.stem or "job")
     targets = photos.targets_of(name, output, asked.settings.num_samples, set())

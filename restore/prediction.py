@@ -44,6 +44,10 @@ def arguments(words: argparse.ArgumentParser) -> None:
     _of_photos(words)
     _of_samplers(words)
     words.add_argument("--device", help="cpu or cuda; by default a GPU where there is one")
+    words.add_argument(
+        "--precision",
+        help="32-true, bf16-mixed or auto (default): bfloat16 for samplers on a device that has it",
+    )
     words.add_argument("--packages", default="", help="that a checkpoint may name: mylab,other")
     words.set_defaults(command=_predict)
 
@@ -90,7 +94,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     )
     models = [model for model in arguments.models.split(",") if model]
     trust = tuple(name for name in arguments.packages.split(",") if name)
-    where = arguments.output, settings, arguments.device, trust
+    where = arguments.output, settings, arguments.device, trust, arguments.precision
     if arguments.job is not None:
         return predict.repeat(arguments.job, models, arguments.inputs, *where)
     return predict.predict(models, arguments.inputs, *where)

@@ -23,7 +23,10 @@ from restore.types import InputError, Observation
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, restore.Model]:
     folder = tmp_path_factory.mktemp("models")
-    return {name: restore.load(write_model(name, folder), device="cpu") for name in MODELS}
+    return {
+        name: restore.load(write_model(name, folder), device="cpu", precision="32-true")
+        for name in MODELS
+    }
 
 
 def photo(height: int = 24, width: int = 32, channels: int = 3) -> np.ndarray:
@@ -214,7 +217,7 @@ class Brighter(Guidance):
 
 
 def test_the_weight_of_a_guidance_is_a_setting(tmp_path: Path) -> None:
-    model = restore.load(write_model("sketcher", tmp_path), device="cpu")
+    model = restore.load(write_model("sketcher", tmp_path), device="cpu", precision="32-true")
     image = photo()
     assert not model.has_guidance
     with pytest.raises(InputError, match=r"guidance=0.5: sketcher has none with a weight"):
@@ -346,3 +349,44 @@ def test_load_refuses(tmp_path: Path) -> None:
     assert restore.load(run / "checkpoints" / "best.ckpt").name == "blind"
     with pytest.raises(InputError, match="device=nowhere cannot be used"):
         restore.load(run, device="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "best", "precision"),
+    [
+        ("prior", "auto", "bf16-mixed", "bf16-mixed"),
+        ("prior", "auto", "16-mixed", "32-true"),
+        ("prior", "auto", "32-true", "32-true"),
+        ("prior", "bf16-mixed", "32-true", "bf16-mixed"),
+        ("prior", "32-true", "bf16-mixed", "32-true"),
+        ("inpainter", "auto", "bf16-mixed", "32-true"),
+        ("inpainter", "bf16-mixed", "32-true", "bf16-mixed"),
+    ],
+)
+def test_samplers_compute_in_bfloat16_where_a_device_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    wanted: str,
+    best: str,
+    precision: str,
+) -> None:
+    monkeypatch.setattr("restore.api.choose", lambda device: (best, ""))
+    model = restore.load(write_model(name, tmp_path), device="cpu", precision=wanted)
+    exact = restore.load(tmp_path / name, device="cpu", precision="32-true")
+    assert model.precision == precision
+    seen: set[torch.dtype] = set()
+    for layer in model.task.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(lambda layer, given, made: seen.add(made.dtype))
+    image = photo()
+    hole = hole_in(image)
+    made, whole = model(image, hole), exact(image, hole)
+    assert seen == {torch.bfloat16 if precision == "bf16-mixed" else torch.float32}
+    assert np.array_equal(made[~hole], image[~hole])
+    assert np.abs(made.astype(int) - whole).max() <= 8  # grey levels: bfloat16 has 8 bits
+
+
+def test_other_precisions_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="precision=half: use auto, 32-true, bf16-mixed"):
+        restore.load(write_model("prior", tmp_path), device="cpu", precision="half")

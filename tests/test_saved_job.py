@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,17 @@ TEXT = {
 
 
 def made(
-    folder: Path, names: list[str], settings: chain.Settings, soft: bool = False
+    folder: Path,
+    names: list[str],
+    settings: chain.Settings,
+    soft: bool = False,
+    precision: str = "auto",
 ) -> tuple[job.Job, list[Path]]:
     """A job as the app makes it, and the models' run folders. soft: with a strength map."""
     runs = [write_model(name, folder / "outputs") for name in names]
     (folder / "image.png").write_bytes(png(PHOTO))
     (folder / "mask.png").write_bytes(png(HOLE))
-    models = [load(path, device="cpu") for path in runs]
+    models = [load(path, device="cpu", precision=precision) for path in runs]
     mask = folder / "mask.png" if any(model.fills_holes for model in models) else None
     drawn = folder / "strength.png" if soft else None
     if drawn is not None:
@@ -66,7 +71,25 @@ def made(
     ]
     content = None if mask is None else mask.read_bytes()
     map_content = None if drawn is None else drawn.read_bytes()
-    return job.Job(png(PHOTO), content, named, settings, digests, map_content), runs
+    precisions = [model.precision for model in models]
+    return job.Job(png(PHOTO), content, named, settings, digests, map_content, precisions), runs
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_job_is_repeated_in_its_own_precision(run: Any, tmp_path: Path, precision: str) -> None:
+    whole, _ = made(tmp_path, ["prior"], chain.Settings(), precision=precision)
+    (tmp_path / "one.zip").write_bytes(job.pack(whole))
+    assert json.loads(run("--job", "one.zip", "-o", "out").out)["repeated"]
+    other = {"32-true": "bf16-mixed", "bf16-mixed": "32-true"}[precision]
+    changed = replace(whole, precisions=[other])
+    (tmp_path / "two.zip").write_bytes(job.pack(changed))
+    assert not json.loads(run("--job", "two.zip", "-o", "out").out)["repeated"]
+
+
+def test_a_job_of_before_precisions_was_exact(tmp_path: Path) -> None:
+    whole, _ = made(tmp_path, ["prior"], chain.Settings(), precision="32-true")
+    (tmp_path / "old.zip").write_bytes(job.pack(replace(whole, precisions=None)))
+    assert job.read(tmp_path / "old.zip") == whole
 
 
 CHAINS = [
@@ -146,6 +169,9 @@ STRANGE: list[tuple[dict[str, bytes], str]] = [
         "models.sha256 of job.json",
     ),
     ({"job.json": text(results=["x"]), "image.png": IMAGE}, "results of job.json"),
+    ({"job.json": text(precisions=["half"]), "image.png": IMAGE}, "precisions of job.json"),
+    ({"job.json": text(precisions=["32-true"] * 2), "image.png": IMAGE}, "precisions of"),
+    ({"job.json": text(precisions={"a": 1}), "image.png": IMAGE}, "precisions of job.json"),
     ({"job.json": text(settings={"seed": "1"}), "image.png": IMAGE}, "settings.seed"),
     ({"job.json": text(settings={"seed": True}), "image.png": IMAGE}, "settings.seed"),
     ({"job.json": text(settings={"seed": 10**30}), "image.png": IMAGE}, "settings.seed"),

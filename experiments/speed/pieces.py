@@ -19,6 +19,7 @@ from restore.metric.base import measure_all
 from restore.metric.psnr import PSNR
 from restore.metric.ssim import SSIM
 from restore.network.unet import UNet
+from restore.precision import EXACT, MIXED, choose
 from restore.stream import Stream
 from restore.types import Batch, Observation
 
@@ -27,16 +28,22 @@ COUNT = 16  # photos of a batch
 
 
 def rows(turns: int) -> Iterator[Row]:
-    yield repaint(turns)
+    yield repaint(turns, EXACT)
+    if choose("cpu")[0] == MIXED:
+        yield repaint(turns, MIXED)
     yield from degradations(turns)
     yield metrics(turns)
 
 
-def repaint(turns: int) -> Row:
-    """A call of RePaint in exact arithmetic against diffusers' pipeline: 8 images of 32 px."""
+def repaint(turns: int, precision: str) -> Row:
+    """A call of RePaint against diffusers' pipeline as documented: 8 images of 32 px.
+
+    precision: of ours; what `restore predict` computes in where the machine has bfloat16 units.
+    """
     from diffusers import RePaintScheduler
 
     ours = UNet(3, 3, width=64, multipliers=(1, 2, 2), num_blocks=2, attention=(4,)).eval()
+    ours.to(memory_format=torch.channels_last)
     theirs = their_unet().eval()
     image, hole = torch.rand(8, 3, 32, 32) * 2 - 1, torch.zeros(8, 1, 32, 32)
     hole[..., 16:] = 1
@@ -49,13 +56,9 @@ def repaint(turns: int) -> Row:
 
     @torch.inference_mode()
     def restore() -> None:
-        sampler(
-            predictor,
-            torch.randn(8, 3, 32, 32),
-            LinearBeta(),
-            Stream(seen["index"]),
-            observation=seen,
-        )
+        given = predictor, torch.randn(8, 3, 32, 32), LinearBeta(), Stream(seen["index"])
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == MIXED):
+            sampler(*given, observation=seen)
 
     @torch.inference_mode()
     def pipeline() -> None:
@@ -68,14 +71,8 @@ def repaint(turns: int) -> Row:
             last = t
 
     steps = int((scheduler.timesteps.diff() < 0).sum()) + 1
-    row = compare(
-        "sampling",
-        "RePaint, a call, 8 images of 32 px",
-        "diffusers",
-        restore,
-        pipeline,
-        turns=turns,
-    )
+    name = "RePaint, a call, 8 images of 32 px" + (", bf16" if precision == MIXED else "")
+    row = compare("sampling", name, "diffusers", restore, pipeline, turns=turns)
     return Row(
         row.group, row.name, row.peer, row.ours / calls, row.theirs / steps, row.spread, turns
     )

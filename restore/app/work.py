@@ -201,7 +201,7 @@ def _work(models: Models, request: RestorationRequest, folder: Path, watch: _Wat
             made = chain.restore(*given, callback=watch.step, strength_map=soft)
         if not watch.given_up.is_set():
             seconds = time.monotonic() - watch.began
-            watch.told.put(_written(models, request, folder, made, seconds))
+            watch.told.put(_written(models, loaded, request, folder, made, seconds))
     except Exception as error:
         watch.told.put(_explained(error))
 
@@ -213,7 +213,12 @@ def _underway(model: Model, step: Step) -> Underway:
 
 
 def _written(
-    models: Models, request: RestorationRequest, folder: Path, made: chain.Restored, seconds: float
+    models: Models,
+    loaded: list[Model],
+    request: RestorationRequest,
+    folder: Path,
+    made: chain.Restored,
+    seconds: float,
 ) -> Done:
     files = []
     for number, image in enumerate(made.images, start=1):
@@ -227,6 +232,7 @@ def _written(
         models=[job.ModelName(name, models.digest(name)) for name in request.models],
         settings=request.settings,
         results=[job.digest(path.read_bytes()) for path in files],
+        precisions=[model.precision for model in loaded],
     )
     place = folder / "job.zip"
     place.write_bytes(job.pack(whole))

@@ -69,7 +69,8 @@ class Samples(Callback):
         if trainer.sanity_checking or not self._kept or not trainer.is_global_zero:
             return
         batch = joined(self._kept)
-        restored = pl_module.restore(batch, self.num_samples).clamp(-1, 1)
+        with trainer.precision_plugin.forward_context():  # as validation computes
+            restored = pl_module.restore(batch, self.num_samples).float().clamp(-1, 1)
         picture = add_titles(panel(batch, restored), titles(batch, self.num_samples), self.scale)
         folder = Path(trainer.default_root_dir) / "samples"
         names = ["last"] if (folder / "first.png").exists() else ["first", "last"]

@@ -115,6 +115,23 @@ def test_a_resumed_run_remembers_its_first_validation(
         assert (pixels[3 * width // 8], pixels[5 * width // 8]) == (0, 255)
 
 
+def test_samples_are_drawn_in_the_precision_of_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low = list[bool]()
+
+    def restore(batch: Batch, num_samples: int) -> torch.Tensor:
+        low.append(torch.is_autocast_enabled("cpu"))
+        return torch.zeros(1, num_samples, 1, 2, 2)
+
+    for precision in ("32-true", "bf16-mixed"):
+        task = Line()
+        monkeypatch.setattr(task, "restore", restore)
+        samples = Samples("val/score", num_images=1)
+        fit(tmp_path, task, samples, MaxUpdates(4), precision=precision)
+    assert low == [False, True]
+
+
 def test_unknown_monitor_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"callback.samples.monitor=val/nothing is not logged"):
         fit(tmp_path, Line(), Samples("val/nothing"), MaxUpdates(4))

@@ -89,6 +89,21 @@ def test_gradient_of_the_gradient_where_weights_are_frozen() -> None:
     assert torch.autograd.gradcheck(penalty, (x.requires_grad_(),))
 
 
+@pytest.mark.parametrize(("channels", "side"), [(32, 5), (512, 5), (32, 32)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_without_a_gradient_it_is_the_layer_too(
+    channels: int, side: int, dtype: torch.dtype
+) -> None:
+    layer = layer_of(32, channels)
+    x = (3 * seeded(2, channels, side, side, seed=1) + 2).to(dtype)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        y = layer(x.to(memory_format=torch.channels_last))
+    assert y.dtype == dtype and y.is_contiguous(memory_format=torch.channels_last)
+    exact = doubled(layer)(x.double())
+    error = 2**-8 if dtype == torch.bfloat16 else 2e-5  # half a step of the result's own grid
+    torch.testing.assert_close(y.double(), exact, rtol=error, atol=error)
+
+
 def test_channels_last_stays_channels_last() -> None:
     x = torch.ones(2, 4, 3, 3).to(memory_format=torch.channels_last).requires_grad_()
     y = GroupNorm(2, 4)(x)
