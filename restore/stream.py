@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+_LARGEST = 2**63 - 1
+_AHEAD = 8  # draws whose keys are made at once
 
 
 def _mix64(x: Tensor) -> Tensor:
@@ -33,7 +35,7 @@ def fold(seeds: Tensor, *keys: int | Tensor) -> Tensor:
     """New seeds [B] int64 >= 0 from seeds [B] and keys (ints, or tensors [B]), in order."""
     for key in keys:
         seeds = _mix64(_mix64(seeds + _GOLDEN) + key)
-    return seeds & 0x7FFFFFFFFFFFFFFF
+    return seeds & _LARGEST
 
 
 class Stream:
@@ -46,14 +48,25 @@ class Stream:
     def __init__(self, seeds: Tensor) -> None:
         self.seeds = seeds
         self.draws = 0
+        self._mixed = _mix64(seeds + _GOLDEN)[:, None]  # where `fold` of all draws begins
+        self._keys = self._mixed
 
     def __len__(self) -> int:
         return len(self.seeds)
 
+    def _key(self) -> Tensor:
+        """fold(seeds, n) [B, 1] for the n-th draw; several at once, since a small tensor costs as
+        much as a smaller one."""
+        place = self.draws % _AHEAD
+        if place == 0:
+            number = torch.arange(1, _AHEAD + 1, device=self.seeds.device) + self.draws
+            self._keys = _mix64(self._mixed + number) & _LARGEST
+        self.draws += 1
+        return self._keys[:, place : place + 1]
+
     def _bits(self, count: int) -> Tensor:
         """Random 32-bit integers [B, count], as int32."""
-        self.draws += 1
-        key = fold(self.seeds, self.draws)[:, None]
+        key = self._key()
         counter = torch.arange(count, device=key.device, dtype=torch.int32) * (0x9E3779B1 - 2**32)
         bits = _mix32_(counter + key.to(torch.int32))
         bits += (key >> 32).to(torch.int32)

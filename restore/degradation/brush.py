@@ -9,7 +9,7 @@ from torch import Tensor
 
 THINNEST = math.sqrt(0.5)  # pixels; a brush of a smaller radius may miss every pixel centre
 _TINY = 1e-12  # pixels; in place of a length of 0 that something is divided by
-_AT_ONCE = 2**19  # pixels that are filled at once: what a processor's cache holds
+_AT_ONCE = 2**18  # pixels that are filled at once: what a processor's cache holds
 
 
 class _Segments(NamedTuple):
@@ -67,10 +67,10 @@ def fill(begin: Tensor, end: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """
     num_samples, height, width = shape
     hole = torch.empty(num_samples, 1, height, width, device=begin.device)
-    count = (end > begin).int()
+    count = (end > begin).short()  # no brush passes a pixel more than 32767 times
     size = height * (width + 1)
     at_once = num_samples if begin.is_cuda else max(1, _AT_ONCE // size)
-    depth = torch.empty(at_once * size, dtype=torch.int32, device=begin.device)
+    depth = torch.empty(at_once * size, dtype=torch.int16, device=begin.device)
     edges = torch.arange(0, num_samples + at_once, at_once, device=begin.device) * size
     bounds = torch.searchsorted(begin, edges).tolist()
     parts = torch.split(hole, at_once)
@@ -80,7 +80,7 @@ def fill(begin: Tensor, end: Tensor, shape: tuple[int, int, int]) -> Tensor:
         some.index_add_(0, begin[low:high] - offset, count[low:high])
         some.index_add_(0, end[low:high] - offset, -count[low:high])
         lines = some.view(len(part), 1, height, width + 1)
-        torch.cumsum(lines, dim=-1, out=lines)
+        torch.cumsum(lines, dim=-1, dtype=lines.dtype, out=lines)
         torch.gt(lines[..., :width], 0, out=part)
     return hole
 
