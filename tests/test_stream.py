@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore.stream import Stream, fold
+from restore.stream import SampleStream, Stream, fold
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -142,3 +142,13 @@ def test_bounds() -> None:
     assert uniform.min() >= -3 and uniform.max() <= 5
     assert uniform.min() < -2.9 and uniform.max() > 4.9
     assert Stream(torch.arange(10)).integers(4, 5, 3).unique().tolist() == [4]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**40 + 7, 2**62 + 2**31])
+@pytest.mark.parametrize("keys", [(), (-4,), (-3, 5)])
+def test_the_stream_of_one_sample_is_that_of_a_batch(seed: int, keys: tuple[int, ...]) -> None:
+    one, whole = SampleStream(seed, *keys), Stream(fold(torch.tensor([seed]), *keys))
+    for turn in range(12):
+        assert one.uniform(turn + 1) == whole.uniform(turn + 1)[0].double().tolist()
+        for low, high in ((0, 2), (0, 4), (-3, 2**31)):
+            assert one.integer(low, high) == int(whole.integers(low, high))

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import loading
+import peak
 import pieces
 import starts
 import steps
@@ -16,7 +18,13 @@ from pairs import Row
 from restore.evaluation.record import provenance
 
 HERE = Path(__file__).parent
-GROUPS = {"steps": steps.rows, "pieces": pieces.rows, "starts": starts.rows}
+GROUPS = {
+    "peak": peak.rows,
+    "steps": steps.rows,
+    "pieces": pieces.rows,
+    "loading": loading.rows,
+    "starts": starts.rows,
+}
 FIELDS = (
     "when",
     "commit",
@@ -31,12 +39,14 @@ FIELDS = (
     "ratio",
     "spread",
     "turns",
+    "unit",
+    "gflop",
 )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", help="steps, pieces, starts; default: all of them")
+    parser.add_argument("groups", nargs="*", help=f"{', '.join(GROUPS)}; default: all of them")
     parser.add_argument("--turns", type=int, default=7, help="of A and B each (default: 7)")
     given = parser.parse_args()
     unknown = set(given.groups) - set(GROUPS)
@@ -56,8 +66,8 @@ def append(row: Row) -> None:
         "when": time.strftime("%Y-%m-%d %H:%M"),
         **{key: origin[key] for key in ("commit", "dirty", "device")},
         "torch": torch.__version__,
-        **{key: getattr(row, key) for key in ("group", "name", "peer", "turns")},
-        **{key: f"{getattr(row, key):.4g}" for key in ("ours", "theirs", "ratio", "spread")},
+        **{key: getattr(row, key) for key in ("group", "name", "peer", "turns", "unit")},
+        **{key: f"{getattr(row, key):.4g}" for key in ("ours", "theirs", "ratio", "spread", "gflop")},
     }
     path = HERE / "speed.csv"
     fresh = not path.exists()

@@ -10,7 +10,7 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured: seconds of one piece of work, ours and the peer's, medians of `turns`."""
+    """What one piece of work costs, ours and the peer's, medians of `turns`."""
 
     group: str
     name: str
@@ -19,6 +19,8 @@ class Row:
     theirs: float
     spread: float  # of the ratio: its interquartile range over its median
     turns: int
+    unit: str = "s"  # of ours and theirs; less is better
+    gflop: float = 0.0  # of one piece of our work, where it is counted
 
     @property
     def ratio(self) -> float:

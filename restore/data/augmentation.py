@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from restore.data.kornia import KorniaAugmentation
-from restore.stream import Stream, fold
+from restore.stream import SampleStream, Stream, fold
 from restore.types import InputError
 
 _FLIP, _ROTATE, _BRIGHTNESS = -4, -5, -6
@@ -35,14 +35,12 @@ class Augmentation:
 
     def __call__(self, image: Tensor, seed: int) -> Tensor:
         """uint8 [C, H, W] in and out."""
-        seeds = torch.tensor([seed])
-        if self.flip and Stream(fold(seeds, _FLIP)).integers(0, 2):
+        if self.flip and SampleStream(seed, _FLIP).integer(0, 2):
             image = image.flip(-1)
         if self.rotate:
-            turns = int(Stream(fold(seeds, _ROTATE)).integers(0, 4))
-            image = image.rot90(turns, (-2, -1))
+            image = image.rot90(SampleStream(seed, _ROTATE).integer(0, 4), (-2, -1))
         if self.brightness > 0:
             low, high = 1 - self.brightness, 1 + self.brightness
-            factor = Stream(fold(seeds, _BRIGHTNESS)).uniform(low=low, high=high)
+            factor = Stream(fold(torch.tensor([seed]), _BRIGHTNESS)).uniform(low=low, high=high)
             image = (image * factor).clamp(max=255).round().to(torch.uint8)
         return self.kornia(image, seed)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from restore.network.size import mirror
-from restore.stream import Stream, fold
+from restore.stream import SampleStream
 from restore.types import InputError
 
 _PLACE = -3  # keeps the stream of places apart from those of other uses of a seed
@@ -56,11 +56,13 @@ class RandomPatch:
         self.size = _checked(size)
 
     def __call__(self, image: Tensor, seed: int) -> Tensor:
-        height, width = image.shape[-2:]
-        place = Stream(fold(torch.tensor([seed]), _PLACE)).uniform(2)[0].double()
-        free = torch.tensor([max(height - self.size, 0), max(width - self.size, 0)])
-        top, left = (place * (free + 1)).long().tolist()
-        offset = torch.arange(self.size)
+        (height, width), size = image.shape[-2:], self.size
+        down, right = SampleStream(seed, _PLACE).uniform(2)
+        top = int(down * (max(height - size, 0) + 1))
+        left = int(right * (max(width - size, 0) + 1))
+        if min(height, width) >= size:
+            return image[:, top : top + size, left : left + size]
+        offset = torch.arange(size)
         return image[:, mirror(top + offset, height)][:, :, mirror(left + offset, width)]
 
 
@@ -79,12 +81,11 @@ class RandomSquare:
         self.smallest = smallest
 
     def __call__(self, image: Tensor, seed: int) -> Tensor:
-        draw = Stream(fold(torch.tensor([seed]), _PLACE)).uniform(3)[0].double()
+        size, down, right = SampleStream(seed, _PLACE).uniform(3)
         height, width = image.shape[-2:]
-        share = self.smallest + (1 - self.smallest) * draw[0].item()
+        share = self.smallest + (1 - self.smallest) * size
         side = max(1, round(share * min(height, width)))
-        free = torch.tensor([height - side + 1, width - side + 1])
-        top, left = (draw[1:] * free).long().tolist()
+        top, left = int(down * (height - side + 1)), int(right * (width - side + 1))
         return _square(image, top, left, side, self.size)
 
 
