@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import growth
 import loading
 import peak
 import pieces
@@ -67,7 +68,10 @@ def append(row: Row) -> None:
         **{key: origin[key] for key in ("commit", "dirty", "device")},
         "torch": torch.__version__,
         **{key: getattr(row, key) for key in ("group", "name", "peer", "turns", "unit")},
-        **{key: f"{getattr(row, key):.4g}" for key in ("ours", "theirs", "ratio", "spread", "gflop")},
+        **{
+            key: f"{getattr(row, key):.4g}"
+            for key in ("ours", "theirs", "ratio", "spread", "gflop")
+        },
     }
     path = HERE / "speed.csv"
     fresh = not path.exists()
@@ -80,19 +84,24 @@ def append(row: Row) -> None:
 
 
 def page() -> str:
-    """The table of the newest row of each pair."""
+    """The table of the newest row of each pair, and what follows from it."""
     newest = {(row["group"], row["name"], row["peer"]): row for row in _read()}
+    named = {key[:2]: row for key, row in newest.items()}
+    peak = max((_rate(row) for row in newest.values() if row["group"] == "peak"), default=0.0)
     lines = [
         "# Speed",
         "",
         "Made by `make speed`: each pair in turns (A B A B) in one run, medians. A ratio above 1",
         "says that restore is faster. Seconds are of a busy or a quiet machine: compare ratios.",
+        "GFLOP/s are those that our step reaches, and the share is of the matrix product in bf16.",
         "",
-        "| | | peer | ours, ms | peer, ms | ratio | spread | machine | commit |",
-        "|---|---|---|--:|--:|--:|--:|---|---|",
-        *(_line(row) for row in newest.values()),
+        "| | | peer | ours | peer | ratio | spread | GFLOP/s | share | machine | commit |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|---|---|",
+        *(_line(row, peak) for row in newest.values()),
+        "",
+        *growth.section(named),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _read() -> Iterator[dict[str, str]]:
@@ -100,9 +109,16 @@ def _read() -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def _line(row: dict[str, str]) -> str:
-    ours, theirs = (f"{1000 * float(row[key]):.3g}" for key in ("ours", "theirs"))
+def _rate(row: dict[str, str]) -> float:
+    """GFLOP/s of our work; 0 where its operations were not counted."""
+    return float(row["gflop"] or 0) / float(row["ours"])
+
+
+def _line(row: dict[str, str], peak: float) -> str:
+    unit, scale = ("ms", 1000.0) if row["unit"] in ("", "s") else (row["unit"], 1.0)
+    ours, theirs = (f"{scale * float(row[key]):.3g} {unit}" for key in ("ours", "theirs"))
     spread = f"{100 * float(row['spread']):.0f} %" if float(row["spread"]) else ""
+    rate = _rate(row)
     cells = (
         row["group"],
         row["name"],
@@ -111,6 +127,8 @@ def _line(row: dict[str, str]) -> str:
         theirs,
         f"{float(row['ratio']):.2f}",
         spread,
+        f"{rate:.0f}" if rate else "",
+        f"{100 * rate / peak:.0f} %" if rate and peak else "",
         row["device"],
         row["commit"],
     )

@@ -4,6 +4,7 @@ import copy
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning.pytorch import Callback
 from pairs import Row, compare, summarized
 from peers import their_unet
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from restore.config.compose import composed
 from restore.precision import settle
@@ -40,7 +42,8 @@ def rows(turns: int) -> Iterator[Row]:
             *overrides,
         ]
         pairs = [(_lightning(settings), _bare(settings)) for _ in range(turns)]
-        yield summarized("training step", name, "the same task in a bare loop", pairs)
+        row = summarized("training step", name, "the same task in a bare loop", pairs)
+        yield replace(row, gflop=_gflop(settings))
     yield diffusers_step(turns, torch.float32)
     yield diffusers_step(turns, torch.bfloat16)
 
@@ -91,6 +94,19 @@ def _bare(settings: list[str]) -> float:
             if len(ends) == UPDATES:
                 break
     return (ends[-1] - ends[WARM_UP - 1]) / (UPDATES - WARM_UP)
+
+
+def _gflop(settings: list[str]) -> float:
+    """Billions of operations of an update, forwards and backwards, as its layers say."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = _prepared(settings, Clock(), folder)
+    task = made.task.train()
+    batch = made.data.to_batch(next(iter(made.data.train_dataloader())))
+    optimizers = task.configure_optimizers()
+    optimizers = optimizers[0] if isinstance(optimizers, tuple) else [optimizers]
+    with FlopCounterMode(display=False) as counter:
+        _update(task, batch, optimizers)
+    return float(counter.get_total_flops()) / 1e9
 
 
 def _update(task: Any, batch: Batch, optimizers: list[torch.optim.Optimizer]) -> None:
@@ -151,4 +167,7 @@ def diffusers_step(turns: int, dtype: torch.dtype) -> Row:
 
     name = f"DDPM, 32 px, batch 64, {'bf16' if bf16 else 'fp32'}"
     peer = f"diffusers' loop, {'fp32' if dtype == torch.float32 else 'bf16'}"
-    return compare("training step", name, peer, step, documented, turns=turns)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    row = compare("training step", name, peer, step, documented, turns=turns)
+    return replace(row, gflop=counter.get_total_flops() / 1e9)

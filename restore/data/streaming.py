@@ -14,12 +14,10 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from restore.data import opener
 from restore.data.image_file import load_image
 from restore.data.source import CHANNELS, Item, Mode, Source, Split
-from restore.stream import fold
+from restore.stream import SampleStream
 from restore.types import InputError
 
 Sample = dict[str, Any]  # members of one key as bytes, by extension, and where they come from
@@ -58,7 +56,7 @@ def order(
 
 def seed_of(*keys: int) -> int:
     """One seed of all keys: see `restore.stream.fold`."""
-    return int(fold(torch.zeros(1, dtype=torch.int64), *keys))
+    return SampleStream(0, *keys).seed
 
 
 class Streaming:
