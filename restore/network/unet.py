@@ -116,6 +116,14 @@ class Upsample(nn.Module):
         return out
 
 
+def _check(width: int, multipliers: Sequence[int], num_blocks: int, head_size: int) -> None:
+    if not multipliers or min(width, num_blocks, head_size, *multipliers) < 1 or width % 2:
+        raise InputError(
+            "task.network: width (even), multipliers, num_blocks and head_size must be "
+            f"positive, got {width}, {list(multipliers)}, {num_blocks} and {head_size}"
+        )
+
+
 class UNet(nn.Module):
     """Network (x [B, in_channels, H, W], t [B] in [0, 1], label [B] or None) -> out_channels.
 
@@ -141,13 +149,9 @@ class UNet(nn.Module):
         modulation: Modulation = "scale_shift",
     ) -> None:
         super().__init__()
+        _check(width, multipliers, num_blocks, head_size)
         if modulation not in ("scale_shift", "added"):
             raise InputError(f"task.network.modulation={modulation}: use scale_shift or added")
-        if not multipliers or min(width, num_blocks, head_size, *multipliers) < 1 or width % 2:
-            raise InputError(
-                "task.network: width (even), multipliers, num_blocks and head_size must be "
-                f"positive, got {width}, {list(multipliers)}, {num_blocks} and {head_size}"
-            )
         self.factor = 2 ** (len(multipliers) - 1)
         self.width = width
         embedding = 4 * width
