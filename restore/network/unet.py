@@ -159,7 +159,6 @@ class UNet(nn.Module):
             nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
         self.embed_class = None if num_classes is None else nn.Embedding(num_classes + 1, embedding)
-        self.modulation = modulation
         level = partial(
             Level,
             embedding=embedding,
