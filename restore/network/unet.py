@@ -153,7 +153,7 @@ class UNet(nn.Module):
         if modulation not in ("scale_shift", "added"):
             raise InputError(f"task.network.modulation={modulation}: use scale_shift or added")
         self.factor = 2 ** (len(multipliers) - 1)
-        self.width = width
+        self.width, self.modulation = width, modulation
         embedding = 4 * width
         self.embed_time = nn.Sequential(
             nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
