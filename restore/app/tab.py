@@ -50,36 +50,43 @@ class Tab:
     stops: dict[str, threading.Event] = field(default_factory=dict)
 
     def connect(self, page: gr.Blocks) -> None:
-        """Ties every component of the tab to what it does."""
+        """Ties every component of the tab to what it does.
+
+        Progress is never shown on the canvas: the page (Gradio 6.31) reads the whole drawing before
+        it changes it, so that an older state may come last, and cover the canvas for good.
+        """
         p = self.parts
         hidden: dict[str, Any] = {"api_visibility": "private"}
-        p["photo"].upload(report(self.accept), [p["photo"]], self._all(), **hidden)
-        p["photo"].clear(self.clear, None, self._all(), **hidden)
+        seen = hidden | {"show_progress_on": p["original"]}
+        p["photo"].upload(report(self.accept), [p["photo"]], self._all(), **seen)
+        p["photo"].clear(self.clear, None, self._all(), **seen)
+        p["go_on"].click(report(self.go_on), [p["result"], p["reached"]], self._all(), **seen)
         chosen = [p["model"], p["then"], p["other"]]
-        suited = [p["drawn"], p["sigma"], p["guidance"]]
+        self._connect_models(page, chosen, hidden)
+        p["dice"].click(lambda: secrets.randbelow(2**31), None, [p["seed"]], **hidden)
+        names = ("sigma", "strength", "samples", "seed", "steps", "guidance")
+        given = [p["photo"], p["canvas"], p["strength_map"], *chosen, *(p[one] for one in names)]
+        running = _LINE | {"show_progress_on": p["result"]}
+        p["run"].click(self.restore, given, self._all(), **hidden, **running)
+        p["stop"].click(self.stop, None, None, queue=False, **hidden)
+        several, large = [p["original"], p["gallery"]], [p["result"], p["slider"]]
+        p["gallery"].select(self.enlarge, several, large, **hidden)
+        if self.purpose.draws == "hole":
+            mask, drawn = [p["photo"], p["mask"]], [p["photo"], p["canvas"]]
+            p["mask"].upload(report(self.draw_mask), mask, p["canvas"], **seen)
+            p["invert"].click(report(self.invert), drawn, p["canvas"], **seen)
+        if self.purpose.draws == "colors":
+            soft, shown = [p["photo"], p["soft"]], p["strength_map"]
+            p["soft"].upload(report(self.set_strength_map), soft, shown, **hidden)
+            p["no_map"].click(lambda: _NO_MAP, None, shown, **hidden)
+
+    def _connect_models(self, page: gr.Blocks, chosen: list[Any], hidden: dict[str, Any]) -> None:
+        suited = [self.parts[name] for name in ("drawn", "sigma", "guidance")]
         for one in chosen:
             one.change(self.show_settings, chosen, suited, **hidden)
-        for now in (page.load, p["again"].click):
-            seen = now(self.refresh, [p["model"]], chosen, **hidden)
-            seen.then(self.show_settings, chosen, suited, **hidden)
-        p["dice"].click(lambda: secrets.randbelow(2**31), None, [p["seed"]], **hidden)
-        settings = [
-            p[name] for name in ("sigma", "strength", "samples", "seed", "steps", "guidance")
-        ]
-        given = [p["photo"], p["canvas"], p["strength_map"], *chosen, *settings]
-        p["run"].click(self.restore, given, self._all(), **hidden, **_LINE)
-        p["stop"].click(self.stop, None, None, queue=False, **hidden)
-        several = [p["original"], p["gallery"]]
-        p["gallery"].select(self.enlarge, several, [p["result"], p["slider"]], **hidden)
-        if self.purpose.draws == "hole":
-            drawn, mask = [p["photo"], p["canvas"]], [p["photo"], p["mask"]]
-            p["mask"].upload(report(self.draw_mask), mask, [p["canvas"]], **hidden)
-            p["invert"].click(report(self.invert), drawn, [p["canvas"]], **hidden)
-        if self.purpose.draws == "colors":
-            soft = [p["photo"], p["soft"]]
-            p["soft"].upload(report(self.set_strength_map), soft, [p["strength_map"]], **hidden)
-            p["no_map"].click(lambda: _NO_MAP, None, [p["strength_map"]], **hidden)
-        p["go_on"].click(report(self.go_on), [p["result"], p["reached"]], self._all(), **hidden)
+        for now in (page.load, self.parts["again"].click):
+            found = now(self.refresh, chosen[:1], chosen, **hidden)
+            found.then(self.show_settings, chosen, suited, **hidden)
 
     def _all(self) -> list[Any]:
         return list(self.parts.values())
@@ -169,8 +176,7 @@ class Tab:
 
     def stop(self, request: gr.Request) -> None:
         """Asks the restoration of this visitor to stop; nothing happens where there is none."""
-        event = self.stops.get(str(request.session_hash))
-        if event is not None:
+        if event := self.stops.get(str(request.session_hash)):
             event.set()
 
     def enlarge(self, original: str, gallery: Any, chosen: gr.SelectData) -> Updates:

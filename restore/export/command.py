@@ -33,7 +33,7 @@ def add(words: argparse.ArgumentParser) -> None:
         "--size",
         metavar="WxH",
         type=_size,
-        help="of all images of an onnx graph; by default any, where the network has such a graph",
+        help="of all images of an onnx graph, where a runtime wants to know it; default: any",
     )
     words.add_argument("--licence", metavar="TEXT", help="of the weights; by default by their data")
     words.add_argument("--packages", default="", help="that the model may name: mylab,other")

@@ -1,7 +1,4 @@
-"""A task of one network call as one ONNX file, for any number of images of any size.
-
-A network whose depth depends on the size of its images has a graph for one size alone.
-"""
+"""A task of one network call as one ONNX file, for any number of images of any size."""
 
 import contextlib
 import io
@@ -14,17 +11,17 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from restore.evaluation.method import Method
-from restore.network.push_pull import SIZED, exported_for_one_size
+from restore.network.push_pull import OPERATOR
 from restore.task.restoration import RestorationTask
 from restore.types import InputError, Observation
 
 FILE = "model.onnx"
 FILES = (FILE, "model.onnx.json")
-LEAST, MOST = 16, 8192  # px of a side
+_LEAST = 16  # px of a side
 _SIZE = (32, 48)  # of the example that is traced
-_SIDE = 256  # px of a graph of one size, where the training had none
 _UNITS = {
     "input": "degraded image [batch, channels, height, width] in [-1, 1]",
     "hole": "[batch, 1, height, width], 1 = to be filled, where input is 0",
@@ -50,8 +47,7 @@ class _Graph(nn.Module):
 def write(task: RestorationTask, folder: Path, size: tuple[int, int] | None = None) -> Path:
     """Exports the graph; its inputs are input and, where they are seen, hole and sigma.
 
-    size: height and width of all images. None is any size, or for a network that has no such graph
-    that of the training, or 256 x 256 px; which one is printed, and written beside the graph.
+    size: height and width of all images, for a runtime that wants to know them; None is any size.
 
     Raises:
         InputError: a task with a sampler, a graph that cannot be exported, or no package onnx.
@@ -66,15 +62,11 @@ def write(task: RestorationTask, folder: Path, size: tuple[int, int] | None = No
     try:
         given = _exported(task, path, size)
     except Exception as error:  # of any part of the exporter
-        reason = _reason(error)
-        if size is not None or reason != SIZED:
-            raise InputError(
-                f"--format onnx: the network of {type(task).__name__} has no graph for "
-                f"{'every' if size is None else 'this'} size ({reason}): use --format bundle"
-            ) from error
-        side = task.facts.image_size or _SIDE
-        print(f"for images of {side}x{side} px alone, since {reason}; --size chooses another")
-        return write(task, folder, (side, side))
+        some, way = ("every", "name one by --size WxH, or") if size is None else ("this", "")
+        raise InputError(
+            f"--format onnx: the network of {type(task).__name__} has no graph for {some} size "
+            f"({_reason(error)}): {way} use --format bundle"
+        ) from error
     said = {key: one for key, one in _UNITS.items() if key in given or key == "restored"}
     if size is not None:
         said["size"] = f"all images have a height of {size[0]} and a width of {size[1]} px"
@@ -84,13 +76,15 @@ def write(task: RestorationTask, folder: Path, size: tuple[int, int] | None = No
 
 def _exported(task: RestorationTask, path: Path, size: tuple[int, int] | None) -> list[str]:
     """Writes the graph; the names of its inputs."""
+    from restore.export import onnx_fill
+
     given = _example(task, size or _SIZE)
-    batch = torch.export.Dim("batch")
-    sides = {2: _side("height"), 3: _side("width")} if size is None else {}
-    axes = tuple({0: batch, **(sides if one.ndim == 4 else {})} for one in given.values())
+    batch = Dim("batch")
+    sides = {2: "height", 3: "width"} if size is None else {}
+    free = {axis: Dim(name, min=_LEAST, max=onnx_fill.MOST) for axis, name in sides.items()}
+    axes = tuple({0: batch, **(free if one.ndim == 4 else {})} for one in given.values())
     graph, inputs = _Graph(task, [*given]).eval(), tuple(given.values())
-    one_size = contextlib.nullcontext() if size is None else exported_for_one_size()
-    with _quiet(), one_size:
+    with _quiet():
         program = torch.onnx.export(
             graph,
             inputs,
@@ -98,6 +92,7 @@ def _exported(task: RestorationTask, path: Path, size: tuple[int, int] | None) -
             dynamic_shapes=(axes,),
             input_names=[*given],
             output_names=["restored"],
+            custom_translation_table={OPERATOR: onnx_fill.push_pull},
             verbose=False,
         )
         assert program is not None
@@ -124,10 +119,6 @@ def _check_packages() -> None:
         raise InputError(
             f"--format onnx needs {error.name}: pip install 'restore[export]'"
         ) from None
-
-
-def _side(name: str) -> Any:
-    return torch.export.Dim(name, min=LEAST, max=MOST)
 
 
 def _example(task: RestorationTask, size: tuple[int, int]) -> dict[str, Tensor]:

@@ -3,27 +3,9 @@
 What an inpainting network starts from, and a baseline of its own.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from restore.types import InputError
-
-SIZED = "the push-pull fill has as many levels as an image needs"
-_SIZES = {"one": False}  # of the images of a graph that is exported
-
-
-@contextmanager
-def exported_for_one_size() -> Iterator[None]:
-    """While it lasts, a graph may be exported, which holds for images of its example's size."""
-    _SIZES["one"] = True
-    try:
-        yield
-    finally:
-        _SIZES["one"] = False
 
 
 @torch.no_grad()
@@ -37,11 +19,29 @@ def push_pull(image: Tensor, hole: Tensor, relaxations: int = 4) -> Tensor:
     fraction of its cost; 0 is the method of the paper. A sample without any known pixel becomes 0,
     middle grey. No gradient flows.
     """
-    if torch.compiler.is_exporting() and not _SIZES["one"]:
-        raise InputError(SIZED)
+    if torch.compiler.is_exporting():
+        exported: Tensor = OPERATOR(image, hole, relaxations)
+        return exported
+    return _fill(image, hole, relaxations)
+
+
+def _fill(image: Tensor, hole: Tensor, relaxations: int) -> Tensor:
     with torch.autocast(image.device.type, enabled=False):
         filled = _filled(image.float(), (hole <= 0).float(), relaxations)
     return torch.where(hole > 0, filled.to(image.dtype), image)
+
+
+# One operator in exported programs: how many levels there are depends on the size of the image,
+# which tracing would fix to that of its example.
+_operator = torch.library.custom_op("restore::push_pull", _fill, mutates_args=())
+
+
+@_operator.register_fake
+def _shape(image: Tensor, hole: Tensor, relaxations: int) -> Tensor:
+    return torch.empty_like(image)
+
+
+OPERATOR = torch.ops.restore.push_pull.default
 
 
 def _filled(image: Tensor, known: Tensor, relaxations: int) -> Tensor:

@@ -43,12 +43,11 @@ def choose_tab(page: Any, tab: str) -> None:
 
 
 def choose_photo(page: Any, tab: str, photo: Path) -> None:
-    """Waits until the photo is shown. A tab that has one is loaded anew."""
+    """Waits until the photo is shown. The one that a tab has is taken away first."""
     word = tab.lower()
     page.locator(f"#{word}-original").wait_for()
     if not page.locator(f"#{word}-photo input[type=file]").count():
-        page.reload()
-        choose_tab(page, tab)
+        page.locator(f"#{word}-photo button[aria-label=Clear]").click()
     page.locator(f"#{word}-photo input[type=file]").wait_for(state="attached")
     page.locator(f"#{word}-original img").wait_for(state="detached")
     page.set_input_files(f"#{word}-photo input[type=file]", str(photo))

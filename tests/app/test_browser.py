@@ -130,6 +130,34 @@ def test_a_mask_is_uploaded_inverted_and_compared(page: Any, photo: Path, tmp_pa
     assert np.array_equal(_array(saved_job(page, "Inpainting", tmp_path).mask), hole)
 
 
+COVERED = """canvas => {
+    window.covered = [];
+    const status = document.querySelector(`${canvas} [data-testid=status-tracker]`);
+    const note = () => status.classList.contains("hide") || window.covered.push(status.innerText);
+    new MutationObserver(note).observe(status, {attributes: true, childList: true, subtree: true});
+}"""
+
+
+@pytest.mark.parametrize(("tab", "model"), [("Inpainting", "inpainter"), ("Editing", "sketcher")])
+def test_nothing_covers_the_canvas_of_a_second_and_a_third_photo(
+    page: Any, photo: Path, tmp_path: Path, tab: str, model: str
+) -> None:
+    wide = np.ascontiguousarray(PHOTO[:48])
+    (tmp_path / "wide.png").write_bytes(png(wide))
+    choose_tab(page, tab)
+    choose_photo(page, tab, photo)
+    choose(page, tab, "model", model)
+    page.evaluate(COVERED, f"#{tab.lower()}-canvas")
+    for path, size in ((tmp_path / "wide.png", "96 x 48"), (photo, "96 x 96")):
+        choose_photo(page, tab, path)
+        draw(page, tab, (0.4, 0.5), (0.6, 0.5))
+        assert f"{model}: {size}, 8 bits" in restore(page, tab)
+        saved = saved_job(page, tab, tmp_path)
+        drawn = _array(saved.image) if saved.mask is None else _array(saved.mask)
+        assert drawn.shape[:2] == _array(path.read_bytes()).shape[:2]
+    assert page.evaluate("window.covered") == []
+
+
 def _array(content: bytes | None) -> np.ndarray:
     assert content is not None
     return np.asarray(Image.open(io.BytesIO(content)))

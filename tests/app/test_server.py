@@ -54,6 +54,15 @@ def error_of(ended: dict[str, Any]) -> str:
     return json.dumps(ended["output"])
 
 
+def test_no_progress_is_shown_on_a_canvas(server: Server) -> None:
+    """The page reads a canvas before it changes its state, so that an old one may come last."""
+    config = server.config()
+    canvases = {one["id"] for one in config["components"] if one["type"] == "imageeditor"}
+    assert len(canvases) == 2
+    for one in config["dependencies"]:
+        assert canvases.isdisjoint(one["show_progress_on"] or one["outputs"]), one["targets"]
+
+
 def test_a_photo_is_restored(server: Server) -> None:
     ended = ran(server, accepted(server))
     assert ended["success"], ended

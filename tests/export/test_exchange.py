@@ -262,7 +262,7 @@ def test_reading_folders_of_diffusers_needs_no_diffusers(tmp_path: Path) -> None
     assert subprocess.run([sys.executable, "-c", code, place]).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["denoiser", "blind", "colorizer"])
+@pytest.mark.parametrize("name", ["denoiser", "blind", "colorizer", "inpainter"])
 def test_onnx_of_any_size(tmp_path: Path, name: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
@@ -270,13 +270,16 @@ def test_onnx_of_any_size(tmp_path: Path, name: str) -> None:
     folder = export(run, tmp_path / "onnx", "--format", "onnx")
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
     names = [one.name for one in session.get_inputs()]
-    assert names == (["input", "sigma"] if name == "denoiser" else ["input"])
+    assert names == ["input", *{"denoiser": ["sigma"], "inpainter": ["hole"]}.get(name, [])]
     assert json.loads((folder / "model.onnx.json").read_text()).keys() == {*names, "restored"}
     own = restored(zoo.read(run).content)
     for batch, height, width in ((1, 33, 50), (3, 64, 17), (2, 16, 16), (1, 97, 128)):
         seen = observed(image(batch, own.facts.input_channels, height, width))
         if "sigma" in names:
             seen["sigma"] = torch.linspace(0.1, 0.5, batch)
+        if "hole" in names:
+            seen["hole"] = (image(batch, 1, height, width) > -0.6).float()
+            seen["input"] = seen["input"] * (1 - seen["hole"])
         given: dict[str, Any] = {key: value for key, value in seen.items() if key in names}
         found = session.run(None, {key: value.numpy() for key, value in given.items()})[0]
         with torch.no_grad():
@@ -299,17 +302,14 @@ def test_what_has_no_onnx_graph_is_refused_in_one_line(
     assert not (tmp_path / "onnx").exists()
 
 
-def test_a_fill_by_levels_has_a_graph_of_one_size(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_graph_of_one_size_takes_no_other(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     run = write_model("inpainter", tmp_path)
-    folder = export(run, tmp_path / "any", "--format", "onnx")
-    assert "for images of 256x256 px alone, since the push-pull fill" in capsys.readouterr().out
-    assert "height of 256" in json.loads((folder / "model.onnx.json").read_text())["size"]
     folder = export(run, tmp_path / "one", "--format", "onnx", "--size", "45x30")
+    assert "height of 30" in json.loads((folder / "model.onnx.json").read_text())["size"]
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    assert session.get_inputs()[0].shape[1:] == [3, 30, 45]
     own = restored(zoo.read(run).content)
     for batch in (1, 3):
         seen = observed(image(batch, 3, 30, 45), hole=(image(batch, 1, 30, 45) > 0.2).float())
@@ -321,6 +321,24 @@ def test_a_fill_by_levels_has_a_graph_of_one_size(
     made = onnx.method(own, folder / "model.onnx", {"experiment": "x"})
     with pytest.raises(InputError, match="for images of 45x30 px and the benchmark's have 48x30"):
         made.restore(observed(image(1, 3, 30, 48), hole=image(1, 1, 30, 48)), 1)
+
+
+def test_a_network_without_a_graph_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+
+    def by_numbers(network: Any, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+    run = write_model("blind", tmp_path)
+    monkeypatch.setattr("restore.network.bias_free.BiasFreeUNet.forward", by_numbers)
+    export(run, tmp_path / "onnx", "--format", "onnx", code=2)
+    said = capsys.readouterr().err
+    assert "the network of Denoiser has no graph for every size" in said
+    assert "name one by --size WxH, or use --format bundle" in said
+    export(run, tmp_path / "onnx", "--format", "onnx", "--size", "32x32", code=2)
+    assert "no graph for this size" in capsys.readouterr().err and not (tmp_path / "onnx").exists()
 
 
 def test_a_missing_extra_is_one_line(
