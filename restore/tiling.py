@@ -5,9 +5,9 @@ thrown away; then neighbours fade into each other.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, cast
 
 import torch
@@ -31,6 +31,10 @@ class Span:
     high: int
     fade: int  # where the cross-fade with the tile before it ends; `low` for the first
     cut: int  # the middle of that cross-fade
+
+    def times(self, factor: int) -> "Span":
+        """The same tile of an axis that is `factor` times as long."""
+        return Span(*(factor * place for place in astuple(self)))
 
 
 def spans(
@@ -74,24 +78,30 @@ class Tiled(nn.Module):
     several outputs the last is kept. Equal to the whole image, up to rounding, where no output
     pixel depends on inputs farther away than `margin`; an identity comes back bit for bit. needed
     [B, 1, H, W]: tiles that write nothing where it is positive are left out, and are zero.
+
+    shrinks, grows: how many times as large an input or output is as the grid in which side, margin
+    and blend are told: an encoder shrinks its image, a decoder grows its latents.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Callable[..., Any],
         side: int = SIDE,
         margin: int = MARGIN,
         blend: int = BLEND,
         needed: Tensor | None = None,
+        shrinks: int = 1,
+        grows: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
         self.side, self.margin, self.blend = side, margin, blend
         self.needed = needed
+        self.shrinks, self.grows = shrinks, grows
         self.factor = int(getattr(network, "factor", 1))
 
     def forward(self, image: Tensor, *others: Any) -> Any:
-        height, width = image.shape[-2:]
+        height, width = (length // self.shrinks for length in image.shape[-2:])
         if max(height, width) <= self.side:
             return self.network(image, *others)
         rows, columns = self._spans(height), self._spans(width)
@@ -105,7 +115,7 @@ class Tiled(nn.Module):
         self, rows: list[Span], columns: list[Span], given: tuple[Any, ...]
     ) -> tuple[Tensor, bool]:
         """The blended output, and whether the network had several."""
-        height, width = given[0].shape[-2:]
+        height, width = (length // self.shrinks for length in given[0].shape[-2:])
         whole, several = None, False
         for row in rows:
             strip = None
@@ -114,18 +124,26 @@ class Tiled(nn.Module):
                 nothing_yet = whole is None and strip is None
                 if not self._is_needed(row, column) and not (is_last and nothing_yet):
                     continue
-                output = self.network(*(_cut(one, row, column, height, width) for one in given))
+                output = self.network(*self._cut(given, row, column))
                 several = isinstance(output, tuple)
                 piece = output[-1] if several else output
                 if strip is None:
-                    strip = piece.new_zeros(*piece.shape[:-1], width)
-                _place(strip, piece, column, -1)
+                    strip = piece.new_zeros(*piece.shape[:-1], width * self.grows)
+                _place(strip, piece, column.times(self.grows), -1)
             if strip is not None:
                 if whole is None:
-                    whole = strip.new_zeros(*strip.shape[:-2], height, width)
-                _place(whole, strip, row, -2)
+                    size = height * self.grows, width * self.grows
+                    whole = strip.new_zeros(*strip.shape[:-2], *size)
+                _place(whole, strip, row.times(self.grows), -2)
         assert whole is not None
         return whole, several
+
+    def _cut(self, given: tuple[Any, ...], row: Span, column: Span) -> Iterator[Any]:
+        """A tile of those that have the size of the first; others as they are."""
+        down, right, size = row.times(self.shrinks), column.times(self.shrinks), given[0].shape[-2:]
+        for one in given:
+            tile = slice(down.start, down.stop), slice(right.start, right.stop)
+            yield one[..., tile[0], tile[1]] if _is_map(one, size) else one
 
     def _is_needed(self, row: Span, column: Span) -> bool:
         if self.needed is None:
@@ -133,10 +151,8 @@ class Tiled(nn.Module):
         return bool((self.needed[..., row.low : row.high, column.low : column.high] > 0).any())
 
 
-def _cut(given: Any, row: Span, column: Span, height: int, width: int) -> Any:
-    if isinstance(given, Tensor) and given.ndim == 4 and given.shape[-2:] == (height, width):
-        return given[..., row.start : row.stop, column.start : column.stop]
-    return given
+def _is_map(given: Any, size: torch.Size) -> bool:
+    return isinstance(given, Tensor) and given.ndim == 4 and given.shape[-2:] == size
 
 
 def _place(canvas: Tensor, piece: Tensor, span: Span, dim: int) -> None:

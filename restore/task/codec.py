@@ -1,6 +1,8 @@
 """Where a diffusion lives: among pixels, or among the latents of a frozen autoencoder."""
 
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast
 
 import torch
@@ -11,6 +13,7 @@ from restore import zoo
 from restore.build import restored
 from restore.network.push_pull import push_pull
 from restore.task.autoencoder import Autoencoder
+from restore.tiling import BLEND, MARGIN, Tiled, replace_attribute
 from restore.types import Facts, InputError, Observation
 
 
@@ -40,6 +43,8 @@ class Space(Protocol):
 
     def decode(self, x: Tensor) -> Tensor: ...
 
+    def within(self, side: int) -> AbstractContextManager[None]: ...
+
     def holds(self, observation: Observation) -> Observation:
         """Those parts of the observation that are still true there."""
         ...
@@ -66,6 +71,9 @@ class PixelSpace:
     def decode(self, x: Tensor) -> Tensor:
         return x
 
+    def within(self, side: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def holds(self, observation: Observation) -> Observation:
         return observation
 
@@ -88,6 +96,7 @@ class Codec(nn.Module):
     """
 
     is_bounded = False
+    side = sys.maxsize  # px that are encoded or decoded at once
     latent_mean: Tensor
     latent_std: Tensor
 
@@ -139,15 +148,27 @@ class Codec(nn.Module):
     @torch.no_grad()
     def encode(self, image: Tensor) -> Tensor:
         """[B, 1 or C, H, W] to latents [B, channels, H / factor, W / factor]; 1 channel is grey."""
-        mean = self.network.encode(image.expand(-1, self.image_channels, -1, -1))[0].float()
+        tiles = self._tiles(lambda seen: self.network.encode(seen)[0], shrinks=self.factor)
+        mean = tiles(image.expand(-1, self.image_channels, -1, -1)).float()
         latents: Tensor = (mean - _as_map(self.latent_mean)) / _as_map(self.latent_std)
         return latents
 
     def decode(self, x: Tensor) -> Tensor:
         """Latents [B, channels, h, w] to images [B, C, H, W], which are not clipped."""
         latents = x * _as_map(self.latent_std) + _as_map(self.latent_mean)
-        image: Tensor = self.network.decode(latents)
+        image: Tensor = self._tiles(self.network.decode, grows=self.factor)(latents)
         return image.to(x.dtype)
+
+    def within(self, side: int) -> AbstractContextManager[None]:
+        """While it lasts, about side x side px at most are encoded or decoded at once.
+
+        A normalisation over the image sees the tile alone, so that tiles fade into each other.
+        """
+        return replace_attribute(self, "side", side)
+
+    def _tiles(self, coded: Callable[[Tensor], Tensor], **scale: int) -> Tiled:
+        places = (length // self.factor for length in (self.side, MARGIN, BLEND))
+        return Tiled(coded, *places, **scale)
 
     def holds(self, observation: Observation) -> Observation:
         """All parts but those that speak of pixels, such as an operator."""

@@ -1,7 +1,7 @@
 """What a trained diffusion can do: say x_0, restore observations, make new images."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -87,11 +87,13 @@ class Prior(RestorationTask):
         leads = (start, self.guidance, self.condition)
         self.sampler.check(observation, is_led=any(one is not None for one in leads))
 
-    def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
+    @contextmanager
+    def within(self, side: int, needed: Tensor | None = None) -> Iterator[None]:
         factor = self.space.factor
         if needed is not None:
             needed = F.max_pool2d(needed, factor, ceil_mode=True)
-        return super().within(side // factor, needed)
+        with super().within(side // factor, needed), self.space.within(side):
+            yield
 
     def predictor(self, told: Told = NOTHING) -> Predictor:
         """The network as a function of (x_t, t) to x_0; it is told `told` of its samples."""

@@ -182,6 +182,7 @@ FAULTS = {
     "broken": (lambda f: (f / "outputs" / "00001.png").write_bytes(b"x"), "cannot be read"),
     "nan": (_array(lambda a: a + np.nan), "NaN"),
     "range": (_array(lambda a: a + 255), "values from 255 to 255"),
+    "minus one to one": (_array(lambda a: a * 2 - 1), "values from -1 to"),
     "integers": (_array(lambda a: a.astype(int)), "of type int64"),
     "channels": (_array(lambda a: a[..., :2]), "save [H, W, 3]"),
     "input": (lambda f: shutil.copy(f / "inputs/00000.png", f / "inputs/00001.png"), "not what"),

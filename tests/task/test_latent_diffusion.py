@@ -301,3 +301,25 @@ def test_tiles_are_smaller_among_latents() -> None:
         )
         assert task.restore(data).shape == (3, 1, 1, 32, 32)
     assert max(seen) <= 16
+
+
+def test_a_codec_sees_large_images_tile_by_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, sides = lossless(), list[int]()
+    image = torch.rand(2, 1, 300, 404) * 2 - 1
+    latents = codec.encode(image)
+    assert torch.equal(codec.decode(latents), image)
+    for name, scale in (("encode", 1), ("decode", 2)):
+        own = getattr(codec.network, name)
+
+        def watched(seen: torch.Tensor, own: Any = own, scale: int = scale) -> Any:
+            sides.append(scale * max(seen.shape[-2:]))
+            return own(seen)
+
+        monkeypatch.setattr(codec.network, name, watched)
+    with codec.within(200):
+        assert torch.equal(codec.encode(image), latents)
+        tiles = len(sides)
+        assert torch.equal(codec.decode(latents), image)
+    assert tiles > 4 and len(sides) == 2 * tiles and max(sides) <= 200
+    codec.encode(image)
+    assert sides[-1] == 404  # in one go again
