@@ -166,9 +166,9 @@ class Codec(nn.Module):
         """
         return replace_attribute(self, "side", side)
 
-    def _tiles(self, coded: Callable[[Tensor], Tensor], **scale: int) -> Tiled:
-        places = (length // self.factor for length in (self.side, MARGIN, BLEND))
-        return Tiled(coded, *places, **scale)
+    def _tiles(self, coded: Callable[[Tensor], Tensor], shrinks: int = 1, grows: int = 1) -> Tiled:
+        side, margin, blend = (length // self.factor for length in (self.side, MARGIN, BLEND))
+        return Tiled(coded, side, margin, blend, shrinks=shrinks, grows=grows)
 
     def holds(self, observation: Observation) -> Observation:
         """All parts but those that speak of pixels, such as an operator."""
