@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from entry import ROOT
 from PIL import Image
+from predicting import runner
+from small_models import write_model
 
 from restore import cli
 from restore.flickering import measure
 from restore.metric.flicker import flicker
 from restore.types import InputError
 
+README = (ROOT / "README.md").read_text()
 HOLE = (slice(2, 5), slice(3, 6))
 
 
@@ -68,6 +73,39 @@ def test_frames_of_folders(video: dict[str, Any], monkeypatch: Any, capsys: Any)
     assert measure(video["frames"], video["frames"], None, False) == {"pairs": 3, "known": 0.0}
     whole = measure(video["filled"], video["frames"], None, False)
     assert whole["known"] == pytest.approx(30 * 9 / 256)
+
+
+def test_the_documented_commands_fill_a_video(
+    video: dict[str, Any], tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    """README's lines, with frames that are made here and the released model."""
+    run = runner(tmp_path, monkeypatch, capsys)
+    documented = "restore predict inpaint frames -o filled --mask scratch.png"
+    assert documented in " ".join(README.split())
+    (tmp_path / "mask.png").rename(tmp_path / "scratch.png")
+    shutil.rmtree(video["filled"])
+    assert run(*documented.split()[2:]).code == 0
+    assert "restore flicker filled frames --mask scratch.png" in README
+    found = measure(Path("filled"), Path("frames"), Path("scratch.png"), False)
+    assert found["known"] == 0.0 and found["filled"] < 30.0  # steadier than a fill that blinks
+
+
+def test_a_sampler_draws_equal_noise_in_every_frame(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    """Where nothing moves, what is drawn does not move either."""
+    run, prior = runner(tmp_path, monkeypatch, capsys), str(write_model("prior", tmp_path))
+    still = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
+    write(tmp_path / "frames", np.repeat(still, 3, axis=0))
+    mask = np.zeros((16, 16), dtype=np.uint8)
+    mask[HOLE] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    for seed in ("1", "2"):
+        assert run(prior, "frames", "-o", seed, "--mask", "mask.png", "--seed", seed).code == 0
+        found = measure(Path(seed), Path("frames"), Path("mask.png"), False)
+        assert found == {"pairs": 2, "known": 0.0, "filled": 0.0}
+    drawn = [(tmp_path / seed / "00000.png").read_bytes() for seed in ("1", "2")]
+    assert drawn[0] != drawn[1]
 
 
 def test_other_videos_are_refused(video: dict[str, Any], tmp_path: Path) -> None:

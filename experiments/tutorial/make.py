@@ -1,0 +1,120 @@
+"""python experiments/tutorial/make.py PRIOR: the pictures of README.md beside it, by its commands.
+
+PRIOR: a run of ddpm_digits, as `make train` leaves one. Photos are scikit-image's.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from restore.image import from_uint8
+from restore.picture import sheet
+
+HERE = Path(__file__).resolve().parent
+RUN = "outputs/ddpm_digits/RUN"  # stands for PRIOR in README.md
+Pixels = np.ndarray  # uint8 [H, W, 3]
+SHEETS = {  # of each picture: the files of its columns
+    "toy": ("toy_mask", "toy", "filled/toy", "toy_target"),
+    "removed": ("rocket", "mast", "removed/rocket"),
+    "pasted": ("pasted", "seam", "melted/pasted"),
+    "manuscript": ("scratches", "page", "mended/page"),
+}
+STYLES = [f"handwritten/printed_{k}" for k in (1, 2, 3)]
+
+
+def main(prior: str) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        write_inputs(folder)
+        for command in commands():
+            run(command.replace(RUN, str(Path(prior).resolve())), folder)
+        for name, columns in SHEETS.items():
+            save(name, [folder / f"{column}.png" for column in columns])
+        save("style", [folder / f"{name}.png" for name in ("printed", *STYLES)], enlarge=16)
+
+
+def commands() -> list[str]:
+    """The lines of README.md that restore."""
+    blocks = re.findall(r"```bash\n(.*?)```", (HERE / "README.md").read_text(), re.S)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("restore predict")]
+
+
+def run(command: str, folder: Path) -> None:
+    start = [sys.executable, "-c", "from restore.cli import main; main()"]
+    subprocess.run([*start, *shlex.split(command, comments=True)[1:]], cwd=folder, check=True)
+
+
+def write_inputs(folder: Path) -> None:
+    for name, pixels in inputs():
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+
+
+def inputs() -> Iterator[tuple[str, Pixels]]:
+    """Names of files and what is in them: photos, and masks that are white where to fill."""
+    from skimage import data
+
+    toy, hole = squares()
+    yield "toy_target", toy
+    yield "toy_mask", hole
+    yield "toy", np.where(hole > 0, 0, toy).astype(np.uint8)
+    rocket = data.rocket()
+    mast = np.zeros_like(rocket)
+    mast[112:400, 424:482] = 255
+    yield "rocket", rocket
+    yield "mast", mast
+    pasted, seam = rocket.copy(), np.zeros_like(rocket)
+    pasted[140:372, 236:276] = rocket[120:352, 302:342]
+    seam[136:376, 232:280] = 255
+    seam[144:368, 240:272] = 0
+    yield "pasted", pasted
+    yield "seam", seam
+    page = np.repeat(data.page()[..., None], 3, axis=2)
+    scratches = strokes(page.shape[:2])
+    yield "page", np.maximum(page, scratches)
+    yield "scratches", scratches
+    yield "printed", printed("4")
+
+
+def squares() -> tuple[Pixels, Pixels]:
+    """A red square, a green one over it, and the hole where they meet."""
+    image, hole = np.zeros((128, 128, 3), np.uint8), np.zeros((128, 128, 3), np.uint8)
+    image[30:70, 30:70] = 255, 0, 0
+    image[50:90, 50:90] = 0, 255, 0
+    hole[45:75, 45:75] = 255
+    return image, hole
+
+
+def strokes(size: tuple[int, int]) -> Pixels:
+    drawn = Image.new("L", size[::-1])
+    pen = ImageDraw.Draw(drawn)
+    for ends in ((20, 180, 150, 10), (120, 185, 330, 60), (210, 5, 370, 120)):
+        pen.line(ends, fill=255, width=3)
+    return np.repeat(np.asarray(drawn)[..., None], 3, axis=2)
+
+
+def printed(text: str) -> Pixels:
+    """A digit of a font, 8 px as those that the prior knows."""
+    large = Image.new("L", (64, 64))
+    ImageDraw.Draw(large).text((11, -18), text, fill=255, font=ImageFont.load_default(72))
+    return np.asarray(large.resize((8, 8), Image.Resampling.BOX))
+
+
+def save(name: str, files: list[Path], enlarge: int = 1) -> None:
+    columns = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    images = torch.from_numpy(np.stack(columns)).permute(0, 3, 1, 2)
+    images = images.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
+    titles = [file.stem for file in files]
+    sheet([(from_uint8(images), "")], titles).save(HERE / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

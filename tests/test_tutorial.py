@@ -1,0 +1,61 @@
+"""The page of pictures: its inputs are drawn, its commands restore, its pictures are there."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from entry import ROOT
+from PIL import Image
+from predicting import runner
+
+FOLDER = ROOT / "experiments" / "tutorial"
+PAGE = (FOLDER / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def make() -> Any:
+    spec = importlib.util.spec_from_file_location("tutorial", FOLDER / "make.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_picture_is_of_a_command(make: Any) -> None:
+    shown = re.findall(r"!\[[^]]*\]\((\w+)\.png\)", PAGE)
+    assert shown[0] == "toy" and {*shown} == {*make.SHEETS, "style"}
+    assert len(make.commands()) == len(shown)
+    made = {path.stem for path in FOLDER.glob("*.png")}
+    assert made == {*shown}
+
+
+def test_the_first_command_fills_the_toy(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make.write_inputs(tmp_path)
+    run = runner(tmp_path, monkeypatch, capsys)
+    assert run(*shlex.split(make.commands()[0])[2:]).code == 0
+    filled, target, hole = (
+        np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int)
+        for name in ("filled/toy", "toy_target", "toy_mask")
+    )
+    known = hole == 0
+    assert np.array_equal(filled[known], target[known])
+    assert np.abs(filled - target)[~known].mean() < np.abs(target)[~known].mean()
+    assert filled[..., 2].max() < 64  # neither square has any blue
+
+
+def test_inputs_fit_their_masks(make: Any) -> None:
+    found = dict(make.inputs())
+    assert found["page"].shape == found["scratches"].shape
+    for photo, mask in (("rocket", "mast"), ("pasted", "seam"), ("page", "scratches")):
+        assert found[photo].shape == found[mask].shape
+        assert {*np.unique(found[mask])} == {0, 255}
+    changed = (found["pasted"] != found["rocket"]).any(axis=2)
+    rows, columns = np.nonzero(changed)
+    border = found["seam"][..., 0] > 0
+    assert border[rows.min(), columns.min()] and border[rows.max(), columns.max()]
