@@ -53,6 +53,17 @@ def test_a_plot_has_the_methods_of_a_benchmark_and_their_costs(root: Path) -> No
     assert [one.costs_no_products for one in plot.points] == [True, False, False]
 
 
+def test_results_of_fewer_images_or_of_an_older_protocol_are_left_out(
+    root: Path, make_report: Any
+) -> None:
+    rows = results.read(root / "experiments" / "results.csv")[1]
+    fewer = dict(rows[1], n="1", hole_psnr="99")
+    older = dict(rows[1], protocol="before", hole_psnr="98")
+    names = [(one.name, one.quality) for one in plots(rows)["masks"].points]
+    found = plots([older, fewer, *rows])["masks"]
+    assert [(one.name, one.quality) for one in found.points] == names and len(names) == 3
+
+
 def test_the_page_shows_plots_that_are_written_anew_where_results_change(
     root: Path, make_report: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
