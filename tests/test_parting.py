@@ -107,6 +107,14 @@ def test_runs_that_have_nothing_in_common_say_so(tmp_path: Path) -> None:
     assert text["weights"].startswith("no checkpoint of the same update")
 
 
+def test_the_first_of_several_updates_that_differ_is_named(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a"), write(tmp_path / "b")
+    for folder, losses in ((a, (1, 2, 3)), (b, (1, 4, 5))):
+        text = "".join(f"{10 * k},{loss}\n" for k, loss in enumerate(losses))
+        (folder / "metrics.csv").write_text(f"step,train/loss\n{text}")
+    assert dict(lines(a, b))["metrics"] == "first at step 10: train/loss 2 in A, 4 in B"
+
+
 def test_numbers_have_as_many_digits_as_tell_them_apart(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a", loss=0.15600626170), write(tmp_path / "b", loss=0.15600626171)
     [(what, how)] = lines(a, b)
@@ -172,6 +180,7 @@ def test_a_copy_with_another_learning_rate_and_a_resumed_pair(
     assert [how for _, how in lines(whole, parts) if not how.startswith("commit")] == []
     found = lines(whole, faster)
     assert [how for what, how in found if what == "config"] == [
-        "task.optimizer.lr: 0.0002 in A, 0.003 in B"
+        "task.optimizer.lr: 0.001 in A, 0.003 in B",
+        "task.scheduler.max_lr: 0.001 in A, 0.003 in B",
     ]
     assert {"metrics", "weights"} <= {what for what, _ in found}

@@ -95,6 +95,11 @@ def test_weights_have_a_hash_of_names_types_shapes_and_values() -> None:
         layer.float().weight[0] += 1
     assert weights_of(layer) != first
     assert weights_of(telea) == ""
+    large = nn.Linear(100, 100)  # in print the middle of it is left out
+    first = weights_of(large)
+    with torch.no_grad():
+        large.weight[50, 50] += 1e-7
+    assert weights_of(large) != first
 
 
 def _changes_input(observation: Any) -> Any:
@@ -174,3 +179,15 @@ def test_a_function_may_compute_gradients() -> None:
         return (x - 0.5 * gradient).detach().clamp(-1, 1)
 
     assert restore.benchmark(descend, "photos_sigma25", NOISE).summary["psnr"] > 0
+
+
+def test_a_function_that_draws_is_asked_for_every_sample() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(observation: Any) -> Any:
+        image = observation["input"]
+        return torch.rand(image.shape, generator=generator) * 2 - 1
+
+    whole = "benchmark.digits_half.data={limit:2,repeat:1}"
+    found = restore.benchmark(draw, "digits_half", whole)
+    assert found.summary["diversity"] > 0.1
