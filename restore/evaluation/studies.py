@@ -120,11 +120,11 @@ def _title(metric: str) -> str:
 
 def _caption(rows: Sequence[Row]) -> str:
     lost = sum(row["status"] != _DONE for row in rows)
-    devices = ", ".join(sorted({row["device"] for row in rows} - {""}))
+    devices = " and ".join(sorted({row["device"] for row in rows} - {""}))
     commits = sorted({(row["commit"], row["dirty"] == "True") for row in rows if row["commit"]})
     made = ", ".join(spelling.commit(*one) for one in commits)
     failed = f"; {lost} of {len(rows)} jobs were not measured" if lost else ""
     return (
         f"{rows[0]['experiment']}: mean and standard deviation of n seeds, on {devices}, at commit "
-        f"{made}{failed}"
+        f"{made}; seconds and images/s are of a machine that may have had other work{failed}"
     )
