@@ -7,7 +7,8 @@ from typing import Any
 
 from restore.config.command import conf
 
-_LOWER = ("hole_psnr", "psnr", "ssim")  # metrics that a card names, where they were measured
+# Metrics that a card names, where they were measured.
+_ANSWERS = ("original_label_share", "hole_psnr", "psnr", "ssim")
 
 
 def text(name: str, model: Mapping[str, Any]) -> str:
@@ -53,7 +54,7 @@ def _setting(config: Mapping[str, Any], training: Mapping[str, Any], model: Any)
 def _answer(evaluation: Any) -> str:
     found = []
     for one in evaluation:
-        told = [f"{key} {one['metrics'][key]:.4g}" for key in _LOWER if key in one["metrics"]]
+        told = [f"{key} {one['metrics'][key]:.4g}" for key in _ANSWERS if key in one["metrics"]]
         told += [f"{k} {v:.4g}" for k, v in one["metrics"].items() if k.startswith("fid")]
         found.append(f"{one['benchmark']} (n = {one['n']}): {', '.join(told)}")
     return "; ".join(found) or "not measured on a benchmark"
