@@ -27,7 +27,7 @@ def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
     """
     if not studies.NAME.fullmatch(name):
         raise InputError(f"--record {name} names a folder: use small letters, digits and _")
-    folder = (root or results_file().parent) / studies.FOLDER / name
+    place = (root or results_file().parent) / studies.FOLDER / name
     read = [found.read(one) for one in folders]
     lines = [line for one in read for line in one.lines]
     records = [record for one in read for record in one.records]
@@ -38,29 +38,42 @@ def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
     ]
     if not any(records):
         raise InputError(f"{', '.join(map(str, folders))}: no job has been measured")
-    differing = {key: column for key, column in swept(lines).items() if key not in _NAMED}
-    rows = [
-        _row(line, record, {key: column[k] for key, column in differing.items()}) | _spelled(known)
-        for k, (line, record, known) in enumerate(zip(lines, records, values, strict=True))
-    ]
-    metrics = [key for key in dict.fromkeys(k for row in rows for k in row) if "/" in key]
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder / studies.JOBS, [*studies.COLUMNS, *metrics], rows)
-    write_whole(folder / studies.COMMANDS, "".join(map(_command, folders)))
-    page = folder / studies.PAGE
-    if not page.exists():
-        write_whole(page, studies.blank_page(name))
-    print(folder)
+    jobs = list(zip(lines, records, values, strict=True))
+    rows = [_row(line, record) | _spelled(known) for line, record, known in jobs]
+    for experiment in dict.fromkeys(row["experiment"] for row in rows):
+        own = [k for k, row in enumerate(rows) if row["experiment"] == experiment]
+        for k, settings in zip(own, _settings([lines[k] for k in own]), strict=True):
+            rows[k]["settings"] = settings
+    _write(place, folders, rows)
+    print(place)
     return 0
 
 
-def _row(line: Line, record: dict[str, Any] | None, settings: dict[str, str]) -> dict[str, str]:
+def _write(place: Path, folders: Sequence[Path], rows: Sequence[dict[str, str]]) -> None:
+    metrics = [key for key in dict.fromkeys(k for row in rows for k in row) if "/" in key]
+    place.mkdir(parents=True, exist_ok=True)
+    write(place / studies.JOBS, [*studies.COLUMNS, *metrics], rows)
+    write_whole(place / studies.COMMANDS, "".join(map(_command, folders)))
+    page = place / studies.PAGE
+    if not page.exists():
+        write_whole(page, studies.blank_page(place.name))
+
+
+def _settings(lines: Sequence[Line]) -> list[str]:
+    """What differs between jobs of one experiment, seeds left out: a text a job."""
+    columns = {key: column for key, column in swept(lines).items() if key not in _NAMED}
+    return [
+        " ".join(f"{key}={column[k]}" for key, column in columns.items() if column[k])
+        for k in range(len(lines))
+    ]
+
+
+def _row(line: Line, record: dict[str, Any] | None) -> dict[str, str]:
     given = dict(one.split("=", 1) for one in line.overrides if "=" in one)
     told = record or {}
     training = told.get("training", {})
     cells = {
         "experiment": told.get("experiment", given.get("experiment", "")),
-        "settings": " ".join(f"{key}={value}" for key, value in settings.items() if value),
         "seed": told.get("seed", given.get("seed", "")),
         "status": line.status,
         "overrides": shlex.join(line.overrides),

@@ -134,3 +134,17 @@ def test_a_file_of_somebody_else_is_refused(root: Path) -> None:
     path = root / "experiments" / "studies" / "judges" / "jobs.csv"
     path.write_text(path.read_text().replace("status", "state", 1))
     assert table.main(["--check"], root) == 2
+
+
+def test_settings_are_told_against_jobs_of_the_same_experiment(root: Path) -> None:
+    """What two experiments were given differently is no arm of a study."""
+    other = root / "other"
+    sweep(other, ["data=flowers"], {0: 20.0})
+    path = other / "0" / "result.json"
+    path.write_text(path.read_text().replace('"experiment": "e"', '"experiment": "f"'))
+    assert keep([root / "plain", root / "noisy", other], "judges", root / "experiments") == 0
+    with (root / "experiments" / "studies" / "judges" / "jobs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["settings"] for row in rows if row["experiment"] == "f"} == {""}
+    told = {row["settings"] for row in rows if row["experiment"] == "e"}
+    assert told == {"", "task.adversary.input_noise=0.1"}
