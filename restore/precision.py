@@ -30,11 +30,18 @@ def settle(config: Config) -> tuple[Config, list[str]]:
     emulated, in the process that has decided.
 
     Raises:
-        InputError: fp16 without a GPU, for which Lightning would take another precision.
+        InputError: a GPU is asked for and there is none, or fp16 without one, for which Lightning
+            would take another precision.
     """
     trainer = config["trainer"]
     wanted = trainer.get("precision") or EXACT
-    device = device_of(str(trainer.get("accelerator", "auto")))
+    accelerator = str(trainer.get("accelerator", "auto"))
+    device = device_of(accelerator)
+    if device == "cpu" and accelerator not in ("cpu", "auto"):
+        raise InputError(
+            f"trainer.accelerator={accelerator}: torch sees no GPU here: set trainer=cpu, or "
+            "install the build of torch for your GPU (`restore doctor` looks at the machine)"
+        )
     if device == "cpu" and str(wanted) in ("16-mixed", "16-true", "16"):
         raise InputError(
             f"trainer.precision={wanted} needs a GPU: on a CPU set bf16-mixed, 32-true or auto"

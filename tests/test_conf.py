@@ -164,7 +164,11 @@ def test_benchmark_composes_and_fits(benchmark: str) -> None:
 
 
 @pytest.mark.parametrize("group", ["trainer", "logger", "optimizer", "scheduler", "sampler"])
-def test_every_choice_fits_the_default_experiment(group: str) -> None:
+def test_every_choice_fits_the_default_experiment(
+    group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "device_of", lambda accelerator: "cuda")  # trainer=gpu is one
+    monkeypatch.setattr(precision, "choose", lambda device: ("bf16-mixed", ""))
     given = {"trainer": {"callbacks", "logger", "default_root_dir"}, "logger": {"save_dir"}}
     for choice in choices(group):
         config = precision.settle(composed("train", f"{group}={choice}"))[0]

@@ -157,3 +157,14 @@ def test_flags_of_this_machine_are_those_that_torch_sees() -> None:
     flags = precision.processor_flags()
     for name in ("avx2", "avx512_bf16", "amx_bf16"):
         assert (name in flags) == bool(seen.get(name, False))
+
+
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda", "mps"])
+def test_a_gpu_that_is_not_there_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match=f"accelerator={accelerator}: torch sees no GPU here: set"):
+        settled("32-true", accelerator)
+    assert settled("32-true", "auto") == ("32-true", [])

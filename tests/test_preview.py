@@ -147,7 +147,7 @@ def test_the_picture_holds_the_samples_and_the_lines_their_numbers(
     overrides = ["experiment=ddpm_digits", "data.batch_size=16"]
     ended = run(*overrides)
     assert ended.code == 0, ended.err
-    assert "photos: train 1097" in ended.out and "train samples: 8x8 (16 looked at)" in ended.out
+    assert "images: train 1097" in ended.out and "train samples: 8x8 (16 looked at)" in ended.out
     assert "train hole: 50.0 to 50.0 %, mean 50.0" in ended.out
     picture = np.array(Image.open(tmp_path / "show_ddpm_digits.png"))
     config = composed("train", overrides)

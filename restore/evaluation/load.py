@@ -9,26 +9,36 @@ from restore.config.command import as_list
 from restore.config.trust import Trust
 from restore.evaluation.benchmark import Benchmark, affordable, fingerprint
 from restore.evaluation.method import Drawing, Method, from_baseline, from_task, sampling_of
+from restore.types import InputError
 
 Config = dict[str, Any]
 
 
 def benchmarks(config: Config, num_calls: int) -> list[Benchmark]:
-    """The benchmarks of a config for a method of num_calls."""
-    made, trust = [], Trust.of(config)
-    for name, node in config.get("benchmark", {}).items():
-        node = affordable(node, num_calls)
-        made.append(
-            build(
-                node,
-                f"benchmark.{name}",
-                trust=trust,
-                name=name,
-                protocol=fingerprint(node),
-                reference=fingerprint(node["data"], "degradation"),
-                task=fingerprint(node["data"]),
-            )
-        )
+    """The benchmarks of a config for a method of num_calls.
+
+    Raises:
+        InputError: settings or data of one of them, which the message names.
+    """
+    return [
+        _benchmark(name, affordable(node, num_calls), Trust.of(config))
+        for name, node in config.get("benchmark", {}).items()
+    ]
+
+
+def _benchmark(name: str, node: Config, trust: Trust) -> Benchmark:
+    own = {
+        "name": name,
+        "protocol": fingerprint(node),
+        "reference": fingerprint(node["data"], "degradation"),
+        "task": fingerprint(node["data"]),
+    }
+    try:
+        made: Benchmark = build(node, f"benchmark.{name}", trust=trust, **own)
+    except InputError as error:
+        if name in str(error):
+            raise
+        raise InputError(f"benchmark {name}: {error}, or choose another benchmark") from error
     return made
 
 

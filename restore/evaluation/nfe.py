@@ -32,7 +32,9 @@ def family(row: Row) -> str:
     if row["sampler"] == "RePaint":
         settings = []
     spelled = row["sampler"] + (f" ({', '.join(settings)})" if settings else "")
-    guidance = row["guidance"].partition("(")[0]
+    # Only a network that is shown its input fills holes with neither.
+    lead = "" if row["sampler"] == "RePaint" else "conditional"
+    guidance = row["guidance"].partition("(")[0] or lead
     return ", ".join(filter(None, (row["experiment"], spelled, guidance)))
 
 

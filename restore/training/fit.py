@@ -59,9 +59,9 @@ def begin(run: Run) -> None:
 
 
 def told(summary: dict[str, Any]) -> list[str]:
-    """What a summary of the data says, a line a fact: photos, what was left out and why."""
+    """What a summary of the data says, a line a fact: images, what was left out and why."""
     counts = ", ".join(f"{split} {count}" for split, count in summary["photos"].items())
-    lines = [f"photos: {counts}"]
+    lines = [f"images: {counts}"]
     lines += [f"left out: {count} {reason}" for reason, count in summary["left_out"].items()]
     pairs = summary["duplicates"]
     if pairs:

@@ -34,6 +34,7 @@ def test_curves_are_families_in_the_order_of_calls() -> None:
         "prior, ddim (eta=0.0), NullSpace": [CurvePoint(5, 0.05, 11.0), CurvePoint(20, 0.2, 12.5)],
     }
     assert nfe.metrics_of(ROWS) == ["hole_psnr"]
+    assert nfe.family(row("heun", "num_steps=3", 5, "")) == "prior, heun, conditional"
 
 
 def test_the_table_marks_the_best_of_each_number_of_calls() -> None:
