@@ -37,15 +37,8 @@ def settle(config: Config) -> tuple[Config, list[str]]:
     wanted = trainer.get("precision") or EXACT
     accelerator = str(trainer.get("accelerator", "auto"))
     device = device_of(accelerator)
-    if device == "cpu" and accelerator not in ("cpu", "auto"):
-        raise InputError(
-            f"trainer.accelerator={accelerator}: torch sees no GPU here: set trainer=cpu, or "
-            "install the build of torch for your GPU (`restore doctor` looks at the machine)"
-        )
-    if device == "cpu" and str(wanted) in ("16-mixed", "16-true", "16"):
-        raise InputError(
-            f"trainer.precision={wanted} needs a GPU: on a CPU set bf16-mixed, 32-true or auto"
-        )
+    if device == "cpu":
+        _check_without_gpu(accelerator, str(wanted))
     notes: list[str] = []
 
     def decide() -> str:
@@ -67,6 +60,18 @@ def settle(config: Config) -> tuple[Config, list[str]]:
     elif str(wanted).startswith("bf16") and has_bf16(device) is not True:
         agree("emulated", measure)
     return {**config, "trainer": {**trainer, "precision": wanted}}, notes
+
+
+def _check_without_gpu(accelerator: str, wanted: str) -> None:
+    if accelerator not in ("cpu", "auto"):
+        raise InputError(
+            f"trainer.accelerator={accelerator}: torch sees no GPU here: set trainer=cpu, or "
+            "install the build of torch for your GPU (`restore doctor` looks at the machine)"
+        )
+    if wanted in ("16-mixed", "16-true", "16"):
+        raise InputError(
+            f"trainer.precision={wanted} needs a GPU: on a CPU set bf16-mixed, 32-true or auto"
+        )
 
 
 def device_of(accelerator: str) -> Device:
