@@ -23,6 +23,13 @@ from restore.types import Facts
 CONF = ROOT / "conf"
 
 
+@pytest.fixture(autouse=True)
+def _gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine for every trainer, those of a GPU among them."""
+    monkeypatch.setattr(precision, "device_of", lambda accelerator: "cuda")
+    monkeypatch.setattr(precision, "choose", lambda device: ("bf16-mixed", ""))
+
+
 def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
@@ -164,11 +171,7 @@ def test_benchmark_composes_and_fits(benchmark: str) -> None:
 
 
 @pytest.mark.parametrize("group", ["trainer", "logger", "optimizer", "scheduler", "sampler"])
-def test_every_choice_fits_the_default_experiment(
-    group: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(precision, "device_of", lambda accelerator: "cuda")  # trainer=gpu is one
-    monkeypatch.setattr(precision, "choose", lambda device: ("bf16-mixed", ""))
+def test_every_choice_fits_the_default_experiment(group: str) -> None:
     given = {"trainer": {"callbacks", "logger", "default_root_dir"}, "logger": {"save_dir"}}
     for choice in choices(group):
         config = precision.settle(composed("train", f"{group}={choice}"))[0]

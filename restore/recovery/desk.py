@@ -119,8 +119,9 @@ def _sample(trainer: Any, task: Any) -> dict[str, Any]:
     shape = batches[0]["target"].shape
     batch = joined([one for one in batches if one["target"].shape == shape])
     number = own.num_samples if own else 1
-    with _untouched(trainer, task):
-        restored = task.restore(batch, number)
+    computing = trainer.precision_plugin.forward_context()  # as validation does
+    with _untouched(trainer, task), computing:
+        restored = task.restore(batch, number).float()
     picture = add_titles(panel(batch, restored.clamp(-1, 1)), titles(batch, number), 1)
     path = Path(trainer.default_root_dir) / "samples" / f"asked-{task.updates}.png"
     path.parent.mkdir(exist_ok=True)
