@@ -6,6 +6,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,7 @@ def _decoding(root: Path, turns: int) -> Iterator[Row]:
         else:
             peer, theirs = "PIL, NumPy", lambda: _with_pillow(root / "photos")
         row = compare("data", f"a photo from {name}", peer, ours, theirs, turns=turns)
-        each = row.ours / PHOTOS, row.theirs / PHOTOS
-        yield Row(row.group, row.name, row.peer, *each, row.spread, turns)
+        yield replace(row, ours=row.ours / PHOTOS, theirs=row.theirs / PHOTOS)
 
 
 def _data(overrides: list[str]) -> Any:

@@ -84,7 +84,7 @@ class Samples(Callback):
         for name in names:
             picture.save(folder / f"{name}.png")
         if self._begun_here:
-            self._show_progress(folder, batch, restored[:, 0].float(), int(pl_module.updates))
+            self._show_progress(folder, batch, restored[:, 0], int(pl_module.updates))
 
     def _show_progress(
         self, folder: Path, batch: Batch, restored: torch.Tensor, update: int

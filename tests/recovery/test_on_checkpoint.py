@@ -100,6 +100,7 @@ def test_its_numbers_are_metrics_of_the_update_of_the_checkpoint(tmp_path: Path)
     assert said == []
     with (tmp_path / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row.get("on_checkpoint/bytes")]
+    assert all(float(one["step"]) == float(one["on_checkpoint/update"]) for one in rows)
     row = rows[0]  # a fast command of the next checkpoint may end, too
     assert float(row["step"]) == float(row["on_checkpoint/update"]) == 4
     size = (tmp_path / "checkpoints" / "last.ckpt").stat().st_size
