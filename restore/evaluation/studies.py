@@ -20,9 +20,10 @@ from restore.types import InputError
 FOLDER, JOBS, COMMANDS, PAGE = "studies", "jobs.csv", "commands.sh", "README.md"
 NAME = re.compile(r"[a-z0-9_]+")
 BLOCK = "study-"  # begins the name of a study's block
-COSTS = ("updates", "seconds", "images_per_second", "parameters")
+COSTS = ("updates", "seconds", "images_per_second", "parameters")  # of a training
+MACS = "macs"  # of one sample of one image, by all calls of the network; the first benchmark's
 ORIGIN = ("device", "commit", "dirty")
-COLUMNS = ("experiment", "settings", "seed", "status", "overrides", *COSTS, *ORIGIN)
+COLUMNS = ("experiment", "settings", "seed", "status", "overrides", *COSTS, MACS, *ORIGIN)
 _VERDICTS = ("val/real_accuracy", "val/fake_accuracy")  # of a discriminator: none is the best
 _DONE = "done"
 
@@ -98,19 +99,20 @@ def _table(rows: list[Row]) -> Table:
     for settings, jobs in groups.items():
         lead = [settings or "no more settings", str(len(jobs)), *_costs(jobs)]
         cells.append([*lead, *(spread(jobs, metric) for metric in metrics)])
-    for column, metric in enumerate(metrics, start=6):
+    for column, metric in enumerate(metrics, start=7):
         values = [mean(jobs, metric) for jobs in groups.values()]
         known = [value for value in values if not math.isnan(value)]
         if metric not in _VERDICTS and len(set(known)) > 1:
             wanted = min(known) if lower_is_better(metric.rpartition("/")[2]) else max(known)
             best |= {(k, column) for k, value in enumerate(values) if value == wanted}
-    header = ["settings", "n", "updates", "seconds", "images/s", "parameters"]
+    header = ["settings", "n", "updates", "seconds", "images/s", "parameters", "MACs"]
     return Table(_caption(rows), [*header, *map(_title, metrics)], cells, best)
 
 
 def _costs(jobs: Sequence[Row]) -> list[str]:
     updates, seconds, pace, parameters = (mean(jobs, key) for key in COSTS)
-    return [f"{updates:.0f}", f"{seconds:.0f}", f"{pace:.3g}", spelling.millions(int(parameters))]
+    size = spelling.millions(int(parameters))
+    return [f"{updates:.0f}", f"{seconds:.0f}", f"{pace:.3g}", size, spelling.macs(jobs[0])]
 
 
 def _title(metric: str) -> str:

@@ -72,12 +72,14 @@ def _row(line: Line, record: dict[str, Any] | None) -> dict[str, str]:
     given = dict(one.split("=", 1) for one in line.overrides if "=" in one)
     told = record or {}
     training = told.get("training", {})
+    measured = next(iter(told.get("evaluation", [])), {})
     cells = {
         "experiment": told.get("experiment", given.get("experiment", "")),
         "seed": told.get("seed", given.get("seed", "")),
         "status": line.status,
         "overrides": shlex.join(line.overrides),
         **{key: training.get(key, "") for key in studies.COSTS},
+        studies.MACS: measured.get(studies.MACS) or "",
         **{key: told.get(key, "") for key in studies.ORIGIN},
     }
     return {key: str(value) for key, value in cells.items()}
