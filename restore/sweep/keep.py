@@ -72,7 +72,7 @@ def _row(line: Line, record: dict[str, Any] | None) -> dict[str, str]:
     given = dict(one.split("=", 1) for one in line.overrides if "=" in one)
     told = record or {}
     training = told.get("training", {})
-    measured = next(iter(told.get("evaluation", [])), {})
+    measured: dict[str, Any] = next(iter(told.get("evaluation", [])), {})
     cells = {
         "experiment": told.get("experiment", given.get("experiment", "")),
         "seed": told.get("seed", given.get("seed", "")),
