@@ -25,6 +25,14 @@ def show_stop(step: work.Underway | None, edits: bool) -> dict[str, Any]:
     return {"result": step.image, "status": said, "reached": step.t, "go_on": again}
 
 
+def show_no_map() -> Any:
+    """Takes the strength map away.
+
+    A new update each time: Gradio (6.31) pops the value out of the one that it is given.
+    """
+    return gr.update(value=None, visible=False)
+
+
 def show_results(
     before: np.ndarray, chains: list[list[str]], results: list[work.Done]
 ) -> dict[str, Any]:

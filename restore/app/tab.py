@@ -20,7 +20,6 @@ from restore.types import InputError
 
 Updates = dict[Any, Any]
 _LINE: dict[str, Any] = {"concurrency_id": "restore", "concurrency_limit": 2}
-_NO_MAP: dict[str, Any] = gr.update(value=None, visible=False)
 _HIDDEN = ("gallery", "slider", "both", "files", "job", "go_on")
 
 
@@ -78,7 +77,7 @@ class Tab:
         if self.purpose.draws == "colors":
             soft, shown = [p["photo"], p["soft"]], p["strength_map"]
             p["soft"].upload(report(self.set_strength_map), soft, shown, **hidden)
-            p["no_map"].click(lambda: _NO_MAP, None, shown, **hidden)
+            p["no_map"].click(outcome.show_no_map, None, shown, **hidden)
 
     def _connect_models(self, page: gr.Blocks, chosen: list[Any], hidden: dict[str, Any]) -> None:
         suited = [self.parts[name] for name in ("drawn", "sigma", "guidance")]
@@ -140,7 +139,7 @@ class Tab:
 
     def clear(self) -> Updates:
         """Empties the tab."""
-        soft = _NO_MAP if self.purpose.draws == "colors" else None
+        soft = outcome.show_no_map() if self.purpose.draws == "colors" else None
         gone = self._named(original=None, marked=None, canvas=None, strength_map=soft)
         return self._no_results() | gone
 

@@ -144,7 +144,6 @@ def test_nothing_covers_the_canvas_of_a_second_and_a_third_photo(
 ) -> None:
     wide = np.ascontiguousarray(PHOTO[:48])
     (tmp_path / "wide.png").write_bytes(png(wide))
-    page.reload()
     choose_tab(page, tab)
     choose_photo(page, tab, photo)
     choose(page, tab, "model", model)

@@ -63,6 +63,19 @@ def test_no_progress_is_shown_on_a_canvas(server: Server) -> None:
         assert canvases.isdisjoint(one["show_progress_on"] or one["outputs"]), one["targets"]
 
 
+def test_a_strength_map_is_taken_away_each_time(server: Server) -> None:
+    """An update that is kept loses its value to Gradio, so that an old map would stay in use."""
+    for _ in range(3):
+        (said,) = server.call("editing-no_map", "click", [])["output"]["data"]
+        assert said["value"] is None and said["visible"] is False
+        cleared = server.call("editing-photo", "clear", [])["output"]["data"]
+        assert {"value": None, "visible": False} in [
+            {key: one[key] for key in ("value", "visible") if key in one}
+            for one in cleared
+            if isinstance(one, dict)
+        ]
+
+
 def test_a_photo_is_restored(server: Server) -> None:
     ended = ran(server, accepted(server))
     assert ended["success"], ended
