@@ -34,12 +34,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def show(overrides: Sequence[str], size: int) -> int:
     """Prints a table of Markdown. InputError for a network that cannot be built or run."""
-    layers, total = describe(overrides, size)
-    rows = [_TITLES, tuple("---" for _ in _TITLES), *(layer.cells() for layer in layers)]
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print(f"\n{total:,} parameters in {len(layers)} layers, for an image of {size} px")
+    print(markdown(*describe(overrides, size), size), end="")
     return DONE
+
+
+def markdown(layers: "Sequence[Layer]", total: int, size: int) -> str:
+    """The table of `describe`, and a line of what all layers have."""
+    rows = [_TITLES, tuple("---" for _ in _TITLES), *(layer.cells() for layer in layers)]
+    lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return f"{lines}\n{total:,} parameters in {len(layers)} layers, for an image of {size} px\n"
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,26 @@
+import re
+
 import pytest
 from entry import ROOT
 
-from restore.describe import describe, show
+from restore.describe import describe, markdown, show
 from restore.types import InputError
 
+PAGE = (ROOT / "experiments" / "networks" / "README.md").read_text()
 LEAVES = sorted(path.stem for path in (ROOT / "conf" / "network").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_every_parameter_stands_in_one_layer(name: str) -> None:
-    layers, total = describe([f"network={name}"], 32)
+def test_every_parameter_stands_in_one_layer_and_on_the_page(name: str) -> None:
+    layers, total = describe([f"network={name}"], 64)
+    section = f"## {name}\n\n{markdown(layers, total, 64)}"
+    assert section in PAGE, "python experiments/networks/make.py writes the page anew"
     assert sum(layer.parameters for layer in layers) == total
     assert len({layer.name for layer in layers}) == len(layers)
+
+
+def test_the_page_has_no_other_network() -> None:
+    assert sorted(re.findall("^## (.*)$", PAGE, re.M)) == LEAVES
 
 
 def test_the_described_generator_has_16_and_9_gated_layers() -> None:

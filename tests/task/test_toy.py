@@ -16,6 +16,7 @@ from restore.diffusion.sampler import Sampling, ddim
 from restore.diffusion.schedule import Cosine
 from restore.evaluation.baseline import (
     Biharmonic,
+    FrequencySelective,
     HoleFill,
     NavierStokes,
     PushPull,
@@ -61,21 +62,23 @@ def error(restored: Tensor, batch: Batch) -> float:
 
 
 @pytest.mark.parametrize(
-    ("fill", "most"),
+    ("fill", "most", "blue"),
     [
-        (Telea(), 0.9),
-        (NavierStokes(), 0.9),
-        (Biharmonic(), 0.9),
-        (PushPull(), 0.9),
-        (ShiftMap(), 1.1),  # its patch is of the right colours, at another place
+        (Telea(), 0.9, 0.05),
+        (NavierStokes(), 0.9, 0.05),
+        (Biharmonic(), 0.9, 0.05),
+        (PushPull(), 0.9, 0.05),
+        (FrequencySelective(), 0.9, 0.3),  # its Fourier functions ring at edges
+        (ShiftMap(), 1.1, 0.05),  # its patch is of the right colours, at another place
     ],
 )
-def test_classical_fills(fill: HoleFill, most: float) -> None:
+def test_classical_fills(fill: HoleFill, most: float, blue: float) -> None:
+    """most: the error where middle grey has 1. blue: the most, where black has 0 and white 2."""
     batch = toy()
     restored = fill(batch)
     assert known_is_kept(restored, batch)
     assert error(restored, batch) < most
-    assert restored[0, BLUE].max() < -0.95  # no blue anywhere
+    assert restored[0, BLUE].max() < blue - 1
     assert restored.abs().max() < 1.3
 
 
