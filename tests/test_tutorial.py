@@ -52,10 +52,25 @@ def test_the_first_command_fills_the_toy(
 def test_inputs_fit_their_masks(make: Any) -> None:
     found = dict(make.inputs())
     assert found["page"].shape == found["scratches"].shape
-    for photo, mask in (("rocket", "mast"), ("pasted", "seam"), ("page", "scratches")):
-        assert found[photo].shape == found[mask].shape
+    pairs = ("rocket", "mast"), ("pasted", "seam"), ("page", "scratches"), ("craters", "gaps")
+    for photo, mask in pairs:
+        assert found[photo].shape[:2] == found[mask].shape[:2]
         assert {*np.unique(found[mask])} == {0, 255}
     changed = (found["pasted"] != found["rocket"]).any(axis=2)
     rows, columns = np.nonzero(changed)
     border = found["seam"][..., 0] > 0
     assert border[rows.min(), columns.min()] and border[rows.max(), columns.max()]
+
+
+def test_what_is_missing_in_a_picture_of_16_bits_is_under_its_mask(make: Any) -> None:
+    found = dict(make.inputs())
+    gaps = found["gaps"][..., 0] > 0
+    assert found["craters"].dtype == found["craters_whole"].dtype == np.uint16
+    assert np.array_equal(found["craters"][~gaps], found["craters_whole"][~gaps])
+    assert not found["craters"][gaps].any() and 0.2 < gaps.mean() < 0.3
+
+
+def test_16_bits_are_shown_as_8(make: Any, tmp_path: Path) -> None:
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    assert np.array_equal(make.shown(tmp_path / "grey.png")[..., 1].ravel(), np.arange(256))

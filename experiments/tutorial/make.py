@@ -20,12 +20,14 @@ from restore.picture import sheet
 
 HERE = Path(__file__).resolve().parent
 RUN = "outputs/ddpm_digits/RUN"  # stands for PRIOR in README.md
-Pixels = np.ndarray  # uint8 [H, W, 3]
+Pixels = np.ndarray  # uint8 [H, W, 3], or uint16 [H, W] for grey of 16 bits
 SHEETS = {  # of each picture: the files of its columns
     "toy": ("toy_mask", "toy", "filled/toy", "toy_target"),
     "removed": ("rocket", "mast", "removed/rocket"),
     "pasted": ("pasted", "seam", "melted/pasted"),
     "manuscript": ("scratches", "page", "mended/page"),
+    "remote": ("gaps", "craters", "gapless/craters", "craters_whole"),
+    "medical": ("tissue", "clean/tissue", "tissue_target"),
 }
 STYLES = [f"handwritten/printed_{k}" for k in (1, 2, 3)]
 
@@ -82,6 +84,30 @@ def inputs() -> Iterator[tuple[str, Pixels]]:
     yield "page", np.maximum(page, scratches)
     yield "scratches", scratches
     yield "printed", printed("4")
+    yield from craters()
+    yield from tissue()
+
+
+def craters() -> Iterator[tuple[str, Pixels]]:
+    """A grey picture of 16 bits from above, without the lines that a broken scanner left out."""
+    from skimage import data
+
+    whole = data.moon()[128:384, 192:448].astype(np.uint16) * 257
+    rows, columns = np.indices(whole.shape)
+    gaps = (rows + columns // 4) % 16 < 4
+    yield "craters_whole", whole
+    yield "craters", np.where(gaps, 0, whole).astype(np.uint16)
+    yield "gaps", np.repeat(np.where(gaps, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def tissue() -> Iterator[tuple[str, Pixels]]:
+    """Stained tissue under a microscope, and with noise of 25 grey levels."""
+    from skimage import data
+
+    target = data.immunohistochemistry()[128:320, 128:320]
+    noise = np.random.default_rng(0).normal(0, 25, target.shape)
+    yield "tissue_target", target
+    yield "tissue", (target + noise).round().clip(0, 255).astype(np.uint8)
 
 
 def squares() -> tuple[Pixels, Pixels]:
@@ -109,11 +135,19 @@ def printed(text: str) -> Pixels:
 
 
 def save(name: str, files: list[Path], enlarge: int = 1) -> None:
-    columns = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    columns = [shown(file) for file in files]
     images = torch.from_numpy(np.stack(columns)).permute(0, 3, 1, 2)
     images = images.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
     titles = [file.stem for file in files]
     sheet([(from_uint8(images), "")], titles).save(HERE / f"{name}.png", optimize=True)
+
+
+def shown(file: Path) -> Pixels:
+    """uint8 [H, W, 3] of a file of 8 or 16 bits."""
+    pixels = np.asarray(Image.open(file))
+    if pixels.dtype != np.uint8:
+        pixels = (pixels // 257).astype(np.uint8)
+    return np.asarray(Image.fromarray(pixels).convert("RGB"))
 
 
 if __name__ == "__main__":
