@@ -74,3 +74,12 @@ def test_16_bits_are_shown_as_8(make: Any, tmp_path: Path) -> None:
     grey = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
     Image.fromarray(grey).save(tmp_path / "grey.png")
     assert np.array_equal(make.shown(tmp_path / "grey.png")[..., 1].ravel(), np.arange(256))
+
+
+def test_the_hair_lies_still_on_frames_that_move(make: Any) -> None:
+    found = dict(make.inputs())
+    hair = found["hair"][..., 0] > 0
+    first, second = found["frames/1"], found["frames/2"]
+    assert not first[hair].any() and not second[hair].any()
+    seen = ~hair[:, 6:] & ~hair[:, :-6]
+    assert np.array_equal(first[:, 6:][seen], second[:, :-6][seen])

@@ -27,6 +27,7 @@ SHEETS = {  # of each picture: the files of its columns
     "pasted": ("pasted", "seam", "melted/pasted"),
     "manuscript": ("scratches", "page", "mended/page"),
     "remote": ("gaps", "craters", "gapless/craters", "craters_whole"),
+    "video": ("frames/1", "frames/3", "steady/1", "steady/2", "steady/3"),
     "medical": ("tissue", "clean/tissue", "tissue_target"),
 }
 STYLES = [f"handwritten/printed_{k}" for k in (1, 2, 3)]
@@ -56,6 +57,7 @@ def run(command: str, folder: Path) -> None:
 
 
 def write_inputs(folder: Path) -> None:
+    (folder / "frames").mkdir(exist_ok=True)
     for name, pixels in inputs():
         Image.fromarray(pixels).save(folder / f"{name}.png")
 
@@ -69,10 +71,8 @@ def inputs() -> Iterator[tuple[str, Pixels]]:
     yield "toy_mask", hole
     yield "toy", np.where(hole > 0, 0, toy).astype(np.uint8)
     rocket = data.rocket()
-    mast = np.zeros_like(rocket)
-    mast[112:400, 424:482] = 255
     yield "rocket", rocket
-    yield "mast", mast
+    yield "mast", triangle(rocket.shape[:2])
     pasted, seam = rocket.copy(), np.zeros_like(rocket)
     pasted[140:372, 236:276] = rocket[120:352, 302:342]
     seam[136:376, 232:280] = 255
@@ -86,6 +86,7 @@ def inputs() -> Iterator[tuple[str, Pixels]]:
     yield "printed", printed("4")
     yield from craters()
     yield from tissue()
+    yield from frames()
 
 
 def craters() -> Iterator[tuple[str, Pixels]]:
@@ -110,6 +111,19 @@ def tissue() -> Iterator[tuple[str, Pixels]]:
     yield "tissue", (target + noise).round().clip(0, 255).astype(np.uint8)
 
 
+def frames() -> Iterator[tuple[str, Pixels]]:
+    """Three frames of a camera that moves by six pixels, and a hair on its lens."""
+    from skimage import data
+
+    hair = Image.new("L", (160, 160))
+    ImageDraw.Draw(hair).line(((30, 0), (60, 70), (50, 159)), fill=255, width=5, joint="curve")
+    scratch = np.repeat(np.asarray(hair)[..., None], 3, axis=2)
+    yield "hair", scratch
+    for k in range(3):
+        view = data.coffee()[100:260, 200 + 6 * k : 360 + 6 * k]
+        yield f"frames/{k + 1}", np.where(scratch > 0, 0, view).astype(np.uint8)
+
+
 def squares() -> tuple[Pixels, Pixels]:
     """A red square, a green one over it, and the hole where they meet."""
     image, hole = np.zeros((128, 128, 3), np.uint8), np.zeros((128, 128, 3), np.uint8)
@@ -117,6 +131,13 @@ def squares() -> tuple[Pixels, Pixels]:
     image[50:90, 50:90] = 0, 255, 0
     hole[45:75, 45:75] = 255
     return image, hole
+
+
+def triangle(size: tuple[int, int]) -> Pixels:
+    """What covers a mast: a hole that is no wider than it has to be."""
+    drawn = Image.new("L", size[::-1])
+    ImageDraw.Draw(drawn).polygon(((443, 116), (457, 116), (486, 400), (434, 400)), fill=255)
+    return np.repeat(np.asarray(drawn)[..., None], 3, axis=2)
 
 
 def strokes(size: tuple[int, int]) -> Pixels:
