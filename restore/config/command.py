@@ -18,9 +18,14 @@ def conf() -> Path:
 
 
 def program(word: str) -> str:
-    """How `train` or `evaluate` is called here: its script, or the word of an installed restore."""
+    """How `train` or `evaluate` is called by whoever started this: a word of restore, or a script.
+
+    A word is run as `python -m restore.main.WORD`, in any folder; the scripts lie in a checkout.
+    """
+    started = Path(sys.argv[0])
+    is_word = started.stem == "restore" or started.parent == Path(__file__).parents[1] / "main"
     is_checkout = (conf().parent / f"{word}.py").is_file()
-    return f"python {word}.py" if is_checkout else f"restore {word}"
+    return f"python {word}.py" if is_checkout and not is_word else f"restore {word}"
 
 
 def without_null(argument: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from entry import ROOT, Command
 
 from restore.config import manual
-from restore.config.command import conf
+from restore.config.command import conf, program
 from restore.types import InputError
 
 SCRIPTS: tuple[manual.Script, ...] = ("train", "evaluate")
@@ -17,6 +17,18 @@ SCRIPTS: tuple[manual.Script, ...] = ("train", "evaluate")
 
 def flat(text: str) -> str:
     return " ".join(text.split())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_next_command_is_called_as_this_one_was(
+    script: manual.Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever says `restore train`, in a folder of their own, has no train.py there."""
+    for started in ("/env/bin/restore", str(ROOT / "restore" / "main" / "train.py")):
+        monkeypatch.setattr(sys, "argv", [started])
+        assert program(script) == f"restore {script}"
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert program(script) == f"python {script}.py"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
