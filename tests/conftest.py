@@ -53,12 +53,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _configs_are_parsed_once() -> Iterator[None]:
     """Hydra parses every file of conf/ for every config that is composed, a quarter of its time."""
-    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+    from hydra._internal.sources_registry import SourcesRegistry
+    from hydra.core.plugins import Plugins
 
+    Plugins.instance()  # the search for plugins imports the class anew
+    kind: Any = SourcesRegistry.instance().types["file"]
     parsed: dict[tuple[str, int, int], Any] = {}
-    parse = FileConfigSource.load_config
+    parse = kind.load_config
 
-    def load(source: FileConfigSource, config_path: str) -> Any:
+    def load(source: Any, config_path: str) -> Any:
         path = Path(source.path, source._normalize_file_name(config_path))
         if not path.is_file():
             return parse(source, config_path)
@@ -69,7 +72,7 @@ def _configs_are_parsed_once() -> Iterator[None]:
         return copy.deepcopy(parsed[key])  # Hydra changes what it gets
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FileConfigSource, "load_config", load)
+        patch.setattr(kind, "load_config", load)
         yield
 
 

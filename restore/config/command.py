@@ -110,10 +110,31 @@ def _add_plus(error: Exception) -> None:
     path, node = setting[1], getattr(error.__cause__, "parent_node", None)
     key = str(getattr(error.__cause__, "key", None) or path.rpartition(".")[2])
     for index, argument in enumerate(sys.argv):
-        if argument.startswith(f"{path}=") and takes(node, key):
+        _, equals, value = argument.partition(f"{path}=")
+        if not equals or argument != f"{path}={value}":
+            continue
+        if takes(node, key):
             sys.argv[index] = f"+{argument}"
             return
+        if value and _sweeps_over_files() and not value.startswith("choice("):
+            sys.argv[index] = f"{path}=choice({value})"
+            return
     raise InputError(_unknown_setting(path, key, node)) from error
+
+
+def _sweeps_over_files() -> bool:
+    """Whether this is a sweep over files of a group of conf/, which may have different keys.
+
+    Hydra gives plain overrides to the sweep's own config, too, in which such a group has its
+    default; `choice` keeps one for the jobs, of which each is composed with its own file.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    if not {"-m", "--multirun"} & {*sys.argv[1:]}:
+        return False
+    given = [one for one in sys.argv[1:] if not one.startswith("-")]
+    parsed = OverridesParser.create().parse_overrides(given)
+    return any(one.is_sweep_override() and (conf() / one.key_or_group).is_dir() for one in parsed)
 
 
 def takes(node: Any, key: str) -> bool:

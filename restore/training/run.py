@@ -124,12 +124,27 @@ def _trainer(config: Config, folder: Path, watching: list[Callback], data: DataM
 def _benchmarks(config: Config, task: Task, experiment: str) -> list[Benchmark]:
     """The benchmarks of a run; InputError where its task cannot serve one of them."""
     num_calls = task.num_calls if isinstance(task, RestorationTask) else 0
-    benchmarks = load.benchmarks(config, num_calls)
+    benchmarks = load.benchmarks(_cut_short(config), num_calls)
     if benchmarks:
         method = from_task(task, experiment, "", config["seed"], NO_SAMPLING)
         for benchmark in benchmarks:
             benchmark.check_method(method)
     return benchmarks
+
+
+def _cut_short(config: Config) -> Config:
+    """The config; where only some test batches are asked for, with batches as small as training's.
+
+    A benchmark's own batch of a diffusion is minutes, which is what debug=smoke is to spare.
+    """
+    if not isinstance(config["trainer"].get("limit_test_batches"), int):
+        return config
+    size = config["data"]["batch_size"]
+    cut = {
+        name: {**one, "data": {**one["data"], "batch_size": min(size, one["data"]["batch_size"])}}
+        for name, one in (config.get("benchmark") or {}).items()
+    }
+    return {**config, "benchmark": cut}
 
 
 def _check_validation(data: DataModule, processes: int) -> None:

@@ -116,6 +116,19 @@ def test_sweep_over_experiments_has_one_folder(
     assert {"0", "1", "journal.jsonl"} <= {path.name for path in folder.iterdir()}
 
 
+def test_sweep_over_experiments_takes_a_key_that_the_default_experiment_lacks(
+    fake: None, command: Command, tmp_path: Path
+) -> None:
+    own = "task.adversary.start=7"
+    ended = command("-m", "experiment=inpaint_flowers,inpaint_scenes", own)
+    assert ended.code == 0, ended.err
+    (folder,) = tmp_path.glob("multirun/*/*")
+    for number in ("0", "1"):
+        job = json.loads((folder / number / ".hydra" / "job.json").read_text())
+        assert job["config"]["task"]["adversary"]["start"] == 7
+        assert own in job["overrides"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -128,6 +141,8 @@ def test_sweep_over_experiments_has_one_folder(
         (["seed=1,2", "search=grid", "search.direction=maximize"], "crown the worst job"),
         (["seed=1,2", "search=grid", "search.objective=val/lose"], "choose from val/loss"),
         (["task.optimizer.epz=1,2"], "did you mean eps"),
+        (["experiment=inpaint_flowers,inpaint_scenes", "task.adversary.strat=7"], "mean start"),
+        (["experiment=inpaint_flowers,ddpm_digits", "task.adversary.start=7"], "not a setting"),
         (["seed=1,2", "data=digits,nope"], "data=nope does not exist"),
         (["seed=tag(lgo,interval(1,2))", "search=random"], "tag lgo is not known"),
         (
