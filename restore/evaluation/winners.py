@@ -19,15 +19,16 @@ def winners(rows: list[Row]) -> list[Table]:
     for name in sorted({row["benchmark"] for row in rows if row["kind"] == "model"}):
         mine = latest([row for row in rows if row["benchmark"] == name])
         models = [row for row in mine if row["kind"] == "model"]
-        model = best_first(models, RANKED)[0]
+        first = best_first(models, RANKED)[0]
         others = [row for row in mine if row["kind"] != "model"]
-        for metric in [one for one in RANKED if model.get(one)][:_DECIDING]:
+        for metric in [one for one in RANKED if first.get(one)][:_DECIDING]:
+            model = best_first(models, (metric,))[0]
             made, won = _row(name, metric, model, best_first(others, (metric,)))
             bold |= {(len(cells), column) for column in won}
             cells.append(made)
     caption = (
-        "The best model on record by a benchmark's first metric, beside the best of the baselines "
-        "and of others' networks, on equal images and by one protocol."
+        "The best model on record by each of a benchmark's first metrics, beside the best of the "
+        "baselines and of others' networks, on equal images and by one protocol."
     )
     return [Table(caption, _HEADER, cells, bold)] if cells else []
 

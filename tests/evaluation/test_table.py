@@ -125,6 +125,17 @@ def test_the_winner_goes_by_the_direction_of_the_metric(root: Path, make_report:
     assert wins["bench"] == "–"  # nothing to compare with
 
 
+def test_each_metric_has_a_best_model_of_its_own(root: Path, make_report: Any) -> None:
+    where = {"benchmark": "two", "protocol": "x", "kind": "model"}
+    values = {"regression": {"hole_psnr": [20.0], "fid": [0.8]}}
+    values["gan"] = {"hole_psnr": [19.0], "fid": [0.6]}
+    made = [make_report(name, one, **where) for name, one in values.items()]
+    results.append(root / "experiments" / "results.csv", made)
+    [table] = tables(root)["winners"]
+    best = {row[1]: row[2] for row in table.rows if row[0] == "two"}
+    assert best == {"hole_psnr ↑": "regression", "fid ↓": "gan"}
+
+
 def test_bucket_table_in_ascending_order(root: Path) -> None:
     _, by_bucket = tables(root)["bench"]
     assert by_bucket.header == ["method", "<1", "1-10"]
