@@ -56,6 +56,13 @@ class Schedule(ABC):
         alpha, sigma = self.levels(t.double())
         return _cast(2 * (alpha / sigma).log(), t)
 
+    def time_at(self, snr: Tensor) -> Tensor:
+        """The t in [0, 1], float64, at which alpha^2 / sigma^2 falls to snr, by bisection."""
+        t = torch.zeros_like(snr, dtype=torch.float64)
+        for bit in range(1, 54):  # of a float64
+            t = torch.where(self.snr(t + 0.5**bit) > snr, t + 0.5**bit, t)
+        return t + 0.5**53
+
     def transition(self, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """(alpha_ts, sigma2_ts) of q(x_t | x_s) = N(alpha_ts x_s, sigma2_ts)."""
         alpha_t, sigma_t = self.levels(t.double())
@@ -109,10 +116,11 @@ class Discrete(Schedule):
 
     def times(self, num_steps: int) -> Tensor:
         """InputError for more steps than there are levels."""
-        if num_steps > len(self.betas):
+        most = len(self.betas)
+        if num_steps > most:
             raise InputError(
-                f"sampler: num_steps={num_steps} is more than the {len(self.betas)} levels of the "
-                f"schedule {type(self).__name__}: use at most {len(self.betas)}"
+                f"sampler: num_steps={num_steps} is more than the {most} levels of the schedule "
+                f"{type(self).__name__}: use at most {most}"
             )
         return super().times(num_steps)
 

@@ -9,6 +9,7 @@ from gaussian import SIDE, White, seen
 from hydra.utils import instantiate
 from observing import observed
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from restore.degradation.blur import Blur
 from restore.degradation.gray import Gray
@@ -19,6 +20,7 @@ from restore.diffusion.guidance import Replacement
 from restore.diffusion.null_space import NullSpace
 from restore.diffusion.parameterization import Prediction
 from restore.diffusion.sampler import ddim, ddpm, dpm_solver_pp_2m
+from restore.diffusion.schedule import EDM, Cosine, Rectified, Schedule
 from restore.diffusion.walk import initial_noise
 from restore.stream import Stream
 from restore.types import InputError, Observation
@@ -125,6 +127,40 @@ def test_noise_alone_has_the_identity() -> None:
     variance = 0.25 * sigma**2 / (0.25 * alpha**2 + sigma**2)
     expected = variance / (variance + noise**2) * noisy["input"]
     torch.testing.assert_close(x0, expected.to(x0.dtype), rtol=1e-5, atol=1e-6)
+
+
+class Coins:
+    """The exact denoiser of pixels that are 0.5 or -0.5, each as often."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def __call__(self, x: Tensor, t: Tensor) -> Prediction:
+        alpha, sigma = (level.view(-1, 1, 1, 1) for level in self.schedule(t.double()))
+        return Prediction(0.5 * torch.tanh(0.5 * alpha * x / sigma**2))
+
+
+@pytest.mark.parametrize("schedule", [Cosine(), EDM(), Rectified()], ids=["cosine", "edm", "flow"])
+@pytest.mark.parametrize("t", [1.0, 0.6, 0.05])
+def test_of_noise_alone_it_is_the_posterior_mean_of_any_data(schedule: Schedule, t: float) -> None:
+    """Bayes' rule for two values: logits of what x_t and y say of a pixel are added."""
+    noise = torch.tensor([0.1, 0.8], dtype=torch.float64)
+    y, x = torch.randn(2, 2, 3, 4, 4, dtype=torch.float64)
+    times = torch.full((2,), t, dtype=torch.float64)
+    observation = Observation(input=y, sigma=noise, index=torch.arange(2), name=[])
+    guided = NullSpace().guide(Coins(schedule), observation)(x, times).x0
+    alpha, sigma = (float(level) for level in schedule(times[0]))
+    logit = 0.5 * (alpha * x / sigma**2 + y / noise.view(-1, 1, 1, 1) ** 2)
+    torch.testing.assert_close(guided, 0.5 * torch.tanh(logit), rtol=1e-6, atol=1e-6)
+
+
+def test_an_image_without_noise_among_noisy_ones_is_kept() -> None:
+    y, x = torch.randn(2, 2, 3, 4, 4)
+    sigma = torch.tensor([0.0, 0.3])
+    observation = Observation(input=y, sigma=sigma, index=torch.arange(2), name=[])
+    x0 = NullSpace().guide(White(0.5), observation)(x, torch.full((2,), 0.5)).x0
+    assert torch.equal(x0[0], y[0]) and torch.isfinite(x0).all()
+    assert not torch.equal(x0[1], y[1])
 
 
 def test_what_nobody_can_invert_is_refused() -> None:

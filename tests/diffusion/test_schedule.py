@@ -317,3 +317,10 @@ def test_neighbours_in_float32_do_not_cancel(name: str) -> None:
 def test_bad_arguments_are_named(make: object, named: str) -> None:
     with pytest.raises(InputError, match=named):
         make()  # type: ignore[operator]
+
+
+def test_time_at_is_where_the_snr_is_that_of_the_time(schedule: Schedule) -> None:
+    t = torch.tensor([0.9, 0.5, 0.031, 0.0102], dtype=torch.float64)
+    torch.testing.assert_close(schedule.time_at(schedule.snr(t)), t, rtol=1e-9, atol=1e-12)
+    below = schedule.snr(torch.ones(1, dtype=torch.float64)) / 2
+    assert schedule.time_at(below - 1e-9).item() == 1
