@@ -36,6 +36,13 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def upload(page: Any, part: str, path: Path) -> None:
+    """By a button that opens a dialog for files."""
+    with page.expect_file_chooser() as chooser:
+        page.locator(f"#{part}").click()
+    chooser.value.set_files(str(path))
+
+
 def results(page: Any, tab: str) -> list[np.ndarray]:
     """The PNG files that the tab offers, as arrays."""
     found = []
@@ -96,9 +103,7 @@ def test_a_strength_map_is_uploaded(page: Any, photo: Path, tmp_path: Path) -> N
     choose_photo(page, "Editing", photo)
     choose(page, "Editing", "model", "sketcher")
     fill(page, "Editing", "strength", 1)
-    with page.expect_file_chooser() as chooser:
-        page.locator("#editing-soft").click()
-    chooser.value.set_files(str(tmp_path / "map.png"))
+    upload(page, "editing-soft", tmp_path / "map.png")
     page.locator("#editing-strength_map img").wait_for()
     restore(page, "Editing")
     (made,) = results(page, "Editing")
@@ -116,9 +121,7 @@ def test_a_mask_is_uploaded_inverted_and_compared(page: Any, photo: Path, tmp_pa
     choose_tab(page, "Inpainting")
     choose_photo(page, "Inpainting", photo)
     choose(page, "Inpainting", "model", "inpainter")
-    with page.expect_file_chooser() as chooser:
-        page.locator("#inpainting-mask").click()
-    chooser.value.set_files(str(tmp_path / "mask.png"))
+    upload(page, "inpainting-mask", tmp_path / "mask.png")
     page.wait_for_timeout(3000)
     page.locator("#inpainting-invert").click()
     page.wait_for_timeout(3000)
@@ -128,6 +131,35 @@ def test_a_mask_is_uploaded_inverted_and_compared(page: Any, photo: Path, tmp_pa
     assert "inpainter" in said and "prior" in said
     page.locator("#inpainting-both img").first.wait_for()
     assert np.array_equal(_array(saved_job(page, "Inpainting", tmp_path).mask), hole)
+
+
+def test_a_mask_and_a_map_are_of_the_second_photo_or_a_message(
+    page: Any, photo: Path, tmp_path: Path
+) -> None:
+    """The first photo's are refused by the second, of another shape, and the next request works."""
+    drawn = np.zeros((48, 96), np.uint8)
+    drawn[10:30, 30:70] = 255
+    (tmp_path / "wide.png").write_bytes(png(np.ascontiguousarray(PHOTO[:48])))
+    (tmp_path / "fits.png").write_bytes(png(drawn))
+    (tmp_path / "square.png").write_bytes(png(np.kron(drawn, np.ones((2, 1), np.uint8))))
+    for tab, model, part, word in (
+        ("Inpainting", "inpainter", "mask", "mask"),
+        ("Editing", "sketcher", "soft", "strength map"),
+    ):
+        choose_tab(page, tab)
+        choose_photo(page, tab, photo)
+        choose(page, tab, "model", model)
+        upload(page, f"{tab.lower()}-{part}", tmp_path / "square.png")
+        page.wait_for_timeout(3000)
+        choose_photo(page, tab, tmp_path / "wide.png")
+        upload(page, f"{tab.lower()}-{part}", tmp_path / "square.png")
+        page.get_by_text(f"the {word} has 96 x 96 pixels and the photo 96 x 48").first.wait_for()
+        upload(page, f"{tab.lower()}-{part}", tmp_path / "fits.png")
+        page.wait_for_timeout(3000)
+        assert f"{model}: 96 x 48, 8 bits" in restore(page, tab)
+        saved = saved_job(page, tab, tmp_path)
+        kept = saved.mask if tab == "Inpainting" else saved.strength_map
+        assert np.array_equal(_array(kept), drawn)
 
 
 COVERED = """canvas => {
