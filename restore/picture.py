@@ -95,7 +95,7 @@ def sheet(cells: Sequence[tuple[Tensor, str]], names: list[str]) -> Image.Image:
     made = []
     for images, text in cells:
         body = add_titles(_at_most(images, LARGE)[None], names)
-        lines = _wrap(text, font, body.width - GAP)
+        lines = _wrap(text, font, body.width - GAP) if text else []
         cell = Image.new("RGB", (body.width, body.height + _LINE * len(lines)), "white")
         cell.paste(body, (0, 0))
         draw = ImageDraw.Draw(cell)

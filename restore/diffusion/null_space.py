@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from restore.degradation.operator import IdentityOperator
-from restore.diffusion.measurement import Measuring, measurement, prior_variance, schedule_of
+from restore.diffusion.measurement import Measuring, measurement, schedule_of
 from restore.diffusion.parameterization import Denoise, Prediction
 from restore.diffusion.schedule import align
 from restore.types import InputError, Observation
@@ -21,15 +21,15 @@ class NullSpace(Measuring):
     Wang et al. 2023 (DDNM), eq. 13; of a hole it is the replacement of known pixels. Where y has
     noise of deviation sigma, x0 moves as far as y is worth more than the prior's guess:
     x0 + A^T (A A^T + sigma^2 / r^2)^-1 (y - A x0), the proximal step of Zhu et al. 2023 (DiffPIR,
-    eq. 13), which for white Gaussian data and confidence 1 is the exact posterior mean. r^2 is the
-    error of the best linear denoiser of data of deviation sigma_data, divided by `confidence`: a
-    network is so many times better. Of noise alone neither is assumed, see `fused`. Of holes the
+    eq. 13), which for white Gaussian data and confidence 1 is the exact posterior mean: r^2 is the
+    error of the best linear denoiser of data of deviation sigma_data, to which x_t counts
+    `confidence` times its precision. Of noise alone neither is assumed, see `fused`. Of holes the
     prior hears through x_t alone, which leaves samples too wide: jumps of RePaint, or `PiGDM`,
     carry what is known into them.
     """
 
     sigma_data: float = 0.5
-    confidence: float = 7.0
+    confidence: float = 1.0
     name: ClassVar[str] = "null_space"
 
     def __post_init__(self) -> None:
@@ -47,8 +47,8 @@ class NullSpace(Measuring):
             predicted = denoise(x, t)
             ridge: Tensor | float = 0.0
             if not seen.is_exact:
-                error = prior_variance(denoise, x, t, self.sigma_data) / self.confidence
-                ridge = sigma.square() / error
+                told = self.confidence * align(schedule_of(denoise).snr(t.double()), x)
+                ridge = sigma.square() * (self.sigma_data**-2 + told)
             with torch.autocast(x.device.type, enabled=False):
                 x0 = operator.nearest(predicted.x0.to(y.dtype), y, ridge)
             return predicted._replace(x0=x0.to(predicted.x0.dtype))

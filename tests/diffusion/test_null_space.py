@@ -51,6 +51,17 @@ def test_confidence_1_is_the_exact_posterior_mean_of_white_data(
     torch.testing.assert_close(guided, exact, rtol=1e-4, atol=1e-5)
 
 
+def test_confidence_multiplies_the_precision_of_x_t() -> None:
+    """Of known pixels alone: they move to y by the share of y's precision in the sum of all."""
+    prior, known = White(0.5), seen(Known(torch.zeros(1, 1, SIDE, SIDE)), 0.1)
+    x = torch.randn(2, 3, SIDE, SIDE, dtype=torch.float64)
+    guided = NullSpace(confidence=7.0).guide(prior, known.observation)(x, T).x0
+    alpha, sigma = (float(level) for level in prior.schedule(T[0]))
+    share = 0.1**-2 / (0.1**-2 + 0.5**-2 + 7 * (alpha / sigma) ** 2)
+    predicted = prior(x, T).x0
+    torch.testing.assert_close(guided, predicted + share * (known.y - predicted))
+
+
 @operators
 def test_what_is_known_without_noise_is_kept_and_the_rest_is_the_priors(
     operator: LinearOperator,
