@@ -93,9 +93,15 @@ class Ability:
             raise InputError(f"guidance={guidance}: {name} has none with a weight, leave it out")
         with self.guided_by(guidance):
             pass
-        if steps is not None:
+        self._check_steps(steps)
+
+    def _check_steps(self, steps: int | None) -> None:
+        try:
             with self.in_steps(steps):
-                self.task.num_calls  # noqa: B018 (refuses more than the schedule has)
+                if steps is not None:
+                    self.task.num_calls  # noqa: B018 (refuses more than the schedule has)
+        except InputError as error:
+            raise InputError(f"steps={steps}: {error}") from None
 
     def _check_sigma(self, sigma: float | None) -> None:
         if sigma is None and self.needs_sigma:

@@ -101,7 +101,7 @@ class RePaint:
         if not 1 <= self.jump_length < self.num_steps:
             raise InputError(
                 f"repaint: jump_length must be in 1 .. num_steps - 1 = {self.num_steps - 1}, "
-                f"got {self.jump_length}"
+                f"got {self.jump_length}: take more steps, or shorter jumps"
             )
         check_calls("the number of predictions (with jumps)", self._num_calls)
 
