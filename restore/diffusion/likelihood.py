@@ -12,6 +12,7 @@ from restore.degradation.operator import LinearOperator
 from restore.diffusion.measurement import (
     Measurement,
     Measuring,
+    bounded,
     measurement,
     prior_variance,
     schedule_of,
@@ -81,7 +82,9 @@ class PiGDM(Likelihood):
     """Song et al. 2023 (Pseudoinverse-guided diffusion models), eq. 7, for a linear A.
 
     y given x_t is N(A x0, r_t^2 A A^T + sigma^2), and x0 moves by sigma_t^2 / alpha_t times the
-    gradient of its logarithm: exact for white Gaussian data of deviation sigma_data.
+    gradient of its logarithm: exact for white Gaussian data of deviation sigma_data. Pixels of
+    photos vary together, which makes the first moves far too long, so that x0 is bounded as the
+    network's own is.
     """
 
     sigma_data: float = 0.5
@@ -112,4 +115,4 @@ class PiGDM(Likelihood):
         (slope,) = torch.autograd.grad((x0 * back).sum(), x)
         alpha, sigma = (align(level, x) for level in schedule_of(denoise)(t.double()))
         gain = sigma.square() / (variance * alpha.clamp(min=_LEAST_ALPHA))
-        return predicted._replace(x0=x0 + gain * slope)
+        return predicted._replace(x0=bounded(denoise, x0 + gain * slope))

@@ -78,3 +78,9 @@ def schedule_of(denoise: Denoise) -> Schedule:
     schedule = getattr(denoise, "schedule", None)
     assert isinstance(schedule, Schedule), f"{denoise} knows no schedule"
     return schedule
+
+
+def bounded(denoise: Denoise, x0: Tensor) -> Tensor:
+    """x0 within the bounds that denoise keeps for its own, if it has some."""
+    bound = getattr(denoise, "bounded", None)
+    return x0 if bound is None else bound(x0)

@@ -142,3 +142,30 @@ def test_a_gradient_carries_what_is_known_into_a_correlated_hole(
     mean, variance = x.mean().item(), x.var().item()
     assert (abs(mean - 0.45) < 0.06 and abs(variance / 0.0475 - 1) < 0.25) == is_close
     assert (mean < 0.3 and variance > 2 * 0.0475) != is_close
+
+
+class Flat:
+    """The exact denoiser of images of one value, drawn from N(0, 0.25), kept in [-1, 1]."""
+
+    schedule = Cosine()
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor) -> Prediction:
+        alpha, sigma = (level.view(-1, 1, 1, 1) for level in self.schedule(t.double()))
+        count = x[0].numel()
+        value = alpha * x.sum((1, 2, 3), keepdim=True) / (count * alpha**2 + sigma**2 / 0.25)
+        return Prediction(self.bounded(value.expand_as(x)))
+
+    def bounded(self, x0: torch.Tensor) -> torch.Tensor:
+        return x0.clamp(-1, 1)
+
+
+def test_pigdm_stays_in_bounds_where_pixels_vary_together() -> None:
+    """They do so in photos; a white prior's moves are then too long by the number of pixels."""
+    y = torch.full((2, 3, SIDE, SIDE), 0.3, dtype=torch.float64)
+    observation = observed(y, torch.zeros(2, 1, SIDE, SIDE, dtype=torch.float64))
+    schedule, stream = Flat.schedule, Stream(torch.arange(2))
+    denoise = PiGDM().guide(Flat(), observation)
+    at_first = denoise(noise(), torch.ones(2, dtype=torch.float64)).x0
+    assert at_first.abs().max() <= 1
+    made = ddim(denoise, noise(), schedule, schedule.times(20), stream)
+    torch.testing.assert_close(made, y, rtol=0, atol=0.02)
