@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from restore.degradation.operator import LinearOperator
+from restore.degradation.operator import Known, LinearOperator
 from restore.diffusion.measurement import (
     Measurement,
     Measuring,
@@ -25,7 +25,10 @@ _LEAST_ALPHA = 0.05  # below it the score says nothing of x0, and a division by 
 
 
 class Likelihood(Measuring):
-    """Differentiates denoise, also where sampling runs in inference mode."""
+    """Differentiates denoise, also where sampling runs in inference mode.
+
+    Pixels that are known without noise are kept bit for bit.
+    """
 
     def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
         self.check(observation)
@@ -39,7 +42,7 @@ class Likelihood(Measuring):
                     moved = self.move(denoise, predicted, x, t, seen)
             shift, fraction = moved.shift, moved.fraction
             return Prediction(
-                moved.x0.detach(),
+                _kept(moved.x0.detach(), seen),
                 None if fraction is None else fraction.detach(),
                 None if shift is None else shift.detach(),
             )
@@ -51,6 +54,13 @@ class Likelihood(Measuring):
         self, denoise: Denoise, predicted: Prediction, x: Tensor, t: Tensor, seen: Measurement
     ) -> Prediction:
         """Moves the prediction for x, which needs gradients, towards what was seen."""
+
+
+def _kept(x0: Tensor, seen: Measurement) -> Tensor:
+    """x0 with the pixels of y where a hole without noise leaves them: bit-equal in the result."""
+    if isinstance(seen.operator, Known) and seen.is_exact:
+        return torch.where(seen.operator.hole, x0, seen.y.to(x0.dtype))
+    return x0
 
 
 @dataclass(frozen=True)

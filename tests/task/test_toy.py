@@ -142,7 +142,4 @@ def test_a_prior_that_knows_the_toy_finds_it(
         restored = task.restore(batch, 2)
     for sample in restored.unbind(1):
         assert error(sample, batch) < 1e-3
-        if isinstance(guidance, DPS | PiGDM):  # these approach what is known
-            torch.testing.assert_close(sample, batch["target"], atol=1e-3, rtol=0)
-        else:
-            assert known_is_kept(sample, batch)
+        assert known_is_kept(sample, batch)
