@@ -1,4 +1,4 @@
-"""python -m restore.evaluation.strip: the README's strip, cut out of the pictures of records."""
+"""python -m restore.evaluation.strip: the README's strips, cut out of the pictures of records."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +10,13 @@ COLUMNS = ("input", "restored", "target")
 
 
 class Cut(NamedTuple):
-    """Squares of an experiment's samples.png, by the left and upper corner of each."""
+    """Squares of an experiment's picture, by the left and upper corner of each."""
 
     experiment: str
     title: str
     side: int
     rows: tuple[tuple[tuple[int, int], ...], ...]
+    picture: str = "samples.png"
 
 
 def _row(y: int, *xs: int) -> tuple[tuple[int, int], ...]:
@@ -45,16 +46,31 @@ CUTS = (
 )
 
 
-def strip(folder: Path) -> Image.Image:
-    """Two rows for each task, of the pictures in experiments/<name>/samples.png below `folder`."""
+def _one_prior(benchmark: str, title: str, x: int = 2) -> Cut:
+    """The third and the fourth image of a comparison whose inputs begin at x."""
+    rows = tuple(_row(18 + 130 * k, x, x + 130, x + 260) for k in (2, 3))
+    return Cut("ddpm_flowers", title, 128, rows, f"{benchmark}.png")
+
+
+PRIOR = (
+    _one_prior("flowers_masks", "holes", 132),
+    _one_prior("flowers_gray", "grey"),
+    _one_prior("flowers_sr4", "a quarter of the side"),
+    _one_prior("flowers_blur", "blur"),
+    _one_prior("flowers_sigma50", "noise, sigma 50"),
+)
+
+
+def strip(folder: Path, cuts: tuple[Cut, ...] = CUTS) -> Image.Image:
+    """Two rows for each cut, of the pictures in experiments/<name>/ below `folder`."""
     block = 3 * SIDE + 2 * GAP
-    size = (len(CUTS) * (block + 3 * GAP) - 3 * GAP, 2 * LINE + 2 * SIDE + GAP)
+    size = (len(cuts) * (block + 3 * GAP) - 3 * GAP, 2 * LINE + 2 * SIDE + GAP)
     picture = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
-    for number, cut in enumerate(CUTS):
+    for number, cut in enumerate(cuts):
         left = number * (block + 3 * GAP)
         draw.text((left, 0), f"{cut.title}: {cut.experiment}", fill="black", font=font)
-        with Image.open(folder / cut.experiment / "samples.png") as opened:
+        with Image.open(folder / cut.experiment / cut.picture) as opened:
             source = opened.convert("RGB")
         for row, corners in enumerate(cut.rows):
             for column, (x, y) in enumerate(corners):
@@ -69,3 +85,4 @@ def strip(folder: Path) -> Image.Image:
 if __name__ == "__main__":
     experiments = Path("experiments")
     strip(experiments).save(experiments / "strip.png", optimize=True)
+    strip(experiments, PRIOR).save(experiments / "prior.png", optimize=True)

@@ -144,6 +144,18 @@ def test_a_gradient_carries_what_is_known_into_a_correlated_hole(
     assert (mean < 0.3 and variance > 2 * 0.0475) != is_close
 
 
+@pytest.mark.parametrize("guidance", [DPS(), PiGDM()], ids=lambda one: one.name)
+def test_known_pixels_without_noise_are_kept_bit_for_bit(guidance: DPS | PiGDM) -> None:
+    hole = (torch.rand(2, 1, SIDE, SIDE) > 0.5).double()
+    observation = observed(noise() * (1 - hole), hole)
+    x0 = guidance.guide(White(0.5), observation)(noise(), T).x0
+    assert torch.equal(x0 * (1 - hole), observation["input"])
+    assert (x0 * hole).abs().sum() > 0
+    observation["sigma"] = torch.full((2,), 0.1, dtype=torch.float64)
+    x0 = guidance.guide(White(0.5), observation)(noise(), T).x0
+    assert not torch.equal(x0 * (1 - hole), observation["input"])  # they have noise
+
+
 class Flat:
     """The exact denoiser of images of one value, drawn from N(0, 0.25), kept in [-1, 1]."""
 
