@@ -34,15 +34,29 @@ def found(inputs: list[str]) -> list[tuple[Path, Path]]:
     """
     photos: dict[Path, tuple[Path, Path]] = {}
     for given in inputs:
-        paths = [Path(given)]
-        if not paths[0].exists():
-            paths = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
-        named = [one for path in paths for one in _named(path)]
+        named = [one for path in _paths(given) for one in _named(path)]
         if not named:
             raise InputError(f"{printable(given)}: no images there; give files, folders or globs")
         for path, name in named:
             photos.setdefault(path.resolve(), (path, name))
     return list(photos.values())
+
+
+def left_out(inputs: list[str]) -> list[str]:
+    """A line for each folder of `inputs` with files that are passed over, and why."""
+    lines = []
+    for path in [path for given in inputs for path in _paths(given) if path.is_dir()]:
+        counts = walk(path, SUFFIXES).left_out.items()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts))
+        lines += [f"left out in {printable(str(path))}: {reasons}"] if reasons else []
+    return lines
+
+
+def _paths(given: str) -> list[Path]:
+    path = Path(given)
+    return (
+        [path] if path.exists() else [Path(one) for one in sorted(glob.glob(given, recursive=True))]
+    )
 
 
 def _named(path: Path) -> list[tuple[Path, Path]]:

@@ -69,15 +69,17 @@ def predict(
     asked = settings.num_samples, settings.mask, settings.invert_mask, settings.strength_map
     jobs = photos.photos(found, output, *asked)
     make(output)
+    for line in photos.left_out(inputs):
+        print(line, file=sys.stderr)
     failed = []
     most = _batch_size(settings, loaded)
     for group in _shown(photos.grouped(jobs, most), len(jobs)):
-        for line in _lines(group, loaded, settings):
-            print(json.dumps(line), flush=True)
-            if "error" in line:
-                failed.append(line)
-    for line in failed:
-        print(f"failed: {line['error']}", file=sys.stderr)
+        for told in _lines(group, loaded, settings):
+            print(json.dumps(told), flush=True)
+            if "error" in told:
+                failed.append(told["error"])
+    for error in failed:
+        print(f"failed: {error}", file=sys.stderr)
     return FAILED if failed else DONE
 
 

@@ -81,6 +81,16 @@ def test_a_broken_photo_of_a_batch_ends_no_other(run: Any, models: dict[str, str
     assert sorted(arrays(Path("out"))) == ["0.png", "2.png"]
 
 
+def test_what_a_folder_has_beside_photos_is_said(run: Any, models: dict[str, str]) -> None:
+    photo(Path("in/a.png"), 0, (20, 28, 3))
+    photo(Path("in/deep/b.png"), 1, (20, 28, 3))
+    for name in ("in/a.gif", "in/deep/b.gif", "in/notes.txt"):
+        Path(name).write_bytes(b"x")
+    ended = run(models["denoiser"], "in", "-o", "out")
+    assert ended.code == 0 and len(lines(ended)) == 2
+    assert "left out in in: 2 named .gif, 1 named .txt\n" in ended.err
+
+
 def test_groups_hold_no_more_pixels_than_memory(tmp_path: Path) -> None:
     for k in range(3):
         photo(tmp_path / f"{k}.png", k, (1000, 1500, 3))
