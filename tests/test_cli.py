@@ -247,3 +247,9 @@ def test_the_process_group_is_left_before_the_exit(tmp_path: Path) -> None:
         errors.run(main)
     assert ended.value.code == 0
     assert not distributed.is_initialized()
+
+
+def test_a_group_that_is_not_there_may_be_taken_away(command: Command) -> None:
+    ended = command("experiment=classifier_digits", "benchmark=null", "--cfg", "job")
+    assert ended.code == 0 and "benchmark:" not in ended.out
+    assert command("experiment=classifier_digits", "~nothing", "--cfg", "job").code == 2

@@ -104,6 +104,10 @@ def patient(composed: Callable[[], Any]) -> Callable[[], Any]:
 
 def _add_plus(error: Exception) -> None:
     """Changes the command line, or raises InputError, or the error where it is another."""
+    gone = re.match(r"Could not delete '([^']+)'\. No match in the defaults list", str(error))
+    if gone and f"~{gone[1]}" in sys.argv and (conf() / gone[1]).is_dir():
+        sys.argv.remove(f"~{gone[1]}")  # `group=null` where there is none: it is so already
+        return
     setting = re.match(r"Could not override '([^']+)'", str(error))
     if not setting:
         raise error
