@@ -22,7 +22,7 @@ $(STAMP): constraints.txt pyproject.toml
 train: setup  ## the default experiment (digits) to a table and a picture, minutes on 2 CPU cores
 	$(PYTHON) train.py
 
-test: setup  ## the tests not marked slow, 3 minutes on 2 cores; those of data files where there are any
+test: setup  ## the tests not marked slow, minutes on 2 cores; those of data files where there are any
 	$(PYTEST) -m "not slow"
 
 test-data: setup  ## the tests of data files (RESTORE_DATA=FOLDER); fails where there are none

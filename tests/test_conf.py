@@ -52,8 +52,20 @@ def composed(root: str, *overrides: str) -> dict[str, Any]:
     return {str(key): value for key, value in resolved.items()}
 
 
-@pytest.mark.parametrize("debug", [None, *choices("debug")])
-@pytest.mark.parametrize("experiment", choices("experiment"))
+# One of each task: what a leaf of debug changes, all experiments of a task have alike.
+DEBUGGED = (
+    *("ddpm_digits", "latent_flowers", "classifier_digits", "autoencoder_flowers"),
+    *("inpaint_photos", "colorize_photos", "denoise_photos_regression"),
+)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "debug"),
+    [
+        *((experiment, None) for experiment in choices("experiment")),
+        *((experiment, debug) for experiment in DEBUGGED for debug in choices("debug")),
+    ],
+)
 def test_experiment_composes_and_fits(experiment: str, debug: str | None) -> None:
     overlay = [] if debug is None else [f"debug={debug}"]
     config = composed("train", f"experiment={experiment}", *overlay)
