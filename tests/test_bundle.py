@@ -253,6 +253,21 @@ def test_a_check_measures_both_and_fails_above_its_limit(
     assert "nothing was written" in capsys.readouterr().err
 
 
+def test_a_prior_is_checked_by_the_sampler_and_guidance_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("restore.export.check.LIMIT", 1.0)
+    drawn = ("guidance=null_space", "sampler=ddim", "sampler.num_steps=1")
+    run = write_model("prior", tmp_path)
+    given = ("--int8", "--check", "photos_sigma25", "--with")
+    folder = export(run, tmp_path / "bundle", *given, *drawn)
+    checked = json.loads((folder / "model.json").read_text())["check"]["photos_sigma25"]
+    assert checked["with"] == [*drawn] and checked["lost_db"] != 0
+    export(run, tmp_path / "refused", *given, "seed=1", code=2)
+    assert "--with seed=1: give sampler=" in capsys.readouterr().err
+    assert not (tmp_path / "refused").exists()
+
+
 def test_arrays_of_a_loaded_bundle(tmp_path: Path) -> None:
     run = write_model("blind", tmp_path)
     folder = export(run, tmp_path / "bundle")

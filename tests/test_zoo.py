@@ -132,7 +132,7 @@ def test_a_released_model_gives_its_recorded_numbers(name: str) -> None:
     for benchmark, wanted in said["check"].items():
         limit = f"benchmark.{benchmark}.data.limit={wanted['first']}"
         config = composed("evaluate", [f"benchmark={benchmark}", limit])
-        method = load.method(name, {})
+        method = load.method(name, check.sampling(wanted.get("with", [])))
         (made,) = load.benchmarks(config, method.num_calls)
         report = runner.evaluate(trainer.tester(config), method, made)
         for metric, value in wanted["first_metrics"].items():

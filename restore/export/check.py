@@ -16,6 +16,7 @@ from restore.types import InputError, RunError
 LIMIT = 0.01  # dB that no format may cost
 FIRST = 4  # images whose numbers a bundle keeps, so that any later version can repeat them
 _DECIBELS = ("hole_psnr", "psnr")
+_SAMPLING = ("sampler=", "sampler.", "guidance=", "guidance.")
 
 
 class Checked(NamedTuple):
@@ -62,6 +63,18 @@ def measure(
     return rows
 
 
+def sampling(settings: Sequence[str]) -> dict[str, Any]:
+    """Sampler and guidance as `--with` names them, in place of the model's own.
+
+    Raises InputError for any other setting.
+    """
+    for one in settings:
+        if not one.startswith(_SAMPLING):
+            raise InputError(f"--with {one}: give sampler=, guidance= or keys of theirs")
+    config = composed("evaluate", settings) if settings else {}
+    return {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
+
+
 def _decibels(report: Report) -> str:
     for metric in _DECIBELS:
         if metric in report.summary:
@@ -92,8 +105,12 @@ def check(rows: Sequence[Checked]) -> None:
             )
 
 
-def kept(rows: Sequence[Checked]) -> dict[str, Any]:
-    """What model.json keeps of it: the loss, and means over the first images, by benchmark."""
+def kept(rows: Sequence[Checked], settings: Sequence[str] = ()) -> dict[str, Any]:
+    """What model.json keeps of it: the loss, and means over the first images, by benchmark.
+
+    settings: as of `sampling`.
+    """
+    drawn = {"with": [*settings]} if settings else {}
     return {
         one.benchmark: {
             "metric": one.metric,
@@ -101,6 +118,7 @@ def kept(rows: Sequence[Checked]) -> dict[str, Any]:
             "lost_db": round(one.lost_db, 5),
             "first": len(one.first),
             "first_metrics": _means(one.first),
+            **drawn,
         }
         for one in rows
     }

@@ -23,12 +23,7 @@ def add(words: argparse.ArgumentParser) -> None:
     for word, kind, size in (("--half", "float16", "half"), ("--int8", "int8", "a quarter of")):
         said = f"weights in {kind}: {size} the size"
         kinds.add_argument(word, dest="kind", action="store_const", const=kind, help=said)
-    words.add_argument(
-        "--check",
-        metavar="BENCHMARK[,...]",
-        default="",
-        help="measure dB lost, MB and ms; above 0.01 dB nothing is written",
-    )
+    _add_check(words)
     words.add_argument(
         "--size",
         metavar="WxH",
@@ -40,6 +35,23 @@ def add(words: argparse.ArgumentParser) -> None:
     words.set_defaults(command=run)
 
 
+def _add_check(words: argparse.ArgumentParser) -> None:
+    words.add_argument(
+        "--check",
+        metavar="BENCHMARK[,...]",
+        default="",
+        help="measure dB lost, MB and ms; above 0.01 dB nothing is written",
+    )
+    words.add_argument(
+        "--with",
+        dest="drawn",
+        metavar="KEY=VALUE",
+        nargs="+",
+        default=[],
+        help="sampler and guidance of the check: guidance=null_space sampler.num_steps=1",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     from restore.export import check, write
 
@@ -49,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         licence=arguments.licence,
         size=arguments.size,
         packages=_names(arguments.packages),
+        drawn=tuple(arguments.drawn),
     )
     model, output = arguments.model, arguments.output
     if arguments.format == "bundle":

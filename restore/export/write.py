@@ -34,6 +34,7 @@ class ExportSettings:
     licence: str | None = None
     size: tuple[int, int] | None = None  # height and width of all images of an onnx graph
     packages: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()  # sampler and guidance of a check: see `check.sampling`
 
 
 def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Checked]:
@@ -45,6 +46,7 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
     """
     if settings.size:
         raise InputError("--size belongs to --format onnx: leave it out")
+    given = {"packages": list(settings.packages), **check.sampling(settings.drawn)}
     stored = zoo.read(place)
     restored(stored.content, packages=settings.packages)
     said = _said(stored, settings)
@@ -52,12 +54,11 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
     with staged(output, (WEIGHTS, MODEL, CARD)) as folder:
         bundle.write(stored.content, folder, said, settings.kind)
         if settings.check:
-            given = {"packages": list(settings.packages)}
             size = (folder / WEIGHTS).stat().st_size
             pair = method(place, given), method(folder, given)
             rows = check.measure(*pair, settings.kind, size, settings.check)
             check.check(rows)
-            said = {**said, "check": check.kept(rows)}
+            said = {**said, "check": check.kept(rows, settings.drawn)}
             bundle.write(stored.content, folder, said, settings.kind)
         model = json.loads((folder / MODEL).read_text(encoding="utf-8"))
         write_whole(folder / CARD, card.text(output.resolve().name, model))
@@ -71,8 +72,10 @@ def converted(place: str, form: str, output: Path, settings: ExportSettings) -> 
         InputError: no such model, one that the format cannot hold, or a file that is there already.
         RunError: the check found a loss. Nothing is left in all these cases.
     """
-    if settings.kind != "float32" or settings.licence:
-        raise InputError("--half, --int8 and --licence belong to --format bundle: leave them out")
+    if settings.kind != "float32" or settings.licence or settings.drawn:
+        raise InputError(
+            "--half, --int8, --with and --licence belong to --format bundle: leave them out"
+        )
     if settings.size and form != "onnx":
         raise InputError("--size belongs to --format onnx: leave it out")
     stored, module = zoo.read(place), FORMATS[form]
