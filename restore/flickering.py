@@ -69,8 +69,8 @@ def _frames(
     """Each restored frame, and its reference with the mask of that."""
     from restore.photos import found, photos
 
-    own = {name.with_suffix(""): path for path, name in found([str(restored)])}
-    named = found([str(reference)])
+    own = {name.with_suffix(""): path for path, name in found([str(restored)]).photos}
+    named = found([str(reference)]).photos
     lacking = [path for path, name in named if name.with_suffix("") not in own]
     if lacking or len(named) < 2:
         why = f"no frame for {lacking[0]}" if lacking else f"{len(named)} frame"

@@ -4,6 +4,7 @@ import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from restore.data.image_file import SUFFIXES, load_image
 from restore.data.mask_files import read_mask
 from restore.data.name import printable
 from restore.data.photo_file import upright_size
-from restore.data.walk import walk
+from restore.data.walk import Listing, walk
 from restore.types import InputError
 
 _PIXELS = 2**22  # of a batch
@@ -27,42 +28,43 @@ class Photo:
     strength_map: Path | None = None
 
 
-def found(inputs: list[str]) -> list[tuple[Path, Path]]:
-    """Each photo of files, folders and globs once, and its name below what was given.
+class NamedPhotos(NamedTuple):
+    """What a command line names."""
+
+    photos: list[tuple[Path, Path]]  # each once, and its name below what was given
+    left_out: list[str]  # a line for each folder with files that are passed over, and why
+
+
+def found(inputs: list[str]) -> NamedPhotos:
+    """The photos of files, folders and globs.
 
     Raises InputError for what names no image.
     """
     photos: dict[Path, tuple[Path, Path]] = {}
+    left_out: list[str] = []
     for given in inputs:
-        named = [one for path in _paths(given) for one in _named(path)]
+        paths = [Path(given)]
+        if not paths[0].exists():
+            paths = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
+        named: list[tuple[Path, Path]] = []
+        for path in paths:
+            if path.is_dir():
+                listing = walk(path, SUFFIXES)
+                named += [(path / name, Path(name)) for name in listing.names]
+                left_out += _passed_over(path, listing)
+            else:
+                named.append((path, Path(path.name)))
         if not named:
             raise InputError(f"{printable(given)}: no images there; give files, folders or globs")
         for path, name in named:
             photos.setdefault(path.resolve(), (path, name))
-    return list(photos.values())
+    return NamedPhotos(list(photos.values()), left_out)
 
 
-def left_out(inputs: list[str]) -> list[str]:
-    """A line for each folder of `inputs` with files that are passed over, and why."""
-    lines = []
-    for path in [path for given in inputs for path in _paths(given) if path.is_dir()]:
-        counts = walk(path, SUFFIXES).left_out.items()
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts))
-        lines += [f"left out in {printable(str(path))}: {reasons}"] if reasons else []
-    return lines
-
-
-def _paths(given: str) -> list[Path]:
-    path = Path(given)
-    return (
-        [path] if path.exists() else [Path(one) for one in sorted(glob.glob(given, recursive=True))]
-    )
-
-
-def _named(path: Path) -> list[tuple[Path, Path]]:
-    if path.is_dir():
-        return [(path / name, Path(name)) for name in walk(path, SUFFIXES).names]
-    return [(path, Path(path.name))]
+def _passed_over(folder: Path, listing: Listing) -> list[str]:
+    """A line, or none."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(listing.left_out.items()))
+    return [f"left out in {printable(str(folder))}: {reasons}"] if reasons else []
 
 
 def photos(

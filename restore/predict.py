@@ -67,9 +67,9 @@ def predict(
         raise InputError(f"--size {settings.size} is of new images: leave it out, or INPUT")
     chain.check(loaded, settings, settings.mask is not None, settings.strength_map is not None)
     asked = settings.num_samples, settings.mask, settings.invert_mask, settings.strength_map
-    jobs = photos.photos(found, output, *asked)
+    jobs = photos.photos(found.photos, output, *asked)
     make(output)
-    for line in photos.left_out(inputs):
+    for line in found.left_out:
         print(line, file=sys.stderr)
     failed = []
     most = _batch_size(settings, loaded)
