@@ -2,6 +2,7 @@ import re
 
 import pytest
 from entry import ROOT
+from torch import Tensor, nn
 
 from restore.describe import describe, markdown, show
 from restore.types import InputError
@@ -39,6 +40,20 @@ def test_the_table_of_the_first_u_net(capsys: pytest.CaptureFixture[str]) -> Non
     assert "| down.0.first | Conv2d | 3x3 | 1x1 | 1x1 | 3 to 8 | 16x16 | 224 |" in rows
     total = 224 + (8 * 8 * 9 + 8) + (64 + 64) + (64 * 64 + 64) + (64 * 8 + 8) + (8 * 3 + 3)
     assert rows[-1] == f"{total:,} parameters in 6 layers, for an image of 16 px"
+
+
+def test_a_layer_that_runs_twice_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.layer(x))
+
+    monkeypatch.setattr("restore.describe._network", lambda overrides, size: Twice())
+    layers, total = describe([], 4)
+    assert [layer.name for layer in layers] == ["layer"] and total == 12
 
 
 def test_a_size_that_no_network_takes() -> None:

@@ -1,5 +1,7 @@
 """The one way in which batches are loaded."""
 
+import warnings
+
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -16,6 +18,9 @@ def loader(
     drop_last: bool,
 ) -> DataLoader[Raw]:
     """Batches in this order; None is that of `samples`."""
+    # More workers than cores are slow and no mistake: their number is part of a stream's order,
+    # and the same config has to give the same weights on any machine.
+    warnings.filterwarnings("ignore", r"This DataLoader will create \d+ worker processes")
     return DataLoader(
         samples,
         batch_size=batch_size,

@@ -1,3 +1,4 @@
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,16 @@ def test_workers_change_nothing(split: Split) -> None:
     for a, b in zip(one, two, strict=True):
         assert a["name"] == b["name"]
         assert all(torch.equal(a[key], b[key]) for key in ("image", "label", "index", "seed"))
+
+
+def test_more_workers_than_cores_are_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._utils.cpu_count", lambda: 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loader = digits(num_workers=2).val_dataloader()
+        loader.check_worker_number_rationality()  # as at the start of its workers
+        with pytest.raises(UserWarning, match="another"):
+            warnings.warn("another", stacklevel=1)
 
 
 def test_persistent_workers_see_the_new_epoch() -> None:
