@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import gpu
 import growth
 import loading
 import peak
@@ -25,7 +26,10 @@ GROUPS = {
     "pieces": pieces.rows,
     "loading": loading.rows,
     "starts": starts.rows,
+    "gpu": gpu.rows,
 }
+GPU_GROUPS = ("GPU peak", "GPU training", "GPU memory", "GPU sampling")
+PEAKS = dict.fromkeys(GPU_GROUPS, "GPU peak")  # what a group is a share of
 FIELDS = (
     "when",
     "commit",
@@ -62,7 +66,7 @@ def main() -> None:
 
 def append(row: Row) -> None:
     """Writes a row to speed.csv and prints it."""
-    origin = provenance("cpu")
+    origin = provenance("cuda" if row.group in GPU_GROUPS else "cpu")
     line = {
         "when": time.strftime("%Y-%m-%d %H:%M"),
         **{key: origin[key] for key in ("commit", "dirty", "device")},
@@ -87,7 +91,10 @@ def page() -> str:
     """The table of the newest row of each pair, and what follows from it."""
     newest = {(row["group"], row["name"], row["peer"]): row for row in _read()}
     named = {key[:2]: row for key, row in newest.items()}
-    peak = max((_rate(row) for row in newest.values() if row["group"] == "peak"), default=0.0)
+    peaks: dict[str, float] = {}
+    for row in newest.values():
+        if row["group"] in ("peak", "GPU peak"):
+            peaks[row["group"]] = max(peaks.get(row["group"], 0.0), _rate(row))
     lines = [
         "# Speed",
         "",
@@ -97,7 +104,7 @@ def page() -> str:
         "",
         "| | | peer | ours | peer | ratio | spread | GFLOP/s | share | machine | commit |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|---|---|",
-        *(_line(row, peak) for row in newest.values()),
+        *(_line(row, peaks.get(PEAKS.get(row["group"], "peak"), 0.0)) for row in newest.values()),
         "",
         *growth.section(named),
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch import Callback
 from pairs import Row, compare, summarized
 from peers import their_unet
@@ -41,21 +42,36 @@ def rows(turns: int) -> Iterator[Row]:
             f"trainer.val_check_interval={10 * UPDATES}",
             *overrides,
         ]
-        pairs = [(_lightning(settings), _bare(settings)) for _ in range(turns)]
+        pairs = [(lightning(settings), bare(settings)) for _ in range(turns)]
         row = summarized("training step", name, "the same task in a bare loop", pairs)
-        yield replace(row, gflop=_gflop(settings))
+        yield replace(row, gflop=gflop(settings))
     yield diffusers_step(turns, torch.float32)
     yield diffusers_step(turns, torch.bfloat16)
 
 
 class Clock(Callback):
-    """When each batch ended."""
+    """When the last batch of the warm-up ended, and when the last of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, updates: int = UPDATES) -> None:
+        self.updates, self.count = updates, 0
         self.ends: list[float] = []
 
+    def tick(self) -> bool:
+        """Counts a batch; whether it was the last."""
+        self.count += 1
+        if self.count in (WARM_UP, self.updates):
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self.ends.append(time.perf_counter())
+        return self.count >= self.updates
+
     def on_train_batch_end(self, *_: Any) -> None:
-        self.ends.append(time.perf_counter())
+        self.tick()
+
+    @property
+    def seconds(self) -> float:
+        """Of an update."""
+        return (self.ends[1] - self.ends[0]) / (self.updates - WARM_UP)
 
 
 def _prepared(settings: list[str], clock: Clock, folder: str) -> run.Run:
@@ -63,40 +79,39 @@ def _prepared(settings: list[str], clock: Clock, folder: str) -> run.Run:
     return run.prepare(config, Path(folder), "speed", settings, {"clock": clock})
 
 
-def _lightning(settings: list[str]) -> float:
+def lightning(settings: list[str], updates: int = UPDATES) -> float:
     """Seconds of an update, EMA, logging and progress included; validation is not."""
-    clock = Clock()
+    clock = Clock(updates)
     with tempfile.TemporaryDirectory() as folder:
         made = _prepared(settings, clock, folder)
         made.trainer.fit(made.task, datamodule=made.data)
-    return (clock.ends[UPDATES - 1] - clock.ends[WARM_UP - 1]) / (UPDATES - WARM_UP)
+    return clock.seconds
 
 
-def _bare(settings: list[str]) -> float:
+def bare(settings: list[str], device: str = "cpu", updates: int = UPDATES) -> float:
     """Seconds of an update of the same task: loader, losses, clipping, optimizer, EMA; no more."""
     with tempfile.TemporaryDirectory() as folder:
         made = _prepared(settings, Clock(), folder)
-    task, data = made.task.train(), made.data
+    task, data = made.task.train().to(device), made.data
+    if "channels_last" in made.config["callback"]:
+        task.to(memory_format=torch.channels_last)
     optimizers = task.configure_optimizers()
     optimizers = optimizers[0] if isinstance(optimizers, tuple) else [optimizers]
-    average = copy.deepcopy(task.network)
-    precision = torch.bfloat16 if made.config["trainer"]["precision"].startswith("bf16") else None
-    ends: list[float] = []
-    while len(ends) < UPDATES:
+    average, clock = copy.deepcopy(task.network), Clock(updates)
+    low = made.config["trainer"]["precision"].startswith("bf16")
+    while True:
         for raw in data.train_dataloader():
-            batch = data.to_batch(raw)
-            with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
+            batch = data.to_batch(move_data_to_device(raw, torch.device(device)))
+            with torch.autocast(device, torch.bfloat16, enabled=low):
                 _update(task, batch, optimizers)
             with torch.no_grad():
                 old, new = list(average.parameters()), list(task.network.parameters())
                 torch._foreach_lerp_(old, [one.detach() for one in new], 1e-3)
-            ends.append(time.perf_counter())
-            if len(ends) == UPDATES:
-                break
-    return (ends[-1] - ends[WARM_UP - 1]) / (UPDATES - WARM_UP)
+            if clock.tick():
+                return clock.seconds
 
 
-def _gflop(settings: list[str]) -> float:
+def gflop(settings: list[str]) -> float:
     """Billions of operations of an update, forwards and backwards, as its layers say."""
     with tempfile.TemporaryDirectory() as folder:
         made = _prepared(settings, Clock(), folder)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from restore.diffusion.sampler import Sampling
 from restore.diffusion.schedule import Schedule
 from restore.diffusion.walk import Step, initial_noise, times_from
 from restore.loss.diffusion import Parameterization
+from restore.network.graphed import Graphed
 from restore.network.size import pad_to_multiple
 from restore.stream import Stream, fold
 from restore.task.codec import Codec, PixelSpace, Space
@@ -95,13 +97,19 @@ class Prior(RestorationTask):
         with super().within(side // factor, needed), self.space.within(side):
             yield
 
-    def predictor(self, told: Told = NOTHING) -> Predictor:
-        """The network as a function of (x_t, t) to x_0; it is told `told` of its samples."""
+    def predictor(
+        self, told: Told = NOTHING, network: Callable[..., Tensor] | None = None
+    ) -> Predictor:
+        """The network as a function of (x_t, t) to x_0; it is told `told` of its samples.
+
+        network: what is called in place of the task's own, of the same inputs.
+        """
+        called = network or self.network
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
             seen = x if told.shown is None else torch.cat([x, told.shown.to(x)], dim=1)
             label = (told.label,) if self.class_conditional else ()
-            output: Tensor = self.network(seen, t, *label)
+            output: Tensor = called(seen, t, *label)
             return output
 
         clip = self.clip and self.space.is_bounded
@@ -167,7 +175,8 @@ class Prior(RestorationTask):
         told = self.telling.tell(
             observation, observation.get("label") if self.given_label else None
         )
-        return Conditional(self.predictor, told, self.telling.without(told))
+        predictor = partial(self.predictor, network=Graphed(self.network))
+        return Conditional(predictor, told, self.telling.without(told))
 
     def _led(self, observation: Observation) -> Denoise:
         """The network, led to the observation by guidance and known pixels."""
@@ -211,6 +220,6 @@ class Prior(RestorationTask):
         shape = (self.space.channels, *sides)
         x = initial_noise(self.schedule, torch.ones(()), shape, stream)
         nothing = Observation(input=x, index=index, name=[], hole=torch.ones_like(x[:, :1]))
-        denoise = self.predictor(told)
+        denoise = self.predictor(told, Graphed(self.network))
         made = self.sampler(denoise, x, self.schedule, stream, observation=nothing)
         return self.space.decode(made)

@@ -1,0 +1,59 @@
+"""A network's calls on a GPU, recorded once and replayed."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+Key = tuple[tuple[torch.Size, torch.dtype], ...]
+
+
+class _Recorded(NamedTuple):
+    """A CUDA graph, the tensors that it reads and the one that it writes."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+
+class Graphed:
+    """A frozen network whose hundreds of small kernels the processor launches too slowly.
+
+    The first call of each shape runs as always and warms up, the second is recorded as a CUDA
+    graph, and from then on one launch replays all kernels, with the same numbers. Where gradients
+    are wanted or operations are counted, and off a GPU, every call runs as always. Weights may
+    change in place but not move: a Graphed lives as long as one walk of a sampler.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._recorded: dict[Key, _Recorded | None] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The network's output; inputs [B, ...] on one device."""
+        if not inputs[0].is_cuda or torch.is_grad_enabled() or is_in_torch_dispatch_mode():
+            return self._plain(inputs)
+        key = tuple((one.shape, one.dtype) for one in inputs)
+        if key not in self._recorded:
+            self._recorded[key] = None
+            return self._plain(inputs)
+        found = self._recorded[key] or self._record(inputs)
+        self._recorded[key] = found
+        for held, given in zip(found.inputs, inputs, strict=True):
+            held.copy_(given)
+        found.graph.replay()
+        return found.output.clone()
+
+    def _plain(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        output: Tensor = self._network(*inputs)
+        return output
+
+    def _record(self, inputs: tuple[Tensor, ...]) -> _Recorded:
+        held, graph = tuple(one.clone() for one in inputs), torch.cuda.CUDAGraph()
+        dtype = torch.get_autocast_dtype("cuda")
+        enabled = torch.is_autocast_enabled("cuda")
+        # Autocast forgets its copies of the weights after the walk: the graph makes its own.
+        with torch.autocast("cuda", dtype, enabled, cache_enabled=False), torch.cuda.graph(graph):
+            output = self._plain(held)
+        return _Recorded(graph, held, output)
