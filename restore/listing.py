@@ -124,7 +124,7 @@ def _released(model: Released) -> Row:
     record = model.said.get("record") or {}
     metric, value = _metric({"callback": {}}, record, [])
     updates = int(model.said["progress"]["updates"])
-    known = (model.name, model.task, "+".join(model.data))
+    known = (model.name, model.task, "+".join(map(_last, model.data)))
     size = _size(model.folder)
     return Row(*known, updates, None, metric, value, size, "", RELEASED)
 

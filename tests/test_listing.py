@@ -123,6 +123,7 @@ def test_released_models_come_first_with_what_their_record_says(
 ) -> None:
     listing.show([], as_json=True, state="released")
     rows = {one["name"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert rows["ddpm_mnist_masked"]["data"] == "MNIST"  # a class, by its last name
     row = rows["inpaint_scenes_regression"]
     assert (row["task"], row["data"], row["updates"]) == ("InpaintingGAN", "scenes64", 10000)
     assert row["metric"] == "scenes_masks/hole_psnr" and round(row["value"], 2) == 21.95

@@ -1,5 +1,6 @@
 """Which strategy and which launcher a trainer gets."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def made(folder: Path, adversary: Any = None, **settings: Any) -> Any:
     node = {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "strategy": "auto"}
     config = {"trainer": {**node, **settings}, "task": {"adversary": adversary}}
     return trainer.trainer(config, folder, [], [])
+
+
+def test_a_schedule_that_moves_before_a_late_player_is_no_warning(tmp_path: Path) -> None:
+    late = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    with pytest.warns(UserWarning, match=r"lr_scheduler\.step\(\)"):
+        torch.optim.lr_scheduler.StepLR(late, 1).step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made(tmp_path)
+        torch.optim.lr_scheduler.StepLR(late, 1).step()
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -27,7 +27,7 @@ def text(name: str, model: Mapping[str, Any]) -> str:
         f"`python evaluate.py checkpoint={name} benchmark={_benchmark(record)}`",
         f"- File: {model['parameters']} parameters as {model['weights']}, {model['bytes']} bytes, "
         f"SHA-256 {model['sha256']}{_loss(model.get('check', {}))}",
-        f"- Data: {'; '.join(f'{key}: {one}' for key, one in model['data'].items())}",
+        f"- Data: {_terms(model['data'])}",
         f"- Licence of the weights: {model['licence']}",
     ]
     return "\n".join(lines) + "\n"
@@ -69,6 +69,11 @@ def _cost(record: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     if not training:
         return "not recorded"
     return f"{training['seconds']:.0f} of training on {record['device']}"
+
+
+def _terms(data: Mapping[str, str]) -> str:
+    """Of each data set, which is named as its folder or as its class."""
+    return "; ".join(f"{key.rpartition('.')[2]}: {one}" for key, one in data.items())
 
 
 def _loss(check: Mapping[str, Any]) -> str:
