@@ -49,6 +49,16 @@ def test_the_first_command_fills_the_toy(
     assert filled[..., 2].max() < 64  # neither square has any blue
 
 
+def test_all_that_the_commands_read_can_be_drawn(make: Any, tmp_path: Path) -> None:
+    make.main(["--inputs", str(tmp_path / "new")])
+    for command in make.commands():
+        read = re.search(r"predict \S+ (\S+) .*?(?:--mask (\S+))?$", command)
+        assert read is not None
+        assert all((tmp_path / "new" / name).exists() for name in read.groups() if name), command
+    with pytest.raises(SystemExit, match=r"make\.py PRIOR"):
+        make.main([])
+
+
 def test_inputs_fit_their_masks(make: Any) -> None:
     found = dict(make.inputs())
     assert found["page"].shape == found["scratches"].shape

@@ -1,4 +1,7 @@
-"""python experiments/tutorial/make.py PRIOR: the pictures of README.md beside it, by its commands.
+"""The pictures of README.md beside it, by its commands.
+
+    python experiments/tutorial/make.py PRIOR           all pictures, beside this file
+    python experiments/tutorial/make.py --inputs DIR    what its commands read, to run them by hand
 
 PRIOR: a run of ddpm_digits, as `make train` leaves one. Photos are scikit-image's.
 """
@@ -30,18 +33,33 @@ SHEETS = {  # of each picture: the files of its columns
     "video": ("frames/1", "frames/3", "steady/1", "steady/2", "steady/3"),
     "medical": ("tissue", "clean/tissue", "tissue_target"),
 }
-STYLES = [f"handwritten/printed_{k}" for k in (1, 2, 3)]
+STYLES = ("printed", *(f"handwritten/printed_{k}" for k in (1, 2, 3)))
 
 
-def main(prior: str) -> None:
+def main(arguments: list[str]) -> None:
+    match arguments:
+        case ["--inputs", folder]:
+            write_inputs(Path(folder))
+        case [prior] if not prior.startswith("-"):
+            write_pictures(prior)
+        case _:
+            sys.exit(__doc__)
+
+
+def write_pictures(prior: str) -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         write_inputs(folder)
         for command in commands():
             run(command.replace(RUN, str(Path(prior).resolve())), folder)
-        for name, columns in SHEETS.items():
-            save(name, [folder / f"{column}.png" for column in columns])
-        save("style", [folder / f"{name}.png" for name in ("printed", *STYLES)], enlarge=16)
+        save_all(folder)
+
+
+def save_all(folder: Path) -> None:
+    """The pictures beside this file, of what the commands have read and written in a folder."""
+    for name, columns in SHEETS.items():
+        save(name, folder, columns)
+    save("style", folder, STYLES, enlarge=16)
 
 
 def commands() -> list[str]:
@@ -57,7 +75,7 @@ def run(command: str, folder: Path) -> None:
 
 
 def write_inputs(folder: Path) -> None:
-    (folder / "frames").mkdir(exist_ok=True)
+    (folder / "frames").mkdir(parents=True, exist_ok=True)
     for name, pixels in inputs():
         Image.fromarray(pixels).save(folder / f"{name}.png")
 
@@ -155,12 +173,11 @@ def printed(text: str) -> Pixels:
     return np.asarray(large.resize((8, 8), Image.Resampling.BOX))
 
 
-def save(name: str, files: list[Path], enlarge: int = 1) -> None:
-    columns = [shown(file) for file in files]
-    images = torch.from_numpy(np.stack(columns)).permute(0, 3, 1, 2)
+def save(name: str, folder: Path, columns: tuple[str, ...], enlarge: int = 1) -> None:
+    pixels = [shown(folder / f"{column}.png") for column in columns]
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
     images = images.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
-    titles = [file.stem for file in files]
-    sheet([(from_uint8(images), "")], titles).save(HERE / f"{name}.png", optimize=True)
+    sheet([(from_uint8(images), "")], list(columns)).save(HERE / f"{name}.png", optimize=True)
 
 
 def shown(file: Path) -> Pixels:
@@ -172,4 +189,4 @@ def shown(file: Path) -> Pixels:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])
