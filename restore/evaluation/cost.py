@@ -4,10 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from restore.evaluation.method import Method
 from restore.types import Batch
@@ -21,9 +23,10 @@ class Cost:
 
     seconds: of an image with all its samples, without the first batch where there are others, which
     warms up. macs: multiply-accumulates of one sample of one image, in convolutions, matrix
-    products and attention; None where torch computes none of these. size: `BxCxHxW` of the batch
-    in which they were counted. memory: bytes at the peak of a batch beyond what the process held
-    before it, and the parameters.
+    products and attention, other than by the fused kernel of a CPU, which torch counts as none;
+    None where torch computes none of these. size: `BxCxHxW` of the batch in which they were
+    counted. memory: bytes at the peak of a batch beyond what the process held before it, and the
+    parameters.
     """
 
     seconds: float | None = None
@@ -48,6 +51,77 @@ class _Spent:
 Part = tuple[list[_Spent], int, str]  # batches, MACs of a sample, size of the batch
 
 
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts as FlopCounterMode does, which it asks once for each operator with its arguments.
+
+    A sampler calls its network a thousand times on equal shapes, and FlopCounterMode takes several
+    times as long as a small network itself. What it says of an operator follows from the shapes,
+    types and numbers among its arguments. Only ragged attention counts by values in tensors, its
+    offsets, which are integers: it is asked about each time.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+        self.asked = 0  # times that FlopCounterMode counted an operator
+        self._without: set[Any] = set()  # operators that never multiply
+        self._known: dict[Any, int] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in self._without:
+            return func(*args, **kwargs)
+        if not isinstance(func, torch._ops.OpOverload):  # of a higher order
+            return self._ask(func, args, kwargs)[0]
+        form = _form((func, *args, *kwargs.items()))
+        flops = self._known.get(form)
+        if flops is not None:
+            self.flops += flops
+            return func(*args, **kwargs)
+        result, flops = self._ask(func, args, kwargs)
+        if not _may_multiply(func):
+            self._without.add(func)
+        elif not _by_values(func, (*args, *kwargs.values())):
+            self._known[form] = flops
+        return result
+
+    def _ask(self, func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, int]:
+        with FlopCounterMode(display=False) as counter:
+            result = func(*args, **kwargs)
+        self.asked += 1
+        self.flops += counter.get_total_flops()
+        return result, counter.get_total_flops()
+
+
+def _form(value: Any) -> Any:
+    """What tells arguments apart whose count may differ: all but the values in their tensors."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_form, value))
+    if not isinstance(value, Tensor):
+        return value
+    if value.is_nested:
+        return object()  # has no shape, equals nothing
+    at = value.device, value.requires_grad
+    return type(value), value.shape, value.stride(), value.dtype, *at
+
+
+def _may_multiply(operator: Any) -> bool:
+    """Whether it has a formula, or is made of further operators."""
+    parts = torch._C.DispatchKey.CompositeImplicitAutograd
+    return operator.overloadpacket in flop_registry or operator.has_kernel_for_dispatch_key(parts)
+
+
+def _by_values(operator: Any, args: Any) -> bool:
+    """Whether its formula may read values in tensors."""
+    return operator.overloadpacket in flop_registry and any(
+        isinstance(one, Tensor) and not one.is_floating_point() for one in args
+    )
+
+
 class CostMeter:
     """Measures the calls of one process."""
 
@@ -60,9 +134,9 @@ class CostMeter:
         """What the method restores, [B, num_samples, C, H, W]."""
         if self._spent:
             return self._measured(batch, num_samples)
-        with FlopCounterMode(display=False) as counter:
+        with Products() as products:
             restored = self._measured(batch, num_samples)
-        self._macs = counter.get_total_flops() // (2 * len(restored) * num_samples)
+        self._macs = products.flops // (2 * len(restored) * num_samples)
         self._size = "x".join(map(str, batch["input"].shape))
         return restored
 

@@ -1,14 +1,17 @@
 """Costs of methods, against counts by hand."""
 
 import mmap
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from restore.evaluation import cost
-from restore.evaluation.cost import CostMeter, total
+from restore.evaluation.cost import CostMeter, Products, total
 from restore.evaluation.method import Method
 from restore.types import Batch, Observation
 
@@ -40,6 +43,99 @@ def test_macs_are_those_of_one_sample_of_one_image(mode: Any) -> None:
     assert found.macs == 8 * 10 * (9 * 3 * 5 + 5 * 3)
     assert found.size == "2x3x8x10"
     assert found.seconds is not None and found.seconds > 0
+
+
+class Everything(nn.Module):
+    """Both convolutions, group norm, a linear layer, attention of matrix products and as a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(3, 16, 3, stride=2, padding=1)
+        self.norm = nn.GroupNorm(4, 16)
+        self.mixed = nn.Linear(16, 48)
+        self.up = nn.ConvTranspose2d(16, 3, 4, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.silu(self.norm(self.down(x)))
+        tokens = self.mixed(y.flatten(2).transpose(1, 2))
+        query, key, value = (one[:, None] for one in tokens.chunk(3, dim=-1))
+        weight = torch.einsum("bhnc,bhmc->bhnm", query, key).softmax(dim=-1)
+        called = F.scaled_dot_product_attention(query.double(), key.double(), value.double())
+        mixed = (weight @ value + called.float())[:, 0]
+        out: Tensor = self.up(mixed.transpose(1, 2).reshape(y.shape))
+        return out
+
+
+def doubled(network: nn.Module, x: Tensor) -> Tensor:
+    """Classifier-free guidance calls on two sizes of batch."""
+    both: Tensor = network(torch.cat([x, x])) + network(x).repeat(2, 1, 1, 1)
+    return both
+
+
+def guided(network: nn.Module, x: Tensor) -> Tensor:
+    """DPS takes the gradient of an error by the input, whatever the mode around it."""
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = x.clone().requires_grad_()
+        [slope] = torch.autograd.grad(network(2 * leaf).square().sum(), leaf)
+    return doubled(network, slope)
+
+
+def branched(network: nn.Module, x: Tensor) -> Tensor:
+    """An operator of a higher order."""
+    large = x.sum() > 0
+    [out] = torch.ops.higher_order.cond(large, lambda y: (network(y),), lambda y: (y + 0,), (x,))
+    return torch.as_tensor(out)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("draw", [doubled, guided, branched])
+def test_products_are_those_that_torch_counts(draw: Callable[..., Tensor], mode: Any) -> None:
+    network, x = Everything(), torch.randn(2, 3, 8, 8)
+    with mode(), FlopCounterMode(display=False) as theirs:
+        expected = [draw(network, x * step) for step in (0.5, 1.0, 1.5)]
+    with mode(), Products() as ours:
+        results = [draw(network, x * step) for step in (0.5, 1.0, 1.5)]
+    assert ours.flops == theirs.get_total_flops() > 0
+    torch.testing.assert_close(results, expected)  # a mode changes the last bits of gradients
+
+
+@pytest.mark.parametrize("draw", [doubled, guided])
+def test_torch_counts_an_operator_once_however_often_it_is_called(
+    draw: Callable[..., Tensor],
+) -> None:
+    """It takes Python time, and a sampler calls its network a thousand times."""
+    network, x = Everything(), torch.randn(2, 3, 8, 8)
+    asked = []
+    for calls in (1, 5):
+        with torch.inference_mode(), Products() as products:
+            for step in range(calls):
+                draw(network, x * (step + 0.5))
+        asked.append(products.asked)
+    assert asked[0] == asked[1]
+
+
+def test_arguments_count_alike_where_only_values_in_tensors_differ() -> None:
+    """Torch chooses among kernels of attention by layout and type, and counts them unlike."""
+    x = torch.zeros(2, 4, 4)
+    others = [x[:1], x.mT, x.double(), x.to("meta"), x.clone().requires_grad_(), nn.Parameter(x)]
+    forms = [cost._form((one, [2, 1], None)) for one in (x, *others)]
+    assert len(set(forms)) == len(forms)
+    assert cost._form((x + 1, [2, 1], None)) == forms[0] != cost._form((x, [1, 1], None))
+    ragged = torch.nested.nested_tensor([x[0], x[0, :2]])
+    assert cost._form(ragged) != cost._form(ragged)  # it has no shape to know it by
+
+
+def test_a_formula_that_reads_offsets_is_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch's of ragged attention, which runs on a GPU alone: here of an operator of ours."""
+
+    def formula(x: Tensor, dim: int, offsets: Tensor, **rest: Any) -> int:
+        return int(offsets.diff().square().sum())
+
+    monkeypatch.setitem(flop_registry, torch.ops.aten.index_select, formula)
+    with torch.inference_mode(), Products() as products:
+        for offsets in ([0, 2, 5], [0, 1, 5]):
+            torch.ones(6).index_select(0, torch.tensor(offsets))
+    assert products.flops == (4 + 9) + (1 + 16)
 
 
 def test_a_method_without_products_has_no_macs() -> None:
