@@ -30,9 +30,8 @@ def provenance(device: str) -> dict[str, Any]:
     }
 
 
-def training(throughput: Throughput, task: Task) -> dict[str, Any]:
-    """What the training of a task cost."""
-    device = task.device.type
+def training(throughput: Throughput, task: Task, device: str) -> dict[str, Any]:
+    """What the training of a task cost on that device."""
     return {
         "updates": task.updates,
         "images": throughput.images,

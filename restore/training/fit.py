@@ -115,12 +115,13 @@ def record(
     run: Run, validation: dict[str, float], reports: list[Report], said: dict[str, float]
 ) -> dict[str, Any]:
     """result.json with what was trained, how, at what cost, and what came out."""
+    device = run.trainer.strategy.root_device.type  # the task itself is back on the processor
     result = {
         "id": run.id,
         "experiment": run.experiment,
         "overrides": run.overrides,
         "seed": run.config["seed"],
-        "training": origin.training(run.callbacks["throughput"], run.task),
+        "training": origin.training(run.callbacks["throughput"], run.task, device),
         "init": run.init,
         "data": run.data.summary("train", "val"),
         "validation": validation,
@@ -128,7 +129,7 @@ def record(
         "resumed": run.callbacks["recovery"].history,
         "foreign": foreign(run.config),
         "evaluation": [report.describe(one) for one in reports],
-        **origin.provenance(run.task.device.type),
+        **origin.provenance(device),
     }
     if run.trainer.is_global_zero:
         lock.check_there(run.folder)

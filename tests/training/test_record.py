@@ -1,0 +1,25 @@
+"""The record of a training names where it was trained."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from restore.config.compose import composed
+from restore.training import fit, run
+
+
+def test_a_training_on_a_gpu_is_recorded_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the end Lightning takes the task back to the processor."""
+    settings = ["experiment=denoise_photos_regression", "debug=smoke", "benchmark=[]"]
+    made = run.prepare(composed("train", settings), tmp_path, "id", settings, {})
+    made.folder.mkdir(exist_ok=True)
+    monkeypatch.setattr(made.trainer.strategy, "_root_device", torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 5 * 2**20)
+    monkeypatch.setattr(fit, "best_checkpoint", lambda run: tmp_path / "best.ckpt")
+    found = fit.record(made, {}, [], {})
+    assert made.task.device.type == "cpu"
+    assert found["device"] == "a GPU" and found["training"]["peak_memory_mib"] == 5
