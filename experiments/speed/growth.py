@@ -8,35 +8,36 @@ from loading import FEW, MANY
 Rows = Mapping[tuple[str, str], Mapping[str, str]]  # the newest, by group and name
 
 PHOTOS, GPUS, PASSES = (10**5, 10**7, 10**9), (1, 8, 80), 100
-GPU_FLOPS = 989e12 * 0.3  # assumed: an H100's bf16 peak by its data sheet, three tenths used
 FILE = 40e3  # assumed: bytes of a photo of 256 px
 SCALE = (256 / 64) ** 2  # from measured patches of 64 px to photos of 256 px
 BATCH = 16  # of the measured step
 STEP, PHOTO = ("training step", "inpainting GAN"), ("data", "a photo from shards")
 INDEX = ("growth", f"index of {MANY} photos, next start")
 MEMORY = ("growth", f"process with {MANY} photos")
+GPU = ("GPU training", "flowers' UNet, channels last")  # its peer is what a step does by default
 ROOM = 8e9  # assumed: bytes that a process may spend on an index
 CORES = 16  # assumed: processor cores beside each GPU
 
 
 def section(rows: Rows) -> list[str]:
     """A table of trainings of the inpainting GAN at 256 px; empty without the rows."""
-    if {STEP, PHOTO, INDEX, MEMORY} - set(rows) or not float(rows[STEP]["gflop"]):
+    if {STEP, PHOTO, INDEX, MEMORY, GPU} - set(rows) or not float(rows[STEP]["gflop"]):
         return []
+    flops = 1e9 * float(rows[GPU]["gflop"]) / float(rows[GPU]["theirs"])
     flop = float(rows[STEP]["gflop"]) * 1e9 / BATCH * SCALE
     decode = float(rows[PHOTO]["ours"])
     start = float(rows[INDEX]["ours"]) / MANY
     weight = (float(rows[MEMORY]["ours"]) - float(rows[MEMORY]["theirs"])) * 2**20 / (MANY - FEW)
-    rate = GPU_FLOPS / flop
+    rate = flops / flop
     heads = "photos", "GPUs", "hours", "GPU hours", "TB read", "GB/s", "start, s", "index"
     said = (
         f"{PASSES} passes of the inpainting GAN over photos of 256 px. Measured above: "
         f"{flop / 1e9:.3g} GFLOP an image (from the step at 64 px, by area), "
         f"{1e3 * decode:.2g} ms of a core to decode and crop a photo, {1e6 * start:.2g} us "
         f"and {weight:.0f} bytes of a process for "
-        f"its place in the index. Assumed, since no GPU was at hand: {GPU_FLOPS / 1e12:.0f} "
-        f"TFLOP/s of each GPU (three tenths of an H100's peak in bf16), {FILE / 1e3:.0f} kB a "
-        f"file, {CORES} cores beside each GPU. That makes {rate:.0f} images/s of each GPU, which "
+        f"its place in the index, {flops / 1e12:.0f} TFLOP/s of {rows[GPU]['device']} in a step of "
+        f"the flowers' UNet. Assumed: {FILE / 1e3:.0f} kB a file, {CORES} cores beside each GPU. "
+        f"That makes {rate:.0f} images/s of each GPU, which "
         f"{rate * decode:.1f} cores feed."
     )
     lines = ["## Growth on paper", "", *textwrap.wrap(said, 110), ""]

@@ -99,8 +99,9 @@ def bare(settings: list[str], device: str = "cpu", updates: int = UPDATES) -> fl
     optimizers = optimizers[0] if isinstance(optimizers, tuple) else [optimizers]
     average, clock = copy.deepcopy(task.network), Clock(updates)
     low = made.config["trainer"]["precision"].startswith("bf16")
+    loader = data.train_dataloader()  # its workers outlive an epoch
     while True:
-        for raw in data.train_dataloader():
+        for raw in loader:
             batch = data.to_batch(move_data_to_device(raw, torch.device(device)))
             with torch.autocast(device, torch.bfloat16, enabled=low):
                 _update(task, batch, optimizers)
