@@ -53,8 +53,8 @@ class Graphed:
         held, graph = tuple(one.clone() for one in inputs), torch.cuda.CUDAGraph()
         dtype = torch.get_autocast_dtype("cuda")
         enabled = torch.is_autocast_enabled("cuda")
-        # Autocast forgets its copies of the weights after the walk: the graph makes its own. A loader
-        # pins memory in another thread meanwhile, which a capture of all threads would not survive.
+        # Autocast forgets its copies of the weights after the walk: the graph makes its own. A
+        # loader pins memory in another thread, which a capture of all threads would not survive.
         low = torch.autocast("cuda", dtype, enabled, cache_enabled=False)
         with low, torch.cuda.graph(graph, capture_error_mode="thread_local"):
             output = self._plain(held)
