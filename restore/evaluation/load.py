@@ -48,12 +48,17 @@ def method(place: str | Path, config: Config) -> Method:
     Sampler and guidance of the config replace its own.
     """
     content, path = zoo.read(place)
-    own = {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
+    own = named_sampling(config)
     seed = content["config"]["seed"]
     task = restored(content, own, as_list(config.get("packages")))
     drawing = Drawing(config.get("start"), config.get("mean_of") or 1)
     sampling = sampling_of({**content["config"]["task"], **own}, drawing)
     return from_task(task, content["experiment"], str(path), seed, sampling, drawing)
+
+
+def named_sampling(config: Config) -> Config:
+    """The sampler and guidance that a config names."""
+    return {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
 
 
 def methods(config: Config, paths: list[str]) -> list[Method]:

@@ -71,8 +71,7 @@ def sampling(settings: Sequence[str]) -> dict[str, Any]:
     for one in settings:
         if not one.startswith(_SAMPLING):
             raise InputError(f"--with {one}: give sampler=, guidance= or keys of theirs")
-    config = composed("evaluate", settings) if settings else {}
-    return {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
+    return load.named_sampling(composed("evaluate", settings)) if settings else {}
 
 
 def _decibels(report: Report) -> str:

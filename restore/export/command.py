@@ -48,7 +48,7 @@ def _add_check(words: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         nargs="+",
         default=[],
-        help="sampler and guidance of the check: guidance=null_space sampler.num_steps=1",
+        help="sampler and guidance of --check: guidance=null_space sampler.num_steps=1",
     )
 
 

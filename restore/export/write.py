@@ -46,6 +46,10 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
     """
     if settings.size:
         raise InputError("--size belongs to --format onnx: leave it out")
+    if settings.drawn and not settings.check:
+        raise InputError(
+            f"--with {settings.drawn[0]} is of a check: name a benchmark by --check or leave it out"
+        )
     given = {"packages": list(settings.packages), **check.sampling(settings.drawn)}
     stored = zoo.read(place)
     restored(stored.content, packages=settings.packages)
