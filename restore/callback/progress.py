@@ -1,13 +1,17 @@
 """When a run ends, and how fast it goes."""
 
+import os
 import time
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from restore.callback.meter import LINE_EVERY, Meter
 from restore.types import InputError
+
+WAITING = 0.2  # the share of a training from which more workers are worth a line
 
 
 class MaxUpdates(Callback):
@@ -38,27 +42,32 @@ class Throughput(Callback):
     """Counts training images and seconds, validation and start-up not included.
 
     Logs `images_per_second` over the time since the last log. Attributes `images` and `seconds`
-    hold the totals of this process group for the record.
+    hold the totals of this process group for the record, `waited` the seconds of this process in
+    which its loader had no batch ready. Where that is a large share and cores are idle, the end of
+    a training says so.
     """
 
     def __init__(self, every_n_batches: int = 20) -> None:
         self.every_n_batches = every_n_batches
         self.images = 0
-        self.seconds = 0.0
+        self.seconds = self.waited = 0.0
         self._window = (0, 0.0)
         self._started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"images": self.images, "seconds": self.seconds}
+        return {"images": self.images, "seconds": self.seconds, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+        self.waited = state_dict.get("waited", 0.0)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         # The wait for data belongs to the batch; validation between two batches does not.
-        self._started = self._started or time.perf_counter()
+        now = time.perf_counter()
+        self._started = self._started or now
+        self.waited += now - self._started
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -75,6 +84,24 @@ class Throughput(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._started = 0.0
+
+    @property
+    def waiting(self) -> float:
+        """The share of the training that waited for data, in [0, 1]."""
+        return self.waited / max(self.seconds, 1e-9)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        workers = getattr(getattr(trainer, "datamodule", None), "num_workers", None)
+        if workers is None or not trainer.is_global_zero or self.waiting < WAITING:
+            return
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        busy = 1 if pl_module.device.type == "cuda" else torch.get_num_threads()
+        if (cores or 1) > busy + workers:
+            print(
+                f"data: {self.waiting:.0%} of the training waited for photos: raise "
+                f"data.num_workers, which is {workers}, on {cores} cores",
+                flush=True,
+            )
 
 
 class Progress(ProgressBar):

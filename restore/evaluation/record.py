@@ -37,6 +37,7 @@ def training(throughput: Throughput, task: Task, device: str) -> dict[str, Any]:
         "images": throughput.images,
         "seconds": round(throughput.seconds, 1),
         "images_per_second": round(throughput.images / max(throughput.seconds, 1e-9), 1),
+        "waiting": round(throughput.waiting, 3),
         "peak_memory_mib": peak_memory(device) // 2**20,
         "parameters": sum(p.numel() for p in task.parameters()),
     }

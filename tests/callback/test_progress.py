@@ -1,12 +1,16 @@
+import contextlib
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from line import Line, fit
 from rich.console import Console
 
-from restore.callback import meter
+from restore.callback import meter, progress
 from restore.callback.meter import Meter, duration
 from restore.callback.progress import MaxUpdates, Progress, Throughput
 
@@ -39,6 +43,56 @@ def test_a_pipe_gets_a_line_after_the_given_seconds(
     fit(tmp_path, Line(), MaxUpdates(4), Progress(every_seconds=1e-9), enable_progress_bar=True)
     counts = re.findall(r"^update: (\d+) of 4", capsys.readouterr().out, re.M)
     assert counts == ["1", "2", "3", "4", "4"]  # the last is the validation's own
+
+
+class TestWaiting:
+    """A batch is worked on for a second and waited for three, but for the first of each pass."""
+
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        now = [100.0]
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+        monkeypatch.setattr(progress.os, "sched_getaffinity", lambda _: range(8), raising=False)
+        monkeypatch.setattr(progress.torch, "get_num_threads", lambda: 4)
+        return now
+
+    def ran(self, clock: list[float], wait: float, workers: int = 2) -> tuple[Throughput, str]:
+        out = io.StringIO()
+        made, data = Throughput(), SimpleNamespace(num_workers=workers)
+        trainer: Any = SimpleNamespace(world_size=1, datamodule=data, is_global_zero=True)
+        task: Any = SimpleNamespace(batches=1, device=torch.device("cpu"))
+        batch = {"index": torch.arange(2)}
+        for _ in range(2):
+            for number in range(4):
+                clock[0] += wait
+                made.on_train_batch_start(trainer, task, batch, number)
+                clock[0] += 1.0
+                made.on_train_batch_end(trainer, task, None, batch, number)
+            clock[0] += 50.0  # of validation
+            made.on_validation_end(trainer, task)
+        with contextlib.redirect_stdout(out):
+            made.on_train_end(trainer, task)
+        return made, out.getvalue()
+
+    def test_the_wait_is_told_from_the_work(self, clock: list[float]) -> None:
+        made, said = self.ran(clock, wait=3.0)
+        assert (made.images, made.seconds, made.waited) == (16, 2 * (1 + 3 * 4), 2 * 3 * 3)
+        again = Throughput()
+        again.load_state_dict(made.state_dict())
+        assert again.waiting == made.waiting == pytest.approx(18 / 26)
+        assert said == (
+            "data: 69% of the training waited for photos: raise data.num_workers, which is 2, "
+            "on 8 cores\n"
+        )
+
+    def test_nothing_is_said_where_it_would_not_help(self, clock: list[float]) -> None:
+        assert self.ran(clock, wait=0.1)[1] == ""
+        assert self.ran(clock, wait=3.0, workers=4)[1] == ""  # four threads and four workers
+
+    def test_a_state_of_before_counts_from_none(self) -> None:
+        made = Throughput()
+        made.load_state_dict({"images": 3, "seconds": 2.0})
+        assert (made.images, made.waited) == (3, 0.0)
 
 
 class TestMeter:
