@@ -179,11 +179,11 @@ def read(path: Path) -> dict[str, Any]:
             format, or one that holds other types than it should.
     """
     if not path.is_file():
-        raise InputError(f"checkpoint={path} does not exist: give the path of a .ckpt file")
+        way_out = _instead(path) or "give the path of a .ckpt file"
+        raise InputError(f"checkpoint={path} does not exist: {way_out}")
     if not is_whole(path):
-        raise InputError(
-            f"checkpoint={path} is damaged, or was not written by restore: {_instead(path)}"
-        )
+        way_out = _instead(path) or "no other checkpoint beside it is whole"
+        raise InputError(f"checkpoint={path} is damaged, or was not written by restore: {way_out}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
@@ -192,10 +192,8 @@ def read(path: Path) -> dict[str, Any]:
     return upgrade(content, path)
 
 
-def _instead(path: Path) -> str:
-    """What to take in the place of a damaged file."""
+def _instead(path: Path) -> str | None:
+    """What to take in the place of a file that is damaged or, of a young run, not there yet."""
     other, _ = newest_valid(path.parent)
     stated = None if other is None else seal(other)
-    if stated is None:
-        return "no other checkpoint beside it is whole"
-    return f"{other} of update {stated.updates} is whole"
+    return None if stated is None else f"{other} of update {stated.updates} is whole"

@@ -8,7 +8,8 @@ import pytest
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
@@ -108,6 +109,30 @@ def test_one_device_for_two_processes(
     monkeypatch.setattr(launch, "wanted_devices", lambda node: None)  # as where the machine decides
     with pytest.raises(InputError, match="started 2 processes"):
         made(tmp_path, devices=1)
+
+
+class Still(LightningModule):
+    """Learns nothing."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        pass
+
+    def configure_optimizers(self) -> None:
+        pass
+
+
+def test_epochs_shorter_than_the_logging_interval_are_no_warning(tmp_path: Path) -> None:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+    settings: dict[str, Any] = {"max_epochs": 1, "log_every_n_steps": 10, **quiet}
+    said, logger = "smaller than the logging interval", CSVLogger(tmp_path)
+    with pytest.warns(UserWarning, match=said):
+        Trainer(accelerator="cpu", logger=logger, **settings).fit(Still(), DataLoader([0]))
+    node = {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", **settings}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        own = trainer.trainer({"trainer": node, "task": {}}, tmp_path, [], [logger])
+        own.fit(Still(), DataLoader([0]))
+    assert not [one for one in caught if said in str(one.message)]
 
 
 class Product(LightningModule):
