@@ -110,6 +110,10 @@ class AdversarialTask(RestorationTask):
         if self.adversary is not None:
             players.append((self.adversary.optimizer(), self.adversary.make_scheduler))
         schedulers = [make(optimizer) for optimizer, make in players if make is not None]
+        if self.adversary is not None and self.adversary.start > 0:
+            # A step without gradients, which moves nothing: the optimizer rightly steps later than
+            # its schedule, and torch would warn of that as of a mistake.
+            players[1][0].step()
         return [optimizer for optimizer, _ in players], schedulers
 
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:

@@ -41,7 +41,9 @@ class Adversary(nn.Module):
 
     start: updates of the generator by its content losses alone before the two meet (Ledig et al.
     2017 start from a trained regression); its best checkpoint by these losses is likely to lie
-    there, so callback.best.monitor=null goes with it. weight: of the generator's adversarial term.
+    there, so callback.best.monitor=null goes with it. The discriminator's schedule counts these
+    updates, too: it begins at the rate of that point of the run, and both players' rates end
+    together. weight: of the generator's adversarial term.
     real_label, fake_label: the targets; [low, high] draws one for each patch (one-sided smoothing
     is real_label=0.9, two-sided fake_label=0.1 too; Salimans et al. 2016). known_as_real: patches
     without hole count as real in restored images (Suvorov et al. 2022, section 2.3.1). input_noise:

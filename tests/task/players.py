@@ -33,15 +33,15 @@ class Generator(nn.Module):
 
 def adversary(lr: float = 0.1, **settings: Any) -> partial[Adversary]:
     network = partial(PatchDiscriminator, widths=(4,), strides=(2,))
-    return partial(
-        Adversary, network=network, optimizer=partial(torch.optim.SGD, lr=lr), **settings
-    )
+    settings = {"optimizer": partial(torch.optim.SGD, lr=lr), **settings}
+    return partial(Adversary, network=network, **settings)
 
 
 def denoiser(lr: float = 0.1, **settings: Any) -> Denoiser:
     torch.manual_seed(0)
-    settings = {"adversary": adversary(), "loss": {"pixels": Pixels()}, **settings}
-    return Denoiser(FACTS, Generator, optimizer=partial(torch.optim.SGD, lr=lr), **settings)
+    given = {"adversary": adversary(), "loss": {"pixels": Pixels()}}
+    given["optimizer"] = partial(torch.optim.SGD, lr=lr)
+    return Denoiser(FACTS, Generator, **{**given, **settings})
 
 
 def batches(batch_size: int, count: int = 32) -> DataLoader[Any]:

@@ -1,6 +1,7 @@
 """The alternating rule against what it should do to the weights, and every setting of it."""
 
 import copy
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from players import SIZE, adversary, batches, denoiser, fit, trainer, weights
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader
 
 from restore.loss.content import Pixels
@@ -18,6 +20,8 @@ from restore.stream import Stream
 from restore.task.adversary import Adversary
 from restore.task.base import NonFiniteError
 from restore.types import InputError
+
+ADAMW = partial(torch.optim.AdamW, lr=0.01)
 
 
 @pytest.mark.parametrize("order", ["simultaneous", "alternating"])
@@ -93,6 +97,56 @@ def test_regression_first_until_the_adversary_starts(tmp_path: Path, accumulate:
         assert task.updates == updates
         assert torch.equal(weights(task.adversary), untrained) != met
         assert torch.equal(weights(task.network), weights(twin.network)) != met
+
+
+def late(updates: int, accumulate: int = 1) -> Any:
+    """A GAN whose players meet after two updates, both with rates that fall over all of them."""
+    falling = partial(CosineAnnealingLR, T_max=updates)
+    second = adversary(optimizer=ADAMW, scheduler=falling, start=2)
+    return denoiser(adversary=second, optimizer=ADAMW, scheduler=falling, accumulate=accumulate)
+
+
+@pytest.mark.filterwarnings("error:.*lr_scheduler")
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_late_discriminator_enters_at_the_rate_of_its_time(
+    tmp_path: Path, accumulate: int
+) -> None:
+    task = late(5, accumulate)
+    rates: dict[int, float] = {}
+    terms = Adversary.discriminator_terms
+
+    def watched(*args: Any, **settings: Any) -> Any:
+        rates[task.updates] = task._players()[1].param_groups[0]["lr"]
+        return terms(*args, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Adversary, "discriminator_terms", watched)
+        fit(tmp_path, task, 2, 5 * accumulate)
+    assert rates == pytest.approx(
+        {update: 0.01 * (1 + math.cos(math.pi * update / 5)) / 2 for update in (2, 3, 4)}
+    )
+
+
+def test_what_prepares_a_late_discriminator_moves_nothing() -> None:
+    for factory in (ADAMW, partial(torch.optim.Adam, fused=False), partial(torch.optim.SGD, lr=1)):
+        task = denoiser(adversary=adversary(optimizer=factory, start=2))
+        before = weights(task.adversary)
+        (_, optimizer), _ = task.configure_optimizers()
+        assert torch.equal(weights(task.adversary), before)
+        assert not optimizer.state
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_late_adversary_resumed_is_the_one_that_went_on(tmp_path: Path, stop: int) -> None:
+    whole, part, resumed = (late(4) for _ in range(3))
+    fit(tmp_path, whole, 2, 1, max_epochs=4)
+    first = trainer(tmp_path, limit_train_batches=1, max_epochs=stop)
+    first.fit(part, batches(2))
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    settings = {"limit_train_batches": 1, "max_epochs": 4}
+    trainer(tmp_path, **settings).fit(resumed, batches(2), ckpt_path=tmp_path / "last.ckpt")
+    assert resumed.updates == whole.updates == 4
+    assert torch.equal(weights(resumed), weights(whole))
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
