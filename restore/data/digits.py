@@ -1,12 +1,14 @@
 """The handwritten digits inside scikit-learn: 1797 grey images of 8x8 pixels, no download."""
 
+import gzip
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from restore.data.source import Item, Split
+from restore.data.source import Item, Split, packaged
 from restore.stream import fold
 
 _RANGE: dict[Split, tuple[int, int]] = {
@@ -36,11 +38,11 @@ class Digits:
     @cached_property
     def _data(self) -> tuple[Tensor, Tensor, Tensor]:
         """Images uint8 [1797, 1, 8, 8], labels [1797] and the order of all splits [1797]."""
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        sixteenths = torch.from_numpy(digits.images).unsqueeze(1)
+        path = packaged("sklearn", "datasets/data/digits.csv.gz")
+        with gzip.open(path, "rt", encoding="ascii") as rows:
+            table = torch.from_numpy(np.loadtxt(rows, delimiter=","))
+        sixteenths = table[:, :64].reshape(-1, 1, 8, 8)
         images = (sixteenths * 255 / 16).round().to(torch.uint8)
         count = torch.arange(len(images))
         order = fold(torch.zeros_like(count), count).argsort()
-        return images, torch.from_numpy(digits.target), order
+        return images, table[:, 64].long(), order

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from restore.data.source import CHANNELS, Item, Mode, Split
+from restore.data.source import CHANNELS, Item, Mode, Split, packaged
 
 _NAMES: dict[Mode, dict[Split, tuple[str, ...]]] = {
     "rgb": {
@@ -54,10 +55,9 @@ class Photos:
 def _load(name: str) -> Tensor:
     """uint8 [C, H, W]."""
     from skimage import data
-    from sklearn.datasets import load_sample_image
 
     if name in ("china", "flower"):
-        array = load_sample_image(f"{name}.jpg")
+        array = np.asarray(Image.open(packaged("sklearn", f"datasets/images/{name}.jpg")))
     elif name == "stereo_motorcycle":
         array = data.stereo_motorcycle()[0]
     else:

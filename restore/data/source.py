@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -104,3 +105,11 @@ def check_least(least: int, **settings: int) -> None:
     for name, value in settings.items():
         if value < least:
             raise InputError(f"data.{name} must be at least {least}, got {value}")
+
+
+def packaged(package: str, path: str) -> Path:
+    """A file inside an installed package, which is not imported: scikit-learn's takes a second."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    return Path(spec.origin).parent / path

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from restore.data.digits import Digits
 from restore.data.folder import Folder
 from restore.data.mnist import MNIST
 from restore.data.photos import Photos
-from restore.data.source import Source, Split, data_root, held_out
+from restore.data.source import Source, Split, data_root, held_out, packaged
 from restore.types import InputError
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -43,6 +44,27 @@ def test_digits_against_scikit_learn() -> None:
         assert item.image.shape == (1, 8, 8) and item.image.dtype == torch.uint8
         np.testing.assert_allclose(item.image[0], digits.images[number] / 16 * 255, atol=0.501)
     assert max(int(source[i].image.max()) for i in range(500)) == 255
+
+
+def test_photos_of_scikit_learn() -> None:
+    from sklearn.datasets import load_sample_image
+
+    for split, name in (("train", "china"), ("test", "flower")):
+        source = Photos(NOWHERE, split)
+        [item] = [one for one in map(source.__getitem__, range(len(source))) if one.name == name]
+        wanted = load_sample_image(f"{name}.jpg")
+        assert np.array_equal(item.image.permute(1, 2, 0), wanted) and item.image.shape[0] == 3
+
+
+def test_files_of_packages_are_read_without_importing_these(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Scikit-learn takes a second, at every start."""
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # whose import fails now
+    for source in (Digits(NOWHERE, "val"), Photos(NOWHERE, "test")):
+        assert all(source[index].image.numel() for index in range(2))
+    with pytest.raises(ModuleNotFoundError, match="No module named 'nowhere_at_all'"):
+        packaged("nowhere_at_all", "x")
 
 
 def test_digits_are_shuffled_and_stay_so() -> None:
