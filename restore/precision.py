@@ -26,8 +26,8 @@ _UNITS = {"avx512_bf16", "amx_bf16"}  # x86 flags of processors that multiply bf
 def settle(config: Config) -> tuple[Config, list[str]]:
     """The config with a precision in the place of `auto`, the same in all processes.
 
-    With it the lines that tell the user what auto has become, or that a precision set by hand is
-    emulated, in the process that has decided.
+    With it the lines that tell the user what auto has become, that a precision set by hand is
+    emulated, in the process that has decided, or that a GPU is left idle.
 
     Raises:
         InputError: a GPU is asked for and there is none, or fp16 without one, for which Lightning
@@ -40,6 +40,8 @@ def settle(config: Config) -> tuple[Config, list[str]]:
     if device == "cpu":
         _check_without_gpu(accelerator, str(wanted))
     notes: list[str] = []
+    if accelerator == "cpu" and torch.cuda.is_available():
+        notes.append("device: a CPU, and the GPU of this machine is idle; trainer=gpu uses it")
 
     def decide() -> str:
         precision, reason = choose(device)

@@ -83,6 +83,7 @@ def _environment(started: launch.Launch) -> ClusterEnvironment:
 
 def _quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and adverts
+    warnings.filterwarnings("ignore", "GPU available but not used")  # precision.settle says how
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*LeafSpec")
     # Of convolutions of one pixel, whose strides can be told in two ways.

@@ -103,6 +103,15 @@ def test_generations_of_gpus(
     assert settled("auto", accelerator) == (becomes, [f"precision: {becomes} ({notes(units)})"])
 
 
+@pytest.mark.parametrize(("accelerator", "said"), [("cpu", True), ("gpu", False), ("auto", False)])
+def test_a_gpu_that_is_left_idle_is_named(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, said: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    note = "device: a CPU, and the GPU of this machine is idle; trainer=gpu uses it"
+    assert (note in settled("32-true", accelerator)[1]) == said
+
+
 def notes(units: bool) -> str:
     return f"a GPU has {'' if units else 'no '}bfloat16 units"
 
