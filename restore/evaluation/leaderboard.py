@@ -7,7 +7,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
 
-from restore.evaluation import results, spelling
+from restore.evaluation import before_after, results, spelling
 from restore.evaluation.departures import departures
 from restore.evaluation.markup import NONE, Table
 from restore.evaluation.plot import buckets_of
@@ -36,7 +36,7 @@ _HEADLINE = (
 
 def tables(root: Path) -> dict[str, list[Table]]:
     """Block name -> its tables: `headline`, `winners`, `protocols`, `records`, `departures`,
-    every study and every benchmark."""
+    `own_photos`, every study and every benchmark."""
     columns, rows = results.read(root / "experiments" / "results.csv")
     metrics = [name for name in columns if name not in (*FIXED, *ADDED)]
     found_protocols = protocols(rows)
@@ -47,6 +47,9 @@ def tables(root: Path) -> dict[str, list[Table]]:
     found["protocols"] = found_protocols
     found["records"] = trainings(root / "experiments")
     found |= studies(root) | {"departures": departures(root)}
+    found[before_after.FOLDER] = before_after.before_after(
+        root / "experiments" / before_after.FOLDER
+    )
     for name in sorted({row["benchmark"] for row in rows}):
         mine = [row for row in rows if row["benchmark"] == name]
         references = [row for row in published if row["benchmark"] == name]

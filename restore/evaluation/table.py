@@ -29,6 +29,7 @@ _PAGES = (
     "records",
     "protocols",
     "departures",
+    "own_photos",
 )  # blocks that are no benchmark
 _BLOCK = re.compile(r"^<!-- table:([\w-]+) -->\n.*?^<!-- /table -->", re.S | re.M)
 _FILLED = ("README.md", "ARCHITECTURE.md")
