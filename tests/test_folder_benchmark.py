@@ -1,5 +1,6 @@
 """benchmark=folder inherits what the training says of its data, and never measures its photos."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from restore.build import build
 from restore.data.module import DataModule
+from restore.evaluation.benchmark import fingerprint
+from restore.training import again
 from restore.types import InputError
 
 
@@ -65,3 +68,30 @@ def test_a_root_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for node in (config["data"], config["benchmark"]["folder"]["data"]):
         with pytest.raises(InputError, match=r"data\.root is not set"):
             build(node, "data").check("val")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["degradation=noise"],
+        ["degradation=strokes_any", "data.source.mode=gray"],
+        ["degradation=noise", "data.degradation.sigma=[5, 50]"],
+        ["degradation=half", "data.source.folder='a, b'", "data.source.val_fraction=0.5"],
+    ],
+)
+def test_the_next_command_measures_what_the_training_measured(
+    tmp_path: Path, settings: list[str]
+) -> None:
+    node = composed("train", "data=folder", f"data.root={tmp_path}", *settings)["benchmark"]
+    words = [shlex.split(one)[0] for one in again.inherited(node["folder"], set())]
+    root = f"benchmark.folder.data.root={tmp_path}"
+    measured = composed("evaluate", root, *words)["benchmark"]["folder"]
+    assert fingerprint(measured) == fingerprint(node["folder"])
+    assert measured["data"]["degradation"] == node["folder"]["data"]["degradation"]
+
+
+def test_what_is_named_already_is_not_named_again(tmp_path: Path) -> None:
+    node = composed("train", "data=folder", f"data.root={tmp_path}", "degradation=noise")
+    own = {"degradation@benchmark.folder.data.degradation"}
+    own |= {"benchmark.folder.data.source.val_fraction"}
+    assert again.inherited(node["benchmark"]["folder"], own) == []

@@ -79,6 +79,17 @@ def quote(value: str) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
+def spelled(value: Any) -> str:
+    """A value of a config as that of an override: numbers, texts, null, lists and mappings."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{spelled(one)}' for key, one in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(spelled, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return quote(value) if isinstance(value, str) else repr(value)
+
+
 def paste(key: str, *values: str, many: bool = False) -> str:
     """`key=value` to be pasted into a shell; many: as a list."""
     texts = [quote(value) for value in values]

@@ -1,6 +1,5 @@
 """A run in three steps: fit, evaluate the best checkpoint, write the record."""
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,17 +10,15 @@ from lightning.pytorch.profilers import SimpleProfiler
 
 from restore import tracking
 from restore.config.command import paste, program
-from restore.config.naming import packages_of
 from restore.config.trust import foreign
 from restore.evaluation import load, report, upload
 from restore.evaluation import record as origin
-from restore.evaluation.method import baseline_to_beat
 from restore.evaluation.runner import Report
 from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
 from restore.recovery import lock, preemption
 from restore.recovery.on_checkpoint import OnCheckpoint
-from restore.training import lack
+from restore.training import again, lack
 from restore.training.run import Run
 from restore.types import InputError
 
@@ -154,52 +151,17 @@ def go_on(run: Run) -> str:
         named = [f"--packages {packages}"] if packages else []
         return " ".join(["restore sweep", shlex.quote(str(sweep)), "--resume", *named])
     path = paste("resume.path", str(run.folder))
-    return " ".join([program("train"), path, *own_code(run.config)])
-
-
-def own_code(config: dict[str, Any]) -> list[str]:
-    """Arguments that name again the packages that a stored config needs, for a shell."""
-    packages = packages_of(config)
-    return [paste("packages", *packages, many=True)] if packages else []
-
-
-def own_configs(run: Run) -> list[str]:
-    """The argument that names the folders of the user's own configs again, for a shell."""
-    path = run.folder / ".hydra" / "hydra.yaml"
-    stored = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    places = stored.get("hydra", {}).get("searchpath") or []
-    return [paste("hydra.searchpath", *places, many=True)] if places else []
+    return " ".join([program("train"), path, *again.own_code(run.config)])
 
 
 def print_end(run: Run, validation: dict[str, float]) -> None:
     """The last validation where nothing else was measured, and a command that works next."""
     checkpoint = best_checkpoint(run)
     if run.benchmarks:
-        print(f"next: {program('evaluate')} {' '.join(again(run, checkpoint))}")
+        print(f"next: {program('evaluate')} {' '.join(again.arguments(run, checkpoint))}")
         return
     for name, value in validation.items():
         print(f"{name:<24} {value:.4f}")
     print(f"checkpoint: {checkpoint}")
-    seeds = [f"experiment={run.experiment}", *own_configs(run), "seed=1,2,3"]
+    seeds = [f"experiment={run.experiment}", *again.own_configs(run), "seed=1,2,3"]
     print(f"next: {program('train')} -m {' '.join(seeds)}")
-
-
-def again(run: Run, checkpoint: Path) -> list[str]:
-    """Arguments of evaluate.py, for a shell: this checkpoint on the same benchmarks, settings of
-    theirs included."""
-    names = [benchmark.name for benchmark in run.benchmarks]
-    own = [one for one in run.overrides if re.match(r"[+~]*([\w/]+@)?benchmark\.", one)]
-    given = {one.partition("=")[0].lstrip("+") for one in own}
-    roots = {
-        f"benchmark.{name}.data.root": run.config["benchmark"][name]["data"].get("root")
-        for name in names
-    }
-    return [
-        paste("checkpoint", str(checkpoint)),
-        f"baseline={baseline_to_beat(run.sample)}",
-        paste("benchmark", *names, many=True),
-        *own_code({key: run.config.get(key) for key in ("packages", "task")}),
-        *own_configs(run),
-        *map(shlex.quote, own),
-        *(paste(key, str(root)) for key, root in roots.items() if root and key not in given),
-    ]

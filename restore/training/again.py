@@ -1,0 +1,79 @@
+"""What a run prints at its end: the command that measures its checkpoint again."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from restore.config.command import conf, paste, spelled
+from restore.config.naming import packages_of
+from restore.evaluation.method import baseline_to_beat
+from restore.training.run import Run
+
+_INHERITING = "folder"  # the benchmark that takes photos and degradation from the training's data
+_EVALUATED = {"folder": ".", "mode": "rgb", "val_fraction": 1.0}  # what it has in an evaluation
+
+
+def arguments(run: Run, checkpoint: Path) -> list[str]:
+    """Of evaluate.py, for a shell: this checkpoint on the same benchmarks, settings of theirs
+    included."""
+    names = [benchmark.name for benchmark in run.benchmarks]
+    own = [one for one in run.overrides if re.match(r"[+~]*([\w/]+@)?benchmark\.", one)]
+    given = {one.partition("=")[0].lstrip("+") for one in own}
+    roots = {
+        f"benchmark.{name}.data.root": run.config["benchmark"][name]["data"].get("root")
+        for name in names
+    }
+    return [
+        paste("checkpoint", str(checkpoint)),
+        f"baseline={baseline_to_beat(run.sample)}",
+        paste("benchmark", *names, many=True),
+        *own_code({key: run.config.get(key) for key in ("packages", "task")}),
+        *own_configs(run),
+        *map(shlex.quote, own),
+        *(paste(key, str(root)) for key, root in roots.items() if root and key not in given),
+        *(inherited(run.config["benchmark"][_INHERITING], given) if _INHERITING in names else ()),
+    ]
+
+
+def inherited(node: dict[str, Any], given: set[str]) -> list[str]:
+    """Arguments for what an evaluation cannot take from a training's data.
+
+    node: the benchmark `folder` of a run; given: keys that are named already.
+    """
+    data, at = node["data"], f"benchmark.{_INHERITING}.data"
+    source = {
+        f"{at}.source.{key}={spelled(data['source'][key])}"
+        for key, value in _EVALUATED.items()
+        if data["source"].get(key, value) != value and f"{at}.source.{key}" not in given
+    }
+    key = f"{at}.degradation"
+    if any(one == key or one.endswith(f"@{key}") for one in given):
+        return [*map(shlex.quote, sorted(source))]
+    name = _leaf(data["degradation"])
+    named = f"+degradation@{key}={name}" if name else f"{key}={spelled(data['degradation'])}"
+    return [*map(shlex.quote, sorted(source)), shlex.quote(named)]
+
+
+def _leaf(node: Any) -> str | None:
+    """The file of conf/degradation/ that says exactly this."""
+    for path in sorted((conf() / "degradation").glob("*.yaml")):
+        if yaml.safe_load(path.read_text(encoding="utf-8")) == node:
+            return path.stem
+    return None
+
+
+def own_code(config: dict[str, Any]) -> list[str]:
+    """Arguments that name again the packages that a stored config needs, for a shell."""
+    packages = packages_of(config)
+    return [paste("packages", *packages, many=True)] if packages else []
+
+
+def own_configs(run: Run) -> list[str]:
+    """The argument that names the folders of the user's own configs again, for a shell."""
+    path = run.folder / ".hydra" / "hydra.yaml"
+    stored = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    places = stored.get("hydra", {}).get("searchpath") or []
+    return [paste("hydra.searchpath", *places, many=True)] if places else []
