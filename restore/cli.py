@@ -26,7 +26,7 @@ def main() -> NoReturn:
         sys.exit(DONE)
     try:
         sys.exit(arguments.command(arguments))
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:  # Ctrl-C; of the app, SIGTERM too
         sys.exit(explain(error))
 
 

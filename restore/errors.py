@@ -33,10 +33,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         sys.exit(explain(error))
-    except KeyboardInterrupt:
-        sys.exit(_interrupted())
     except SystemExit as ended:
         # Lightning exits with 1 before its first batch, where nothing waits to be saved.
         if isinstance(ended.__context__, KeyboardInterrupt):
@@ -75,8 +73,10 @@ def _group() -> Any:
     return found if found is not None and found.is_available() and found.is_initialized() else None
 
 
-def explain(error: Exception) -> int:
+def explain(error: Exception | KeyboardInterrupt) -> int:
     """Tells the user what went wrong, on stderr, and returns the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return _interrupted()
     if isinstance(error, RunError):
         _say(_text(error))
         return FAILED

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributed
 
-from restore import errors
+from restore import cli, errors
 from restore.types import InputError, RunError
 
 
@@ -43,3 +43,19 @@ def test_an_error_is_said_where_the_store_is_gone(
     for _ in range(2):
         errors.explain(InputError("a.png is damaged"))
     assert capsys.readouterr().err == 2 * "error: a.png is damaged\n"
+
+
+def test_an_interrupted_word_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C while a word works, and SIGTERM while the app still starts."""
+
+    def stopped(folders: object, as_json: bool, state: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("restore.listing.show", stopped)
+    monkeypatch.setattr("sys.argv", ["restore", "list"])
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+        cli.main()
+    assert isinstance(ended.value, SystemExit) and ended.value.code == errors.INTERRUPTED == 130
+    assert capsys.readouterr().err == "interrupted\n"
