@@ -90,8 +90,6 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     # Logging counts updates through all epochs, so that short ones lose no row.
     warnings.filterwarnings("ignore", r"The number of training batches \(\d+\) is smaller than")
-    # Schedules of both players count updates of the network, also before a late adversary steps.
-    warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler.step\(\)` before")
     # restore.recovery.position goes on within an epoch, and in the folder of the run.
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")

@@ -43,16 +43,6 @@ def made(folder: Path, adversary: Any = None, **settings: Any) -> Any:
     return trainer.trainer(config, folder, [], [])
 
 
-def test_a_schedule_that_moves_before_a_late_player_is_no_warning(tmp_path: Path) -> None:
-    late = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
-    with pytest.warns(UserWarning, match=r"lr_scheduler\.step\(\)"):
-        torch.optim.lr_scheduler.StepLR(late, 1).step()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        made(tmp_path)
-        torch.optim.lr_scheduler.StepLR(late, 1).step()
-
-
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("adversary", [None, {"network": {}}])
 def test_strategy_fits_processes_and_players(tmp_path: Path, devices: int, adversary: Any) -> None:

@@ -8,7 +8,7 @@ import csv
 from pathlib import Path
 
 from restore.evaluation import spelling
-from restore.evaluation.markup import Table
+from restore.evaluation.markup import NONE, Table
 from restore.evaluation.ranked import lower_is_better
 from restore.evaluation.results import Row
 
@@ -25,14 +25,19 @@ def before_after(folder: Path) -> list[Table]:
     known = dict(zip(models, ("before", "after"), strict=True))
     metrics = [name for name in _METRICS if name in rows[0]]
     cells = [
-        [_named(row["method"], known), *(spelling.number(row[name]) for name in metrics)]
+        [
+            _named(row["method"], known),
+            row["checkpoint"] or NONE,
+            *(spelling.number(row[name]) for name in metrics),
+        ]
         for row in rows
     ]
     best = {
         (_best(rows, name, lower_is_better(name)), column)
-        for column, name in enumerate(metrics, start=1)
+        for column, name in enumerate(metrics, start=2)
     }
-    header = ["method", *(f"{name} {'↓' if lower_is_better(name) else '↑'}" for name in metrics)]
+    arrows = (f"{name} {'↓' if lower_is_better(name) else '↑'}" for name in metrics)
+    header = ["method", "checkpoint", *arrows]
     gain = _gain(_read(folder / "differences.csv"), models, metrics[0])
     caption = f"{rows[0]['n']} photos, protocol {rows[0]['protocol']}. {gain}"
     return [Table(caption, header, cells, best)]
