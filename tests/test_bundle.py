@@ -128,6 +128,9 @@ def test_an_adversary_stays_behind(tmp_path: Path) -> None:
     said = json.loads((folder / "model.json").read_text())
     assert said["config"]["task"]["adversary"] == ADVERSARY
     assert restore.load(folder, device="cpu").fills_holes
+    again = export(folder, tmp_path / "again")  # a bundle of a bundle says what it says
+    assert json.loads((again / "model.json").read_text())["config"] == said["config"]
+    assert "with an adversary" in (again / "README.md").read_text()
 
 
 def bundled(folder: Path) -> Path:

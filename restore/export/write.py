@@ -53,17 +53,17 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
     given = {"packages": list(settings.packages), **check.sampling(settings.drawn)}
     stored = zoo.read(place)
     restored(stored.content, packages=settings.packages)
-    said = _said(stored, settings)
+    said, content = _said(stored, settings), _trained(stored)
     rows: list[check.Checked] = []
     with staged(output, (WEIGHTS, MODEL, CARD)) as folder:
-        bundle.write(stored.content, folder, said, settings.kind)
+        bundle.write(content, folder, said, settings.kind)
         if settings.check:
             size = (folder / WEIGHTS).stat().st_size
             pair = method(place, given), method(folder, given)
             rows = check.measure(*pair, settings.kind, size, settings.check)
             check.check(rows)
             said = {**said, "check": check.kept(rows, settings.drawn)}
-            bundle.write(stored.content, folder, said, settings.kind)
+            bundle.write(content, folder, said, settings.kind)
         model = json.loads((folder / MODEL).read_text(encoding="utf-8"))
         write_whole(folder / CARD, card.text(output.resolve().name, model))
     return rows
@@ -96,6 +96,18 @@ def converted(place: str, form: str, output: Path, settings: ExportSettings) -> 
             rows = check.measure(original, made, form, size, settings.check)
             check.check(rows)
     return rows
+
+
+def _trained(stored: zoo.StoredModel) -> dict[str, Any]:
+    """The content with the adversary beside which it was trained; a bundle is read without."""
+    if not is_bundle(stored.path):
+        return stored.content
+    config = stored.content["config"]
+    beside = described(stored.path)["config"]["task"].get("adversary")
+    if beside is None:
+        return stored.content
+    task = {**config["task"], "adversary": beside}
+    return {**stored.content, "config": {**config, "task": task}}
 
 
 def _said(stored: zoo.StoredModel, settings: ExportSettings) -> dict[str, Any]:
