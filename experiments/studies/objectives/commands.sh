@@ -1,4 +1,5 @@
 python train.py -m experiment=ddpm_digits condition=observation sampler=ddim sampler.num_steps=20 max_updates=500 trainer.val_check_interval=500 trainer.precision=bf16-mixed seed=0,1 schedule=cosine
+python train.py -m experiment=ddpm_digits condition=observation sampler=ddim sampler.num_steps=20 max_updates=500 trainer.val_check_interval=500 trainer.precision=bf16-mixed seed=0,1 task.min_snr_gamma=null
 python train.py -m experiment=ddpm_digits condition=observation sampler=ddim sampler.num_steps=20 max_updates=500 trainer.val_check_interval=500 trainer.precision=bf16-mixed seed=0,1 schedule=rectified task.parameterization=velocity task.min_snr_gamma=null
 python train.py -m experiment=ddpm_digits condition=observation sampler=ddim sampler.num_steps=20 max_updates=500 trainer.val_check_interval=500 trainer.precision=bf16-mixed seed=0,1 schedule=edm task.parameterization=edm task.min_snr_gamma=null
 python train.py -m experiment=ddpm_digits condition=observation sampler=ddim sampler.num_steps=20 max_updates=500 trainer.val_check_interval=500 trainer.precision=bf16-mixed seed=0,1 task.parameterization=eps task.min_snr_gamma=null
