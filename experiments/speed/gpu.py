@@ -1,6 +1,6 @@
 """What a GPU does with the same steps: through Lightning, compiled, channels last, and replayed.
 
-The first rows read 28 embedded photos, a few batches an epoch: what they wait for is the loader.
+The first rows read the embedded photos, a few batches an epoch: they wait for the loader.
 The variants have their images on the GPU.
 """
 
@@ -111,7 +111,7 @@ def sampled(turns: int, count: int) -> Row:
     x, t = torch.randn(count, 3, 64, 64, device="cuda"), torch.rand(count, device="cuda")
 
     def call(made: object) -> object:
-        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+        with torch.autocast("cuda", torch.bfloat16):
             return _done(made(x, t))  # type: ignore[operator]
 
     for _ in range(3):

@@ -101,7 +101,7 @@ def page() -> str:
         "Made by `make speed`: each pair in turns (A B A B) in one run, medians. A ratio above 1",
         "says that restore is faster. Seconds are of a busy or a quiet machine: compare ratios.",
         "GFLOP/s are those that our step reaches, and the share is of the matrix product in bf16.",
-        "GPU trainings read 28 embedded photos, a few batches an epoch, and wait for their loader;",
+        "GPU trainings read embedded photos, a few batches an epoch, and wait for their loader;",
         "the variants of a step (channels last, compiled) have their images on the GPU.",
         "",
         "| | | peer | ours | peer | ratio | spread | GFLOP/s | share | machine | commit |",
