@@ -32,6 +32,7 @@ LAYERS = (
     {"api", "ability"},
     {"evaluation"},
     {"tracking", "trainer"},
+    {"workers"},
     {"precision"},
     {"task"},
     {"recovery"},

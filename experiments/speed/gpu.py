@@ -1,7 +1,6 @@
 """What a GPU does with the same steps: through Lightning, compiled, channels last, and replayed.
 
-The first rows read the embedded photos, a few batches an epoch: they wait for the loader.
-The variants have their images on the GPU.
+The first rows read the embedded photos by eight workers. The variants have their images on the GPU.
 """
 
 from collections.abc import Iterator
@@ -31,21 +30,27 @@ def rows(turns: int) -> Iterator[Row]:
     if not torch.cuda.is_available():
         return
     yield peak(turns)
-    for name, (batch, experiment, *overrides) in EXPERIMENTS.items():
-        settings = [
-            f"experiment={experiment}",
-            f"max_updates={UPDATES}",
-            "benchmark=[]",
-            "trainer=gpu",
-            f"trainer.val_check_interval={10 * UPDATES}",
-            "data.num_workers=4",
-            f"data.batch_size={batch}",
-            *overrides,
-        ]
-        yield from trained(f"{name}, batch {batch}", settings, max(1, turns // 3))
-    yield from variants(turns)
     for count in (8, 64):
         yield sampled(turns, count)
+    yield from variants(turns)
+    for name, (batch, *_) in EXPERIMENTS.items():
+        yield from trained(f"{name}, batch {batch}", _settings(name), max(1, turns // 3))
+    yield compiled(max(1, turns // 3))
+
+
+def _settings(name: str) -> list[str]:
+    batch, experiment, *overrides = EXPERIMENTS[name]
+    return [
+        f"experiment={experiment}",
+        f"max_updates={UPDATES}",
+        "benchmark=[]",
+        "trainer=gpu",
+        f"trainer.val_check_interval={10 * UPDATES}",
+        "data.num_workers=8",
+        f"data.batch_size={batch}",
+        f"data.train_repeat={4 * batch}",  # all updates are of one epoch
+        *overrides,
+    ]
 
 
 def peak(turns: int) -> Row:
@@ -75,6 +80,18 @@ def trained(name: str, settings: list[str], turns: int) -> Iterator[Row]:
     yield replace(row, gflop=steps.gflop(settings))
     memory = summarized("GPU memory", name, peer, peaks)
     yield replace(memory, unit="MiB")
+
+
+def compiled(turns: int) -> Row:
+    """The step through Lightning under callback=compiled, but for its first, which compiles."""
+    name = "flowers' UNet"
+    settings = _settings(name)
+    pairs = []
+    for _ in range(turns):
+        ours = steps.lightning([*settings, "callback=compiled"], UPDATES)
+        pairs.append((ours, steps.lightning(settings, UPDATES)))
+    row = summarized("GPU training", f"{name}, callback=compiled", "callback=default", pairs)
+    return replace(row, gflop=steps.gflop(settings))
 
 
 def variants(turns: int) -> Iterator[Row]:

@@ -55,7 +55,7 @@ class DataModule(LightningDataModule):
         train_framing: Framing,
         eval_framing: Framing,
         batch_size: int,
-        num_workers: int = 0,
+        num_workers: int | Literal["auto"] = 0,
         root: str | None = None,
         seed: int = 0,
         limit: int | None = None,
@@ -71,6 +71,8 @@ class DataModule(LightningDataModule):
         super().__init__()
         check_least(1, batch_size=batch_size, repeat=repeat, train_repeat=train_repeat)
         check_least(1, limit=1 if limit is None else limit)
+        if num_workers == "auto":  # a preview; trainings and evaluations come with a number
+            num_workers = 0
         check_least(0, num_workers=num_workers, seed=seed)
         if degradation is None:
             raise InputError(

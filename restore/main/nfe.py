@@ -1,7 +1,7 @@
-"""python -m restore.main.nfe PRIOR [--conditional MODEL] [--benchmark digits_half] [--limit 100]
+"""python -m restore.main.nfe [PRIOR] [--conditional MODEL] [--benchmark digits_half] [--limit 100]
 
 The equal-NFE study: every sampler and guidance at several numbers of network calls, on the same
-images, holes and noise; rows, a page and a plot in experiments/nfe/.
+images, holes and noise; rows, a page and a plot in experiments/nfe/BENCHMARK/.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from restore.config.compose import composed
 
 CALLS = (5, 10, 20, 50, 100, 250)
 COMMAND = "make nfe"
+FOLDER = Path("experiments/nfe")
 # Of a prior that saw no degradation. DDNM's own eta is 0.85 (Wang et al. 2023).
 ZERO_SHOT: tuple[tuple[str, ...], ...] = (
     ("sampler=ddim", "guidance=replacement"),
@@ -29,11 +30,14 @@ CONDITIONAL: tuple[tuple[str, ...], ...] = (
 )
 
 
-def settings(prior: str, conditional: str | None, calls: Sequence[int]) -> Iterator[list[str]]:
+def settings(
+    prior: str | None, conditional: str | None, calls: Sequence[int]
+) -> Iterator[list[str]]:
     """Overrides of conf/evaluate.yaml, one list an evaluation."""
-    for family in ZERO_SHOT:
-        yield from ([f"checkpoint={prior}", *family, f"sampler.num_steps={n}"] for n in calls)
-    yield from ([f"checkpoint={prior}", f"sampler={name}"] for name in JUMPING)
+    if prior is not None:
+        for family in ZERO_SHOT:
+            yield from ([f"checkpoint={prior}", *family, f"sampler.num_steps={n}"] for n in calls)
+        yield from ([f"checkpoint={prior}", f"sampler={name}"] for name in JUMPING)
     for family in CONDITIONAL if conditional is not None else ():
         # Heun's calls are nearly two a step.
         halved = 2 if "sampler=heun" in family else 1
@@ -41,29 +45,43 @@ def settings(prior: str, conditional: str | None, calls: Sequence[int]) -> Itera
             yield [f"checkpoint={conditional}", *family, f"sampler.num_steps={max(1, n // halved)}"]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _given(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="restore.main.nfe", description=__doc__)
-    parser.add_argument("prior", help="checkpoint or run folder of an unconditional diffusion")
+    prior = "checkpoint or run folder of an unconditional diffusion"
+    parser.add_argument("prior", nargs="?", help=prior)
     parser.add_argument("--conditional", help="the same, trained with condition=observation")
     parser.add_argument("--benchmark", default="digits_half")
     parser.add_argument("--limit", type=int, default=100, help="images")
     parser.add_argument("--calls", type=int, nargs="+", default=list(CALLS))
-    parser.add_argument("--folder", type=Path, default=Path("experiments/nfe"))
+    parser.add_argument("--folder", type=Path, help="default: experiments/nfe/BENCHMARK")
+    more = "settings of evaluate.py, as trainer=gpu"
+    parser.add_argument(
+        "--with", nargs="+", default=[], dest="more", metavar="KEY=VALUE", help=more
+    )
     given = parser.parse_args(arguments)
+    if given.prior is None and given.conditional is None:
+        parser.error("name a PRIOR, or --conditional MODEL, or both")
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = _given(arguments)
     from restore.evaluation import evaluate, nfe, results
 
-    given.folder.mkdir(parents=True, exist_ok=True)
+    made = given.folder or FOLDER / given.benchmark
+    made.mkdir(parents=True, exist_ok=True)
     shared = [
         f"benchmark={given.benchmark}",
         f"benchmark.{given.benchmark}.data.limit={given.limit}",
         f"benchmark.{given.benchmark}.slow_limit=null",
+        *given.more,
     ]
     for overrides in settings(given.prior, given.conditional, given.calls):
         config = composed("evaluate", [*shared, *overrides])
         with tempfile.TemporaryDirectory() as folder:
             reports = evaluate.evaluate(config, Path(folder))
-        results.append(given.folder / nfe.RESULTS, reports)
-    nfe.write(given.folder, COMMAND)
+        results.append(made / nfe.RESULTS, reports)
+    nfe.write(made, COMMAND)
 
 
 if __name__ == "__main__":

@@ -49,12 +49,23 @@ def test_a_study_has_every_method_at_every_number_of_calls() -> None:
     assert len(runs) == 3 * 2 + 2 + 3 * 2
     assert ["checkpoint=B", "sampler=heun", "sampler.num_steps=5"] in runs
     assert not any("checkpoint=B" in one for one in study.settings("A", None, (10, 20)))
+    assert [one for one in runs if "checkpoint=B" in one] == list(
+        study.settings(None, "B", (10, 20))
+    )
+
+
+def test_a_study_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        study.main([])
+    assert ended.value.code == 2 and "name a PRIOR" in capsys.readouterr().err
 
 
 def test_the_command_measures_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "JUMPING", ())
-    prior, folder = write_model("grey_prior", tmp_path), tmp_path / "nfe"
-    arguments = [str(prior), "--limit", "2", "--calls", "2", "3", "--folder", str(folder)]
+    monkeypatch.chdir(tmp_path)
+    prior, folder = write_model("grey_prior", tmp_path), study.FOLDER / "digits_half"
+    precision = ["--with", "trainer.precision=bf16-mixed"]
+    arguments = [str(prior), "--limit", "2", "--calls", "2", "3", *precision]
     study.main(arguments)
     _, rows = results.read(folder / nfe.RESULTS)
     assert [one["nfe"] for one in rows] == ["2", "3"] * 3
@@ -62,6 +73,7 @@ def test_the_command_measures_and_draws(tmp_path: Path, monkeypatch: pytest.Monk
         "Replacement", "NullSpace", "PiGDM"
     }  # fmt: skip
     assert len({one["protocol"] for one in rows}) == 1
+    assert {one["precision"] for one in rows} == {"bf16-mixed"}
     assert Image.open(folder / nfe.PLOT).width > 500
     assert "make nfe" in (folder / nfe.PAGE).read_text()
     study.main(arguments)  # once more replaces the rows

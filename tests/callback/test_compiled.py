@@ -1,0 +1,108 @@
+"""Compiled training steps are the steps themselves; whatever else runs is not compiled."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from restore.callback.compiled import Compiled
+from restore.config.compose import composed
+from restore.training import run
+from restore.types import InputError
+
+SETTINGS = [
+    "experiment=inpaint_photos",
+    "debug=smoke",
+    "benchmark=[]",
+    "max_updates=3",
+    "trainer.val_check_interval=2",
+    "trainer.precision=32-true",
+    "data.num_workers=0",
+]
+CALLS = {"networks": 0}
+
+
+def counting(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+    """A backend of torch.compile that changes nothing and counts its calls."""
+
+    def call(*given: Any) -> Any:
+        CALLS["networks"] += 1
+        return graph.forward(*given)
+
+    return call
+
+
+class Phases(Callback):
+    """The compiled calls during steps of training and during validations."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.validations: list[int] = []
+        self._before = 0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._before = CALLS["networks"]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.steps.append(CALLS["networks"] - self._before)
+
+    def on_validation_start(self, *_: Any) -> None:
+        self._before = CALLS["networks"]
+
+    def on_validation_end(self, *_: Any) -> None:
+        self.validations.append(CALLS["networks"] - self._before)
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    torch._dynamo.list_backends()
+    torch._dynamo.register_backend(counting, name="counting")
+    yield
+    registry = torch._dynamo.backends.registry
+    registry._BACKENDS.pop("counting"), registry._COMPILER_FNS.pop("counting")
+    torch.compiler.reset()
+    torch.compiler.set_stance("default")
+
+
+def trained(folder: Path, *more: str) -> tuple[run.Run, Phases]:
+    folder.mkdir(exist_ok=True)
+    phases = Phases()
+    settings = [*SETTINGS, *more]
+    made = run.prepare(composed("train", settings), folder, "id", settings, {"phases": phases})
+    made.trainer.fit(made.task, datamodule=made.data)
+    return made, phases
+
+
+def test_a_gan_learns_the_same_compiled_or_not(tmp_path: Path) -> None:
+    """Both networks are compiled, in every step and at no validation, and keep their names."""
+    plain, none = trained(tmp_path / "plain")
+    assert none.steps == [0, 0, 0]
+    more = ("callback=compiled", "callback.compiled.backend=counting")
+    made, phases = trained(tmp_path / "compiled", *more)
+    assert len(phases.steps) == 3 and min(phases.steps) >= 2
+    assert phases.validations and not any(phases.validations)
+    ours, theirs = made.task.state_dict(), plain.task.state_dict()
+    assert list(ours) == list(theirs)
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_after_a_training_nothing_is_held_back(tmp_path: Path) -> None:
+    trained(tmp_path, "callback=compiled", "callback.compiled.backend=eager")
+    stance = torch._dynamo.eval_frame._stance.stance
+    assert stance == "default"
+
+
+def test_a_backend_that_torch_lacks_is_refused() -> None:
+    with pytest.raises(InputError, match=r"backend=inductr: choose from .*inductor"):
+        Compiled("inductr")
+
+
+def test_without_a_c_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match="needs a C compiler"):
+        Compiled()
