@@ -63,7 +63,7 @@ class Task(LightningModule, ABC):
         self.updates = 0
         self.batches = 0
         self._norm = torch.zeros(())  # of the gradients at the last step of an optimizer
-        self._stepped: dict[str, Any] = {}  # with what optimizers have stepped in this batch
+        self._newest: dict[str, Any] = {}  # of what trainings log, by name
 
     @abstractmethod
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
@@ -116,9 +116,9 @@ class Task(LightningModule, ABC):
             return False
         scaler = self._scaler
         scale = 1.0 if scaler is None else scaler.get_scale()
-        self._stepped[f"optimizer/{player}learning_rate"] = optimizer.param_groups[0]["lr"]
+        self._newest[f"optimizer/{player}learning_rate"] = optimizer.param_groups[0]["lr"]
         optimizer.step()
-        self._stepped[f"optimizer/{player}gradient_norm"] = self._norm
+        self._newest[f"optimizer/{player}gradient_norm"] = self._norm
         optimizer.zero_grad()
         return scaler is None or gradient.has_stepped(
             scaler, scale, self.parameters(), self.updates
@@ -166,13 +166,20 @@ class Task(LightningModule, ABC):
     def log_terms(
         self, stage: str, terms: dict[str, Tensor], batch_size: int = 1, total: bool = True
     ) -> None:
-        """Logs every term and, with total, their sum as `stage/loss`, by update; in training what
-        the optimizers stepped with, too."""
+        """Logs every term and, with total, their sum as `stage/loss`, by update.
+
+        In training with what the optimizers stepped with, and where it is read alone: in the first
+        batches, every trainer.log_every_n_steps, and in the last of an epoch. Each time the newest
+        values are logged, of a player that does not take each turn, too.
+        """
         named = {f"{stage}/{name}": term.detach() for name, term in terms.items()}
         if total:
             named[f"{stage}/loss"] = torch.stack(list(named.values())).sum()
         if stage == "train":
-            named, self._stepped = {**named, **self._stepped}, {}
+            self._newest |= named
+            if not self._is_read():
+                return
+            named = self._newest
         self.log_dict(
             {**named, "step": float(self.updates)},
             batch_size=batch_size,
@@ -180,6 +187,12 @@ class Task(LightningModule, ABC):
             on_epoch=stage != "train",
             sync_dist=stage != "train",
         )
+
+    def _is_read(self) -> bool:
+        # Lightning's own bookkeeping of a value costs as much as a step of a small network.
+        trainer = self.trainer
+        begins = self.batches <= trainer.log_every_n_steps
+        return begins or trainer.is_last_batch or trainer._logger_connector.should_update_logs
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = {"updates": self.updates, "batches": self.batches}

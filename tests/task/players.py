@@ -57,11 +57,10 @@ def trainer(folder: Path, **settings: Any) -> Trainer:
     return Trainer(
         accelerator="cpu",
         default_root_dir=folder,
-        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **{"max_epochs": 1, **settings},
+        **{"max_epochs": 1, "logger": False, **settings},
     )
 
 

@@ -1,0 +1,54 @@
+"""Lightning keeps books of what is logged where it is read, and every row is that of all others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch.loggers.logger import DummyLogger
+from players import adversary, batches, denoiser, trainer
+
+from restore.task.base import Task
+
+EPOCH = 16  # batches
+
+
+class Rows(DummyLogger):
+    """Keeps what is logged by step and name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[int, dict[str, float]] = {}
+
+    def log_metrics(self, metrics: Any, step: int | None = None, *args: Any, **kw: Any) -> None:
+        assert step is not None
+        self.rows.setdefault(step, {}).update(metrics)
+
+
+def logged(folder: Path, every: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Rows, list[int]]:
+    """The rows of a GAN whose discriminator takes each third turn, and the batches kept book of."""
+    logger, kept = Rows(), []
+    task = denoiser(0.01, adversary=adversary(discriminator_every=3))
+    log_dict = Task.log_dict
+
+    def counted(self: Task, *given: Any, **named: Any) -> None:
+        kept.append(self.batches)
+        log_dict(self, *given, **named)
+
+    monkeypatch.setattr(Task, "log_dict", counted)
+    made = trainer(folder, logger=logger, log_every_n_steps=every, max_epochs=3)
+    made.fit(task, batches(2, count=2 * EPOCH))
+    monkeypatch.setattr(Task, "log_dict", log_dict)
+    return logger, kept
+
+
+def test_rows_are_those_of_logging_every_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of the discriminator, which has no turn in most batches that are logged."""
+    every, _ = logged(tmp_path, 1, monkeypatch)
+    some, kept = logged(tmp_path, 4, monkeypatch)
+    assert len(some.rows) > 5 and all("train/discriminator" in row for row in some.rows.values())
+    for step, row in some.rows.items():
+        assert row == every.rows[step], step
+    wanted = {n for n in range(1, max(kept) + 1) if n <= 4 or n % 4 == 0 or n % EPOCH == 0}
+    assert set(kept) == wanted
