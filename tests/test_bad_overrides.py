@@ -141,6 +141,10 @@ SLOW = [
     ("trainer.precision=bf16-true", "trainer.precision=bf16-true is refused"),
     ("trainer.precision=64", "trainer.precision=64 is refused"),
     ("trainer.precision=nonsense", "trainer.precision=nonsense is refused"),
+    (
+        "guidance.weight=4",
+        "guidance.weight needs its guidance, which is not set: add guidance=cfg, or dps",
+    ),
     ("sampler.num_steps=1e8", "num_steps=100000000.0 has the wrong type: it takes int"),
     ("sampler.num_steps=100000000", "must be at least 1 and at most 100000, got"),
     ("sampler.num_steps=1001", "num_steps=1001 is more than the 1000 levels of the schedule"),

@@ -268,6 +268,8 @@ def test_a_prior_is_checked_by_the_sampler_and_guidance_that_are_named(
     assert checked["with"] == [*drawn] and checked["lost_db"] != 0
     export(run, tmp_path / "refused", *given, "seed=1", code=2)
     assert "--with seed=1: give sampler=" in capsys.readouterr().err
+    export(run, tmp_path / "refused", *given, "sampler.num_steps=1", code=2)
+    assert "needs its sampler, which is not set: add sampler=ddim" in capsys.readouterr().err
     export(run, tmp_path / "refused", "--with", "sampler=ddim", code=2)
     assert "--with sampler=ddim is of a check: name a benchmark" in capsys.readouterr().err
     assert not (tmp_path / "refused").exists()

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from restore.types import InputError
 
+_OVERRIDE = re.compile(r"Could not override '([^']+)'")
+
 
 def conf() -> Path:
     """The folder of the configs: conf/ of a checkout, or its copy inside an installed package."""
@@ -119,11 +121,10 @@ def _add_plus(error: Exception) -> None:
     if gone and f"~{gone[1]}" in sys.argv and (conf() / gone[1]).is_dir():
         sys.argv.remove(f"~{gone[1]}")  # `group=null` where there is none: it is so already
         return
-    setting = re.match(r"Could not override '([^']+)'", str(error))
+    setting = _OVERRIDE.match(str(error))
     if not setting:
         raise error
-    path, node = setting[1], getattr(error.__cause__, "parent_node", None)
-    key = str(getattr(error.__cause__, "key", None) or path.rpartition(".")[2])
+    path, node, key = _place(setting[1], error)
     for index, argument in enumerate(sys.argv):
         _, equals, value = argument.partition(f"{path}=")
         if not equals or argument != f"{path}={value}":
@@ -134,7 +135,19 @@ def _add_plus(error: Exception) -> None:
         if value and _sweeps_over_files() and not value.startswith("choice("):
             sys.argv[index] = f"{path}=choice({value})"
             return
-    raise InputError(_unknown_setting(path, key, node)) from error
+    raise InputError(_unknown_setting(path, node, key)) from error
+
+
+def unknown_setting(error: Exception) -> str | None:
+    """The message for Hydra's error of a key that is not there; None for another error."""
+    setting = _OVERRIDE.match(str(error))
+    return _unknown_setting(*_place(setting[1], error)) if setting else None
+
+
+def _place(path: str, error: Exception) -> tuple[str, Any, str]:
+    """An override's path, the node that lacks its key, and the key, as OmegaConf's error knows."""
+    node = getattr(error.__cause__, "parent_node", None)
+    return path, node, str(getattr(error.__cause__, "key", None) or path.rpartition(".")[2])
 
 
 def _sweeps_over_files() -> bool:
@@ -164,10 +177,15 @@ def _parameters(node: Any) -> Mapping[str, Any]:
     return described.parameters if described is not None else {}
 
 
-def _unknown_setting(path: str, key: str, node: Any) -> str:
-    """The message for an override of a key that is not there; OmegaConf's error knows its node."""
+def _unknown_setting(path: str, node: Any, key: str) -> str:
+    """The message for an override of a key that is not there."""
     from restore.config.value import unknown
 
+    group = path.rpartition(".")[0]
+    files = sorted(file.stem for file in (conf() / group).glob("*.yaml")) if group else []
+    if files and key == group.partition(".")[0]:  # the node that lacks it is the root
+        named = f"{group}={files[0]}"
+        return f"{path} needs its {group}, which is not set: add {named}, or {', '.join(files[1:])}"
     known = {str(name) for name in node or () if str(name) != "_target_"} | {*_parameters(node)}
     if known:
         return unknown(path, key, known)

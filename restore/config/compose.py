@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from restore.config.command import conf, plain
+from restore.config.command import conf, plain, unknown_setting
 from restore.types import InputError
 
 
@@ -22,7 +22,7 @@ def composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
         with initialize_config_dir(str(conf().resolve()), version_base="1.3"):
             return plain(compose(name, list(overrides)))
     except Exception as error:
-        line = one_line(error)
+        line = unknown_setting(error) or one_line(error)
         if line is None:
             raise
         raise InputError(line) from error

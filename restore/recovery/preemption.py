@@ -53,6 +53,9 @@ class Signals:
                 signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self.patient and self.trainer.is_global_zero:
+            name = signal.Signals(number).name
+            os.write(2, f"\nended by {name}: what was measured is not recorded\n".encode())
         if not self.patient or self.received:
             end_at_once(self.trainer, number)
         self.received = number

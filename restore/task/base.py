@@ -190,9 +190,10 @@ class Task(LightningModule, ABC):
 
     def _is_read(self) -> bool:
         # Lightning's own bookkeeping of a value costs as much as a step of a small network.
-        trainer = self.trainer
+        trainer: Any = self.trainer
         begins = self.batches <= trainer.log_every_n_steps
-        return begins or trainer.is_last_batch or trainer._logger_connector.should_update_logs
+        logs = trainer._logger_connector.should_update_logs
+        return bool(begins or trainer.is_last_batch or logs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = {"updates": self.updates, "batches": self.batches}

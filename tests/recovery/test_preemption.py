@@ -52,3 +52,27 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_an_evaluation_that_a_signal_ends_says_so(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its rows are written after the last benchmark."""
+
+    class Ended(Exception):
+        pass
+
+    def end(trainer: Any, number: int) -> None:
+        raise Ended
+
+    monkeypatch.setattr(preemption, "end_at_once", end)
+    alone: Any = SimpleNamespace(is_global_zero=True)
+    before = {number: signal.getsignal(number) for number in preemption.CODES}
+    try:
+        preemption.Signals(alone, patient=False)
+        with pytest.raises(Ended):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert capfd.readouterr().err == "\nended by SIGTERM: what was measured is not recorded\n"
