@@ -47,8 +47,8 @@ def write(
     """Writes the bundle of a checkpoint's content into a folder that exists.
 
     said: what else model.json says, such as licence and record. kind: of the weights; int8 holds
-    matrices and kernels of the network in one byte a number, with a scale for each of their first
-    channels, and all else in float16.
+    matrices and kernels of the network, and of a codec's, in one byte a number, with a scale for
+    each of their first channels, and all else in float16.
 
     Raises:
         InputError: weights that float16 cannot hold.
@@ -88,7 +88,7 @@ def _stored(name: str, tensor: Tensor, kind: Kind) -> dict[str, Tensor]:
     smaller = tensor.to(torch.float32 if kind == "float32" else torch.float16)
     if not torch.isfinite(smaller).all():
         raise InputError(f"{name} does not fit into float16: leave out --half and --int8")
-    if kind != "int8" or tensor.ndim < 2 or not _is_network(name):
+    if kind != "int8" or tensor.ndim < 2 or not _is_network(name.removeprefix("codec.")):
         return {name: smaller.clone(memory_format=torch.contiguous_format)}
     highest = tensor.float().abs().amax(tuple(range(1, tensor.ndim)), keepdim=True)
     scale = (highest / 127).clamp(min=torch.finfo(torch.float32).tiny)

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import torch
 from entry import Command
+from safetensors.torch import load_file
 from test_train import child
 
 import restore
+from restore import zoo
+from restore.export import write
 
 PHOTOS = ("inpaint_photos", "colorize_photos", "denoise_photos")
 FILES = ("inpaint_flowers", "colorize_flowers", "denoise_bsds", "denoise_bsds_psnr")
@@ -123,6 +126,14 @@ def test_a_latent_diffusion_outlives_its_autoencoder(command: Command, tmp_path:
     filled = model(image, hole=hole)
     assert torch.equal(filled[:, ~hole], image[:, ~hole])
     assert not torch.equal(filled[:, hole], image[:, hole])
+    write.bundled(str(tmp_path / "run"), tmp_path / "small", write.ExportSettings(kind="int8"))
+    kept = load_file(tmp_path / "small" / "model.safetensors")
+    own, read = (zoo.read(tmp_path / one).content["state_dict"] for one in ("run", "small"))
+    for name in ("network.conv_in.weight", "codec.network.decoder.0.weight"):
+        assert kept[name].dtype == torch.int8
+        assert (read[name] - own[name]).abs().max() <= 0.501 * own[name].abs().max() / 127
+    small = restore.load(tmp_path / "small", device="cpu")(image, hole=hole)
+    assert torch.equal(small[:, ~hole], image[:, ~hole])
 
 
 def test_adversary_null_on_the_command_line_is_regression(command: Command, tmp_path: Path) -> None:
