@@ -143,3 +143,14 @@ def test_the_list_is_there_without_torch() -> None:
     code = "import sys; from restore.released import released; released();"
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_a_card_of_a_training_without_benchmarks_says_what_the_check_measured() -> None:
+    said = json.loads((ROOT / "experiments" / "ddpm_flowers" / MODEL).read_text())
+    said["record"]["evaluation"] = []
+    said["check"] = {"flowers_sr4": {"metric": "psnr", "value": 20.12345, "lost_db": 0.001}}
+    lines = card.text("own", said).splitlines()
+    assert "- Answer: flowers_sr4: psnr 20.12" in lines
+    assert any("checkpoint=own benchmark=flowers_sr4`" in line for line in lines)
+    del said["check"]
+    assert "- Answer: not measured on a benchmark" in card.text("own", said).splitlines()

@@ -16,15 +16,16 @@ def text(name: str, model: Mapping[str, Any]) -> str:
     record, config = model.get("record") or {}, model["config"]
     training = record.get("training", {})
     overrides = record.get("overrides") or [f"experiment={model['experiment']}"]
+    measured = record.get("evaluation", []), model.get("check", {})
     lines = [
         f"# {name}",
         f"- Question: {_question(model['experiment'])}",
         f"- Setting: {_setting(config, training, model)}",
-        f"- Answer: {_answer(record.get('evaluation', []))}",
+        f"- Answer: {_answer(*measured)}",
         f"- Command: `python train.py {' '.join(map(shlex.quote, overrides))}`",
         f"- Seconds: {_cost(record, training)}",
         f"- Use: `restore predict {name} PHOTO -o DIR`, "
-        f"`python evaluate.py checkpoint={name} benchmark={_benchmark(record)}`",
+        f"`python evaluate.py checkpoint={name} benchmark={_benchmark(*measured)}`",
         f"- File: {model['parameters']} parameters as {model['weights']}, {model['bytes']} bytes, "
         f"SHA-256 {model['sha256']}{_loss(model.get('check', {}))}",
         f"- Data: {_terms(model['data'])}",
@@ -51,18 +52,20 @@ def _setting(config: Mapping[str, Any], training: Mapping[str, Any], model: Any)
     return f"{names[0]} of {names[-1]}, {played}, {updates} updates of {size} images"
 
 
-def _answer(evaluation: Any) -> str:
+def _answer(evaluation: Any, checked: Mapping[str, Any]) -> str:
+    """What was measured at the end of the training, or else by the check of its export."""
     found = []
     for one in evaluation:
         told = [f"{key} {one['metrics'][key]:.4g}" for key in _ANSWERS if key in one["metrics"]]
         told += [f"{k} {v:.4g}" for k, v in one["metrics"].items() if k.startswith("fid")]
         found.append(f"{one['benchmark']} (n = {one['n']}): {', '.join(told)}")
-    return "; ".join(found) or "not measured on a benchmark"
+    later = [f"{name}: {one['metric']} {one['value']:.4g}" for name, one in checked.items()]
+    return "; ".join(found or later) or "not measured on a benchmark"
 
 
-def _benchmark(record: Mapping[str, Any]) -> str:
-    measured = record.get("evaluation") or [{"benchmark": "NAME"}]
-    return str(measured[0]["benchmark"])
+def _benchmark(evaluation: Any, checked: Mapping[str, Any]) -> str:
+    measured = [str(one["benchmark"]) for one in evaluation]
+    return [*measured, *checked, "NAME"][0]
 
 
 def _cost(record: Mapping[str, Any], training: Mapping[str, Any]) -> str:
