@@ -27,7 +27,7 @@ def make() -> Any:
 
 def test_every_picture_is_of_a_command(make: Any) -> None:
     shown = re.findall(r"!\[[^]]*\]\((\w+)\.png\)", PAGE)
-    assert shown[0] == "toy" and {*shown} == {*make.SHEETS, "style"}
+    assert shown[0] == "toy" and {*shown} == {*make.SHEETS, *make.ENLARGED}
     assert len(make.commands()) == len(shown)
     made = {path.stem for path in FOLDER.glob("*.png")}
     assert made == {*shown}

@@ -33,7 +33,10 @@ SHEETS = {  # of each picture: the files of its columns
     "video": ("frames/1", "frames/3", "steady/1", "steady/2", "steady/3"),
     "medical": ("tissue", "clean/tissue", "tissue_target"),
 }
-STYLES = ("printed", *(f"handwritten/printed_{k}" for k in (1, 2, 3)))
+ENLARGED = {  # the same of small pictures, and how often a pixel is repeated
+    "style": (16, ("printed", *(f"handwritten/printed_{k}" for k in (1, 2, 3)))),
+    "drawing": (3, ("drawn", *(f"grown/drawn_{k}" for k in (1, 2, 3)))),
+}
 
 
 def main(arguments: list[str]) -> None:
@@ -59,7 +62,8 @@ def save_all(folder: Path) -> None:
     """The pictures beside this file, of what the commands have read and written in a folder."""
     for name, columns in SHEETS.items():
         save(name, folder, columns)
-    save("style", folder, STYLES, enlarge=16)
+    for name, (enlarge, columns) in ENLARGED.items():
+        save(name, folder, columns, enlarge)
 
 
 def commands() -> list[str]:
@@ -102,6 +106,7 @@ def inputs() -> Iterator[tuple[str, Pixels]]:
     yield "page", np.maximum(page, scratches)
     yield "scratches", scratches
     yield "printed", printed("4")
+    yield "drawn", drawn()
     yield from craters()
     yield from tissue()
     yield from frames()
@@ -171,6 +176,17 @@ def printed(text: str) -> Pixels:
     large = Image.new("L", (64, 64))
     ImageDraw.Draw(large).text((11, -18), text, fill=255, font=ImageFont.load_default(72))
     return np.asarray(large.resize((8, 8), Image.Resampling.BOX))
+
+
+def drawn() -> Pixels:
+    """A flower of five discs on a stem, 64 px as those that the prior knows."""
+    large = Image.new("RGB", (256, 256), (40, 70, 30))
+    pen = ImageDraw.Draw(large)
+    pen.line(((128, 150), (120, 255)), fill=(70, 130, 50), width=22)
+    for k, (x, y) in enumerate(((128, 60), (190, 100), (170, 170), (86, 170), (66, 100))):
+        pen.circle((x, y), 42, fill=((240, 120, 170), (230, 90, 150))[k % 2])
+    pen.circle((128, 122), 30, fill=(250, 210, 60))
+    return np.asarray(large.resize((64, 64), Image.Resampling.LANCZOS))
 
 
 def save(name: str, folder: Path, columns: tuple[str, ...], enlarge: int = 1) -> None:
