@@ -1,6 +1,7 @@
 """Quality against network calls and seconds: a page and a plot of measured rows."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ _METRICS = {
 
 class CurvePoint(NamedTuple):
     calls: int
-    seconds: float  # of an image, all its samples
+    seconds: float  # of an image, all its samples; NaN on another machine than most rows'
     value: float
 
 
@@ -41,12 +42,19 @@ def family(row: Row) -> str:
 def curves(rows: Sequence[Row], metric: str) -> dict[str, list[CurvePoint]]:
     """Points of each family in the order of calls; rows that lack the metric are left out."""
     found: dict[str, list[CurvePoint]] = {}
+    own = machine(rows)
     for row in rows:
         value = float(row.get(metric) or math.nan)
         if not math.isnan(value):
-            point = CurvePoint(int(row["nfe"]), float(row["seconds_per_image"]), value)
+            seconds = float(row["seconds_per_image"]) if row["device"] == own else math.nan
+            point = CurvePoint(int(row["nfe"]), seconds, value)
             found.setdefault(family(row), []).append(point)
     return {name: sorted(points) for name, points in sorted(found.items())}
+
+
+def machine(rows: Sequence[Row]) -> str:
+    """The device of most rows: seconds of two machines compare nothing."""
+    return Counter(row["device"] for row in rows).most_common(1)[0][0] if rows else ""
 
 
 def metrics_of(rows: Sequence[Row]) -> list[str]:
@@ -88,7 +96,8 @@ def page(rows: Sequence[Row], command: str) -> str:
     heads = [
         "# Quality against network calls",
         "Every sampler and guidance on the same images, holes and noise "
-        f"({'; '.join(benchmarks)}). Made by `{command}` from [{RESULTS}]({RESULTS}).",
+        f"({'; '.join(benchmarks)}). Made by `{command}` from [{RESULTS}]({RESULTS}); seconds "
+        f"are of {machine(rows)} alone.",
         f"![quality against calls and seconds]({PLOT})",
     ]
     return "\n\n".join([*heads, *tables])

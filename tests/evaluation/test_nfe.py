@@ -1,5 +1,6 @@
 """The equal-NFE study: rows by hand, and one run of the command on a tiny prior."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ def test_curves_are_families_in_the_order_of_calls() -> None:
     }
     assert nfe.metrics_of(ROWS) == ["hole_psnr"]
     assert nfe.family(row("heun", "num_steps=3", 5, "")) == "prior, heun, conditional"
+
+
+def test_seconds_are_of_the_machine_of_most_rows() -> None:
+    other = {**ROWS[0], "nfe": "40", "device": "another"}
+    points = nfe.curves([*ROWS, other], "hole_psnr")["prior, ddim (eta=0.0), NullSpace"]
+    assert [point.seconds for point in points[:2]] == [0.05, 0.2]
+    assert points[2].calls == 40 and math.isnan(points[2].seconds)
 
 
 def test_the_table_marks_the_best_of_each_number_of_calls() -> None:
