@@ -8,7 +8,7 @@ from typing import Any
 
 from restore.evaluation import studies
 from restore.evaluation.evaluate import results_file
-from restore.evaluation.results import write
+from restore.evaluation.results import Row, write
 from restore.folder import write_whole
 from restore.sweep import found
 from restore.sweep.journal import Line
@@ -21,7 +21,8 @@ _NAMED = ("experiment", "seed")  # settings with a column of their own
 def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
     """Writes experiments/studies/NAME: jobs.csv, commands.sh and, where there is none, README.md.
 
-    Several sweeps are one study, whose jobs differ in what was given to any of them.
+    Several sweeps are one study, whose jobs differ in what was given to any of them. Jobs that the
+    study has of other experiments stay.
 
     Raises InputError for a name that is no folder's, or where no job was measured.
     """
@@ -50,13 +51,29 @@ def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
 
 
 def _write(place: Path, folders: Sequence[Path], rows: Sequence[dict[str, str]]) -> None:
+    others, commands = _others(place, {row["experiment"] for row in rows})
+    rows = [*others, *rows]
     metrics = [key for key in dict.fromkeys(k for row in rows for k in row) if "/" in key]
     place.mkdir(parents=True, exist_ok=True)
     write(place / studies.JOBS, [*studies.COLUMNS, *metrics], rows)
-    write_whole(place / studies.COMMANDS, "".join(map(_command, folders)))
+    lines = dict.fromkeys([*commands, *map(_command, folders)])
+    write_whole(place / studies.COMMANDS, "".join(lines))
     page = place / studies.PAGE
     if not page.exists():
         write_whole(page, studies.blank_page(place.name))
+
+
+def _others(place: Path, measured: set[str]) -> tuple[list[Row], list[str]]:
+    """Jobs and commands that a study has of experiments which are not measured now."""
+    if not (place / studies.JOBS).exists():
+        return [], []
+    jobs = studies.read(place.parents[2], place.name)
+    lines = (place / studies.COMMANDS).read_text(encoding="utf-8").splitlines(keepends=True)
+    now = {f"experiment={one}" for one in measured}
+    return (
+        [row for row in jobs if row["experiment"] not in measured],
+        [line for line in lines if not now & set(shlex.split(line))],
+    )
 
 
 def _settings(lines: Sequence[Line]) -> list[str]:

@@ -149,3 +149,20 @@ def test_settings_are_told_against_jobs_of_the_same_experiment(root: Path) -> No
     assert {row["settings"] for row in rows if row["experiment"] == "f"} == {""}
     told = {row["settings"] for row in rows if row["experiment"] == "e"}
     assert told == {"", "task.adversary.input_noise=0.1"}
+
+
+def test_jobs_of_other_experiments_stay(root: Path) -> None:
+    """A study of two experiments may be recorded on two days, and each of them again."""
+    folder = root / "experiments" / "studies" / "judges"
+    before = (folder / "jobs.csv").read_text(), (folder / "commands.sh").read_text()
+    other = sweep(root / "other", ["data=flowers"], {0: 20.0, 1: 30.0})
+    for path in other.glob("*/result.json"):
+        path.write_text(path.read_text().replace('"experiment": "e"', '"experiment": "f"'))
+    for _ in range(2):
+        assert keep([other], "judges", root / "experiments") == 0
+    jobs, commands = (folder / "jobs.csv").read_text(), (folder / "commands.sh").read_text()
+    assert jobs.startswith(before[0]) and len(jobs.splitlines()) == 1 + 6 + 2
+    assert commands.startswith(before[1]) and len(commands.splitlines()) == 3
+    assert keep([root / "plain"], "judges", root / "experiments") == 0
+    with (folder / "jobs.csv").open() as file:
+        assert [row["experiment"] for row in csv.DictReader(file)] == ["f"] * 2 + ["e"] * 3
