@@ -22,11 +22,10 @@ def settle(config: Config, notes: list[str]) -> tuple[Config, list[str]]:
     number = choose(device, cores // processes(device, trainer.get("devices", 1)))
     settled = {name: _with(node, number) for name, node in benchmarks.items()}
     own = _with(config, number)
-    told = f"workers: {number} a process ({'a GPU' if device != 'cpu' else 'a CPU'}, {cores} cores)"
-    return {**own, **({"benchmark": settled} if settled else {})}, [
-        *notes,
-        told,
-    ] if number else notes
+    if number:
+        kind = "a CPU" if device == "cpu" else "a GPU"
+        notes = [*notes, f"workers: {number} a process ({kind}, {cores} cores)"]
+    return {**own, **({"benchmark": settled} if settled else {})}, notes
 
 
 def choose(device: Device, cores: int) -> int:
