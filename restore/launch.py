@@ -88,6 +88,13 @@ def here() -> Launch:
     return detect(os.environ, os.getppid())
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def wanted_devices(trainer: Trainer) -> int | None:
     """Processes a machine that a config asks for; None where the machine decides (-1, auto)."""
     devices = trainer.get("devices", "auto")

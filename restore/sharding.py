@@ -4,9 +4,9 @@ Importing this module must stay instant.
 """
 
 import argparse
-import os
 from pathlib import Path
 
+from restore import launch
 from restore.errors import DONE
 from restore.types import InputError
 
@@ -49,7 +49,7 @@ def shard(
     from restore.callback.meter import Meter
     from restore.data import pack, shard_plan
 
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = launch.cores() if workers is None else workers
     if megabytes <= 0 or workers < 1:
         raise InputError(f"--megabytes {megabytes} and --workers {workers} must be above 0")
     if folder.resolve() == source.resolve() or source.resolve() in folder.resolve().parents:

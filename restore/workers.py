@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
+from restore import launch
 from restore.precision import Config, Device, device_of
 
 AUTO = "auto"
-MOST = 8  # of a process; decoded photos are kept, so more hardly help
+MOST = 8  # of a process: each keeps decoded photos in its own share of data.cache_gb
 
 
 def settle(config: Config, notes: list[str]) -> tuple[Config, list[str]]:
@@ -18,7 +19,7 @@ def settle(config: Config, notes: list[str]) -> tuple[Config, list[str]]:
     if not any(_is_auto(node) for node in asked):
         return config, notes
     trainer = config["trainer"]
-    device, cores = device_of(str(trainer.get("accelerator", "auto"))), available()
+    device, cores = device_of(str(trainer.get("accelerator", "auto"))), launch.cores()
     number = choose(device, cores // processes(device, trainer.get("devices", 1)))
     settled = {name: _with(node, number) for name, node in benchmarks.items()}
     own = _with(config, number)
@@ -39,24 +40,15 @@ def choose(device: Device, cores: int) -> int:
     return max(1, min(MOST, cores - 1))
 
 
-def available() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def processes(device: Device, devices: Any) -> int:
     """How many processes of the run share this machine; devices: as trainer.devices names them."""
     launched = os.environ.get("LOCAL_WORLD_SIZE")
     if launched:
         return max(1, int(launched))
-    if isinstance(devices, (list, tuple)):
-        return max(1, len(devices))
-    named = str(devices)
-    if named in ("-1", "auto"):
-        return max(1, torch.cuda.device_count()) if device == "cuda" else 1
-    return max(1, int(named)) if named.isdigit() else len(named.split(","))  # "0,1" names GPUs
+    named = launch.wanted_devices({"devices": devices})
+    if named is None and device == "cuda" and str(devices) in ("-1", "auto"):
+        named = torch.cuda.device_count()
+    return max(1, named or 1)
 
 
 def _is_auto(node: Config) -> bool:

@@ -14,10 +14,10 @@ from restore.types import InputError
 class Compiled(Callback):
     """Compiles the task's network, and its adversary's, by torch.compile: training steps alone.
 
-    Kernels are fused, which pays where memory is the limit: on a GPU. The first step takes up to a
-    minute, so short trainings lose. Validation, samples and tests meet sizes of all kinds and run
-    as always; checkpoints hold the same names as without. Raises InputError for a backend that
-    torch does not have, and where the default one finds no C compiler, which it needs.
+    Kernels are fused, which pays where memory is the limit: on a GPU. The first step waits for
+    the compiler, so short trainings lose. Validation, samples and tests meet sizes of all kinds
+    and run as always; checkpoints hold the same names as without. Raises InputError for a backend
+    that torch does not have, and where the default one finds no C compiler, which it needs.
     """
 
     def __init__(self, backend: str = "inductor") -> None:

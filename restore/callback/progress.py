@@ -1,6 +1,5 @@
 """When a run ends, and how fast it goes."""
 
-import os
 import time
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from restore import launch
 from restore.callback.meter import LINE_EVERY, Meter
 from restore.types import InputError
 
@@ -94,9 +94,9 @@ class Throughput(Callback):
         workers = getattr(getattr(trainer, "datamodule", None), "num_workers", None)
         if workers is None or not trainer.is_global_zero or self.waiting < WAITING:
             return
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = launch.cores()
         busy = 1 if pl_module.device.type == "cuda" else torch.get_num_threads()
-        if (cores or 1) > busy + workers:
+        if cores > busy + workers:
             print(
                 f"data: {self.waiting:.0%} of the training waited for photos: raise "
                 f"data.num_workers, which is {workers}, on {cores} cores",

@@ -1,12 +1,12 @@
 """What a training should know of its files before it begins: duplicates, damage, sizes."""
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from restore import launch
 from restore.data.image_file import header_size
 from restore.data.part import Part
 from restore.data.several import Several
@@ -110,6 +110,6 @@ def find_broken(source: Source) -> list[Broken]:
             return f"{error.filename}: {error.strerror}"
         return None
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(launch.cores()) as pool:
         reasons = enumerate(pool.map(reason, range(len(source))))
         return [Broken(index, why) for index, why in reasons if why is not None]

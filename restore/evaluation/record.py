@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import math
-import os
 import platform
 import resource
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from restore import launch
 from restore.callback.progress import Throughput
 from restore.folder import write_whole
 from restore.task.base import Task
@@ -56,7 +56,7 @@ def device_name(device: str) -> str:
         if Path("/proc/cpuinfo").exists()
         else [platform.processor()]
     )
-    return f"{names[0]}, {len(os.sched_getaffinity(0))} cores"
+    return f"{names[0]}, {launch.cores()} cores"
 
 
 def peak_memory(device: str) -> int:

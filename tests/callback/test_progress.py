@@ -1,5 +1,6 @@
 import contextlib
 import io
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,7 +53,7 @@ class TestWaiting:
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         now = [100.0]
         monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
-        monkeypatch.setattr(progress.os, "sched_getaffinity", lambda _: range(8), raising=False)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
         monkeypatch.setattr(progress.torch, "get_num_threads", lambda: 4)
         return now
 
