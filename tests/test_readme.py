@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from entry import ROOT, Command
 
+from restore.config.signature import check_early
 from restore.picture import save_png
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,14 +71,16 @@ def test_every_command_is_of_a_kind_that_is_tested() -> None:
 @pytest.mark.parametrize("line", [one for one in of("train") if single(one)])
 def test_a_training_composes_as_it_stands(command: Command, line: str) -> None:
     first = [re.sub(r"^([\w./]+=[^,\[(']*),.*", r"\1", one) for one in shlex.split(line)]
-    ended = command("--cfg", "job", *(one for one in first if one != "-m"))
+    ended = command("--cfg", "job", "--resolve", *(one for one in first if one != "-m"))
     assert ended.code == 0, ended.err
+    check_early(yaml.safe_load(ended.out))  # --cfg prints what no class would take, too
 
 
 @pytest.mark.parametrize("line", of("evaluate"))
 def test_an_evaluation_composes_as_it_stands(command: Command, line: str) -> None:
-    ended = command("--cfg", "job", *shlex.split(line), script="evaluate")
+    ended = command("--cfg", "job", "--resolve", *shlex.split(line), script="evaluate")
     assert ended.code == 0, ended.err
+    check_early(yaml.safe_load(ended.out))
 
 
 @pytest.mark.parametrize("word", ["train", "evaluate"])

@@ -50,7 +50,7 @@ class OnCheckpoint(Callback):
         command: list[str] | None = None,
         checkpoint: Literal["last", "best"] = "last",
         minutes: float = 30.0,
-        gpus: str = "",
+        gpus: str | int = "",
         threads: int = 1,
     ) -> None:
         if command is not None and not command:
@@ -61,7 +61,8 @@ class OnCheckpoint(Callback):
                 f"{minutes} and {threads}"
             )
         self.command = [str(word) for word in command or ()]
-        self.checkpoint, self.minutes, self.gpus, self.threads = checkpoint, minutes, gpus, threads
+        self.checkpoint, self.minutes, self.threads = checkpoint, minutes, threads
+        self.gpus = str(gpus)
         self._seen: int | None = None  # time of the newest checkpoint that was looked at
         self._next: tuple[int, Path] | None = None
         self._running: Started | None = None
