@@ -3,12 +3,14 @@
 import contextlib
 import csv
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from entry import ROOT, Command
 from small_models import write_model
 
@@ -335,3 +337,17 @@ def test_hydra_never_reports_errors_itself(
     ended = command("task.optimizer.epz=1")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "did you mean eps?" in ended.err
+
+
+@pytest.mark.parametrize(
+    "change", ["network=dncnn", "task.optimizer._target_=torch.optim.SGD"], ids=["group", "target"]
+)
+def test_what_an_experiment_set_for_another_class_is_left_out_as_the_message_says(
+    command: Command, change: str
+) -> None:
+    given = ("experiment=denoise_photos_regression", change)
+    ended = command(*given)
+    out = shlex.split(ended.err.partition("Leave out: ")[2])
+    assert ended.code == 2 and out, ended.err
+    composed = command("--cfg", "job", "--resolve", *given, *out)
+    rules.check_early(yaml.safe_load(composed.out))

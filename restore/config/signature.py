@@ -5,6 +5,7 @@ A config may come from a command line or from a downloaded checkpoint; nothing h
 
 import inspect
 import math
+import shlex
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -46,7 +47,7 @@ def check_early(config: Mapping[str, Any]) -> None:
             check_allowed(node["_target_"], place, trust)
             described = source.describe(node["_target_"])
             if described is not None:
-                _check_arguments(node, place, described.parameters)
+                _check_arguments(node, place, described.parameters, is_new=True)
                 if place != path:
                     _check_complete(node, place, described.parameters, set())
                 # What a benchmark leaves open, it takes from the training that it measures.
@@ -106,20 +107,39 @@ def _check_call(node: Mapping[str, Any], path: str, given: set[str], trust: Trus
 
 
 def _check_arguments(
-    node: Mapping[str, Any], path: str, parameters: Mapping[str, source.Parameter]
+    node: Mapping[str, Any],
+    path: str,
+    parameters: Mapping[str, source.Parameter],
+    is_new: bool = False,
 ) -> None:
-    """Raises InputError for a key that no parameter has, or a value that it cannot take."""
+    """Raises InputError for a key that no parameter has, or a value that it cannot take.
+
+    is_new: whether the config is of a command line, which may leave keys out.
+    """
     if not isinstance(node.get("_partial_", False), bool):
         raise InputError(f"{path}._partial_={node['_partial_']!r} must be true or false")
+    _check_known(node, path, parameters, is_new)
     for key, value in node.items():
         if key in _SPECIAL:
             continue
-        if key not in parameters:
-            raise InputError(unknown(f"{path}.{key}".strip("."), key, parameters))
         settled = [node.get("_target_"), key, value] in SETTLED
         if not settled and not fits(value, parameters[key].annotation):
             wanted = wrong_type(parameters[key].annotation)
             raise InputError(f"{path}.{key}={value!r} {wanted}")
+
+
+def _check_known(
+    node: Mapping[str, Any], path: str, parameters: Mapping[str, source.Parameter], is_new: bool
+) -> None:
+    strange = [key for key in node if key not in _SPECIAL and key not in parameters]
+    if not strange:
+        return
+    places = [f"{path}.{key}".strip(".") for key in strange]
+    said = unknown(places[0], strange[0], parameters)
+    if is_new:  # an experiment's keys, for one, whose class the command line has changed
+        out = " ".join(shlex.quote(f"~{place}") for place in places)
+        said += f"{'' if said.endswith('?') else '.'} Set for another class? Leave out: {out}"
+    raise InputError(said)
 
 
 def _check_complete(
