@@ -50,7 +50,6 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("task", help="write a benchmark's inputs for a program of others")
     )
     _add_export(commands.add_parser("export", help="a trained model to be passed on"))
-    _add_ema(commands.add_parser("ema", help="rebuild averages of other lengths after training"))
     _add_rooms(commands)
     _add_schema(commands.add_parser("schema", help="JSON schemas of the configs, for editors"))
     new = commands.add_parser("new", help="write a package of your own that trains at once")
@@ -92,16 +91,6 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", type=Path, help="new; results go to DIR/outputs")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="as of evaluate.py")
     parser.set_defaults(command=_task)
-
-
-def _add_ema(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "run", metavar="RUN", type=Path, help="of a training with callback=power_ema"
-    )
-    parser.add_argument(
-        "--std", required=True, help="lengths, shares of the training: 0.05,0.1,0.15"
-    )
-    parser.set_defaults(command=_ema)
 
 
 def _add_schema(parser: argparse.ArgumentParser) -> None:
@@ -153,6 +142,7 @@ def _add_rooms(commands: Any) -> None:
     """Words whose arguments stand in the room that they call."""
     from restore import (
         asking,
+        averaging,
         describe,
         flickering,
         listing,
@@ -170,6 +160,7 @@ def _add_rooms(commands: Any) -> None:
         "show": preview,
         "describe": describe,
         "ask": asking,
+        "ema": averaging,
         "shard": sharding,
         "compare": parting,
         "flicker": flickering,
@@ -188,23 +179,6 @@ def _word(commands: Any, name: str, text: str, examples: str) -> argparse.Argume
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
-
-
-def _ema(arguments: argparse.Namespace) -> int:
-    from restore.training import average
-    from restore.types import InputError
-
-    try:
-        stds = [float(std) for std in arguments.std.split(",")]
-    except ValueError:
-        raise InputError(f"--std={arguments.std}: give numbers, as --std 0.05,0.1") from None
-    written = average.checkpoints(arguments.run, stds)
-    from restore.config.command import program
-
-    print(
-        f"next: {program('evaluate')} 'checkpoint=[{','.join(map(str, written))}]' benchmark=NAME"
-    )
-    return DONE
 
 
 def _new(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,6 @@ EXAMPLES = {
   restore sweep multirun/EXPERIMENT/ONE multirun/EXPERIMENT/OTHER --record NAME     as a study""",
     "task": """  restore task flowers_masks given
   python evaluate.py outputs=given benchmark=flowers_masks    once given/outputs holds results""",
-    "ema": "  restore ema outputs/EXPERIMENT/RUN --std 0.05,0.1,0.2",
     "schema": """  restore schema network
   restore schema --write .schema --settings .vscode/settings.json""",
     "new": "  restore new mylab && cd mylab && pip install -e . && pytest",

@@ -19,6 +19,7 @@ LAYERS = (
         "prediction",
         "export",
         "asking",
+        "averaging",
         "describe",
         "flickering",
         "listing",

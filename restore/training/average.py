@@ -22,3 +22,13 @@ def checkpoints(run: Path, stds: Sequence[float]) -> list[Path]:
         checkpoint.write({**content, "ema": {**content.get("ema", {}), "weights": average}}, path)
         written.append(path)
     return written
+
+
+def instate(winner: Path, best: Path) -> str:
+    """Makes `winner` the best checkpoint of its run; what was best stays beside it. Says so."""
+    if winner == best:
+        return f"{best} stays: no average is better"
+    before = best.with_name("best-before.ckpt")
+    checkpoint.write(checkpoint.read(best), before)
+    checkpoint.write(checkpoint.read(winner), best)
+    return f"{best} is {winner.name} now; what it was is {before.name}"

@@ -1,6 +1,8 @@
 """`restore ema`: lengths of averages after training, through the command line."""
 
+import csv
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from entry import Command
 
 from restore import checkpoint, cli
+from restore.averaging import first_best
 from restore.callback.power_ema import FOLDER, rebuild
 from restore.evaluation.load import method
 
@@ -18,8 +21,8 @@ def test_rebuilt_checkpoints_restore_with_their_average(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def ema(run: Path, std: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["restore", "ema", str(run), "--std", std])
+    def ema(run: Path, std: str, *more: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["restore", "ema", str(run), "--std", std, *more])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         printed = capsys.readouterr()
@@ -34,10 +37,10 @@ def test_rebuilt_checkpoints_restore_with_their_average(
     code, out, err = ema(run, "0.05,0.2")
     assert code == 0, err
     last = checkpoint.read(run / "checkpoints" / "last.ckpt")
-    for std in (0.05, 0.2):
-        path = run / "checkpoints" / f"ema_{std}.ckpt"
+    for length in (0.05, 0.2):
+        path = run / "checkpoints" / f"ema_{length}.ckpt"
         assert str(path) in out
-        made, wanted = checkpoint.read(path)["ema"]["weights"], rebuild(run / FOLDER, std)
+        made, wanted = checkpoint.read(path)["ema"]["weights"], rebuild(run / FOLDER, length)
         assert made.keys() == last["ema"]["weights"].keys() == wanted.keys()
         assert all(torch.equal(made[name], wanted[name]) for name in wanted)
         assert method(path, {}).name == last["experiment"]
@@ -50,3 +53,51 @@ def test_rebuilt_checkpoints_restore_with_their_average(
         code, _, err = ema(folder, std)
         assert code == 2 and message in err and len(err.strip().splitlines()) == 1
     assert not (run / "checkpoints" / "ema_0.5.ckpt").exists()
+
+    few = ("benchmark.digits_half.data.limit=8", "benchmark.digits_half.num_samples=2")
+    quick = ("sampler=ddim", "sampler.num_steps=2", "guidance=replacement", *few)
+    by = ("--benchmark", "digits_half", "--by", "hole_psnr", "--with", *quick)
+    for std, given, message in (
+        ("0.05", (*by[:2], "--by", "fid"), "--by fid: digits_half measures original_label_share"),
+        ("0.05", by[2:4], "add --benchmark"),
+        ("0.05", ("--benchmark", "nothing"), "nothing"),
+    ):
+        code, out, err = ema(run, std, *given)
+        assert code == 2 and message in err and not out, err
+    check_choice(run, lambda *given: ema(run, *given), by)
+
+
+def check_choice(run: Path, ema: Callable[..., tuple[int, str, str]], by: Sequence[str]) -> None:
+    """The better of two averages becomes best.ckpt in place of spoilt weights, and stays then."""
+    folder = run / "checkpoints"
+    best = checkpoint.read(folder / "best.ckpt")
+    spoilt = {name: torch.zeros_like(value) for name, value in best["ema"]["weights"].items()}
+    checkpoint.write({**best, "ema": {**best["ema"], "weights": spoilt}}, folder / "best.ckpt")
+
+    code, out, err = ema("0.05,0.2", *by)
+    assert code == 0, err
+    rows = list(csv.DictReader((run / "lengths" / "results.csv").open()))
+    measured = {Path(row["checkpoint"]).name: float(row["hole_psnr"]) for row in rows}
+    lines = [line.split() for line in out.splitlines() if " hole_psnr " in f" {line} "]
+    said = {line[0]: float(line[2]) for line in lines if len(line) == 3}
+    winner = max(said, key=lambda name: said[name])
+    assert winner != "best" and len(set(said.values())) == 3
+    assert sorted(said.values()) == pytest.approx(sorted(measured.values()), rel=1e-5)
+    now, before = (
+        checkpoint.read(folder / f"{name}.ckpt")["ema"]["weights"]
+        for name in ("best", "best-before")
+    )
+    wanted = rebuild(run / FOLDER, float(winner.removeprefix("ema_")))
+    assert all(torch.equal(now[name], wanted[name]) for name in wanted)
+    assert all(torch.equal(before[name], spoilt[name]) for name in spoilt)
+    assert f"is {winner}.ckpt now" in out
+
+    code, out, err = ema("0.05,0.2", *by)
+    assert code == 0 and "best.ckpt stays" in out, err
+    again = checkpoint.read(folder / "best-before.ckpt")["ema"]["weights"]
+    assert all(torch.equal(again[name], spoilt[name]) for name in spoilt)
+
+
+def test_of_equals_what_was_best_stays() -> None:
+    assert first_best([2.0, 3.0, 3.0], higher_is_better=True) == 1
+    assert first_best([2.0, 1.0, 1.0], higher_is_better=False) == 1
