@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from restore import columns
+from restore.recovery import lock
 from restore.sweep import plot
 from restore.sweep.found import Found, group, read
-from restore.sweep.ranking import Sweep
+from restore.sweep.ranking import Sweep, shown
 
 SEED = "seed"
 
@@ -29,12 +30,26 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
         columns.show(_averaged(found, by, over))
     else:
         columns.show(_jobs(found, order, by))
+    _tell_open(folder, found)
     print(folder / "sweep.csv")
     if found.settings and not all(map(math.isnan, found.metrics[by])):
         averaged = list(over) or [key for key in found.settings if key == SEED]
         plot.draw(folder / "sweep.png", found, by, averaged)
         print(folder / "sweep.png")
     return 0
+
+
+def _tell_open(folder: Path, found: Found) -> None:
+    """Prints which jobs have begun and have no line in the journal, and what goes on with them."""
+    ended = {line.folder for line in found.lines}
+    left = {log.parent for name in ("run.json", "train.log") for log in folder.glob(f"*/{name}")}
+    begun = sorted(one.name for one in left if one.name not in ended)
+    running = [name for name in begun if lock.holder(folder / name) is not None]
+    cut_off = [name for name in begun if name not in running]
+    if running:
+        print(f"running: job {', '.join(running)}")
+    elif cut_off:
+        print(f"cut off: job {', '.join(cut_off)}; to go on: {shown(folder, '--resume')}")
 
 
 def _check(found: Found, by: str, over: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -59,6 +60,24 @@ def test_the_table_has_all_metrics_of_each_job(folder: Path) -> None:
     assert [row["b/psnr"] for row in found] == ["20", "21", "22", "30", "32", "34", ""]
     assert found[6]["rank"] == "" and found[6]["error"] == "no luck"
     assert found[3][LR] == "1e-2" and found[3]["seed"] == "1"
+
+
+def test_a_job_that_was_cut_off_is_told_with_what_goes_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show.show(folder)
+    assert "cut off" not in capsys.readouterr().out
+    (folder / "6").mkdir()
+    (folder / "6" / "train.log").touch()
+    show.show(folder)
+    assert f"cut off: job 6; to go on: restore sweep {folder} --resume\n" in capsys.readouterr().out
+    lives = "import sys; from pathlib import Path; from restore.recovery import lock\n"
+    lives += "lock.hold(Path(sys.argv[1])); print(1, flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", lives, str(folder / "6")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as job:
+        assert job.stdout is not None and job.stdout.readline()
+        show.show(folder)
+    assert "running: job 6\n" in capsys.readouterr().out
 
 
 def test_by_another_metric_in_its_own_direction(
