@@ -19,7 +19,6 @@ examples:
   restore ema outputs/EXPERIMENT/RUN --std 0.05,0.1,0.2
   restore ema outputs/EXPERIMENT/RUN --std 0.05,0.1,0.2 --benchmark flowers_masks --by fid_flowers
   restore ema outputs/EXPERIMENT/RUN --std 0.1 --benchmark digits_half --with sampler=ddim"""
-RESULTS = "lengths"  # folder of a run: what its averages measured
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +81,7 @@ def _choose(
 ) -> int:
     from restore.config.compose import composed
     from restore.evaluation import evaluate, load
+    from restore.evaluation.studies import LENGTHS
     from restore.training import average
 
     best = run / "checkpoints" / "best.ckpt"
@@ -92,7 +92,7 @@ def _choose(
     if metric not in metrics:
         raise InputError(f"--by {by}: {benchmark} measures {', '.join(metrics)}")
     paths = [best, *average.checkpoints(run, stds)]
-    folder = run / RESULTS
+    folder = run / LENGTHS
     folder.mkdir(exist_ok=True)
     reports = evaluate.evaluate({**config, "checkpoint": [*map(str, paths)]}, folder)
     values = [report.summary[metric] for report in reports]

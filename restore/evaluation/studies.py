@@ -19,6 +19,7 @@ from restore.types import InputError
 
 FOLDER, JOBS, COMMANDS, PAGE = "studies", "jobs.csv", "commands.sh", "README.md"
 NAME = re.compile(r"[a-z0-9_]+")
+LENGTHS = "lengths"  # folder of a run: what `restore ema` has measured, as evaluate.py writes it
 BLOCK = "study-"  # begins the name of a study's block
 COSTS = ("updates", "seconds", "images_per_second", "parameters")  # of a training
 MACS = "macs"  # of one sample of one image, by all calls of the network; the first benchmark's

@@ -56,7 +56,7 @@ def read(folder: Path) -> Found:
         high |= settings.directions(record) if record else {}
     high[sweep.objective] = sweep.direction == "maximize"
     metrics = {name: [known.get(name, math.nan) for known in values] for name in names}
-    return Found(lines, swept(lines), metrics, high, records)
+    return Found(lines, swept([line.overrides for line in lines]), metrics, high, records)
 
 
 def _record(path: Path) -> dict[str, Any] | None:

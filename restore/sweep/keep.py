@@ -1,6 +1,8 @@
 """restore sweep DIR... --record NAME: what sweeps have found, kept beside the results."""
 
+import csv
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,82 +18,103 @@ from restore.sweep.ranking import Sweep, swept
 from restore.types import InputError
 
 _NAMED = ("experiment", "seed")  # settings with a column of their own
+_AVERAGE = re.compile(r"ema_([0-9.]+)\.ckpt")
+_LENGTH = "average="
 
 
 def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
     """Writes experiments/studies/NAME: jobs.csv, commands.sh and, where there is none, README.md.
 
     Several sweeps are one study, whose jobs differ in what was given to any of them. Jobs that the
-    study has of other experiments stay.
+    study has already stay, but for those that are measured again. What `restore ema` has measured
+    of a job is a row more for each length.
 
     Raises InputError for a name that is no folder's, or where no job was measured.
     """
     if not studies.NAME.fullmatch(name):
         raise InputError(f"--record {name} names a folder: use small letters, digits and _")
     place = (root or results_file().parent) / studies.FOLDER / name
-    read = [found.read(one) for one in folders]
-    lines = [line for one in read for line in one.lines]
-    records = [record for one in read for record in one.records]
-    values = [
-        {metric: column[k] for metric, column in one.metrics.items()}
-        for one in read
-        for k in range(len(one.lines))
-    ]
-    if not any(records):
+    rows = [row for folder in folders for row in _measured(folder)]
+    if not any(row["commit"] for row in rows):
         raise InputError(f"{', '.join(map(str, folders))}: no job has been measured")
-    jobs = list(zip(lines, records, values, strict=True))
-    rows = [_row(line, record) | _spelled(known) for line, record, known in jobs]
+    rows = [*_others(place, {row["overrides"] for row in rows}), *rows]
     for experiment in dict.fromkeys(row["experiment"] for row in rows):
-        own = [k for k, row in enumerate(rows) if row["experiment"] == experiment]
-        for k, settings in zip(own, _settings([lines[k] for k in own]), strict=True):
-            rows[k]["settings"] = settings
+        _set_apart([row for row in rows if row["experiment"] == experiment])
     _write(place, folders, rows)
     print(place)
     return 0
 
 
-def _write(place: Path, folders: Sequence[Path], rows: Sequence[dict[str, str]]) -> None:
-    others, commands = _others(place, {row["experiment"] for row in rows})
-    rows = [*others, *rows]
+def _measured(folder: Path) -> list[Row]:
+    """A row for each job of a sweep, and for each average of other length that it has."""
+    read, rows = found.read(folder), []
+    for k, (line, record) in enumerate(zip(read.lines, read.records, strict=True)):
+        values = {metric: column[k] for metric, column in read.metrics.items()}
+        row = _row(line, record) | _spelled(values)
+        rows += [row, *_averages(folder / line.folder, row)]
+    return rows
+
+
+def _averages(job: Path, row: Row) -> list[Row]:
+    path = job / studies.LENGTHS / "results.csv"
+    if not path.is_file():
+        return []
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for measured in csv.DictReader(file):
+            length = _AVERAGE.search(Path(measured["checkpoint"]).name)
+            prefix = f"{measured['benchmark']}/"
+            known = {
+                key: float(measured.get(key.removeprefix(prefix)) or "nan")
+                for key in row
+                if key.startswith(prefix)
+            }
+            if length is not None:
+                unmeasured = {key: "" for key in row if "/" in key}
+                rows.append(
+                    row | unmeasured | _spelled(known) | {"settings": f"{_LENGTH}{length[1]}"}
+                )
+    return rows
+
+
+def _write(place: Path, folders: Sequence[Path], rows: Sequence[Row]) -> None:
     metrics = [key for key in dict.fromkeys(k for row in rows for k in row) if "/" in key]
     place.mkdir(parents=True, exist_ok=True)
     write(place / studies.JOBS, [*studies.COLUMNS, *metrics], rows)
-    lines = dict.fromkeys([*commands, *map(_command, folders)])
-    write_whole(place / studies.COMMANDS, "".join(lines))
+    known = place / studies.COMMANDS
+    before = known.read_text(encoding="utf-8").splitlines(keepends=True) if known.exists() else []
+    write_whole(known, "".join(dict.fromkeys([*before, *map(_command, folders)])))
     page = place / studies.PAGE
     if not page.exists():
         write_whole(page, studies.blank_page(place.name))
 
 
-def _others(place: Path, measured: set[str]) -> tuple[list[Row], list[str]]:
-    """Jobs and commands that a study has of experiments which are not measured now."""
+def _others(place: Path, measured: set[str]) -> list[Row]:
+    """Jobs of a study that are not measured now."""
     if not (place / studies.JOBS).exists():
-        return [], []
+        return []
     jobs = studies.read(place.parents[2], place.name)
-    lines = (place / studies.COMMANDS).read_text(encoding="utf-8").splitlines(keepends=True)
-    now = {f"experiment={one}" for one in measured}
-    return (
-        [row for row in jobs if row["experiment"] not in measured],
-        [line for line in lines if not now & set(shlex.split(line))],
-    )
+    return [row for row in jobs if row["overrides"] not in measured]
 
 
-def _settings(lines: Sequence[Line]) -> list[str]:
-    """What differs between jobs of one experiment, seeds left out: a text a job."""
-    columns = {key: column for key, column in swept(lines).items() if key not in _NAMED}
-    return [
-        " ".join(f"{key}={column[k]}" for key, column in columns.items() if column[k])
-        for k in range(len(lines))
-    ]
+def _set_apart(rows: Sequence[Row]) -> None:
+    """Tells what differs between the jobs of one experiment, seeds left out."""
+    differing = swept([shlex.split(row["overrides"]) for row in rows])
+    columns = {key: column for key, column in differing.items() if key not in _NAMED}
+    for k, row in enumerate(rows):
+        told = [f"{key}={column[k]}" for key, column in columns.items() if column[k]]
+        length = [word for word in row["settings"].split() if word.startswith(_LENGTH)]
+        row["settings"] = " ".join([*told, *length])
 
 
-def _row(line: Line, record: dict[str, Any] | None) -> dict[str, str]:
+def _row(line: Line, record: dict[str, Any] | None) -> Row:
     given = dict(one.split("=", 1) for one in line.overrides if "=" in one)
     told = record or {}
     training = told.get("training", {})
     measured: dict[str, Any] = next(iter(told.get("evaluation", [])), {})
     cells = {
         "experiment": told.get("experiment", given.get("experiment", "")),
+        "settings": "",
         "seed": told.get("seed", given.get("seed", "")),
         "status": line.status,
         "overrides": shlex.join(line.overrides),

@@ -64,9 +64,9 @@ def rank(lines: Sequence[Line], direction: str) -> list[Line]:
     )
 
 
-def swept(lines: Sequence[Line]) -> dict[str, list[str]]:
-    """The overrides that are not the same for all, by key: a value a line, "" where not given."""
-    given = [dict(_pair(one) for one in line.overrides) for line in lines]
+def swept(jobs: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """The overrides that are not the same for all, by key: a value a job, "" where not given."""
+    given = [dict(_pair(one) for one in overrides) for overrides in jobs]
     keys = list(dict.fromkeys(key for one in given for key in one))
     columns = {key: [one.get(key, "") for one in given] for key in keys}
     return {key: values for key, values in columns.items() if len(set(values)) > 1}

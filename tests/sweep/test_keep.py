@@ -112,10 +112,12 @@ def test_a_number_changed_by_hand_is_caught(root: Path, capsys: pytest.CaptureFi
 def test_what_a_person_wrote_stays(root: Path) -> None:
     page = root / "experiments" / "studies" / "judges" / "README.md"
     page.write_text(f"What helps?\n\n{page.read_text()}")
-    assert keep([root / "plain"], "judges", root / "experiments") == 0
+    more = sweep(root / "more", ["adversary=patch"], {3: 31.0})
+    assert table.main([], root) == 0 and "23.00" in page.read_text()
+    assert keep([more], "judges", root / "experiments") == 0
     assert table.main([], root) == 0
     text = page.read_text()
-    assert text.startswith("What helps?\n") and "24.50" not in text and "23.00" in text
+    assert text.startswith("What helps?\n") and "23.00" not in text and "25.00" in text
 
 
 @pytest.mark.parametrize("name", ["../up", "", "A B"])
@@ -164,5 +166,56 @@ def test_jobs_of_other_experiments_stay(root: Path) -> None:
     assert jobs.startswith(before[0]) and len(jobs.splitlines()) == 1 + 6 + 2
     assert commands.startswith(before[1]) and len(commands.splitlines()) == 3
     assert keep([root / "plain"], "judges", root / "experiments") == 0
-    with (folder / "jobs.csv").open() as file:
-        assert [row["experiment"] for row in csv.DictReader(file)] == ["f"] * 2 + ["e"] * 3
+    rows = jobs_of(root)
+    assert [row["experiment"] for row in rows] == ["e"] * 3 + ["f"] * 2 + ["e"] * 3
+    assert [row["seed"] for row in rows] == ["0", "1", "2", "0", "1", "0", "1", "2"]
+
+
+def test_a_study_grows_by_seeds_and_arms(root: Path) -> None:
+    """Jobs are told apart against all of the study, whenever they were measured."""
+    more = sweep(root / "more", ["adversary=patch"], {3: 30.0, 1: 23.0})
+    alone = sweep(root / "alone", ["adversary=null"], {0: 10.0})
+    assert keep([more, alone], "judges", root / "experiments") == 0
+    found = {
+        (row["settings"], row["seed"]): row["b/psnr"]
+        for row in jobs_of(root)
+        if row["status"] == "done"
+    }
+    noisy = "adversary=patch task.adversary.input_noise=0.1"
+    assert found == {
+        ("adversary=patch", "0"): "20",
+        ("adversary=patch", "1"): "23",
+        ("adversary=patch", "2"): "27",
+        ("adversary=patch", "3"): "30",
+        (noisy, "0"): "24",
+        (noisy, "1"): "25",
+        ("adversary=null", "0"): "10",
+    }
+    commands = (root / "experiments" / "studies" / "judges" / "commands.sh").read_text()
+    assert len(commands.splitlines()) == 4
+
+
+def test_an_average_of_another_length_is_a_row(root: Path) -> None:
+    lengths = root / "plain" / "1" / "lengths"
+    lengths.mkdir()
+    (lengths / "results.csv").write_text(
+        "method,checkpoint,benchmark,psnr,fid_flowers\n"
+        "e#1,best.ckpt@0,b,22.0,5.0\n"
+        "e#2,ema_0.05.ckpt@1,b,22.5,4.0\n"
+        "e#3,ema_0.1.ckpt@2,b,23.25,\n"
+    )
+    for _ in range(2):
+        assert keep([root / "plain"], "judges", root / "experiments") == 0
+        rows = [
+            row for row in jobs_of(root) if row["seed"] == "1" and "noise" not in row["settings"]
+        ]
+        assert [row["settings"] for row in rows] == ["", "average=0.05", "average=0.1"]
+        assert [row["b/psnr"] for row in rows] == ["22", "22.5", "23.25"]
+        assert [row[FID] for row in rows] == ["4.5454545", "4", ""]
+        assert [row["val/loss"] for row in rows] == ["1", "", ""]
+        assert len({row["overrides"] for row in rows}) == 1
+
+
+def jobs_of(root: Path) -> list[dict[str, str]]:
+    with (root / "experiments" / "studies" / "judges" / "jobs.csv").open() as file:
+        return list(csv.DictReader(file))
