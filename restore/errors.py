@@ -3,6 +3,7 @@
 Importing this module must stay instant: `train.py --help` goes through it.
 """
 
+import contextlib
 import difflib
 import errno
 import io
@@ -10,7 +11,9 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from restore.types import InputError, RunError
@@ -48,11 +51,28 @@ def run(main: Callable[[], Any]) -> NoReturn:
 def readable() -> None:
     """Lets a terminal that is no UTF-8 take whatever is printed, with ? for what it lacks.
 
-    A finished training must not fail by the arrow in its last table.
+    A finished training must not fail by the arrow in its last table. Warnings of restore become one
+    line, as its errors are.
     """
+    warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """Of a warning of restore what it says; of others also where it was raised."""
+    own = category is UserWarning and filename.startswith(str(Path(__file__).parent))
+    said = warnings.formatwarning(message, category, filename, lineno, line)
+    with contextlib.suppress(OSError):
+        (file or sys.stderr).write(f"warning: {message}\n" if own else said)
 
 
 def _interrupted() -> int:

@@ -50,7 +50,9 @@ class Row:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", metavar="DIR", nargs="*", type=Path, help="default: outputs/")
+    parser.add_argument(
+        "folders", metavar="DIR", nargs="*", type=Path, help=f"default: {' and '.join(FOLDERS)}"
+    )
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
     parser.add_argument(
         "--state",

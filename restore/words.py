@@ -21,6 +21,7 @@ EXAMPLES = {
   restore schema --write .schema --settings .vscode/settings.json""",
     "new": "  restore new mylab && cd mylab && pip install -e . && pytest",
     "export": """  restore export outputs/EXPERIMENT/RUN -o bundle
+  restore export outputs/EXPERIMENT/RUN --half --check photos_masks -o bundle
   restore export outputs/EXPERIMENT/RUN --format onnx -o onnx --check cbsd68_sigma25""",
     "train": """  restore train experiment=inpaint_photos debug=smoke
   restore train --help task               what the keys of a section mean""",

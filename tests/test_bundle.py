@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -17,6 +19,8 @@ from test_checkpoint_content import WRONG, set_at
 import restore
 from restore import bundle, checkpoint, cli, zoo
 from restore.build import build, restored
+from restore.export.write import staged
+from restore.recovery.preemption import end_at_once
 from restore.types import Facts, InputError
 
 ADVERSARY = part(
@@ -236,6 +240,27 @@ def test_nothing_is_overwritten_or_left_behind(tmp_path: Path) -> None:
     checkpoint.write({**content, "state_dict": state}, path)
     export(path, tmp_path / "deep" / "new", "--half", code=2)
     assert not (tmp_path / "deep").exists()
+
+
+def test_a_signal_in_a_check_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the process at once, without the `finally` of whoever waits for the check."""
+
+    class Ended(BaseException):
+        pass
+
+    def leave(code: int) -> None:
+        raise Ended(code, [*tmp_path.iterdir()])
+
+    monkeypatch.setattr(os, "_exit", leave)
+    alone: Any = SimpleNamespace(
+        is_global_zero=True, strategy=SimpleNamespace(launcher=SimpleNamespace(procs=None))
+    )
+    with pytest.raises(Ended) as ended, staged(tmp_path / "deep" / "new", ()) as folder:
+        (folder / "weights").touch()
+        end_at_once(alone)
+    assert ended.value.args == (143, [])
 
 
 def test_a_check_measures_both_and_fails_above_its_limit(

@@ -1,5 +1,6 @@
 """What a user reads of an error, and how often."""
 
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -59,3 +60,18 @@ def test_an_interrupted_word_says_so_in_one_line(
         cli.main()
     assert isinstance(ended.value, SystemExit) and ended.value.code == errors.INTERRUPTED == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_warning_of_restore_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # what it is afterwards
+    errors.readable()
+    own, other = errors.__file__, torch.__file__
+    warnings.warn_explicit("no key; training goes on", UserWarning, own, 7)
+    assert capsys.readouterr().err == "warning: no key; training goes on\n"
+    warnings.warn_explicit("a kernel is slow", UserWarning, other, 7)
+    warnings.warn_explicit("an old name", DeprecationWarning, own, 7)
+    said = capsys.readouterr().err
+    assert f"{other}:7: UserWarning: a kernel is slow" in said
+    assert f"{own}:7: DeprecationWarning: an old name" in said

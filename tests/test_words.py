@@ -1,5 +1,8 @@
 """Every word of restore: help with examples in an instant, and completion."""
 
+import argparse
+import re
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -32,6 +35,28 @@ def test_every_word_has_examples(monkeypatch: Any, capsys: Any) -> None:
         if word not in ("train", "evaluate"):  # Hydra's, whose help has examples of its own
             said = ran(monkeypatch, capsys, word, "--help")
             assert "xample" in said and f"restore {word}" in said, word
+
+
+class Parsed(Exception):
+    """A command line that argparse has taken."""
+
+
+def test_every_example_is_a_line_that_its_word_takes(monkeypatch: Any, capsys: Any) -> None:
+    known = [one for one in words(ran(monkeypatch, capsys)) if one not in ("train", "evaluate")]
+    said = "\n".join(ran(monkeypatch, capsys, word, "--help") for word in known)
+    lines = re.findall(r"^  (restore .*?)(?: {2}.*| && .*| > .*)?$", said, re.M)
+    assert len(lines) > 2 * len(known)
+    parse = argparse.ArgumentParser.parse_args
+
+    def parsed(self: argparse.ArgumentParser) -> argparse.Namespace:
+        raise Parsed(parse(self).command)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    for line in lines:
+        monkeypatch.setattr(sys, "argv", shlex.split(line))
+        with pytest.raises(Parsed):
+            cli.main()
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,10 @@ def _bucket_order(bucket: str) -> tuple[float, str]:
 
 
 def bucket_plot(named: Named) -> Image.Image | None:
-    """RGB: a panel a metric, bars of a method over the buckets. None where there are no buckets."""
+    """RGB: a panel a metric, points of a method over the buckets. None where there are no buckets.
+
+    Points and not bars, whose lengths would lie on an axis that does not begin at 0.
+    """
     panels = buckets_of([key for _, report in named for key in report.summary])
     if not panels:
         return None
@@ -96,7 +99,9 @@ def bucket_plot(named: Named) -> Image.Image | None:
         for k, (name, report) in enumerate(named):
             values = [report.summary.get(f"{metric}[{bucket}]", math.nan) for bucket in buckets]
             lefts = [place - 0.4 + (k + 0.5) * wide for place in range(len(buckets))]
-            axis.bar(lefts, values, wide, label=name)
+            axis.plot(lefts, values, "o", markersize=4, clip_on=False, label=name)
+        axis.grid(axis="y", linewidth=0.4, alpha=0.5)
+        axis.set_xlim(-0.5, len(buckets) - 0.5)
         axis.set_ylim(*_span(named, metric, buckets))
         axis.set_xticks(range(len(buckets)), buckets, rotation=45, fontsize=7)
         axis.tick_params(axis="y", labelsize=7)
@@ -109,7 +114,7 @@ def bucket_plot(named: Named) -> Image.Image | None:
 
 
 def _span(named: Named, metric: str, buckets: list[str]) -> tuple[float, float]:
-    """From 0, or from below the smallest value where bars from 0 would all look alike."""
+    """From 0, or from below the smallest value where points above 0 would all look alike."""
     keys = [f"{metric}[{bucket}]" for bucket in buckets]
     values = [report.summary.get(key, math.nan) for _, report in named for key in keys]
     defined = [value for value in values if not math.isnan(value)] or [0.0]

@@ -11,9 +11,8 @@ FORMATS = ("bundle", "onnx", "diffusers", "kair")
 
 def add(words: argparse.ArgumentParser) -> None:
     words.description = (
-        "Writes a trained model to be passed on: a bundle (safetensors and JSON), a graph (onnx), "
-        "a pipeline of diffusers, or a file of KAIR's denoisers. Example: "
-        "restore export outputs/denoise_any/RUN --half --check cbsd68_sigma25 -o denoiser"
+        "Writes a trained model to be passed on: a bundle (safetensors and JSON), a graph (onnx),\n"
+        "a pipeline of diffusers, or a file of KAIR's denoisers."
     )
     words.add_argument("model", metavar="MODEL", help="run folder, checkpoint, bundle or name")
     words.add_argument("--format", choices=FORMATS, default="bundle")

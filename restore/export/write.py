@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from restore.data.terms import licence, terms
 from restore.evaluation.load import method
 from restore.export import card, check, diffusers, kair, onnx
 from restore.folder import write_whole
+from restore.recovery.preemption import undone
 from restore.released import MODEL, WEIGHTS, described, is_bundle
 from restore.task.restoration import RestorationTask
 from restore.types import InputError
@@ -152,14 +153,20 @@ def staged(output: Path, names: Sequence[str]) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"-o {output} cannot be written: {error.strerror}") from error
     try:
-        yield folder
+        with undone(lambda: _take_away(folder, new)):
+            yield folder
         for path in sorted(folder.iterdir()):
             os.replace(path, output / path.name)
     except BaseException:
-        for empty in new:
-            shutil.rmtree(folder, ignore_errors=True)
-            if not any(empty.iterdir()):
-                empty.rmdir()
+        _take_away(folder, new)
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_away(folder: Path, new: Sequence[Path]) -> None:
+    """Removes the folder, and of its parents those that were made for it and are empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for one in new:
+        with suppress(OSError):  # it is not empty
+            one.rmdir()

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -64,6 +66,19 @@ class Signals:
             os.write(2, b"\nsaving behind this batch; a second Ctrl-C ends at once\n")
 
 
+_UNDO: list[Callable[[], None]] = []  # what `end_at_once` has to do before it ends the process
+
+
+@contextmanager
+def undone(undo: Callable[[], None]) -> Iterator[None]:
+    """Calls `undo` where a signal ends the process inside of this: no `finally` is run there."""
+    _UNDO.append(undo)
+    try:
+        yield
+    finally:
+        _UNDO.remove(undo)
+
+
 class EndOnSignal(Callback):
     """Ends an evaluation at the first signal: there is nothing to save."""
 
@@ -91,6 +106,8 @@ def end_at_once(trainer: Trainer, number: int = signal.SIGTERM) -> NoReturn:
         worker.kill()
     for pid in children(trainer):
         os.kill(pid, signal.SIGKILL)
+    for undo in _UNDO:
+        undo()
     os._exit(0 if is_launched(trainer) else CODES[signal.Signals(number)])
 
 

@@ -1,4 +1,4 @@
-"""The axis of bars."""
+"""The axis of points."""
 
 import math
 import warnings
@@ -17,7 +17,7 @@ def named(*values: float) -> Any:
 @pytest.mark.parametrize(
     "values", [(0.0,), (5.0,), (5.0, 5.0), (5.0, 5.1), (-1.0, 2.0), (math.nan,), (30.0, 31.0)]
 )
-def test_an_axis_has_a_length_and_holds_every_bar(values: tuple[float, ...]) -> None:
+def test_an_axis_has_a_length_and_holds_every_point(values: tuple[float, ...]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         low, high = _span(named(*values), "psnr", ["a"])

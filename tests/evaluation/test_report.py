@@ -131,6 +131,9 @@ class TestPictures:
         assert pixels.dtype == np.uint8 and pixels.shape[2] == 3 and pixels.std() > 1
         assert not np.array_equal(pixels, drawn([20.0, 25.0, 30.0]))
         assert plot.bucket_plot([("m", make_report("m"))]) is None
+        # Equal values on an axis that does not begin at 0 must not look many times as large.
+        coloured = np.ptp(drawn([10.2, 10.1, 10.0]).astype(int), axis=2) > 30
+        assert 0 < coloured.mean() < 0.02
 
     def test_files(self, make_report: Any, tmp_path: Path) -> None:
         kwargs = {"values": {"hole_psnr": [1.0, 2.0]}, "buckets": ["1-10", "10-20"]}
