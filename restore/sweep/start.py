@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ class Start(Callback):
         launcher = str(config.hydra.runtime.choices["hydra/launcher"])
         if search.num_jobs > 1 and launcher == "basic":
             refuse(f"search.num_jobs={search.num_jobs} needs hydra/launcher=joblib or submitit_*")
+        if launcher == "submitit_slurm" and shutil.which("srun") is None:
+            refuse(
+                "hydra/launcher=submitit_slurm needs srun, which is not here: start it on a node "
+                "of SLURM, or take hydra/launcher=submitit_local"
+            )
         if _sweeps_over(config, ("experiment", "benchmark")):
             search = settings.as_given(search)  # what is measured differs from job to job
         else:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,15 @@ def test_a_sweep_that_cannot_be_meant_is_one_line_and_no_folder(
     ended = command("-m", *arguments)
     assert ended.code == 2
     assert says in ended.err.splitlines()[-1] and len(ended.err.splitlines()) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_slurm_where_there_is_none_is_one_line_and_no_folder(
+    fake: None, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    ended = command("-m", "seed=1,2", "hydra/launcher=submitit_slurm")
+    assert ended.code == 2 and ended.err.count("\n") == 1 and "needs srun" in ended.err
     assert os.listdir(tmp_path) == []
 
 
