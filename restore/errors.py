@@ -13,12 +13,15 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 from restore.types import InputError, RunError
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
+_WAITS = timedelta(seconds=5)  # for the store of a launcher
+_TOLD = "restore/failed"  # key of a store: how many processes of a run had an error to tell
 INTERRUPTED = 130  # 128 + SIGINT
 _LACKS = (  # of torch's CPU allocator, and of its loader where the system has killed a worker
     *("can't allocate memory", "not enough memory", "out of shared memory"),
@@ -127,13 +130,27 @@ def _say(line: str) -> None:
 
 def _is_first() -> bool:
     distributed = _group()
-    if distributed is None:
-        return True
     try:
-        store = distributed.distributed_c10d._get_default_store()
-        return bool(store.add("restore/failed", 1) == 1)
+        if distributed is None:
+            store = _launchers_store()
+        else:
+            store = distributed.distributed_c10d._get_default_store()
+        return store is None or bool(store.add(_TOLD, 1) == 1)
     except RuntimeError:  # the process that counts is gone, and may have said nothing
         return True
+
+
+def _launchers_store() -> Any:
+    """What torchrun keeps for its processes, which have no group yet; None without torchrun."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    from torch import distributed
+
+    stores: Any = distributed
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = stores.TCPStore(*place, is_master=False, timeout=_WAITS)
+    return stores.PrefixStore(f"restore/attempt/{attempt}", store)
 
 
 def one_line(error: BaseException) -> str | None:

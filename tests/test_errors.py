@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import torch
@@ -28,6 +29,24 @@ def test_a_run_says_one_line(
     for name in ("a", "a", "b"):
         assert errors.explain(kind(f"{name}.png is damaged")) == code
     assert capsys.readouterr().err == "error: a.png is damaged\n"
+
+
+def test_processes_of_torchrun_say_one_line_before_they_have_a_group(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(agent.port)}
+    for name, value in {**place, "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(3):
+        assert errors.explain(InputError("too many processes")) == errors.BAD_INPUT
+    assert capsys.readouterr().err == "error: too many processes\n"
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    errors.explain(InputError("again"))
+    monkeypatch.setattr(errors, "_WAITS", timedelta(seconds=0.05))
+    monkeypatch.setenv("MASTER_PORT", "1")  # nobody is there
+    errors.explain(InputError("alone"))
+    assert capsys.readouterr().err == "error: again\nerror: alone\n"
 
 
 def test_an_error_is_said_where_the_store_is_gone(
