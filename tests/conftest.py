@@ -1,4 +1,3 @@
-import copy
 import os
 import signal
 import sys
@@ -6,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import composing
 import pytest
 from entry import ROOT, Command, Ended
 
@@ -51,28 +51,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _configs_are_parsed_once() -> Iterator[None]:
-    """Hydra parses every file of conf/ for every config that is composed, a quarter of its time."""
-    from hydra._internal.sources_registry import SourcesRegistry
+def _configs_are_composed_once() -> Iterator[None]:
     from hydra.core.plugins import Plugins
 
-    Plugins.instance()  # the search for plugins imports the class anew
-    kind: Any = SourcesRegistry.instance().types["file"]
-    parsed: dict[tuple[str, int, int], Any] = {}
-    parse = kind.load_config
-
-    def load(source: Any, config_path: str) -> Any:
-        path = Path(source.path, source._normalize_file_name(config_path))
-        if not path.is_file():
-            return parse(source, config_path)
-        state = path.stat()
-        key = (str(path), state.st_mtime_ns, state.st_size)
-        if key not in parsed:
-            parsed[key] = parse(source, config_path)
-        return copy.deepcopy(parsed[key])  # Hydra changes what it gets
-
+    Plugins.instance()  # the search for plugins imports the class of files anew
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kind, "load_config", load)
+        composing.remember(patch)
         yield
 
 

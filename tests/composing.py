@@ -1,0 +1,122 @@
+"""Hydra composes each choice of groups of conf/ once a process; the tests copy what it made.
+
+A composed config took 0.13 s of a test, and a third of the suite's time was that. Settings
+(`max_updates=3`) are laid over a copy by Hydra, as ever; a config that takes files from elsewhere
+(`hydra.searchpath`) is composed anew, since a test may write them.
+"""
+
+import dataclasses
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entry import ROOT
+from omegaconf import OmegaConf
+
+ORIGINALS: list[tuple[Any, str, Any]] = []  # what `remember` has put the cache in place of
+
+
+def _put(patch: pytest.MonkeyPatch, owner: Any, name: str, value: Any) -> None:
+    ORIGINALS.append((owner, name, getattr(owner, name)))
+    patch.setattr(owner, name, value)
+
+
+def _place(repo: Any) -> Any:
+    """Where a repository's files lie, or None where they may change as the tests run."""
+    from hydra import version
+
+    places = tuple((one.scheme(), one.path) for one in repo.get_sources())
+    files = {path for scheme, path in places if scheme == "file"}
+    modules = {path for scheme, path in places if scheme == "pkg"}
+    if files - {str(ROOT / "conf")} or modules - {"hydra.conf"}:
+        return None
+    return version.getbase(), places
+
+
+def remember(patch: pytest.MonkeyPatch) -> None:
+    """Until the patch ends."""
+    for what in (_parse_once, _list_once, _merge_once, _map_choices_where_they_are_read):
+        what(patch)
+
+
+def _parse_once(patch: pytest.MonkeyPatch) -> None:
+    """A file that has not changed is parsed once; Hydra changes what it gets, so it gets a copy."""
+    from hydra._internal.sources_registry import SourcesRegistry
+
+    kind: Any = SourcesRegistry.instance().types["file"]
+    parsed: dict[tuple[str, int, int], bytes] = {}
+    parse = kind.load_config
+
+    def load(source: Any, config_path: str) -> Any:
+        path = Path(source.path, source._normalize_file_name(config_path))
+        if not path.is_file():
+            return parse(source, config_path)
+        state = path.stat()
+        key = (str(path), state.st_mtime_ns, state.st_size)
+        if key not in parsed:
+            parsed[key] = pickle.dumps(parse(source, config_path))
+        return pickle.loads(parsed[key])
+
+    _put(patch, kind, "load_config", load)
+
+
+def _list_once(patch: pytest.MonkeyPatch) -> None:
+    """Which files make up a config is found once for all configs of the same choices of groups."""
+    from hydra._internal import config_loader_impl
+    from hydra._internal.defaults_list import Overrides, create_defaults_list
+
+    lists: dict[Any, Any] = {}
+
+    def create(
+        repo: Any, config_name: Any, overrides_list: Any, prepend_hydra: bool, skip_missing: bool
+    ) -> Any:
+        given = (repo, config_name, overrides_list, prepend_hydra, skip_missing)
+        place = _place(repo)
+        if place is None:
+            return create_defaults_list(*given)
+        settings = Overrides(repo=repo, overrides_list=overrides_list).config_overrides
+        choices = tuple(
+            one.input_line
+            for one in overrides_list
+            if not one.is_sweep_override() and not any(one is other for other in settings)
+        )
+        key = (place, config_name, prepend_hydra, skip_missing, choices)
+        if key not in lists:
+            lists[key] = create_defaults_list(*given)
+        return dataclasses.replace(lists[key], config_overrides=settings)
+
+    _put(patch, config_loader_impl, "create_defaults_list", create)
+
+
+def _merge_once(patch: pytest.MonkeyPatch) -> None:
+    """The files of a config are merged once."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    merged: dict[Any, bytes] = {}
+    merge: Any = ConfigLoaderImpl._compose_config_from_defaults_list
+
+    def compose(loader: Any, defaults: Any, repo: Any) -> Any:
+        place = _place(repo)
+        if place is None:
+            return merge(loader, defaults, repo)
+        key = (place, *map(dataclasses.astuple, defaults))
+        if key not in merged:
+            merged[key] = pickle.dumps(merge(loader, defaults, repo))
+        return pickle.loads(merged[key])
+
+    _put(patch, ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
+
+
+def _map_choices_where_they_are_read(patch: pytest.MonkeyPatch) -> None:
+    """For each file Hydra makes a config of all choices, which only interpolations in it read."""
+    from hydra._internal import defaults_list as module
+
+    mapped = module._create_interpolation_map
+
+    def choices(overrides: Any, defaults_list: Any, self_added: bool) -> Any:
+        if any(not one.is_override() and one.is_interpolation() for one in defaults_list):
+            return mapped(overrides, defaults_list, self_added)
+        return OmegaConf.create()
+
+    _put(patch, module, "_create_interpolation_map", choices)
