@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if not item.get_closest_marker("data")]
     config.hook.pytest_deselected(items=needing)
     config.stash[LEFT_OUT] = len(needing)
+
+
+def pytest_collection() -> None:
+    """Modules and tests live as long as the process: the collector need not look at them."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

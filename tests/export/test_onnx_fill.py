@@ -1,7 +1,7 @@
 """The push-pull fill as a graph of fixed depth, against the one with the levels that it needs."""
 
+import functools
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +23,8 @@ class Fill(nn.Module):
         return push_pull(image, hole, self.relaxations)
 
 
-def session(folder: Path, relaxations: int) -> Any:
+@functools.cache
+def session(relaxations: int) -> Any:
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     from restore.export.onnx_fill import push_pull as nodes
@@ -40,8 +41,7 @@ def session(folder: Path, relaxations: int) -> Any:
             verbose=False,
         )
     assert program is not None
-    program.save(str(folder / "fill.onnx"))
-    return onnxruntime.InferenceSession(str(folder / "fill.onnx"))
+    return onnxruntime.InferenceSession(program.model_proto.SerializeToString())
 
 
 def filled(run: Any, image: Tensor, hole: Tensor) -> Tensor:
@@ -51,8 +51,8 @@ def filled(run: Any, image: Tensor, hole: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("relaxations", [0, 4])
-def test_levels_that_a_size_does_not_need_change_nothing(tmp_path: Path, relaxations: int) -> None:
-    run = session(tmp_path, relaxations)
+def test_levels_that_a_size_does_not_need_change_nothing(relaxations: int) -> None:
+    run = session(relaxations)
     for height, width in SIZES:
         generator = torch.Generator().manual_seed(height * width)
         image = torch.rand(3, 3, height, width, generator=generator) * 2 - 1
@@ -64,10 +64,10 @@ def test_levels_that_a_size_does_not_need_change_nothing(tmp_path: Path, relaxat
         assert torch.equal(made[known], image[known])
 
 
-def test_one_known_corner_fills_the_longest_side(tmp_path: Path) -> None:
+def test_one_known_corner_fills_the_longest_side() -> None:
     from restore.export.onnx_fill import MOST
 
     image, hole = torch.zeros(1, 3, MOST, 2), torch.ones(1, 1, MOST, 2)
     image[..., -1, -1], hole[..., -1, -1] = 0.25, 0
-    made = filled(session(tmp_path, 0), image, hole)
+    made = filled(session(0), image, hole)
     assert torch.equal(made, torch.full_like(image, 0.25))
