@@ -159,11 +159,12 @@ class OnCheckpoint(Callback):
         running = self._running
         if running is None:
             return
-        code = running.process.poll()
+        code, log = running.process.poll(), running.said.with_suffix(".log")
         if code is None:
             if time.monotonic() - running.began > 60 * self.minutes:
                 self._drop(running)
-                self._warn(f"update {running.update}: killed after {self.minutes:g} minutes")
+                why = f"killed after {self.minutes:g} minutes; see {log}"
+                self._warn(f"update {running.update}: {why}")
             return
         self._drop(running)
         try:
@@ -171,7 +172,7 @@ class OnCheckpoint(Callback):
             if code:
                 raise ValueError(f"exit code {code}")
         except ValueError as error:
-            self._warn(f"update {running.update}: {error}; see {running.said.with_suffix('.log')}")
+            self._warn(f"update {running.update}: {error}; see {log}")
             return
         _forget(running)
         if numbers:

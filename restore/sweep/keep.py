@@ -42,6 +42,7 @@ def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
         _set_apart([row for row in rows if row["experiment"] == experiment])
     _write(place, folders, rows)
     print(place)
+    print(f"next: make tables, which writes the table of {place / studies.PAGE}")
     return 0
 
 

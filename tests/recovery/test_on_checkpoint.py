@@ -167,7 +167,7 @@ def test_the_command_of_the_last_checkpoint_is_waited_for(tmp_path: Path) -> Non
 def test_what_is_waited_for_has_its_limit(tmp_path: Path) -> None:
     watched = OnCheckpoint(["sleep", "60"], minutes=1 / 200)
     trainer, _ = fitted(tmp_path, watched)
-    with pytest.warns(UserWarning, match=r"update \d+: killed after 0.005 minutes"):
+    with pytest.warns(UserWarning, match=r"update \d+: killed after 0.005 minutes; see \S+\.log"):
         watched._warned = False
         assert watched.finish(trainer) == {}
     assert OnCheckpoint().finish(trainer) == {}

@@ -84,6 +84,13 @@ def test_a_job_is_a_row_and_the_command_is_kept(root: Path) -> None:
     assert len(lines) == 2
 
 
+def test_it_says_what_writes_the_table(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep([root / "plain"], "judges", root / "experiments")
+    folder, then = capsys.readouterr().out.splitlines()
+    assert folder == str(root / "experiments" / "studies" / "judges")
+    assert then.startswith("next: make tables, ") and then.endswith(f"{folder}/README.md")
+
+
 def test_the_table_has_mean_and_deviation_of_what_was_measured(root: Path) -> None:
     [made] = studies(root)[f"{BLOCK}judges"]
     assert "1 of 6 jobs were not measured" in made.caption and "01234567" in made.caption
