@@ -189,17 +189,21 @@ def _hydra_line(error: BaseException) -> str:
     )
     if missing:
         group, _, name = missing[1].rpartition("/")
-        options = sorted(re.findall(r"^\t(\S+)$", missing[2] or "", re.M))
-        near = difflib.get_close_matches(name, options, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"{group}={name} does not exist: {hint}choose from {', '.join(options)}"
+        return _no_choice(group, name, re.findall(r"^\t(\S+)$", missing[2] or "", re.M))
     listed_one = re.search(r"Could not load '([^']+)/([^'/]+)'", text)
     if listed_one:
         group, name = listed_one.groups()
-        return f"{group}={name} does not exist: look into conf/{group}/ for what there is"
+        folders = [Path(path, group) for path in re.findall(r"path=file://(.+)$", text, re.M)]
+        return _no_choice(group, name, [one.stem for at in folders for one in at.glob("*.yaml")])
     empty = re.match(r"Missing mandatory value: (\S+)", text)
     if empty:
         key = getattr(error, "full_key", None) or empty[1]
         return f"{key} is not set: give {key}=VALUE"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:3])
+
+
+def _no_choice(group: str, name: str, options: list[str]) -> str:
+    near = difflib.get_close_matches(name, options, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{group}={name} does not exist: {hint}choose from {', '.join(sorted(options))}"
