@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -109,7 +110,7 @@ def row(folder: Path) -> Row:
         identity = lock.identity(folder) or {}
         begun = str(identity.get("started", begun))
         metric, value = _metric(config, record, logged)
-        steps = [int(float(one["step"])) for one in logged if one.get("step")]
+        steps = [int(float(one["step"])) for one in logged if one.get("step")] + _saved(folder)
         updates = record["training"]["updates"] if record else max(steps, default=0)
         busy = lock.holder(folder) is not None
         state = RUNNING if busy else FINISHED if record else INTERRUPTED
@@ -119,6 +120,12 @@ def row(folder: Path) -> Row:
         return Row(str(folder), *named, updates, of, metric, value, size, begun, state)
     except (InputError, KeyError, TypeError, ValueError):
         return Row(str(folder), "", "", None, None, "", None, _size(folder), begun, DAMAGED)
+
+
+def _saved(folder: Path) -> list[int]:
+    """The updates of the recovery points, which may lie behind what was logged last."""
+    names = (path.name for path in folder.glob("checkpoints/recovery-*"))
+    return [int(found[1]) for name in names if (found := re.match(r"recovery-(\d+)\.", name))]
 
 
 def _released(model: Released) -> Row:

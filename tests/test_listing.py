@@ -55,6 +55,13 @@ def test_a_run_that_was_cut_off(tmp_path: Path) -> None:
     assert row.size == sum(path.stat().st_size for path in files)
 
 
+def test_a_run_that_has_saved_since_it_logged(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "a")
+    for name in ("recovery-33.ckpt", "recovery-9.ckpt", "recovery-x.ckpt", "best.ckpt"):
+        (folder / "checkpoints" / name).touch()
+    assert listing.row(folder).updates == 33
+
+
 def test_the_best_of_a_metric_is_its_highest(tmp_path: Path) -> None:
     assert listing.row(begun(tmp_path / "a", monitor="val/psnr")).value == 25.5
 
