@@ -50,14 +50,7 @@ class Start(Callback):
         search = settings.parse(plain_at(config, "search"))
         if search.sampler and importlib.util.find_spec("optuna") is None:
             refuse(f"search.sampler={search.sampler} needs Optuna: pip install -e '.[sweep]'")
-        launcher = str(config.hydra.runtime.choices["hydra/launcher"])
-        if search.num_jobs > 1 and launcher == "basic":
-            refuse(f"search.num_jobs={search.num_jobs} needs hydra/launcher=joblib or submitit_*")
-        if launcher == "submitit_slurm" and shutil.which("srun") is None:
-            refuse(
-                "hydra/launcher=submitit_slurm needs srun, which is not here: start it on a node "
-                "of SLURM, or take hydra/launcher=submitit_local"
-            )
+        _check_launcher(str(config.hydra.runtime.choices["hydra/launcher"]), search.num_jobs)
         if _sweeps_over(config, ("experiment", "benchmark")):
             search = settings.as_given(search)  # what is measured differs from job to job
         else:
@@ -79,6 +72,16 @@ class Start(Callback):
         os.environ[process.SWEEP] = str(os.getpid())
         CURRENT.append(folder)
         print(folder, flush=True)
+
+
+def _check_launcher(launcher: str, num_jobs: int) -> None:
+    if num_jobs > 1 and launcher == "basic":
+        refuse(f"search.num_jobs={num_jobs} needs hydra/launcher=joblib or submitit_*")
+    if launcher == "submitit_slurm" and shutil.which("srun") is None:
+        refuse(
+            "hydra/launcher=submitit_slurm needs srun, which is not here: start it on a node "
+            "of SLURM, or take hydra/launcher=submitit_local"
+        )
 
 
 def parts(config: DictConfig) -> dict[str, Any]:
