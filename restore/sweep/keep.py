@@ -18,6 +18,7 @@ from restore.sweep.ranking import Sweep, swept
 from restore.types import InputError
 
 _NAMED = ("experiment", "seed")  # settings with a column of their own
+_SILENT = ("trainer.val_check_interval",)  # changes no weight
 _AVERAGE = re.compile(r"ema_([0-9.]+)\.ckpt")
 _LENGTH = "average="
 
@@ -101,7 +102,7 @@ def _others(place: Path, measured: set[str]) -> list[Row]:
 def _set_apart(rows: Sequence[Row]) -> None:
     """Tells what differs between the jobs of one experiment, seeds left out."""
     differing = swept([shlex.split(row["overrides"]) for row in rows])
-    columns = {key: column for key, column in differing.items() if key not in _NAMED}
+    columns = {key: column for key, column in differing.items() if key not in (*_NAMED, *_SILENT)}
     for k, row in enumerate(rows):
         told = [f"{key}={column[k]}" for key, column in columns.items() if column[k]]
         length = [word for word in row["settings"].split() if word.startswith(_LENGTH)]

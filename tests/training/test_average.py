@@ -54,7 +54,7 @@ def test_rebuilt_checkpoints_restore_with_their_average(
         assert code == 2 and message in err and len(err.strip().splitlines()) == 1
     assert not (run / "checkpoints" / "ema_0.5.ckpt").exists()
 
-    few = ("benchmark.digits_half.data.limit=8", "benchmark.digits_half.num_samples=2")
+    few = ("benchmark.digits_half.data.limit=2", "benchmark.digits_half.num_samples=2")
     quick = ("sampler=ddim", "sampler.num_steps=2", "guidance=replacement", *few)
     by = ("--benchmark", "digits_half", "--by", "hole_psnr", "--with", *quick)
     for std, given, message in (
