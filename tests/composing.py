@@ -5,14 +5,16 @@ A composed config took 0.13 s of a test, and a third of the suite's time was tha
 (`hydra.searchpath`) is composed anew, since a test may write them.
 """
 
+import copy
 import dataclasses
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from entry import ROOT
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, flag_override
 
 ORIGINALS: list[tuple[Any, str, Any]] = []  # what `remember` has put the cache in place of
 
@@ -36,8 +38,18 @@ def _place(repo: Any) -> Any:
 
 def remember(patch: pytest.MonkeyPatch) -> None:
     """Until the patch ends."""
-    for what in (_parse_once, _list_once, _merge_once, _map_choices_where_they_are_read):
+    for what in (_share_sources, _parse_once, _list_once, _merge_once, _map_read_choices):
         what(patch)
+
+
+def _share_sources(patch: pytest.MonkeyPatch) -> None:
+    """Hydra copies all sources for each config, to put others in their place, never into them."""
+    from hydra._internal.config_repository import CachingConfigRepository
+
+    def start(repo: Any, delegate: Any) -> None:
+        repo.delegate, repo.cache = copy.copy(delegate), {}
+
+    _put(patch, CachingConfigRepository, "__init__", start)
 
 
 def _parse_once(patch: pytest.MonkeyPatch) -> None:
@@ -90,25 +102,36 @@ def _list_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def _merge_once(patch: pytest.MonkeyPatch) -> None:
-    """The files of a config are merged once."""
+    """The files of a config are merged once, and those of Hydra's own node once for all configs."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
     merged: dict[Any, bytes] = {}
     merge: Any = ConfigLoaderImpl._compose_config_from_defaults_list
 
+    def copied(key: Any, make: Callable[[], Any]) -> Any:
+        if key not in merged:
+            merged[key] = pickle.dumps(make())
+        return pickle.loads(merged[key])
+
     def compose(loader: Any, defaults: Any, repo: Any) -> Any:
         place = _place(repo)
         if place is None:
             return merge(loader, defaults, repo)
-        key = (place, *map(dataclasses.astuple, defaults))
-        if key not in merged:
-            merged[key] = pickle.dumps(merge(loader, defaults, repo))
-        return pickle.loads(merged[key])
+        files = [dataclasses.astuple(one) for one in defaults]
+        own = next(i for i, one in enumerate(defaults) if not one.config_path.startswith("hydra/"))
+
+        def both() -> Any:
+            config = copied((place, *files[:own]), lambda: merge(loader, defaults[:own], repo))
+            with flag_override(config, "no_deepcopy_set_nodes", True):
+                config.merge_with(merge(loader, defaults[own:], repo))
+            return config
+
+        return copied((place, *files), both)
 
     _put(patch, ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
 
 
-def _map_choices_where_they_are_read(patch: pytest.MonkeyPatch) -> None:
+def _map_read_choices(patch: pytest.MonkeyPatch) -> None:
     """For each file Hydra makes a config of all choices, which only interpolations in it read."""
     from hydra._internal import defaults_list as module
 

@@ -26,6 +26,7 @@ CASES: tuple[tuple[str, ...], ...] = (
     ("experiment=nope",),
     ("nothing=3",),
     ("data={batch_size:3}",),
+    ("hydra.job.chdir=maybe",),  # its type is known
 )
 
 
