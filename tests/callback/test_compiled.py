@@ -78,23 +78,21 @@ def trained(folder: Path, *more: str) -> tuple[run.Run, Phases]:
 
 
 def test_a_gan_learns_the_same_compiled_or_not(tmp_path: Path) -> None:
-    """Both networks are compiled, in every step and at no validation, and keep their names."""
+    """Both networks are compiled, in every step and at no validation, and keep their names.
+
+    After it nothing is held back.
+    """
     plain, none = trained(tmp_path / "plain")
     assert none.steps == [0, 0, 0]
     more = ("callback=compiled", "callback.compiled.backend=counting")
     made, phases = trained(tmp_path / "compiled", *more)
+    assert torch._dynamo.eval_frame._stance.stance == "default"
     assert len(phases.steps) == 3 and min(phases.steps) >= 2
     assert phases.validations and not any(phases.validations)
     ours, theirs = made.task.state_dict(), plain.task.state_dict()
     assert list(ours) == list(theirs)
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, rtol=0, atol=1e-6, msg=name)
-
-
-def test_after_a_training_nothing_is_held_back(tmp_path: Path) -> None:
-    trained(tmp_path, "callback=compiled", "callback.compiled.backend=eager")
-    stance = torch._dynamo.eval_frame._stance.stance
-    assert stance == "default"
 
 
 def test_a_backend_that_torch_lacks_is_refused() -> None:

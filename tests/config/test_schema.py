@@ -3,6 +3,7 @@
 import inspect
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,16 @@ from restore.types import InputError
 CONF = ROOT / "conf"
 NAMES = [*sorted({path.parent.name for path in CONF.glob("*/*.yaml")}), "train", "evaluate"]
 jsonschema = pytest.importorskip("jsonschema")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rendered_once() -> Iterator[None]:
+    """The schemas of conf/, which take half a second; of other folders they are made anew."""
+    render = schema.render
+    made = render([CONF])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "render", lambda given: made if given == [CONF] else render(given))
+        yield
 
 
 @pytest.fixture(scope="module")

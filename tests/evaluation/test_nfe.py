@@ -73,8 +73,8 @@ def test_the_command_measures_and_draws(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     prior, folder = write_model("grey_prior", tmp_path), study.FOLDER / "digits_half"
     precision = ["--with", "trainer.precision=bf16-mixed"]
-    arguments = [str(prior), "--limit", "2", "--calls", "2", "3", *precision]
-    study.main(arguments)
+    arguments = [str(prior), "--limit", "2", *precision, "--calls", "2"]
+    study.main([*arguments, "3"])
     _, rows = results.read(folder / nfe.RESULTS)
     assert [one["nfe"] for one in rows] == ["2", "3"] * 3
     assert {one["guidance"].partition("(")[0] for one in rows} == {
@@ -84,7 +84,7 @@ def test_the_command_measures_and_draws(tmp_path: Path, monkeypatch: pytest.Monk
     assert {one["precision"] for one in rows} == {"bf16-mixed"}
     assert Image.open(folder / nfe.PLOT).width > 500
     assert "make nfe" in (folder / nfe.PAGE).read_text()
-    study.main(arguments)  # once more replaces the rows
+    study.main(arguments)  # once more replaces the rows of these calls
     assert len(results.read(folder / nfe.RESULTS)[1]) == 6
 
 
