@@ -250,7 +250,16 @@ def test_the_process_group_is_left_before_the_exit(tmp_path: Path) -> None:
     assert not distributed.is_initialized()
 
 
+@pytest.mark.parametrize("experiment", ["classifier_digits", "ddpm_digits", "denoise_bsds_psnr"])
+def test_no_benchmark_is_none_whether_there_was_none_or_one_or_several(
+    command: Command, experiment: str
+) -> None:
+    for none in ("benchmark=null", "~benchmark"):
+        ended = command(f"experiment={experiment}", none, "--cfg", "job")
+        assert ended.code == 0 and "benchmark:" not in ended.out, ended.err
+
+
 def test_a_group_that_is_not_there_may_be_taken_away(command: Command) -> None:
-    ended = command("experiment=classifier_digits", "benchmark=null", "--cfg", "job")
-    assert ended.code == 0 and "benchmark:" not in ended.out
+    ended = command("experiment=ddpm_digits", "adversary=null", "--cfg", "job")
+    assert ended.code == 0 and "adversary" not in ended.out
     assert command("experiment=classifier_digits", "~nothing", "--cfg", "job").code == 2

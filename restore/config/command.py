@@ -37,6 +37,7 @@ def without_null(argument: str) -> str:
     return f"~{group}" if is_group else argument
 
 
+_LISTS = ("benchmark", "baseline", "published")  # groups of which several may be chosen
 # Flags of Hydra that show something and start nothing.
 _SHOW = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion")
 _PATHS = ("outputs.dir", "hydra.run.dir", "hydra.sweep.dir", "resume.path")
@@ -119,7 +120,9 @@ def _add_plus(error: Exception) -> None:
     """Changes the command line, or raises InputError, or the error where it is another."""
     gone = re.match(r"Could not delete '([^']+)'\. No match in the defaults list", str(error))
     if gone and f"~{gone[1]}" in sys.argv and (conf() / gone[1]).is_dir():
-        sys.argv.remove(f"~{gone[1]}")  # `group=null` where there is none: it is so already
+        place = sys.argv.index(f"~{gone[1]}")
+        # Hydra finds no list, whatever is in it; of another group there is none already.
+        sys.argv[place : place + 1] = [f"{gone[1]}=[]"] if gone[1] in _LISTS else []
         return
     setting = _OVERRIDE.match(str(error))
     if not setting:
