@@ -1,5 +1,6 @@
 """A package beside restore trains, is measured and goes on; restore knows nothing of it."""
 
+import importlib.metadata
 import importlib.util
 import json
 import shutil
@@ -16,7 +17,7 @@ from test_cli import TINY, check_refused
 
 import restore
 from restore import checkpoint
-from restore.config import searchpath
+from restore.config import searchpath, trust
 from restore.types import InputError
 
 MYLAB = ROOT / "tests" / "outside" / "mylab"
@@ -34,10 +35,16 @@ def mylab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.copytree(MYLAB / "mylab", home / "mylab", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.syspath_prepend(str(home))
     forget()  # another test's
-    for cache in (source.describe, definition._tree):
-        cache.cache_clear()
+    tree = definition._tree
+
+    def of_now(module: str) -> Any:
+        return (tree.__wrapped__ if module.partition(".")[0] == "mylab" else tree)(module)
+
+    monkeypatch.setattr(definition, "_tree", of_now)
+    source.describe.cache_clear()
     yield home
     forget()
+    source.describe.cache_clear()
 
 
 def forget() -> None:
@@ -81,6 +88,28 @@ def test_own_code_trains_is_measured_and_goes_on(
     assert ended.code == 0, ended.err
     record = json.loads((run / "result.json").read_text())
     assert any(changed in one for one in record["resumed"][-1]["differences"])
+
+
+def test_a_version_is_of_the_distribution_and_all_are_read_once(
+    mylab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("mylab.network.PartialConv", "mylab.loss.Edges")
+    config = [{"_target_": name} for name in names]
+    assert [one[:7] for one in trust.foreign(config).values()] == ["sha256 "] * 2
+    read: list[None] = []
+    all_of_them = importlib.metadata.packages_distributions
+    monkeypatch.setattr(
+        importlib.metadata, "packages_distributions", lambda: read.append(None) or all_of_them()
+    )
+    for name in ("mylab", "labtools"):
+        info = mylab / f"{name}-1.5.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+        (info / "top_level.txt").write_text("mylab\n")
+        for _ in range(2):
+            assert trust.foreign(config) == dict.fromkeys(names, f"{name} 1.5")
+        shutil.rmtree(info)
+    assert len(read) == 2
 
 
 def check_loaded(run: Path) -> None:

@@ -4,6 +4,7 @@ What a user types or keeps in files of his own is his program. What a checkpoint
 a stranger's, and importing a module already runs it.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -125,12 +126,27 @@ def targets(node: Any) -> Iterator[str]:
 
 def _version(target: str) -> str:
     root = root_of(target)
-    for distribution in importlib.metadata.packages_distributions().get(root, ()):
+    for distribution in _distributions(_places()).get(root, ()):
         return f"{distribution} {importlib.metadata.version(distribution)}"
     spec = importlib.util.find_spec(target.rpartition(".")[0])
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         return "unknown"
     return f"sha256 {hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:12]}"
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Where Python finds distributions, and when each place last changed."""
+    return tuple(
+        (place, Path(place).stat().st_mtime_ns)
+        for place in sys.path
+        if any(Path(place).glob("*-info"))
+    )
+
+
+@functools.cache
+def _distributions(places: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:
+    """Names of distributions by their top-level package; reading all takes half a second."""
+    return importlib.metadata.packages_distributions()
 
 
 def code_differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

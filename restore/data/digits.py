@@ -1,7 +1,7 @@
 """The handwritten digits inside scikit-learn: 1797 grey images of 8x8 pixels, no download."""
 
+import functools
 import gzip
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,18 +31,19 @@ class Digits:
         return self.stop - self.start
 
     def __getitem__(self, index: int) -> Item:
-        images, labels, order = self._data
+        images, labels, order = _table()
         number = int(order[self.start : self.stop][index])
         return Item(images[number], int(labels[number]), f"digits_{number:04d}")
 
-    @cached_property
-    def _data(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Images uint8 [1797, 1, 8, 8], labels [1797] and the order of all splits [1797]."""
-        path = packaged("sklearn", "datasets/data/digits.csv.gz")
-        with gzip.open(path, "rt", encoding="ascii") as rows:
-            table = torch.from_numpy(np.loadtxt(rows, delimiter=","))
-        sixteenths = table[:, :64].reshape(-1, 1, 8, 8)
-        images = (sixteenths * 255 / 16).round().to(torch.uint8)
-        count = torch.arange(len(images))
-        order = fold(torch.zeros_like(count), count).argsort()
-        return images, table[:, 64].long(), order
+
+@functools.cache
+def _table() -> tuple[Tensor, Tensor, Tensor]:
+    """Images uint8 [1797, 1, 8, 8], labels [1797] and the order of all splits [1797]."""
+    path = packaged("sklearn", "datasets/data/digits.csv.gz")
+    with gzip.open(path, "rt", encoding="ascii") as rows:
+        table = torch.from_numpy(np.loadtxt(rows, delimiter=","))
+    sixteenths = table[:, :64].reshape(-1, 1, 8, 8)
+    images = (sixteenths * 255 / 16).round().to(torch.uint8)
+    count = torch.arange(len(images))
+    order = fold(torch.zeros_like(count), count).argsort()
+    return images, table[:, 64].long(), order

@@ -1,5 +1,6 @@
 """The photos inside scikit-image and scikit-learn: real images without a download."""
 
+import functools
 from functools import cached_property
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Photos:
         return [_load(name) for name in self.names]
 
 
+@functools.cache  # a training has more than one data set of the same photos
 def _load(name: str) -> Tensor:
     """uint8 [C, H, W]."""
     from skimage import data

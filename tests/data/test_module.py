@@ -63,6 +63,18 @@ def test_batches() -> None:
     assert batch["label"][7] == item.label and batch["name"][7] == item.name
 
 
+@pytest.mark.parametrize("source", [Digits, Photos])
+def test_embedded_images_are_read_once_and_never_changed(source: type[Digits | Photos]) -> None:
+    image = source(Path(), "train")[0].image
+    before = image.clone()
+    changed = {"flip": True, "rotate": True, "brightness": 0.5, "degradation": Gaussian(25.0)}
+    module = digits(source=partial(source), limit=20, batch_size=5, **changed)
+    for raw in module.train_dataloader():
+        module.to_batch(raw)
+    assert source(Path(), "train")[0].image.data_ptr() == image.data_ptr()
+    assert torch.equal(image, before)
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_workers_change_nothing(split: Split) -> None:
     one = [module_raw for module_raw in getattr(digits(), f"{split}_dataloader")()]
