@@ -2,19 +2,22 @@
 
 A composed config took 0.13 s of a test, and a third of the suite's time was that. Settings
 (`max_updates=3`) are laid over a copy by Hydra, as ever; a config that takes files from elsewhere
-(`hydra.searchpath`) is composed anew, since a test may write them.
+(`hydra.searchpath`) is composed anew where one of them has changed.
 """
 
 import copy
 import dataclasses
 import pickle
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from entry import ROOT
 from omegaconf import OmegaConf, flag_override
+
+from restore.config import searchpath
 
 ORIGINALS: list[tuple[Any, str, Any]] = []  # what `remember` has put the cache in place of
 
@@ -25,15 +28,19 @@ def _put(patch: pytest.MonkeyPatch, owner: Any, name: str, value: Any) -> None:
 
 
 def _place(repo: Any) -> Any:
-    """Where a repository's files lie, or None where they may change as the tests run."""
+    """Where a repository's files lie, with the state of those that may change as the tests run."""
     from hydra import version
 
     places = tuple((one.scheme(), one.path) for one in repo.get_sources())
-    files = {path for scheme, path in places if scheme == "file"}
-    modules = {path for scheme, path in places if scheme == "pkg"}
-    if files - {str(ROOT / "conf")} or modules - {"hydra.conf"}:
+    return version.getbase(), places, tuple(_state(*place) for place in places)
+
+
+def _state(scheme: str, path: str) -> Any:
+    if scheme == "structured" or path in (str(ROOT / "conf"), "hydra.conf"):
         return None
-    return version.getbase(), places
+    folder = searchpath.folder(f"{scheme}://{path}")
+    files = {str(one.relative_to(folder)): one.stat() for one in sorted(folder.rglob("*"))}
+    return tuple((name, one.st_mtime_ns, one.st_size) for name, one in files.items())
 
 
 def remember(patch: pytest.MonkeyPatch) -> None:
@@ -84,16 +91,13 @@ def _list_once(patch: pytest.MonkeyPatch) -> None:
         repo: Any, config_name: Any, overrides_list: Any, prepend_hydra: bool, skip_missing: bool
     ) -> Any:
         given = (repo, config_name, overrides_list, prepend_hydra, skip_missing)
-        place = _place(repo)
-        if place is None:
-            return create_defaults_list(*given)
         settings = Overrides(repo=repo, overrides_list=overrides_list).config_overrides
         choices = tuple(
             one.input_line
             for one in overrides_list
             if not one.is_sweep_override() and not any(one is other for other in settings)
         )
-        key = (place, config_name, prepend_hydra, skip_missing, choices)
+        key = (_place(repo), config_name, prepend_hydra, skip_missing, choices)
         if key not in lists:
             lists[key] = create_defaults_list(*given)
         return dataclasses.replace(lists[key], config_overrides=settings)
@@ -115,10 +119,8 @@ def _merge_once(patch: pytest.MonkeyPatch) -> None:
 
     def compose(loader: Any, defaults: Any, repo: Any) -> Any:
         place = _place(repo)
-        if place is None:
-            return merge(loader, defaults, repo)
         files = [dataclasses.astuple(one) for one in defaults]
-        own = next(i for i, one in enumerate(defaults) if not one.config_path.startswith("hydra/"))
+        own = sum(1 for _ in takewhile(lambda one: one.config_path.startswith("hydra/"), defaults))
 
         def both() -> Any:
             config = copied((place, *files[:own]), lambda: merge(loader, defaults[:own], repo))
