@@ -181,9 +181,14 @@ def _hydra_line(error: BaseException) -> str:
     text = str(error)
     unread = getattr(error, "override", None)
     if isinstance(unread, str):
+        if "=" not in unread:
+            return f"{unread} cannot be read: give {unread}=VALUE, without spaces"
         return (
             f"{unread} cannot be read: {text.splitlines()[0]}; quotes protect brackets and commas"
         )
+    several = re.match(r"Ambiguous value for argument '(.+?)'\n", text)
+    if several:
+        return f"{several[1]} names several values: add -m for a sweep, or give a list as KEY=[A,B]"
     missing = re.search(
         r"Could not find '([^']+)'(?:.*?Available options in '[^']+':\n(.*))?", text, re.S
     )

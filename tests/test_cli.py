@@ -22,6 +22,8 @@ TRAIN = [
     ("optimizer=adan", "did you mean adam"),
     ("benchmark=nope", "benchmark=nope does not exist"),
     ("benchmark=[digits_half,nope]", "benchmark=nope does not exist: choose from bsd68_sigma25"),
+    ("seed=1,2", "seed=1,2 names several values: add -m for a sweep"),
+    ("max_updates 3", "max_updates cannot be read: give max_updates=VALUE"),
     ("benchmark=[digits_hafl]", "did you mean digits_half? choose from"),
     ("debug=nope", "debug=nope does not exist"),
     ("sampler=null", "Interpolation key 'sampler' not found"),
