@@ -181,7 +181,7 @@ def test_jobs_of_other_experiments_stay(root: Path) -> None:
 def test_a_study_grows_by_seeds_and_arms(root: Path) -> None:
     """Jobs are told apart against all of the study, whenever they were measured."""
     more = sweep(root / "more", ["adversary=patch"], {3: 30.0, 1: 23.0})
-    seldom = ["adversary=null", "trainer.val_check_interval=40"]  # changes no weight: no arm
+    seldom = ["~adversary=null", "trainer.val_check_interval=40"]  # changes no weight: no arm
     alone = sweep(root / "alone", seldom, {0: 10.0})
     assert keep([more, alone], "judges", root / "experiments") == 0
     found = {
