@@ -13,10 +13,10 @@ from entry import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from latents import write_autoencoder
-from omegaconf import OmegaConf
 from torch import nn
 
 from restore import build, precision
+from restore.config.command import plain
 from restore.config.rules import check_run
 from restore.config.signature import check
 from restore.training import run
@@ -44,19 +44,13 @@ def hydra() -> Iterator[None]:
 
 
 def composed(root: str, *overrides: str) -> dict[str, Any]:
-    """The config as train.py and evaluate.py get it, but for Hydra's own node; one's own copy."""
+    """The config as train.py and evaluate.py get it; one's own copy."""
     return copy.deepcopy(_composed(root, *overrides))
 
 
 @functools.cache
 def _composed(root: str, *overrides: str) -> dict[str, Any]:
-    config = compose(root, list(overrides), return_hydra_config=True)
-    node = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(node, dict)
-    node.pop("hydra")
-    resolved = OmegaConf.to_container(OmegaConf.create(node), resolve=True, throw_on_missing=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    return plain(compose(root, list(overrides)))
 
 
 # One of each task: what a leaf of debug changes, all experiments of a task have alike.
