@@ -20,7 +20,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # one that waits takes a twentieth of a core
 def server(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if importlib.util.find_spec("gradio") is None:  # only the server's process imports it
         pytest.skip("the app needs Gradio, of the extra `app`")
