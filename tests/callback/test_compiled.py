@@ -15,7 +15,8 @@ from restore.training import run
 from restore.types import InputError
 
 SETTINGS = [
-    "experiment=inpaint_photos",
+    "experiment=denoise_photos",
+    "task.network.widths=[8,8,8]",
     "debug=smoke",
     "benchmark=[]",
     "max_updates=3",
