@@ -262,6 +262,17 @@ def test_reading_folders_of_diffusers_needs_no_diffusers(tmp_path: Path) -> None
     assert subprocess.run([sys.executable, "-c", code, place]).returncode == 0
 
 
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs for sides of 128 px at most; test_onnx_fill.py has the fill of the longest side."""
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    from restore.export import onnx_fill
+
+    monkeypatch.setattr(onnx_fill, "MOST", 128)
+    monkeypatch.setattr(onnx_fill, "LEVELS", 7)
+
+
+@pytest.mark.usefixtures("_small")
 @pytest.mark.parametrize("name", ["denoiser", "blind", "colorizer", "inpainter"])
 def test_onnx_of_any_size(tmp_path: Path, name: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
@@ -302,6 +313,7 @@ def test_what_has_no_onnx_graph_is_refused_in_one_line(
     assert not (tmp_path / "onnx").exists()
 
 
+@pytest.mark.usefixtures("_small")
 def test_a_graph_of_one_size_takes_no_other(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
