@@ -104,7 +104,7 @@ def _set_apart(rows: Sequence[Row]) -> None:
     differing = swept([shlex.split(row["overrides"]) for row in rows])
     columns = {key: column for key, column in differing.items() if key not in (*_NAMED, *_SILENT)}
     for k, row in enumerate(rows):
-        told = [f"{key.lstrip('~')}={column[k]}" for key, column in columns.items() if column[k]]
+        told = [f"{key.lstrip('~+')}={column[k]}" for key, column in columns.items() if column[k]]
         length = [word for word in row["settings"].split() if word.startswith(_LENGTH)]
         row["settings"] = " ".join([*told, *length])
 

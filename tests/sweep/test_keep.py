@@ -62,7 +62,7 @@ def sweep(folder: Path, arm: list[str], values: dict[int, float], failed: int = 
 def root(tmp_path: Path) -> Path:
     """Two arms of three seeds, one of whose jobs has failed."""
     plain = sweep(tmp_path / "plain", ["adversary=patch"], {0: 20.0, 1: 22.0, 2: 27.0})
-    noise = ["adversary=patch", "task.adversary.input_noise=0.1"]
+    noise = ["adversary=patch", "+task.adversary.input_noise=0.1"]
     noisy = sweep(tmp_path / "noisy", noise, {0: 24.0, 1: 25.0, 2: 9.0}, failed=1)
     assert keep([plain, noisy], "judges", tmp_path / "experiments") == 0
     return tmp_path
