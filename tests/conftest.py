@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import composing
 import pytest
 from entry import ROOT, Command, Ended
 
@@ -60,16 +59,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"{count} tests of data files left out: {DATA} has none. To run them: "
             "make test-data RESTORE_DATA=FOLDER"
         )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _configs_are_composed_once() -> Iterator[None]:
-    from hydra.core.plugins import Plugins
-
-    Plugins.instance()  # the search for plugins imports the class of files anew
-    with pytest.MonkeyPatch.context() as patch:
-        composing.remember(patch)
-        yield
 
 
 @pytest.fixture(autouse=True)

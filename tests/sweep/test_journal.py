@@ -58,7 +58,10 @@ def test_ranking_has_failures_last_and_only_what_differs() -> None:
     ]
     assert [one.job for one in rank(lines, "minimize")] == [2, 0, 1]
     assert [one.job for one in rank(lines, "maximize")] == [0, 2, 1]
-    assert swept(lines) == {"lr": ["1", "2", "3"], "extra": ["", "", "x"]}
+    assert swept([one.overrides for one in lines]) == {
+        "lr": ["1", "2", "3"],
+        "extra": ["", "", "x"],
+    }
 
 
 def test_objective_is_found_by_name_in_a_record() -> None:
