@@ -82,6 +82,7 @@ def _choose(
     from restore.config.compose import composed
     from restore.evaluation import evaluate, load
     from restore.evaluation.studies import LENGTHS
+    from restore.sweep.show import ranking
     from restore.training import average
 
     best = run / "checkpoints" / "best.ckpt"
@@ -98,10 +99,6 @@ def _choose(
     values = [report.summary[metric] for report in reports]
     for path, value in zip(paths, values, strict=True):
         print(f"{path.stem:<14}{metric} {value:.6g}")
-    print(average.instate(paths[first_best(values, metrics[metric])], best))
+    # Of equals the first is ahead, so that what was best stays.
+    print(average.instate(paths[ranking(values, metrics[metric])[0]], best))
     return DONE
-
-
-def first_best(values: Sequence[float], higher_is_better: bool) -> int:
-    """The place of the best value; of equals the first, so that what was best stays."""
-    return values.index(max(values) if higher_is_better else min(values))

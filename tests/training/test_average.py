@@ -10,9 +10,9 @@ import torch
 from entry import Command
 
 from restore import checkpoint, cli
-from restore.averaging import first_best
 from restore.callback.power_ema import FOLDER, rebuild
 from restore.evaluation.load import method
+from restore.sweep.show import ranking
 
 
 def test_rebuilt_checkpoints_restore_with_their_average(
@@ -99,5 +99,5 @@ def check_choice(run: Path, ema: Callable[..., tuple[int, str, str]], by: Sequen
 
 
 def test_of_equals_what_was_best_stays() -> None:
-    assert first_best([2.0, 3.0, 3.0], higher_is_better=True) == 1
-    assert first_best([2.0, 1.0, 1.0], higher_is_better=False) == 1
+    assert ranking([2.0, 3.0, 3.0], high=True)[0] == 1
+    assert ranking([2.0, 1.0, 1.0], high=False)[0] == 1
