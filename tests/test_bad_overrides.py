@@ -43,6 +43,11 @@ FAST = [
     ("search=grid", "search= chooses the jobs of a sweep: add -m"),
     ("-m --cfg job", "--cfg shows one config and starts no sweep: leave out -m"),
     ("=3", "=3 names no key: give KEY=3"),
+    (
+        "logger=[wandb,csv]",
+        "logger=[wandb,csv]: choose one logger; -m logger=wandb,csv",
+    ),
+    ("sampler=[ddim,ddpm]", "choose one sampler; -m sampler=ddim,ddpm tries each"),
     # folders that cannot be
     ("hydra.run.dir=", "hydra.run.dir='' is the working directory"),
     ("hydra.run.dir=.", "hydra.run.dir='.' is the working directory"),

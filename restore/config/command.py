@@ -56,7 +56,16 @@ def spell(arguments: list[str]) -> list[str]:
     for one in arguments:
         if one.startswith("="):
             raise InputError(f"{one} names no key: give KEY{one}")
+        _refuse_several(one)
     return [_whole_path(without_null(one), bool(sweeps)) for one in arguments]
+
+
+def _refuse_several(argument: str) -> None:
+    """Hydra writes several choices of a group into one, which serves callbacks alone."""
+    several = re.fullmatch(r"(\w+)=\[(.+,.+)\]", argument)
+    if several and several[1] not in (*_LISTS, "callback") and (conf() / several[1]).is_dir():
+        each = f"-m {several[1]}={several[2]} tries each"
+        raise InputError(f"{argument}: choose one {several[1]}; {each}")
 
 
 def _whole_path(argument: str, sweeps: bool) -> str:
