@@ -33,6 +33,7 @@ LAYERS = (
     {"api", "ability"},
     {"evaluation"},
     {"tracking", "trainer"},
+    {"busy"},
     {"workers"},
     {"precision"},
     {"task"},

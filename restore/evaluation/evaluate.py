@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from restore import launch, precision, tracking, workers
+from restore import busy, launch, precision, tracking, workers
 from restore.config import rules
 from restore.config.command import as_list
 from restore.evaluation import load, report, results, runner, upload
@@ -34,6 +34,7 @@ def evaluate(
     rules.check_evaluation(config, named=bool(functions))
     launch.ready(config["trainer"])
     config, notes = workers.settle(*precision.settle(config))
+    notes = [*notes, *busy.notes(config["trainer"])]
     pairs, noted = _pairs(config, functions)
     trainer = tester(config, config["trainer"]["precision"])
     tracker = tracking.tracker(config, folder)

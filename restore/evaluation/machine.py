@@ -15,7 +15,7 @@ from typing import Literal
 
 import torch
 
-from restore import precision
+from restore import busy, launch, precision
 
 Status = Literal["ok", "absent", "wrong"]
 
@@ -44,6 +44,7 @@ class Check:
 
 def checks() -> Iterator[Check]:
     yield from _gpus()
+    yield from _cores()
     yield _bf16()
     yield from _optional()
     if importlib.util.find_spec("wandb") is not None:
@@ -84,6 +85,16 @@ def _no_gpu(built: str | None, driver: bool) -> Check:
         cure = "look at nvidia-smi and CUDA_VISIBLE_DEVICES; a driver may be older than CUDA needs"
         return Check("wrong", "GPU", f"torch for CUDA {built} cannot use the GPU of here", cure)
     return Check("absent", "GPU", "none: trainer=cpu", "trainer=gpu on a machine with one")
+
+
+def _cores() -> Iterator[Check]:
+    """Only where the machine tells."""
+    found, cores = busy.busy(), launch.cores()
+    if found is None:
+        return
+    text = f"{cores}, {found:.1f} of them busy with other work"
+    cure = "" if found < 0.5 else "OMP_NUM_THREADS=1 for work on the processor beside it"
+    yield Check("absent" if cure else "ok", "cores", text, cure)
 
 
 def _bf16() -> Check:

@@ -29,29 +29,36 @@ class PSNR(Metric):
     """Squared error pooled over the pixels and channels of an image; identical images: 100 dB.
 
     channels "rgb" takes the channels as they are (a grey image has one), "y" the BT.601 luma of
-    RGB. `border` pixels are left out on each side.
+    RGB. `border` pixels are left out on each side. colored: NaN for photos without any colour,
+    which count in no mean: to colorize one is to copy it, and its 100 dB outweigh ten others.
     """
 
     higher_is_better = True
 
     def __init__(
-        self, channels: Literal["rgb", "y"] = "rgb", rounding: bool = True, border: int = 0
+        self,
+        channels: Literal["rgb", "y"] = "rgb",
+        rounding: bool = True,
+        border: int = 0,
+        colored: bool = False,
     ) -> None:
         if border < 0:
             raise InputError(f"border={border}: it counts pixels, use 0 or more")
-        self.channels = channels
+        self.channels, self.colored = channels, colored
         self.takes_levels = rounding
         self.border = border
         self.name = "psnr" if channels == "rgb" else "psnr_y"
         levels = "uint8" if rounding else "float-clamped"
         crop = f"border{border}/" if border else ""
-        self.definition = f"psnr/{channels}/{levels}/{crop}per-image/v1"
+        kept = "colored/" if colored else ""
+        self.definition = f"psnr/{channels}/{levels}/{crop}{kept}per-image/v1"
 
     def check(self, channels: int, height: int, width: int) -> None:
         if 2 * self.border >= min(height, width):
             raise InputError(f"border={self.border} leaves nothing of {height}x{width} px")
-        if self.channels == "y" and channels != 3:
-            raise InputError(f"psnr of Y needs RGB images, not {channels} channels")
+        if (self.channels == "y" or self.colored) and channels != 3:
+            wanted = "Y" if self.channels == "y" else "coloured photos"
+            raise InputError(f"psnr of {wanted} needs RGB images, not {channels} channels")
 
     def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
         peak = 255 if self.takes_levels else 1
@@ -61,7 +68,11 @@ class PSNR(Metric):
             restored, target = luma(restored / peak) * peak, luma(target / peak) * peak
         inside = slice(self.border, -self.border or None)
         error = (restored - target)[:, :, inside, inside]
-        return psnr_from_mse(error.square_().mean(dim=(1, 2, 3)) / peak**2)
+        psnr = psnr_from_mse(error.square_().mean(dim=(1, 2, 3)) / peak**2)
+        if self.colored:
+            grey = (target == target[:, :1]).all(dim=(1, 2, 3))
+            psnr = torch.where(grey, torch.nan, psnr)
+        return psnr
 
 
 class InputPSNR(Metric):

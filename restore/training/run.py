@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-from restore import launch, precision, tracking, workers
+from restore import busy, launch, precision, tracking, workers
 from restore.build import build, is_off
 from restore.config import rules
 from restore.config.trust import Trust
@@ -71,6 +71,7 @@ def prepare(
     rules.check_run(config)
     launch.ready(config["trainer"])
     config, notes = workers.settle(*precision.settle(config))
+    notes = [*notes, *busy.notes(config["trainer"])]
     data, task, sample = _build(config)
     config = {**config, "task": task.contained(config["task"])}
     start, told = _start(task, config, resumed)

@@ -37,6 +37,24 @@ def test_identical_images_are_capped_and_do_not_poison_a_mean(make_batch: MakeBa
     assert PSNR()(target, target, make_batch(target)).tolist() == [CAP, CAP] == [100, 100]
 
 
+def test_photos_without_colour_count_in_no_mean_of_coloured_ones(make_batch: MakeBatch) -> None:
+    grey = torch.rand(1, 1, 4, 4).expand(1, 3, 4, 4)
+    tinted = grey.clone()
+    tinted[0, 2, 1, 3] = 1 - tinted[0, 2, 1, 3].round()  # one pixel's blue is enough
+    target = torch.cat([grey, tinted])
+    restored = torch.rand(2, 3, 4, 4)
+    everything = PSNR()(restored, target, make_batch(target))
+    colored = PSNR(colored=True)(restored, target, make_batch(target))
+    assert colored[0].isnan()
+    assert colored[1] == everything[1]
+    assert PSNR(colored=True).definition != PSNR().definition
+
+
+def test_coloured_photos_have_three_channels() -> None:
+    with pytest.raises(InputError, match="coloured photos needs RGB images, not 1 channels"):
+        PSNR(colored=True).check(1, 8, 8)
+
+
 def test_is_a_mean_of_images_not_of_pooled_errors(make_batch: MakeBatch) -> None:
     target = torch.full((2, 1, 4, 4), 0.4)
     restored = target + torch.tensor([1 / 255, 100 / 255]).view(2, 1, 1, 1)
