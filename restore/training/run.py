@@ -71,7 +71,6 @@ def prepare(
     rules.check_run(config)
     launch.ready(config["trainer"])
     config, notes = workers.settle(*precision.settle(config))
-    notes = [*notes, *busy.notes(config["trainer"])]
     data, task, sample = _build(config)
     config = {**config, "task": task.contained(config["task"])}
     start, told = _start(task, config, resumed)
@@ -88,7 +87,7 @@ def prepare(
         overrides=overrides,
         folder=folder,
         config=config,
-        notes=notes + told,
+        notes=[*notes, *busy.notes(config["trainer"]), *told],
         init=start,
         data=data,
         task=task,
