@@ -40,6 +40,7 @@ def passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 IDLE = [0, 0, 0, 20, 0, 0, 0, 0, 0, 0]
 DISK = [0, 0, 0, 5, 15, 0, 0, 0, 0, 0]
 WORK = [12, 1, 2, 0, 0, 1, 1, 3, 9, 0]  # a guest's ticks are among the user's
+LITTLE = [4, 0, 0, 16, 0, 0, 0, 0, 0, 0]
 HALF = [10, 0, 0, 10, 0, 0, 0, 0, 0, 0]
 
 
@@ -62,7 +63,13 @@ def test_says_how_many_threads_would_not_wait(passed: Any) -> None:
     assert line is not None
     assert "1.0 of 2 cores are busy" in line
     assert "OMP_NUM_THREADS=1 " in line
-    assert busy.note(1) is None  # nothing waits for one thread
+    passed(core0=LITTLE, core1=LITTLE)  # something is always at work
+    assert busy.note(2) is None
+
+
+def test_one_thread_waits_for_nothing_and_costs_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busy, "busy", lambda: pytest.fail("looked for a fifth of a second"))
+    assert busy.note(1) is None
 
 
 def test_is_silent_where_the_machine_does_not_tell(
