@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from entry import Command
 
 from restore import busy, launch
+from restore.config.compose import composed
 from restore.evaluation import machine
+from restore.training import run
 
 # user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice
 BEFORE = {0: [100, 0, 0, 500, 0, 0, 0, 0, 0, 0], 1: [100, 0, 0, 500, 0, 0, 0, 0, 0, 0]}
@@ -96,6 +99,19 @@ def test_only_a_process_alone_on_the_processor_is_told(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     passed(core0=WORK, core1=WORK)
     assert bool(busy.notes(trainer)) is told
+
+
+def test_a_training_and_an_evaluation_tell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command
+) -> None:
+    monkeypatch.setattr(busy, "note", lambda threads: "threads wait")
+    settings = ["experiment=denoise_photos_regression", "benchmark=[]"]
+    made = run.prepare(composed("train", settings), tmp_path / "run", "id", settings, {})
+    assert "threads wait" in made.notes
+    few = ("baseline=mean_fill", "benchmark=digits_half", "benchmark.digits_half.data.limit=2")
+    ended = command(*few, script="evaluate")
+    assert ended.code == 0
+    assert "threads wait" in ended.out.splitlines()
 
 
 def test_the_doctor_names_a_busy_machine(passed: Any) -> None:
