@@ -139,3 +139,8 @@ def test_released_models_come_first_with_what_their_record_says(
     assert row["metric"] == "scenes_masks/hole_psnr"
     assert row["value"] == measured["metrics"]["hole_psnr"]
     assert row["size"] > said["bytes"]
+    # No training measured these two: one was checked as it is, one with a sampler of one step.
+    assert rows["autoencoder_flowers"]["metric"] == "flowers_unchanged/psnr"
+    said = json.loads((folder() / "autoencoder_flowers" / "model.json").read_text())
+    assert rows["autoencoder_flowers"]["value"] == said["check"]["flowers_unchanged"]["value"]
+    assert rows["ddpm_scenes"]["value"] is None
