@@ -18,7 +18,7 @@ _LONGEST = 2**24  # bytes of a JSON file
 # What a task's own name means, where a model is asked for: the first of these that is released.
 DEFAULTS = {
     "denoise": ("denoise_any",),
-    "inpaint": ("inpaint_any", "inpaint_scenes_regression"),
+    "inpaint": ("inpaint_any",),
     "colorize": ("colorize_any",),
 }
 
