@@ -107,7 +107,7 @@ def test_wheel_trains_sweeps_and_takes_own_packages(tmp_path: Path) -> None:
     listed = "import restore.released as r; print([one.name for one in r.released()], r.folder())"
     said = here.run(str(here.bin / "python"), "-c", listed)
     assert "inpaint_scenes_regression" in said and str(here.site) in said
-    started = ("experiment=inpaint_scenes_regression", "data=photos", "init=inpaint")
+    started = ("experiment=inpaint_any", "data=photos", "init=inpaint")
     here.run(restore, "train", *started, *TINY)
 
     assert "mylab2_digits" in here.run(restore, "new", "mylab2")

@@ -31,10 +31,10 @@ CUTS = (
         (_row(20, 82, 340, 598), _row(330, 80, 338, 596)),
     ),
     Cut(
-        "inpaint_scenes_regression",
+        "inpaint_flowers",
         "inpainting, strokes",
         128,
-        (_row(162, 132, 262, 392), _row(682, 132, 262, 392)),
+        (_row(278, 132, 262, 392), _row(668, 132, 262, 392)),
     ),
     Cut("colorize_any", "colorization", 128, (_row(148, 2, 132, 262), _row(538, 2, 132, 262))),
     Cut(
