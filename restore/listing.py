@@ -141,7 +141,7 @@ def _released(model: Released) -> Row:
 
 
 def _checked(check: dict[str, Any]) -> tuple[str, float | None]:
-    """What its export measured by the model's own sampler; others' numbers would mislead."""
+    """What its export measured by the model's own sampler: numbers of another say little."""
     for benchmark, one in check.items():
         if not one.get("with"):
             return f"{benchmark}/{one['metric']}", float(one["value"])
