@@ -15,12 +15,8 @@ SUFFIX = ".safetensors"
 WEIGHTS, MODEL = f"model{SUFFIX}", "model.json"
 NEEDED = ("format", "experiment", "config", "facts", "progress", "sha256")
 _LONGEST = 2**24  # bytes of a JSON file
-# What a task's own name means, where a model is asked for: the first of these that is released.
-DEFAULTS = {
-    "denoise": ("denoise_any",),
-    "inpaint": ("inpaint_any",),
-    "colorize": ("colorize_any",),
-}
+# What a task's own name means, where a model is asked for.
+DEFAULTS = {"denoise": "denoise_any", "inpaint": "inpaint_any", "colorize": "colorize_any"}
 
 
 def is_bundle(path: Path) -> bool:
@@ -96,8 +92,7 @@ def released() -> list[Released]:
 def defaults() -> dict[str, str]:
     """Task (`denoise`, `inpaint`, `colorize`) -> the released model that it stands for."""
     known = names()
-    chosen = {word: [one for one in names if one in known] for word, names in DEFAULTS.items()}
-    return {word: names[0] for word, names in chosen.items() if names}
+    return {word: name for word, name in DEFAULTS.items() if name in known}
 
 
 def names() -> list[str]:

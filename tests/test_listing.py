@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from entry import ROOT
 
 from restore import listing
 from restore.recovery import lock
-from restore.released import folder, names
+from restore.released import folder, names, released
 from restore.types import InputError
 
 CONFIG = """
@@ -143,11 +144,14 @@ def test_released_models_come_first_with_what_their_record_says(
     assert rows["ddpm_scenes"]["value"] is None
 
 
-def test_a_released_model_that_no_training_measured_shows_what_its_export_measured() -> None:
+def test_a_released_model_that_no_training_measured_shows_what_its_export_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (model,) = (one for one in released() if one.name == "ddpm_scenes")
     with_settings = {"metric": "psnr", "value": 18.6, "with": ["sampler.num_steps=1"]}
-    own = {"metric": "psnr", "value": 23.0}
-    assert listing._checked({"scenes_sr4": with_settings, "unchanged": own}) == (
-        "unchanged/psnr",
-        23.0,
-    )
-    assert listing._checked({"scenes_sr4": with_settings}) == listing._checked({}) == ("", None)
+    own = {"metric": "ssim", "value": 0.75}
+    said = {**model.said, "check": {"scenes_sr4": with_settings, "unchanged": own}}
+    monkeypatch.setattr(listing, "released", lambda: [replace(model, said=said)])
+    listing.show([], as_json=True, state="released")
+    row = json.loads(capsys.readouterr().out)
+    assert (row["metric"], row["value"]) == ("unchanged/ssim", 0.75)
