@@ -38,6 +38,11 @@ class Ability:
         return self.task.needs_sigma
 
     @property
+    def ensembles(self) -> bool:
+        """Whether a result can be the mean over eight views of the image."""
+        return self.task.ensembles
+
+    @property
     def colorizes(self) -> bool:
         """Whether it sees lightness alone and makes colours."""
         facts = self.task.facts
@@ -69,6 +74,7 @@ class Ability:
         num_samples: int = 1,
         steps: int | None = None,
         guidance: float | None = None,
+        self_ensemble: bool = False,
     ) -> None:
         """Raises InputError for settings that this model cannot use, whatever the image.
 
@@ -80,6 +86,8 @@ class Ability:
                 raise InputError(f"{word}={value}: {name} has no sampler, leave {word} out")
         if strength is not None and not 0 < strength <= 1:
             raise InputError(f"strength={strength} must be above 0 and at most 1")
+        if self_ensemble and not self.ensembles:
+            raise InputError(f"self_ensemble: {name} averages no views, leave it out")
         if num_samples < 1:
             raise InputError(f"num_samples={num_samples} must be at least 1")
         if hole and not self.fills_holes:
@@ -133,6 +141,10 @@ class Ability:
         own = getattr(self.task, "guidance", None)
         names = [field.name for field in fields(own)] if is_dataclass(own) else []
         return next((name for name in ("weight", "scale") if name in names), None)
+
+    def ensembled(self, self_ensemble: bool) -> AbstractContextManager[None]:
+        """While it lasts, a result is the mean over eight views, where that is asked for."""
+        return self.task.ensembled() if self_ensemble else nullcontext()
 
     def _as_input(self, image: Tensor) -> Tensor:
         """Converts an image [B, 1 or 3, H, W] to the channels of the model's input.

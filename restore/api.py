@@ -99,6 +99,7 @@ class Model(Ability):
         callback: Callable[[Any], None] | None = None,
         strength_map: Any = None,
         guidance: float | None = None,
+        self_ensemble: bool = False,
     ) -> Any:
         """The restored image, of the type, size and depth of `image`.
 
@@ -111,8 +112,10 @@ class Model(Ability):
         where there is none; strength_map, an image of one channel that says how much of the
         strength acts where (Levin & Fried 2023): black comes back bit for bit; steps of the
         sampler; guidance, the weight or scale of a guidance that has one; callback, which sees
-        each `restore.diffusion.walk.Step`. num_samples: more than one gives a list. The result
-        depends on the image, the settings, the seed and `precision` alone.
+        each `restore.diffusion.walk.Step`. For a model without one: self_ensemble, the mean over
+        eight turned and mirrored views (`restore.ensemble`), at eight times the cost. num_samples:
+        more than one gives a list. The result depends on the image, the settings, the seed and
+        `precision` alone.
 
         Raises:
             InputError: an image or a setting that this model cannot use.
@@ -120,7 +123,8 @@ class Model(Ability):
         strength = 1.0 if strength is None and strength_map is not None else strength
         levels = [*sigma] if isinstance(sigma, Sequence) else [sigma]
         for level in levels:
-            self.check(hole is not None, level, strength, num_samples, steps, guidance)
+            drawing = strength, num_samples, steps, guidance
+            self.check(hole is not None, level, *drawing, self_ensemble)
         given = values(image)
         told = [one for one in levels if one is not None]
         observation = self._observation(given, hole, told, edits=strength is not None)
@@ -129,7 +133,12 @@ class Model(Ability):
         if strength_map is not None:
             soft = settings["strength_map"] = strength_of(strength_map, given.shape)
             changed = (soft > 0).float() * (1 if changed is None else changed)
-        with self.computing(), self.in_steps(steps), self.guided_by(guidance):
+        with (
+            self.computing(),
+            self.in_steps(steps),
+            self.guided_by(guidance),
+            self.ensembled(self_ensemble),
+        ):
             made = self._restored(observation, num_samples, settings, changed).float().cpu()
         results = [
             given.like(self._as_given(one, given.numbers.shape[1]), changed)

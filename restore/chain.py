@@ -24,6 +24,7 @@ class Settings:
     seed: int = 0
     steps: int | None = None
     guidance: float | None = None  # weight or scale of a sampler's guidance; None is its own
+    self_ensemble: bool = False  # the mean over eight views, where no sampler draws
 
 
 class Restored(NamedTuple):
@@ -45,6 +46,7 @@ def check(
         ("--steps", settings.steps is not None, draws),
         ("--guidance", settings.guidance is not None, any(one.has_guidance for one in chain)),
         ("--num-samples", settings.num_samples != 1, draws),
+        ("--self-ensemble", settings.self_ensemble, any(one.ensembles for one in chain)),
     ):
         if given and not used:
             names = ", ".join(model.name for model in chain)
@@ -65,6 +67,8 @@ def _settings_for(
         own |= {"strength": settings.strength, "steps": settings.steps, "num_samples": num_samples}
     if model.has_guidance:
         own["guidance"] = settings.guidance
+    if model.ensembles:
+        own["self_ensemble"] = settings.self_ensemble
     return own
 
 

@@ -57,9 +57,13 @@ def _prior(models: list[Model], settings: Settings) -> Model:
         raise InputError(f"{names} restores photos and makes no new ones: give INPUT")
     if settings.num_samples < 1:
         raise InputError(f"--num-samples {settings.num_samples} must be at least 1")
-    for word, given in (("--strength", settings.strength), ("--sigma", settings.sigma)):
-        if given is not None:
-            raise InputError(f"{word} {given} is of photos, and there is no INPUT: leave it out")
+    for word, given in (
+        (f"--strength {settings.strength}", settings.strength is not None),
+        (f"--sigma {settings.sigma}", settings.sigma is not None),
+        ("--self-ensemble", settings.self_ensemble),
+    ):
+        if given:
+            raise InputError(f"{word} is of photos, and there is no INPUT: leave it out")
     return model
 
 

@@ -151,7 +151,7 @@ def _settings(node: Any) -> Settings:
         whole = name in ("num_samples", "seed", "steps")
         optional = name in ("sigma", "strength", "steps", "guidance")
         kind = int if whole else (int, float)
-        fits = isinstance(value, kind) and not isinstance(value, bool)
+        fits = isinstance(value, kind) and isinstance(value, bool) == (name == "self_ensemble")
         _require((optional and value is None) or fits, f"settings.{name}")
         _require(value is None or (abs(value) < 2**63 and math.isfinite(value)), f"settings.{name}")
     settings = Settings(**node)

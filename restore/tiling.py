@@ -143,7 +143,7 @@ class Tiled(nn.Module):
         down, right, size = row.times(self.shrinks), column.times(self.shrinks), given[0].shape[-2:]
         for one in given:
             tile = slice(down.start, down.stop), slice(right.start, right.stop)
-            yield one[..., tile[0], tile[1]] if _is_map(one, size) else one
+            yield one[..., tile[0], tile[1]] if is_map(one, size) else one
 
     def _is_needed(self, row: Span, column: Span) -> bool:
         if self.needed is None:
@@ -151,7 +151,8 @@ class Tiled(nn.Module):
         return bool((self.needed[..., row.low : row.high, column.low : column.high] > 0).any())
 
 
-def _is_map(given: Any, size: torch.Size) -> bool:
+def is_map(given: Any, size: torch.Size) -> bool:
+    """Whether it is a tensor [B, C, H, W] of that height and width."""
     return isinstance(given, Tensor) and given.ndim == 4 and given.shape[-2:] == size
 
 

@@ -68,6 +68,7 @@ MODELS = {  # config, channels of input and of image
     "grey_denoiser": (DENOISER, 1, 1),
     "blind": (BLIND, 3, 3),
     "inpainter": (INPAINTER, 3, 3),
+    "grey_inpainter": (INPAINTER, 1, 1),
     "colorizer": (COLORIZER, 1, 3),
     "prior": (PRIOR, 3, 3),
     "grey_prior": (PRIOR, 1, 1),

@@ -43,6 +43,7 @@ LAYERS = (
     {"diffusion"},
     {"degradation"},
     {"loss", "metric", "network"},
+    {"ensemble"},
     {"tiling"},
     {"build"},
     {"zoo"},

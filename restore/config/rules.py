@@ -15,7 +15,8 @@ Config = dict[str, Any]
 _SHARED = {"packages", "benchmark", "sampler", "guidance", "trainer", "logger"}
 TRAINING = _SHARED | {"data", "task", "callback", "seed", "max_updates", "init", "resume"}
 EVALUATION = _SHARED | {
-    *("checkpoint", "baseline", "published", "outputs", "batch_size", "record", "start", "mean_of")
+    *("checkpoint", "baseline", "published", "outputs", "batch_size", "record"),
+    *("start", "mean_of", "self_ensemble"),
 }
 RESUME = ("path", "allow_inexact")
 INIT: dict[str, tuple[type, ...]] = {"path": (str, type(None)), "partial": (bool,)}
@@ -60,6 +61,8 @@ def check_evaluation(config: Config, named: bool = False) -> None:
         size = config.get(key)
         if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
             raise InputError(f"{key}={size!r} must be an integer of at least 1, or null")
+    if not isinstance(config.get("self_ensemble", False), bool):
+        raise InputError(f"self_ensemble={config['self_ensemble']!r} must be true or false")
     start = config.get("start")
     if start is not None and not (isinstance(start, int | float) and 0 < start <= 1):
         raise InputError(f"start={start!r} must be above 0 and at most 1, or null")

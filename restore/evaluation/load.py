@@ -51,7 +51,8 @@ def method(place: str | Path, config: Config) -> Method:
     own = named_sampling(config)
     seed = content["config"]["seed"]
     task = restored(content, own, as_list(config.get("packages")))
-    drawing = Drawing(config.get("start"), config.get("mean_of") or 1)
+    ensembled = bool(config.get("self_ensemble"))
+    drawing = Drawing(config.get("start"), config.get("mean_of") or 1, ensembled)
     sampling = sampling_of({**content["config"]["task"], **own}, drawing)
     return from_task(task, content["experiment"], str(path), seed, sampling, drawing)
 
@@ -77,4 +78,5 @@ def baselines(config: Config) -> list[Method]:
 def published(config: Config) -> list[Method]:
     """Networks of others with their released weights."""
     named, trust = (config.get("published") or {}).items(), Trust.of(config)
-    return [build(node, f"published.{name}", trust=trust).method(name) for name, node in named]
+    built = {name: build(node, f"published.{name}", trust=trust) for name, node in named}
+    return [one.method(name, bool(config.get("self_ensemble"))) for name, one in built.items()]

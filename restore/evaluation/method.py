@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from restore.ensemble import VIEWS
 from restore.task.base import Task
 from restore.task.restoration import RestorationTask
 from restore.types import Batch, InputError, Observation
@@ -53,21 +54,24 @@ class Method:
 
 
 class Drawing(NamedTuple):
-    """How an evaluation wants samples drawn. start: strength of the noise from which they begin;
-    None begins from noise alone. mean_of: so many samples are one result, their mean."""
+    """How an evaluation wants results made. start: strength of the noise from which samples begin;
+    None begins from noise alone. mean_of: so many samples are one result, their mean.
+    self_ensemble: a result is the mean over eight views, where no sampler draws."""
 
     start: float | None = None
     mean_of: int = 1
+    self_ensemble: bool = False
 
 
 PLAIN = Drawing()
+SELF_ENSEMBLE = SamplingRecord("self_ensemble", f"views={VIEWS}")
 
 
 def sampling_of(task: Mapping[str, Any], drawing: Drawing = PLAIN) -> SamplingRecord:
     """What the config of a task says of its sampler and guidance, and how samples are drawn."""
     node, guidance = task.get("sampler"), task.get("guidance")
     if node is None:
-        return NO_SAMPLING
+        return SELF_ENSEMBLE if drawing.self_ensemble else NO_SAMPLING
     name, settings = _spelled(node)
     own = [] if drawing.start is None else [f"start={drawing.start}"]
     own += [] if drawing.mean_of == 1 else [f"mean_of={drawing.mean_of}"]
@@ -109,19 +113,23 @@ def from_task(
 ) -> Method:
     """Makes a method of a task.
 
-    Raises InputError for a task that restores nothing, or has no sampler for such a drawing.
+    Raises InputError for a task that restores nothing, or cannot draw so.
     """
     if not isinstance(task, RestorationTask):
         raise InputError(
             f"{checkpoint or name}: {type(task).__name__} restores nothing that a benchmark "
             "could measure; choose another checkpoint, or no benchmark"
         )
-    start, mean_of = drawing
+    start, mean_of, self_ensemble = drawing
     if mean_of > 1 and not hasattr(task, "sampler"):
         raise InputError(f"mean_of={mean_of}: {type(task).__name__} draws no samples, leave it out")
     num_calls = task.calls_from(start) * mean_of
     restore: Any = task.restore
     check: Any = task.check_observation
+    if self_ensemble:
+        with task.ensembled():  # refused before work begins
+            num_calls *= VIEWS
+        restore = partial(ensembled, task)
     if start is not None:
         restore, check = partial(restore, start=start), partial(check, start=start)
     return Method(
@@ -135,6 +143,12 @@ def from_task(
         seed=seed,
         sampling=sampling,
     )
+
+
+def ensembled(task: RestorationTask, observation: Observation, num_samples: int) -> Tensor:
+    """Restored images [B, num_samples, C, H, W], each the mean over eight views."""
+    with task.ensembled():
+        return task.restore(observation, num_samples)
 
 
 def averaged(

@@ -11,13 +11,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from restore.evaluation.method import NO_SAMPLING, Method, SamplingRecord
+from restore.ensemble import VIEWS, SelfEnsemble
+from restore.evaluation.method import NO_SAMPLING, SELF_ENSEMBLE, Method
 from restore.network.published_denoiser import PublishedDenoiser, restore_any_size
 from restore.types import InputError, Observation
 
 
 class Published:
     """`published(observation)` gives [B, C, H, W] in [-1, 1], from the input and its noise level.
+
+    With self_ensemble that is the mean over eight views (`restore.ensemble`).
 
     path: a state dict with exactly the network's keys, absolute or below $RESTORE_WEIGHTS (without
     it, the working directory); .pth, or .safetensors. sha256: its first digits, checked where
@@ -48,13 +51,14 @@ class Published:
         self.network = network.eval().requires_grad_(False)
         self.level = level
 
-    def __call__(self, observation: Observation) -> Tensor:
-        image, network = observation["input"], self.network
-        if image.shape[1] != network.image_channels:
+    def __call__(self, observation: Observation, self_ensemble: bool = False) -> Tensor:
+        image, channels = observation["input"], self.network.image_channels
+        if image.shape[1] != channels:
             raise InputError(
-                f"{self.path.name} restores noisy images of {network.image_channels} channels, "
-                f"this benchmark has inputs of {image.shape[1]}"
+                f"{self.path.name} restores noisy images of {channels} channels, this benchmark "
+                f"has inputs of {image.shape[1]}"
             )
+        network = SelfEnsemble(self.network) if self_ensemble else self.network
         return restore_any_size(network, image, self._sigma(observation))
 
     def _sigma(self, observation: Observation) -> Tensor:
@@ -69,20 +73,24 @@ class Published:
             )
         return observation.get("sigma", image.new_zeros(len(image))) / 2
 
-    def method(self, name: str) -> Method:
-        """One deterministic result of one network call stands for every sample."""
+    def method(self, name: str, self_ensemble: bool = False) -> Method:
+        """One deterministic result stands for every sample: of one network call, or of eight."""
 
         def restore(observation: Observation, num_samples: int) -> Tensor:
-            return self(observation)[:, None].repeat_interleave(num_samples, dim=1)
+            made = self(observation, self_ensemble)
+            return made[:, None].repeat_interleave(num_samples, dim=1)
 
+        sampling = SELF_ENSEMBLE if self_ensemble else NO_SAMPLING
+        if self.level == "estimated":
+            sampling = sampling._replace(sampler="estimated level")
         return Method(
             name=name,
             kind="published",
             restore=restore,
             checkpoint=str(self.path),
             module=self.network,
-            num_calls=1,
-            sampling=NO_SAMPLING if self.level == "told" else SamplingRecord("estimated level"),
+            num_calls=VIEWS if self_ensemble else 1,
+            sampling=sampling,
         )
 
 

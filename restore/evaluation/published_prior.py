@@ -80,7 +80,10 @@ class PublishedPrior:
         self.calls += calls.tolist()
         return nearest(from_unit(made))
 
-    def method(self, name: str) -> Method:
+    def method(self, name: str, self_ensemble: bool = False) -> Method:
+        """Raises InputError for a self-ensemble: a sampler draws its results."""
+        if self_ensemble:
+            raise InputError(f"self_ensemble=true: {name} is a prior and draws, leave it out")
         sampler = self.sampler
         settings = {"beta": sampler.beta, "sigma_last": sampler.sigma_last, "step": sampler.step}
         spelled = ";".join(f"{key}={value}" for key, value in settings.items())

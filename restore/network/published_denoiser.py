@@ -1,7 +1,7 @@
 """What published denoising networks have in common, whatever their layers."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,7 +31,16 @@ class PublishedDenoiser(nn.Module):
         """Clean [B, C, H, W] from noisy [B, C, H, W] and levels sigma [B], in units of [0, 1]."""
 
 
-def restore_any_size(network: PublishedDenoiser, image: Tensor, sigma: Tensor) -> Tensor:
+class Denoising(Protocol):
+    """Whatever is called as a `PublishedDenoiser` is."""
+
+    @property
+    def factor(self) -> int: ...
+
+    def __call__(self, image: Tensor, sigma: Tensor) -> Tensor: ...
+
+
+def restore_any_size(network: Denoising, image: Tensor, sigma: Tensor) -> Tensor:
     """Clean [B, C, H, W] from noisy ones in [-1, 1] of any size; sigma [B] in units of [0, 1].
 
     The image's last row and column are repeated up to multiples of the network's factor.
@@ -39,7 +48,7 @@ def restore_any_size(network: PublishedDenoiser, image: Tensor, sigma: Tensor) -
     height, width = image.shape[-2:]
     padding = (0, -width % network.factor, 0, -height % network.factor)
     padded = F.pad(to_unit(image), padding, mode="replicate")
-    clean: Tensor = network(padded, sigma)
+    clean = network(padded, sigma)
     return from_unit(clean[..., :height, :width])
 
 

@@ -27,6 +27,8 @@ class AdversarialTask(RestorationTask):
     arguments are those of Task; adversary None is plain regression.
     """
 
+    ensembles = True
+
     def __init__(
         self,
         facts: Facts,

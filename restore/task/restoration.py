@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from restore.ensemble import SelfEnsemble
 from restore.task import validation
 from restore.task.base import Task
 from restore.tiling import Tiled, replace_attribute
@@ -22,6 +23,7 @@ class RestorationTask(Task):
     """
 
     needs_sigma = False  # whether the network looks at the noise level
+    ensembles = False  # whether a result is one call of `network`, so that `ensembled` serves it
     val_images = 0  # see `restore.task.diffusion.Diffusion`
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -66,6 +68,18 @@ class RestorationTask(Task):
     def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
         """While it lasts, about side x side px at most are seen at once; see `Tiled`."""
         return replace_attribute(self, "network", Tiled(self.network, side, needed=needed))
+
+    def ensembled(self) -> AbstractContextManager[None]:
+        """While it lasts, a result is the mean over eight views of the input; see `SelfEnsemble`.
+
+        Raises InputError for a task whose result is not one call of its network.
+        """
+        if not self.ensembles:
+            raise InputError(
+                f"self_ensemble=true: a result of {type(self).__name__} is not one call of its "
+                "network, leave it out"
+            )
+        return replace_attribute(self, "network", SelfEnsemble(self.network))
 
     def calls_from(self, start: float | None) -> int:
         """`num_calls` where samples begin at `start`; InputError without a sampler to start."""

@@ -90,6 +90,26 @@ def test_method_is_of_its_own_kind_and_counts_parameters(folder: Path) -> None:
     assert method.restore(noisy((8, 8)), 3).shape == (2, 3, 3, 8, 8)
 
 
+def test_a_self_ensemble_is_the_mean_over_turns_and_mirrors(folder: Path) -> None:
+    network = FFDNet(3, width=4, depth=3)
+    torch.save(network.state_dict(), folder / "w.pth")
+    batch, published = noisy((12, 18)), Published(network, "w.pth")
+    method = published.method("ours", self_ensemble=True)
+    assert method.num_calls == 8 and str(method.sampling) == "self_ensemble(views=8)"
+    views = []
+    for flips in ((), (-1,), (-2,), (-1, -2)):
+        for transposed in (False, True):
+            seen = batch["input"].flip(flips)
+            seen = seen.transpose(-1, -2) if transposed else seen
+            made = published({**batch, "input": seen})
+            views.append((made.transpose(-1, -2) if transposed else made).flip(flips))
+    made = method.restore(batch, 1)[:, 0]
+    torch.testing.assert_close(made, torch.stack(views).mean(0))
+    assert not torch.allclose(made, published(batch), atol=1e-4)
+    estimating = Published(network, "w.pth", level="estimated").method("ours", self_ensemble=True)
+    assert str(estimating.sampling) == "estimated level(views=8)"
+
+
 def test_missing_file_is_one_line_with_place_and_way_out(folder: Path) -> None:
     with pytest.raises(InputError) as error:
         Published(BUILDERS["drunet"](), "drunet_color.pth")

@@ -97,6 +97,8 @@ def test_what_it_cannot_restore_is_refused(folder: Path) -> None:
     (folder / "x.safetensors").write_bytes(b"x" * 20)
     with pytest.raises(InputError, match="is no safetensors file"):
         PublishedPrior(BFCNN(1), "x.safetensors", ImplicitPrior())
+    with pytest.raises(InputError, match="self_ensemble=true: mine is a prior and draws"):
+        prior().method("mine", self_ensemble=True)
 
 
 def test_a_row_says_how_many_calls_a_sample_took(folder: Path) -> None:
