@@ -68,7 +68,7 @@ def test_denoising_beats_its_input_by_2_db(command: Command, tmp_path: Path, suf
 @pytest.mark.parametrize("suffix", ["", "_regression"])
 def test_colorization_beats_grey(command: Command, tmp_path: Path, suffix: str) -> None:
     """On flowers: seven embedded photos do not tell the colours of an eighth."""
-    settings = ("max_updates=300", "task.network.widths=[16,32,64,64]")
+    settings = ("max_updates=300", "task.network.widths=[16,32,64,64]", "init.path=null")
     settings += ("benchmark.flowers_gray.data.limit=100",)
     ours = learned(command, tmp_path / "run", f"colorize_flowers{suffix}", *settings)
     arguments = ("grey", "flowers_gray", "benchmark.flowers_gray.data.limit=100")
