@@ -53,6 +53,9 @@ def _add_inputs(parts: Parts, purpose: Purpose, models: Models) -> None:
         visible=False,
         label="Noise level in grey levels of 255 (empty: estimated)",
     )
+    parts["ensemble"] = gr.Checkbox(
+        value=False, visible=False, label="Mean of eight views: slower, closer to the truth"
+    )
     with gr.Accordion("Chain and comparison", open=False) as parts["more"]:
         _add_chain(parts, list(models.kinds()))
     with gr.Row():

@@ -26,6 +26,7 @@ class Kind:
     has_sampler: bool
     needs_sigma: bool
     has_guidance: bool
+    ensembles: bool
 
     @classmethod
     def of(cls, model: Model) -> "Kind":
@@ -37,6 +38,7 @@ class Kind:
             model.has_sampler,
             model.needs_sigma,
             model.has_guidance,
+            model.ensembles,
         )
 
 

@@ -20,6 +20,9 @@ from restore.types import InputError
 
 Updates = dict[Any, Any]
 _LINE: dict[str, Any] = {"concurrency_id": "restore", "concurrency_limit": 2}
+# Settings, and what a `Kind` says of models that have a use for them.
+_USES = {"drawn": "has_sampler", "sigma": "needs_sigma", "guidance": "has_guidance"}
+_USES |= {"ensemble": "ensembles"}
 _HIDDEN = ("gallery", "slider", "both", "files", "job", "go_on")
 
 
@@ -63,7 +66,7 @@ class Tab:
         chosen = [p["model"], p["then"], p["other"]]
         self._connect_models(page, chosen, hidden)
         p["dice"].click(lambda: secrets.randbelow(2**31), None, [p["seed"]], **hidden)
-        names = ("sigma", "strength", "samples", "seed", "steps", "guidance")
+        names = ("sigma", "strength", "samples", "seed", "steps", "guidance", "ensemble")
         given = [p["photo"], p["canvas"], p["strength_map"], *chosen, *(p[one] for one in names)]
         running = _LINE | {"show_progress_on": p["result"]}
         p["run"].click(self.restore, given, self._all(), **hidden, **running)
@@ -80,7 +83,7 @@ class Tab:
             p["no_map"].click(outcome.show_no_map, None, shown, **hidden)
 
     def _connect_models(self, page: gr.Blocks, chosen: list[Any], hidden: dict[str, Any]) -> None:
-        suited = [self.parts[name] for name in ("drawn", "sigma", "guidance")]
+        suited = [self.parts[name] for name in _USES]
         for one in chosen:
             one.change(self.show_settings, chosen, suited, **hidden)
         for now in (page.load, self.parts["again"].click):
@@ -97,11 +100,8 @@ class Tab:
         """Shows the settings that the chosen models have a use for."""
         known = self.models.kinds()
         kinds = [known[name] for name in (model, *(then or ()), other) if name in known]
-        return self._named(
-            drawn=gr.update(visible=any(kind.has_sampler for kind in kinds)),
-            sigma=gr.update(visible=any(kind.needs_sigma for kind in kinds)),
-            guidance=gr.update(visible=any(kind.has_guidance for kind in kinds)),
-        )
+        used = {name: any(getattr(kind, use) for kind in kinds) for name, use in _USES.items()}
+        return self._named(**{name: gr.update(visible=shown) for name, shown in used.items()})
 
     def refresh(self, model: Any) -> Updates:
         """Looks for models again, and offers those that are there now."""
@@ -205,12 +205,13 @@ class Tab:
         seed: Any,
         steps: Any,
         guidance: Any,
+        ensemble: Any,
         request: gr.Request,
     ) -> Iterator[Updates]:
         """Shows steps as they come, then the results."""
         session, event = str(request.session_hash), threading.Event()
         self.stops[session] = event
-        numbers = (sigma, strength, samples, seed, steps, guidance)
+        asked = (sigma, strength, samples, seed, steps, guidance, ensemble)
         chains = [[one, *(then or ())] for one in (model, other) if one or one is model]
         try:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -221,7 +222,7 @@ class Tab:
                 for number, names in enumerate(chains, start=1):
                     place = Path(folder) / str(number)
                     place.mkdir()
-                    whole = self._request(files, names, numbers)
+                    whole = self._request(files, names, asked)
                     for said in work.run(self.models, whole, place, event):
                         if isinstance(said, work.Underway):
                             yield self._named(**outcome.show_step(said))
@@ -240,10 +241,10 @@ class Tab:
                 del self.stops[session]
 
     def _request(
-        self, files: inputs.Inputs, names: list[str], numbers: Sequence[Any]
+        self, files: inputs.Inputs, names: list[str], asked: Sequence[Any]
     ) -> work.RestorationRequest:
         """What the models `names` are asked for; a strength map is of those that draw."""
-        settings = work.settings_for(self.models, names, *numbers)
+        settings = work.settings_for(self.models, names, *asked)
         draws = any(self.models.kind(name).has_sampler for name in names)
         soft = files.strength_map if draws else None
         return work.RestorationRequest(files.photo, files.mask, names, settings, soft)

@@ -78,6 +78,7 @@ def settings_for(
     seed: Any = 0,
     steps: Any = None,
     guidance: Any = None,
+    ensemble: Any = False,
 ) -> Settings:
     """The settings that these models have a use for.
 
@@ -98,6 +99,7 @@ def settings_for(
         seed=int(_number("seed", seed, 0, 2**31 - 1)) if draws else 0,
         steps=int(_number("steps", steps, 1, MAX_STEPS)) if draws and steps else None,
         guidance=_number("guidance", guidance, 0, MAX_GUIDANCE) if leads else None,
+        self_ensemble=bool(ensemble) and any(kind.ensembles for kind in kinds),
     )
 
 
@@ -121,8 +123,7 @@ def run(
         Stopped: by `stop`.
     """
     _check_size(request)
-    told: queue.Queue[Underway | Done | BaseException] = queue.Queue()
-    given_up = threading.Event()
+    told, given_up = queue.Queue[Underway | Done | BaseException](), threading.Event()
     watch = _Watch(told, stop, given_up)
     threading.Thread(target=_work, args=(models, request, folder, watch), daemon=True).start()
     began = time.monotonic()
@@ -220,10 +221,9 @@ def _written(
     made: chain.Restored,
     seconds: float,
 ) -> Done:
-    files = []
-    for number, image in enumerate(made.images, start=1):
-        files.append(folder / f"restored_{number}.png")
-        write_png(image, files[-1], made.profile)
+    files = [folder / f"restored_{number + 1}.png" for number in range(len(made.images))]
+    for image, file in zip(made.images, files, strict=True):
+        write_png(image, file, made.profile)
     mask, soft = request.mask, request.strength_map
     whole = job.Job(
         image=request.photo.read_bytes(),

@@ -21,7 +21,7 @@ from restore.app.options import Options
 from restore.types import InputError
 
 PHOTO = png(np.random.default_rng(0).integers(0, 256, (20, 28, 3), dtype=np.uint8))
-RUN_OF_DENOISING = [None, None, None, "denoiser", [], "", 12.5, 0, 1, 0, 0, None]
+RUN_OF_DENOISING = [None, None, None, "denoiser", [], "", 12.5, 0, 1, 0, 0, None, False]
 
 
 def ran(server: Server, photo: dict[str, Any], **changed: Any) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def ran(server: Server, photo: dict[str, Any], **changed: Any) -> dict[str, Any]
         "strength",
         "samples",
     )
-    given = dict(zip((*names, "seed", "steps", "guidance"), RUN_OF_DENOISING, strict=True))
+    names += ("seed", "steps", "guidance", "ensemble")
+    given = dict(zip(names, RUN_OF_DENOISING, strict=True))
     given |= {"photo": photo, **changed}
     return server.call("denoising-run", "click", list(given.values()))
 

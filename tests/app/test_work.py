@@ -85,6 +85,7 @@ CASES = [
     (["prior"], {"seed": 5, "num_samples": 2, "steps": 3}),
     (["denoiser", "colorizer"], {"sigma": 12.5}),
     (["inpainter"], {}),
+    (["blind"], {"ensemble": True}),
     (["prior"], {"strength": 0.5}),
     (["sketcher"], {"strength": 0.75, "seed": 7}),
     (["sketcher"], {"strength": 0.75, "soft": True}),
@@ -105,6 +106,7 @@ def test_the_job_of_a_request_repeats_it(
     settings = work.settings_for(models, names, **numbers)
     done = run(models, request_of(tmp_path / "one", names, settings, soft))[-1]
     assert isinstance(done, work.Done) and len(done.files) == settings.num_samples
+    assert settings.self_ensemble == given.get("ensemble", False)
     for image, file in zip(done.images, done.files, strict=True):
         assert np.array_equal(read_photo(file)[0], image)
     saved = job.read(done.job)
@@ -279,6 +281,8 @@ def test_settings_without_use_are_left_out(models: Models) -> None:
     assert work.settings_for(models, ["blind"], **given) == work.Settings()
     assert work.settings_for(models, ["denoiser"], **given) == work.Settings(sigma=3.0)
     assert work.settings_for(models, ["prior"], **{**given, "strength": 0}).strength is None
+    assert not work.settings_for(models, ["prior"], ensemble=True).self_ensemble
+    assert work.settings_for(models, ["blind"], ensemble=True).self_ensemble
 
 
 def test_many_results_of_a_large_photo_are_refused(
