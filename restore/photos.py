@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from restore.data.image_file import SUFFIXES, load_image
+from restore.data.image_file import SUFFIXES, load_image, upright_size
 from restore.data.mask_files import read_mask
 from restore.data.name import printable
-from restore.data.photo_file import upright_size
 from restore.data.walk import Listing, walk
 from restore.types import InputError
 
@@ -26,6 +25,11 @@ class Photo:
     mask: Path | None
     targets: list[Path]
     strength_map: Path | None = None
+
+    @property
+    def given(self) -> list[Path]:
+        """The files that are read."""
+        return [one for one in (self.source, self.mask, self.strength_map) if one is not None]
 
 
 class NamedPhotos(NamedTuple):
@@ -48,6 +52,8 @@ def found(inputs: list[str]) -> NamedPhotos:
             paths = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
         named: list[tuple[Path, Path]] = []
         for path in paths:
+            if path.exists() and not (path.is_dir() or path.is_file()):
+                raise InputError(f"{printable(given)} is no file and no folder: give one of these")
             if path.is_dir():
                 listing = walk(path, SUFFIXES)
                 named += [(path / name, Path(name)) for name in listing.names]
@@ -75,19 +81,22 @@ def photos(
     invert_mask: bool,
     strength_map: Path | None = None,
 ) -> list[Photo]:
-    """With a mask, a strength map and places for `num_samples` results each, which overwrite no
-    photo.
+    """With a mask, a strength map and places for `num_samples` results each.
 
-    Raises InputError where a mask or a map is missing or of another size.
+    Raises InputError where a mask or a map is missing or of another size, or where a result would
+    overwrite a photo, a mask or a map.
     """
-    sources, taken, jobs = {path.resolve() for path, _ in named}, set[str](), []
+    taken, jobs = set[str](), []
     for path, name in named:
         targets = targets_of(name, output, num_samples, taken)
-        if sources & {target.resolve() for target in targets}:
-            raise InputError(f"-o {output} would overwrite {path}: choose another folder")
         drawn = _drawn_for("mask", path, name, mask)
         soft = _drawn_for("strength-map", path, name, strength_map)
         jobs.append(Photo(path, drawn, targets, soft))
+    given = {one.resolve(): one for job in jobs for one in job.given}
+    for target in (target.resolve() for job in jobs for target in job.targets):
+        if target in given:
+            lost = printable(str(given[target]))
+            raise InputError(f"-o {output} would overwrite {lost}: choose another folder")
     for photo in jobs:
         check_drawn(photo, invert_mask)
     return jobs

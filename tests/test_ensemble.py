@@ -114,9 +114,7 @@ SMALL = ("benchmark=digits_half", "benchmark.digits_half.data.limit=4", "hydra.r
 def test_an_evaluation_says_that_it_averaged(command: Any, tmp_path: Path) -> None:
     path = write_model("grey_inpainter", tmp_path / "model")
     for setting, calls, said in (("false", "1", ""), ("true", "8", "self_ensemble")):
-        ended = command(
-            *SMALL, f"checkpoint={path}", f"self_ensemble={setting}", script="evaluate"
-        )
+        ended = command(*SMALL, f"checkpoint={path}", f"self_ensemble={setting}", script="evaluate")
         assert ended.code == 0, ended.err
         row = list(csv.DictReader((tmp_path / "run" / "results.csv").open()))[-1]
         assert (row["sampler"], row["nfe"]) == (said, calls)

@@ -1,6 +1,8 @@
 """restore predict: what is said, what is written, and what is left as it was."""
 
 import io
+import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ from predicting import lines, runner
 from small_models import write_model
 
 from restore import chain, photos
-from restore.data.image_file import load_image
-from restore.data.photo_file import read_photo, upright_size, write_png
+from restore.data.image_file import load_image, upright_size
+from restore.data.photo_file import read_photo, write_png
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +200,9 @@ REFUSED = [
     ("{blind} none.png -o out", "none.png: no images there"),
     ("{blind} a.png -o a.png", "-o a.png cannot be"),
     ("{blind} a.png -o .", "would overwrite a.png"),
+    ("{inpainter} a.png -o holes --mask holes", "-o holes would overwrite holes/a.png"),
+    ("{prior} a.png -o holes --strength-map holes", "-o holes would overwrite holes/a.png"),
+    ("{blind} pipe -o out", "pipe is no file and no folder"),
     ("{blind} a.png -o out --strength 0.5", "--strength is of no use to blind"),
     ("{blind} a.png -o out --num-samples 2", "--num-samples is of no use"),
     ("{blind} a.png -o out --mask small.png", "--mask is of no use"),
@@ -225,7 +230,25 @@ def test_refused_in_one_line_before_work(
     hole[2:4] = 255
     save(tmp_path / "small.png", hole)
     (tmp_path / "sub").mkdir()
+    save(tmp_path / "holes" / "a.png", np.zeros((20, 28), np.uint8))
+    os.mkfifo(tmp_path / "pipe")
+    drawn = (tmp_path / "holes" / "a.png").read_bytes()
     ended = run(*line.format(**models).split())
     assert (ended.code, ended.out) == (2, ""), ended.err
     assert ended.err.startswith("error: ") and ended.err.count("\n") == 1 and says in ended.err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "small.png", "sub"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["a.png", "holes", "pipe", "small.png", "sub"]
+    assert (tmp_path / "holes" / "a.png").read_bytes() == drawn
+
+
+def test_numbers_of_a_bmp_are_kept_with_their_profile(tmp_path: Path) -> None:
+    """A header of version 5 that holds a profile, as editors write it."""
+    array, own = pixels(size=(6, 4, 3)), profile()
+    rows = array[::-1, :, ::-1].tobytes()
+    sizes = struct.pack("<LllHHLLllLL", 124, 4, 6, 1, 24, 0, len(rows), 0, 0, 0, 0)
+    masks = bytes(16) + b"DEBM" + bytes(36 + 12)  # MBED: the profile lies in this file
+    ends = struct.pack("<LLLL", 4, 124 + len(rows), len(own), 0)
+    file = b"BM" + struct.pack("<LHHL", 138 + len(rows) + len(own), 0, 0, 138)
+    (tmp_path / "a.bmp").write_bytes(file + sizes + masks + ends + rows + own)
+    found, kept = read_photo(tmp_path / "a.bmp")
+    assert np.array_equal(found, array) and kept == own

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from restore.app import canvas
-from restore.data.photo_file import upright_size
+from restore.data.image_file import upright_size
 from restore.types import InputError
 
 

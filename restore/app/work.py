@@ -19,7 +19,8 @@ from restore.app import canvas
 from restore.app.layers import ask_before_layers
 from restore.app.models import Models
 from restore.chain import Settings
-from restore.data.photo_file import upright_size, write_png
+from restore.data.image_file import upright_size
+from restore.data.photo_file import write_png
 from restore.diffusion.walk import Step
 from restore.image import to_uint8
 from restore.types import InputError

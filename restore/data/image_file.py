@@ -3,8 +3,9 @@
 import contextlib
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ MAX_PIXELS = 2**26
 MAX_BYTES = 2**28
 
 _ORIENTATION = 0x0112
+_WHOLE = {1: "B", 3: "H", 4: "L"}  # types of whole numbers in EXIF
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,13 +89,52 @@ def load_image(
 def header_size(source: Path | bytes) -> tuple[int, int] | None:
     """Height and width as the header has them; None where it cannot be read.
 
-    A rotated photo lies on its side. Nothing is decoded.
+    A photo with an EXIF orientation lies on its side. Nothing is decoded.
     """
-    opened = io.BytesIO(source) if isinstance(source, bytes) else source
     # As in `load_image`; what is wrong with the file is told where it is decoded.
-    with contextlib.suppress(Exception), Image.open(opened, formats=list(FORMATS)) as image:
+    with contextlib.suppress(Exception), _header(source) as image:
         return image.height, image.width
     return None
+
+
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Width and height by the header alone; None for a file that is no image."""
+    with contextlib.suppress(Exception), _header(path) as image:
+        # Pillow has turned the size of a TIFF when it opens one.
+        turned = image.format != "TIFF" and orientation(image) >= 5
+        return (image.height, image.width) if turned else (image.width, image.height)
+    return None
+
+
+@contextlib.contextmanager
+def _header(source: Path | bytes) -> Iterator[Image.Image]:
+    """An image of which no more is read than its header, where Pillow needs no more."""
+    where = io.BytesIO(source) if isinstance(source, bytes) else source
+    with contextlib.ExitStack() as stack:
+        try:
+            image: Image.Image = stack.enter_context(Image.open(where, formats=list(FORMATS)))
+        except ValueError:  # a PNG with more text than Pillow takes
+            image = stack.enter_context(opened(source)).image
+        yield image
+
+
+class Opened(NamedTuple):
+    """A file that is open, and its pixels not decoded yet."""
+
+    image: Image.Image
+    packed: bytes
+    profile: bytes | None  # ICC profile of its numbers
+
+
+@contextlib.contextmanager
+def opened(source: Path | bytes) -> Iterator[Opened]:
+    """An image file, or its bytes. Raises what Pillow raises, and ValueError for a damaged PNG."""
+    packed = source if isinstance(source, bytes) else _read(source)
+    packed, profile = png_file.tidied(packed) if png_file.is_png(packed) else (packed, None)
+    with Image.open(io.BytesIO(packed), formats=list(FORMATS)) as image:
+        if image.format == "BMP":
+            profile = bmp_file.profile(packed)
+        yield Opened(image, packed, profile or image.info.get("icc_profile"))
 
 
 def _read(path: Path) -> bytes:
@@ -103,39 +144,31 @@ def _read(path: Path) -> bytes:
 
 
 def _decoded(packed: bytes, channels: int, convert: bool) -> Tensor:
-    try:
-        with Image.open(io.BytesIO(packed), formats=list(FORMATS)) as image:
-            own = _profile(image, packed) if convert else None
-            return _pixels(image, packed, channels, own)
-    except ValueError:
-        if not packed.startswith(b"\x89PNG"):
-            raise
-        tidied, profile = png_file.without_long_text(packed)
-        if len(tidied) == len(packed):
-            raise
-        with Image.open(io.BytesIO(tidied), formats=["PNG"]) as image:
-            own = (profile or _profile(image, tidied)) if convert else None
-            return _pixels(image, tidied, channels, own)
-
-
-def _profile(image: Image.Image, packed: bytes) -> bytes | None:
-    profile: bytes | None = image.info.get("icc_profile")
-    return bmp_file.profile(packed) if image.format == "BMP" else profile
+    with opened(packed) as file:
+        own = file.profile if convert else None
+        return _pixels(file.image, file.packed, channels, own)
 
 
 def _pixels(image: Image.Image, packed: bytes, channels: int, profile: bytes | None) -> Tensor:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, at most 2^26 are read")
-    turn = _UPRIGHT.get(orientation(image))
     if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
         array = jpeg_file.decode(packed, image.mode, (image.height, image.width))
-        if turn is None and is_srgb(profile, image.mode):
+        if orientation(image) == 1 and is_srgb(profile, image.mode):
             return _tensor(array, channels)
-        opened = Image.fromarray(array)
+        made = Image.fromarray(array)
     else:
-        opened = _PIXELS.get(image.format, _loaded)(image, packed)
-    upright = opened if turn is None else opened.transpose(turn)
-    return _tensor(np.asarray(on_white(upright, profile)), channels)
+        made = _PIXELS.get(image.format, _loaded)(image, packed)
+    return _tensor(np.asarray(on_white(upright(made, image), profile)), channels)
+
+
+def upright(made: Image.Image, image: Image.Image) -> Image.Image:
+    """`made`, which has the pixels of the opened `image`, as it is to be seen.
+
+    Pillow turns a TIFF where it decodes one itself, and then takes its orientation away.
+    """
+    turn = _UPRIGHT.get(orientation(image))
+    return made if turn is None else made.transpose(turn)
 
 
 def _loaded(image: Image.Image, packed: bytes) -> Image.Image:
@@ -144,9 +177,24 @@ def _loaded(image: Image.Image, packed: bytes) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """The value of that one tag: other tags may hold what their types forbid."""
+    """The value of that one tag, 1 where there is none: others may hold what their types forbid."""
     with contextlib.suppress(ValueError, TypeError, KeyError, SyntaxError, OSError, struct.error):
-        return int(image.getexif().get(_ORIENTATION, 1))
+        if (found := image.getexif().get(_ORIENTATION)) is not None:
+            return int(found)
+    return _listed_orientation(image.info.get("exif") or b"")
+
+
+def _listed_orientation(exif: bytes) -> int:
+    """Of the first table of a block: Pillow reads none behind an entry that lies outside of it."""
+    block = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2], "=")
+    with contextlib.suppress(struct.error):
+        (start,) = struct.unpack_from(f"{order}L", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, start)
+        for place in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", block, place)
+            if tag == _ORIENTATION and kind in _WHOLE:
+                return int(struct.unpack_from(f"{order}{_WHOLE[kind]}", block, place + 8)[0])
     return 1
 
 

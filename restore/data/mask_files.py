@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from restore.data.framing import area_resize
-from restore.data.image_file import SUFFIXES, load_image
+from restore.data.image_file import SUFFIXES, load_image, opened, upright
 from restore.data.name import printable
 from restore.data.source import data_root
 from restore.data.walk import walk
@@ -80,10 +79,13 @@ def read_mask(path: Path, invert: bool) -> Tensor:
         mask = 255 - mask
     if mask.min() > _HALF:
         raise InputError(f"mask {printable(str(path))} is hole everywhere: {_way_out(invert)}")
-    if 0 < mask.max() < _HALF:
+    brightest, largest = int(mask.max()), 255
+    if brightest == 0 and not invert:
+        brightest, largest = _brightest_word(path), 65535
+    if 0 < brightest < largest / 2:
         raise InputError(
             f"mask {printable(str(path))} is not empty, but nothing in it is half white (its "
-            f"brightest is {int(mask.max())} of 255): save holes as white, known pixels as black"
+            f"brightest is {brightest} of {largest}): save holes as white, known pixels as black"
         )
     return mask
 
@@ -95,8 +97,16 @@ def _way_out(invert: bool) -> str:
 
 def _alpha(path: Path, white: Tensor) -> Tensor:
     """How opaque a mask is, if it has transparency: with white strokes, that is the drawing."""
-    with Image.open(path) as image:
-        if not image.has_transparency_data:
+    with opened(path) as file:
+        if not file.image.has_transparency_data:
             return white
-        alpha = np.array(image.convert("RGBA").getchannel("A"))
-    return torch.from_numpy(alpha)[None]
+        alpha = file.image.convert("RGBA").getchannel("A")
+        return torch.from_numpy(np.array(upright(alpha, file.image)))[None]
+
+
+def _brightest_word(path: Path) -> int:
+    """Of a grey mask of 16 bits, whose lowest values are black in 8 bits; else 0."""
+    with opened(path) as file:
+        if not file.image.mode.startswith("I"):
+            return 0
+        return int(np.asarray(file.image).max())

@@ -85,13 +85,13 @@ def values(photo: Any) -> Values:
         numbers = photo.detach().cpu()
         kind: Literal["numpy", "torch"] = "torch"
     elif isinstance(photo, np.ndarray):
-        numbers, kind = torch.from_numpy(np.array(photo)), "numpy"
+        numbers, kind = _native(photo), "numpy"
     else:
         raise InputError(
             f"an image of type {type(photo).__name__} is not read: give a PIL image, a NumPy array "
             "or a torch tensor"
         )
-    name, shape = str(photo.dtype).removeprefix("torch."), tuple(photo.shape)
+    name, shape = str(numbers.dtype).removeprefix("torch."), tuple(photo.shape)
     if name not in _TOPS and not numbers.is_floating_point():
         raise InputError(f"an image of {name} is not read: give uint8, uint16 or floats in [0, 1]")
     numbers = numbers if numbers.dtype == torch.float64 else numbers.float()
@@ -100,6 +100,16 @@ def values(photo: Any) -> Values:
     if top == 1:
         _check_range(numbers)
     return Values(numbers, kind, photo.dtype, photo.ndim, top)
+
+
+def _native(array: np.ndarray) -> Tensor:
+    """In the byte order of this machine, which torch wants."""
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    except TypeError:
+        raise InputError(
+            f"an image of {array.dtype} is not read: give uint8, uint16 or floats in [0, 1]"
+        ) from None
 
 
 def _four(numbers: Tensor, kind: str, shape: tuple[int, ...]) -> Tensor:
@@ -129,9 +139,16 @@ def _of_pil(photo: Image.Image) -> Values:
     if photo.mode.startswith("I;16"):
         array = np.asarray(photo).astype(np.uint16)
     else:
-        array = np.asarray(on_white(photo))
+        array = np.asarray(_on_white(photo))
     numbers = _four(torch.from_numpy(array.astype(np.float32)), "numpy", array.shape)
     return Values(numbers, "pil", array.dtype, array.ndim, _TOPS[array.dtype.name])
+
+
+def _on_white(photo: Image.Image) -> Image.Image:
+    try:
+        return on_white(photo)
+    except ValueError as error:
+        raise InputError(f"a PIL image of mode {photo.mode} is not read: {error}") from None
 
 
 def hole_of(hole: Any, shape: tuple[int, int, int]) -> Tensor:
@@ -162,8 +179,8 @@ def strength_of(strength_map: Any, shape: tuple[int, int, int]) -> Tensor:
 
 def _channel(given: Any, shape: tuple[int, int, int], name: str) -> Values:
     """One channel of the size of images (B, H, W); bool is 0 and 1 of floats."""
-    if isinstance(given, Image.Image):
-        given = np.asarray(on_white(given).convert("L"))
+    if isinstance(given, Image.Image) and not given.mode.startswith("I;16"):
+        given = np.asarray(_on_white(given).convert("L"))
     if isinstance(given, np.ndarray | Tensor) and str(given.dtype).endswith("bool"):
         given = given.astype(np.float32) if isinstance(given, np.ndarray) else given.float()
     found = values(given)

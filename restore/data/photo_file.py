@@ -1,7 +1,5 @@
 """Photos that come back as files: with their own numbers, depth and colour profile."""
 
-import contextlib
-import io
 import os
 import struct
 import zlib
@@ -12,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from restore.data import image_file
-from restore.data.image_file import FORMATS, load_image
+from restore.data.image_file import load_image, opened
 from restore.data.words import by_opencv
 
 _GREY = ("1", "L", "LA", "I", "F")
@@ -41,9 +39,7 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
         ImageError: what `load_image` raises.
     """
     plain = load_image(path, 3)  # says what is wrong with a file
-    packed = path.read_bytes()
-    with Image.open(io.BytesIO(packed), formats=list(FORMATS)) as image:
-        profile: bytes | None = image.info.get("icc_profile")
+    with opened(path) as (image, packed, profile):
         grey = image.mode in _GREY or image.mode.startswith("I;16")
         if colors or image.mode == "CMYK":
             return plain.permute(1, 2, 0).numpy(), None
@@ -59,14 +55,6 @@ def _is_deep(packed: bytes, image: Image.Image) -> bool:
     return image.format == "PNG" and packed[24] == 16 and opaque
 
 
-def upright_size(path: Path) -> tuple[int, int] | None:
-    """Width and height by the header alone; None for a file that is no image."""
-    with contextlib.suppress(Exception), Image.open(path, formats=list(FORMATS)) as image:
-        turned = image_file.orientation(image) >= 5
-        return (image.height, image.width) if turned else (image.width, image.height)
-    return None
-
-
 def write_png(array: np.ndarray, path: Path, profile: bytes | None = None) -> None:
     """uint8 or uint16 [H, W] or [H, W, 3] with its profile; the file is whole or not there."""
     import cv2
@@ -79,7 +67,8 @@ def write_png(array: np.ndarray, path: Path, profile: bytes | None = None) -> No
         head, rest = packed[:_SIGNATURE_AND_HEADER], packed[_SIGNATURE_AND_HEADER:]
         packed = head + _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)) + rest
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    own = zlib.crc32(os.fsencode(path.name))  # the name itself may be as long as names can be
+    temporary = path.with_name(f".{own:08x}.{os.getpid()}")
     try:
         temporary.write_bytes(packed)
         os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""PNG where Pillow is wrong: 16 bits, one transparent grey, texts and profiles over 1 MB."""
+"""PNG where Pillow is wrong: 16 bits, one transparent grey, long texts, pixels that are damaged."""
 
 import zlib
 from collections.abc import Iterator
@@ -8,10 +8,15 @@ from PIL import Image
 
 from restore.data.words import by_opencv, image_of, levels
 
-_SIGNATURE = 8  # bytes
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
-_LONG = 2**16  # bytes of a text that are kept where Pillow refuses the whole: it takes 2^20
+_LONG = 2**16  # bytes of a text that are kept where Pillow refuses the whole
+_TAKEN, _TAKEN_IN_ALL = 2**20, 2**26  # bytes of a text, and of all of them, that Pillow takes
 _MOST = 2**25
+
+
+def is_png(packed: bytes) -> bool:
+    return packed.startswith(_SIGNATURE)
 
 
 def pixels(image: Image.Image, packed: bytes) -> Image.Image:
@@ -44,28 +49,49 @@ def _sixteen_bits(packed: bytes, grey: bool) -> Image.Image:
     return image_of(levels(words[..., [0, 3]] if grey else words))
 
 
-def without_long_text(packed: bytes) -> tuple[bytes, bytes | None]:
-    """The file without the texts and the profile that Pillow refuses, and that profile."""
-    kept, profile = [packed[:_SIGNATURE]], None
-    for kind, body, whole in _chunks(packed):
-        if kind == b"iCCP":
-            unpacked = _unpacked(body.partition(b"\0")[2][1:])
-            if len(unpacked) > _LONG:
-                profile = unpacked
-                continue
-        elif kind in _TEXT and (len(body) > _LONG or len(_unpacked(_text(kind, body))) > _LONG):
-            continue
-        kept.append(whole)
+def tidied(packed: bytes) -> tuple[bytes, bytes | None]:
+    """The file as Pillow takes it, and its profile where that had to go.
+
+    Where texts or the profile are longer than Pillow takes, the long ones are left out.
+
+    Raises:
+        ValueError: pixels that are not those that were written, which Pillow reads all the same.
+    """
+    lengths = [0]
+    for kind, whole in _chunks(packed):
+        if kind == b"IDAT" and zlib.crc32(whole[4:-4]) != int.from_bytes(whole[-4:], "big"):
+            raise ValueError("damaged: the checksum of its pixels does not fit")
+        if kind == b"iCCP" or kind in _TEXT:
+            lengths.append(max(len(whole), len(_content(kind, whole))))
+    if max(lengths) <= _TAKEN and sum(lengths) <= _TAKEN_IN_ALL:
+        return packed, None
+    kept, profile = [packed[: len(_SIGNATURE)]], None
+    for kind, whole in _chunks(packed):
+        content = _content(kind, whole)
+        if kind == b"iCCP" and len(content) > _LONG:
+            profile = content
+        elif kind not in _TEXT or max(len(whole), len(content)) <= _LONG:
+            kept.append(bytes(whole))
     return b"".join(kept), profile
 
 
-def _chunks(packed: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Type, content and all bytes of each chunk."""
-    start = _SIGNATURE
+def _chunks(packed: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Type and all bytes of each whole chunk."""
+    start, view = len(_SIGNATURE), memoryview(packed)
     while start + 12 <= len(packed):
         stop = start + 12 + int.from_bytes(packed[start : start + 4], "big")
-        yield packed[start + 4 : start + 8], packed[start + 8 : stop - 4], packed[start:stop]
-        start = stop
+        kind = packed[start + 4 : start + 8]
+        if stop > len(packed):
+            return
+        yield kind, view[start:stop]
+        start = len(packed) if kind == b"IEND" else stop
+
+
+def _content(kind: bytes, whole: memoryview) -> bytes:
+    """What is compressed in a text or a profile, unpacked; empty where nothing is."""
+    if kind == b"iCCP":
+        return _unpacked(bytes(whole[8:-4]).partition(b"\0")[2][1:])
+    return _unpacked(_text(kind, bytes(whole[8:-4]))) if kind in _TEXT else b""
 
 
 def _text(kind: bytes, body: bytes) -> bytes:

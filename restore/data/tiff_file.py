@@ -9,8 +9,9 @@ from PIL import Image, TiffImagePlugin
 
 from restore.data.words import by_opencv, image_of, levels
 
-_BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 277, 338, 339
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 274, 277, 338, 339
+_COMPRESSION, _FILL_ORDER, _PLANAR = 259, 266, 284
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK, _YCBCR = 0, 1, 2, 5, 6
 _PREMULTIPLIED, _ALPHA = 1, 2
 
 
@@ -19,6 +20,7 @@ def pixels(image: Image.Image, packed: bytes) -> Image.Image:
     tags = image.tag_v2
     if set(_numbers(tags.get(_FORMAT, 1))) & {2, 3, 5, 6}:
         raise ValueError("signed, float or complex values have no defined range")
+    _check_read(tags)
     bits = max(_numbers(tags.get(_BITS, 1)))
     if bits <= 8 or bits > 16:
         image.load()
@@ -30,6 +32,20 @@ def pixels(image: Image.Image, packed: bytes) -> Image.Image:
     words = np.asarray(image).astype(np.uint16)
     white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     return image_of(levels(largest - words if white_is_zero else words, largest))
+
+
+def _check_read(tags: TiffImagePlugin.ImageFileDirectory_v2) -> None:
+    """Raises ValueError for what Pillow reads without a word, and wrongly."""
+    packed, planar = tags.get(_COMPRESSION, 1) != 1, tags.get(_PLANAR, 1) == 2
+    reason = None
+    if tags.get(_PHOTOMETRIC) == _YCBCR and not packed:
+        reason = "YCbCr without compression"
+    elif planar and packed and tags.get(_SAMPLES, 1) == 2:
+        reason = "grey and transparency in planes of their own under compression"
+    elif planar and not packed and tags.get(_FILL_ORDER, 1) == 2:
+        reason = "planes whose bits lie the other way round"
+    if reason is not None:
+        raise ValueError(f"{reason}, which is not supported: save it as RGB, pixel by pixel")
 
 
 def _numbers(value: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -59,7 +75,7 @@ def _without_codecs(page: Any, packed: bytes, planar: bool) -> np.ndarray:
     if planar and page.bitspersample == 16:
         return np.stack([_plane(page, packed, number) for number in range(page.samplesperpixel)])
     if not planar and page.samplesperpixel == 3:
-        return by_opencv(packed)
+        return by_opencv(_lying(page, packed))
     import tifffile
 
     raise ValueError(
@@ -67,6 +83,15 @@ def _without_codecs(page: Any, packed: bytes, planar: bool) -> np.ndarray:
         f"{tifffile.COMPRESSION(page.compression).name} are read with the package imagecodecs "
         "only: pip install imagecodecs"
     )
+
+
+def _lying(page: Any, packed: bytes) -> bytes:
+    """The file without its orientation, which OpenCV would follow."""
+    tag = page.tags.get(_ORIENTATION)
+    if tag is None:
+        return packed
+    upright = struct.pack(f"{page.parent.byteorder}H", 1)
+    return packed[: tag.valueoffset] + upright + packed[tag.valueoffset + 2 :]
 
 
 def _plane(page: Any, packed: bytes, number: int) -> np.ndarray:

@@ -1,0 +1,196 @@
+"""Files that lie on their side, are damaged, or say more than Pillow takes: seen as they are."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from restore.data.image_file import ImageError, header_size, load_image, upright_size
+from restore.data.mask_files import read_mask
+from restore.data.photo_file import read_photo, write_png
+from restore.types import InputError
+
+RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+WORDS = RGB.astype(np.uint16) * 257
+UPRIGHT: dict[int, Any] = {  # TIFF 6.0, Orientation: where row 0 and column 0 lie
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1),
+}
+KINDS: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+    "raw": (RGB, {}),
+    "lzw": (RGB, {"compression": 5}),
+    "grey": (RGB[..., 0], {}),
+    "16 bits grey": (WORDS[..., 0], {}),
+    "16 bits": (WORDS, {}),
+    "16 bits in planes": (np.moveaxis(WORDS, -1, 0), {"planarconfig": 2}),
+    "16 bits deflated": (WORDS, {"compression": 8}),
+}
+
+
+def tiff(array: np.ndarray, orientation: int, grey: bool = False, **options: Any) -> bytes:
+    file = io.BytesIO()
+    grey = grey or array.ndim == 2
+    extra = [(274, "H", 1, orientation, True)]
+    if options.get("compression") == 5:  # of Pillow: tifffile writes none
+        made = Image.fromarray(array)
+        made.save(file, "TIFF", compression="tiff_lzw", tiffinfo={274: orientation})
+        return file.getvalue()
+    photometric = "minisblack" if grey else "rgb"
+    tifffile.imwrite(file, array, photometric=photometric, extratags=extra, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_turned_tiff_is_turned_once(tmp_path: Path, kind: str, orientation: int) -> None:
+    array, options = KINDS[kind]
+    packed = tiff(array, orientation, **options)
+    expected = UPRIGHT[orientation](RGB[..., :1].repeat(3, 2) if "grey" in kind else RGB)
+    got = load_image(packed, 3).permute(1, 2, 0).numpy()
+    assert np.array_equal(got, expected)
+    (tmp_path / "a.tif").write_bytes(packed)
+    assert upright_size(tmp_path / "a.tif") == (expected.shape[1], expected.shape[0])
+
+
+def lzw_words() -> bytes:
+    """RGB of 16 bits under LZW, as OpenCV writes it."""
+    import cv2
+
+    done, encoded = cv2.imencode(".tif", WORDS[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+    assert done
+    return bytes(encoded.tobytes())
+
+
+def tagged(packed: bytes, tag: int, value: int) -> bytes:
+    """A TIFF with another value of a tag, in a table of its own behind the old one."""
+    (start,) = struct.unpack_from("<L", packed, 4)
+    (count,) = struct.unpack_from("<H", packed, start)
+    entries = [packed[start + 2 + 12 * k : start + 14 + 12 * k] for k in range(count)]
+    entries = [one for one in entries if _tag(one) != tag]
+    entries.append(struct.pack("<HHLHH", tag, 3, 1, value, 0))
+    table = struct.pack("<H", len(entries)) + b"".join(sorted(entries, key=_tag)) + bytes(4)
+    padded = packed + b"\0" * (len(packed) % 2)
+    return padded[:4] + struct.pack("<L", len(padded)) + padded[8:] + table
+
+
+def _tag(entry: bytes) -> int:
+    return int(struct.unpack("<H", entry[:2])[0])
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_opencv_turns_nothing_either(orientation: int) -> None:
+    got = load_image(tagged(lzw_words(), 274, orientation), 3).permute(1, 2, 0).numpy()
+    assert np.array_equal(got, UPRIGHT[orientation](RGB))
+
+
+PLANES = tiff(np.moveaxis(RGB, -1, 0), 1, planarconfig=2)
+MISREAD = {
+    "YCbCr without compression": tagged(tiff(RGB, 1), 262, 6),
+    "planes whose bits lie": tagged(PLANES, 266, 2),
+    "grey and transparency in planes": tiff(
+        np.moveaxis(RGB[..., :2], -1, 0), 1, True, planarconfig=2, extrasamples=[2], compression=8
+    ),
+}
+
+
+@pytest.mark.parametrize("says", MISREAD)
+def test_what_pillow_misreads_is_refused(says: str) -> None:
+    with pytest.raises(ImageError, match=f"{says}.*: save it as RGB"):
+        load_image(MISREAD[says], 3)
+    assert np.array_equal(load_image(PLANES, 3).permute(1, 2, 0), RGB)
+
+
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "form"), [(3, "HH"), (1, "BBH"), (4, "L")])
+def test_an_orientation_behind_a_broken_tag_counts(order: str, kind: int, form: str) -> None:
+    """The tag before it says that its text lies outside of the block, where Pillow stops."""
+    mark = b"II" if order == "<" else b"MM"
+    text = struct.pack(f"{order}HHLL", 270, 2, 4000, 60000)
+    values = (6,) if form == "L" else (6,) + (0,) * (len(form) - 1)
+    turn = struct.pack(f"{order}HHL{form}", 0x0112, kind, 1, *values)
+    block = mark + struct.pack(f"{order}HLH", 42, 8, 2) + text + turn + bytes(4)
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "PNG", exif=b"Exif\0\0" + block)
+    assert np.array_equal(load_image(file.getvalue(), 3).permute(1, 2, 0), np.rot90(RGB, -1))
+
+
+def png(array: np.ndarray, extra: bytes = b"") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    packed = file.getvalue()
+    at = packed.index(b"IDAT") - 4
+    return packed[:at] + extra + packed[at:]
+
+
+def test_a_damaged_png_is_refused_wherever_a_bit_has_changed() -> None:
+    packed = png(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    start = packed.index(b"IDAT") + 4
+    length = int.from_bytes(packed[start - 8 : start - 4], "big")
+    for place in range(start, start + length, 97):
+        damaged = bytearray(packed)
+        damaged[place] ^= 4
+        with pytest.raises(ImageError, match="checksum"):
+            load_image(bytes(damaged), 3)
+
+
+def test_bytes_behind_the_end_of_a_png_do_no_harm() -> None:
+    behind = struct.pack(">I", 4) + b"IDAT" + b"abcd" + bytes(4)
+    assert np.array_equal(load_image(png(RGB) + behind, 3).permute(1, 2, 0), RGB)
+
+
+def long_text(kind: bytes = b"zTXt") -> bytes:
+    body = b"parameters\0\0" + zlib.compress(b"a" * 3_000_000)
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def test_a_png_with_long_text_is_a_photo_and_a_mask_as_others(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(RGB, long_text()))
+    found, profile = read_photo(tmp_path / "a.png")
+    assert np.array_equal(found, RGB) and profile is None
+    assert upright_size(tmp_path / "a.png") == (7, 5)
+    assert header_size(tmp_path / "a.png") == header_size(png(RGB, long_text())) == (5, 7)
+    drawn = np.full((5, 7, 4), 255, np.uint8)
+    drawn[..., 3] = RGB[..., 0] // 128 * 255
+    (tmp_path / "m.png").write_bytes(png(drawn, long_text()))
+    assert np.array_equal(read_mask(tmp_path / "m.png", False)[0], drawn[..., 3])
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_white_strokes_on_nothing_turn_with_the_mask(tmp_path: Path, orientation: int) -> None:
+    drawn = np.full((5, 7, 4), 255, np.uint8)
+    drawn[..., 3] = RGB[..., 0] // 128 * 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(drawn).save(tmp_path / "m.png", exif=exif)
+    found = read_mask(tmp_path / "m.png", False)[0].numpy()
+    assert np.array_equal(found, UPRIGHT[orientation](drawn[..., 3]))
+
+
+@pytest.mark.parametrize("end", ["png", "tif"])
+def test_a_mask_of_16_bits_that_holds_0_and_1_is_refused(tmp_path: Path, end: str) -> None:
+    labels = (RGB[..., 0] > 99).astype(np.uint16)
+    Image.fromarray(labels).save(tmp_path / f"m.{end}")
+    with pytest.raises(InputError, match=r"brightest is 1 of 65535"):
+        read_mask(tmp_path / f"m.{end}", False)
+    Image.fromarray(labels * 0).save(tmp_path / f"m.{end}")
+    assert not read_mask(tmp_path / f"m.{end}", False).any()
+    Image.fromarray(labels * 65535).save(tmp_path / f"m.{end}")
+    assert np.array_equal(read_mask(tmp_path / f"m.{end}", False)[0], labels * 255)
+
+
+def test_a_result_may_have_the_longest_name(tmp_path: Path) -> None:
+    write_png(RGB, tmp_path / f"{'n' * 251}.png")
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255]
