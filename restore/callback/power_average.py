@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# Differences of snapshots below this share are those of float16, in which snapshots are kept.
+_RESOLVED = 1e-4
+
 
 def exponent(std: float) -> float:
     """The exponent of an average of relative length std, above 0 and at most 0.288: the inverse of
@@ -41,16 +44,21 @@ def decay(exponent: float, updates: int) -> float:
 def combination(snapshots: Sequence[tuple[float, int]], wanted: tuple[float, int]) -> Tensor:
     """Weights [N] of N snapshots, (exponent, updates) each, whose sum is nearest to `wanted`.
 
-    Least squares between profiles as functions of training time (appendix C). float64. The weights
-    add up to nearly 1; negative ones are right, too.
+    Least squares between profiles as functions of training time (appendix C), of those sums whose
+    integral is 1: of weights that never change, every average is those weights. float64. Negative
+    ones are right, too.
     """
     names = [torch.tensor(column, dtype=torch.float64) for column in zip(*snapshots, strict=True)]
     exponents, updates = names
     goal = [torch.full_like(exponents, float(value)) for value in wanted]
     gram = _inner(exponents[:, None], updates[:, None], exponents[None], updates[None])
     right = _inner(exponents, updates, *goal)
-    weights: Tensor = torch.linalg.lstsq(gram, right[:, None], driver="gelsd").solution
-    return weights[:, 0]
+    scale = gram.diagonal().rsqrt()
+    inverse = torch.linalg.pinv(gram * scale * scale[:, None], rtol=_RESOLVED, hermitian=True)
+    inverse = inverse * scale * scale[:, None]
+    nearest, along = inverse @ right, inverse.sum(1)
+    weights: Tensor = nearest + along * (1 - nearest.sum()) / along.sum()
+    return weights
 
 
 def _inner(g_a: Tensor, t_a: Tensor, g_b: Tensor, t_b: Tensor) -> Tensor:

@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.degradation.blur import Blur
-from restore.evaluation.baseline import Baseline, Image
+from restore.evaluation.baseline import Baseline
 from restore.image import from_unit, to_unit
 from restore.types import InputError, Observation
+
+_DARK = 1e-12  # where an estimate is black, and the rounding of an FFT would divide
 
 
 class Bicubic(Baseline):
@@ -28,20 +30,17 @@ class Bicubic(Baseline):
 
 
 class Deconvolution(Baseline):
-    """Undoes a blur whose kernel it is told, image by image, channel by channel."""
+    """Undoes a blur whose kernel it is told, channel by channel."""
 
     def __call__(self, observation: Observation) -> Tensor:
         degraded, operator = observation["input"], observation.get("operator")
         if not isinstance(operator, Blur):
             raise InputError(f"baseline={self.name} undoes a known blur: use degradation=blur")
-        kernel = operator.kernel.cpu().numpy()
-        planes = to_unit(degraded).cpu().double().flatten(0, 1).numpy()
-        restored = np.stack([self.deconvolve(plane, kernel) for plane in planes])
-        return from_unit(torch.from_numpy(restored)).view(degraded.shape).to(degraded)
+        return from_unit(self.deconvolve(to_unit(degraded).cpu().double(), operator)).to(degraded)
 
     @abstractmethod
-    def deconvolve(self, plane: Image, kernel: Image) -> Image:
-        """[H, W] float64 in units of [0, 1], for a plane [H, W] and a kernel of odd sides."""
+    def deconvolve(self, images: Tensor, blur: Blur) -> Tensor:
+        """[B, C, H, W] float64 in units of [0, 1], of images like it."""
 
 
 class Wiener(Deconvolution):
@@ -54,15 +53,19 @@ class Wiener(Deconvolution):
             raise InputError(f"baseline.balance={balance}: use more than 0")
         self.balance = balance
 
-    def deconvolve(self, plane: Image, kernel: Image) -> Image:
+    def deconvolve(self, images: Tensor, blur: Blur) -> Tensor:
         from skimage.restoration import wiener
 
-        restored: Image = wiener(plane, kernel, self.balance, clip=False)
-        return restored
+        kernel, planes = blur.kernel.cpu().numpy(), images.flatten(0, 1).numpy()
+        restored = [wiener(plane, kernel, self.balance, clip=False) for plane in planes]
+        return torch.from_numpy(np.stack(restored)).view(images.shape)
 
 
 class RichardsonLucy(Deconvolution):
-    """Richardson 1972 and Lucy 1974, scikit-image; more iterations are sharper and noisier."""
+    """Richardson 1972 and Lucy 1974; more iterations are sharper and noisier.
+
+    By the blur's own operator: what is beyond the borders of an image is its opposite side.
+    """
 
     name = "richardson_lucy"
 
@@ -71,12 +74,10 @@ class RichardsonLucy(Deconvolution):
             raise InputError(f"baseline.iterations={iterations}: use 1 or more")
         self.iterations = iterations
 
-    def deconvolve(self, plane: Image, kernel: Image) -> Image:
-        from skimage.restoration import richardson_lucy
-
-        # Levels below 0, which noise makes, have no meaning to a model of photons. Beyond the
-        # borders scikit-image sees 0, and the blur has seen the opposite side.
-        (top, left), (height, width) = (side // 2 for side in plane.shape), plane.shape
-        around = np.pad(plane.clip(min=0), ((top, top), (left, left)), mode="wrap")
-        restored: Image = richardson_lucy(around, kernel, self.iterations)
-        return restored[top : top + height, left : left + width]
+    def deconvolve(self, images: Tensor, blur: Blur) -> Tensor:
+        # Levels below 0, which noise makes, have no meaning to a model of photons.
+        seen, found = images.clamp(min=0), torch.full_like(images, 0.5)
+        for _ in range(self.iterations):
+            share = seen / blur.forward(found).clamp(min=_DARK)
+            found = found * blur.adjoint(share, *images.shape[-2:])
+        return found

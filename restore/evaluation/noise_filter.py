@@ -23,7 +23,7 @@ class NoiseFilter(Baseline):
         images = to_unit(degraded).cpu().double().permute(0, 2, 3, 1).numpy()
         # sigma is in units of [-1, 1], which is twice as long as [0, 1]
         restored = [
-            self.denoise(image, sigma / 2).reshape(image.shape)
+            self.denoise(image, sigma / 2).reshape(image.shape) if sigma else image
             for image, sigma in zip(images, observation["sigma"].tolist(), strict=True)
         ]
         return from_unit(torch.from_numpy(np.stack(restored))).permute(0, 3, 1, 2).to(degraded)
@@ -96,7 +96,10 @@ class Wavelet(NoiseFilter):
     def denoise(self, image: Image, sigma: float) -> Image:
         from skimage.restoration import denoise_wavelet
 
-        restored: Image = denoise_wavelet(image, sigma=sigma, channel_axis=-1)
+        in_color = image.shape[2] == 3
+        restored: Image = denoise_wavelet(
+            image, sigma=sigma, channel_axis=-1, convert2ycbcr=in_color
+        )
         return restored
 
 

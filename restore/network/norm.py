@@ -80,8 +80,9 @@ class _ChannelsLast(torch.autograd.Function):
         pixels, dpixels = _as_rows(x), _as_rows(dy)
         each = x.shape[1] // ctx.num_groups
         mean, inverse_std = (s.float().repeat_interleave(each, 1) for s in (mean, inverse_std))
-        dbias = dpixels.sum(1).float()
-        dweight = ((pixels * dpixels).sum(1).float() - mean * dbias) * inverse_std
+        dbias = dpixels.sum(1, dtype=torch.float32)
+        products = (pixels * dpixels).sum(1, dtype=torch.float32)
+        dweight = (products - mean * dbias) * inverse_std
         count = each * pixels.shape[1]
         shift, slope = (
             (weight * s).unflatten(1, (-1, each)).sum(-1).repeat_interleave(each, 1) / count

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -61,6 +63,32 @@ def test_a_snapshot_rebuilds_itself() -> None:
         torch.testing.assert_close(found, torch.eye(6).double()[place], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("std", [0.01, 0.02, 0.15, 0.2, 0.28])
+@pytest.mark.parametrize("times", [(300, 600), (200, 400, 600), range(200, 20001, 200)])
+def test_weights_that_never_change_are_their_own_average(times: Sequence[int], std: float) -> None:
+    """The few snapshots of a short training span no profile exactly, and no parameter shrinks."""
+    snapshots = [(exponent(own), t) for own in (0.05, 0.1) for t in times]
+    assert combination(snapshots, (exponent(std), times[-1])).sum() == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("std", [0.04, 0.07, 0.12, 0.2])
+def test_few_snapshots_come_near_a_length_between_them_and_beyond(std: float) -> None:
+    """Of 600 updates, by the profiles themselves."""
+    time = torch.arange(601, dtype=torch.float64)
+    snapshots = [(exponent(own), t) for own in (0.05, 0.1) for t in (200, 400, 600)]
+    profiles = torch.stack([((time.clamp(max=t) / t) ** (g + 1)).diff() for g, t in snapshots])
+    wanted = ((time / 600) ** (exponent(std) + 1)).diff()
+    made = combination(snapshots, (exponent(std), 600)) @ profiles
+    assert (made - wanted).norm() < 0.4 * (profiles - wanted).norm(dim=1).min()
+
+
+@pytest.mark.parametrize("std", [0.02, 0.2])
+def test_rounding_of_many_snapshots_is_not_blown_up(std: float) -> None:
+    times = range(200, 20001, 200)
+    snapshots = [(exponent(own), t) for own in (0.05, 0.1) for t in times]
+    assert combination(snapshots, (exponent(std), 20000)).norm() < 10
+
+
 @pytest.mark.parametrize("std", [0.04, 0.07, 0.12, 0.2])
 def test_a_rebuilt_average_is_the_one_kept_from_the_start(std: float) -> None:
     updates, every = 1000, 50
@@ -71,5 +99,5 @@ def test_a_rebuilt_average_is_the_one_kept_from_the_start(std: float) -> None:
     direct = kept(theta, exponent(std))[-1]
     rebuilt = (weights[:, None] * averages).sum(0)
     nearest = (averages - direct).norm(dim=1).min()
-    assert weights.sum() == pytest.approx(1, abs=0.01)
+    assert weights.sum() == pytest.approx(1, abs=1e-9)
     assert (rebuilt - direct).norm() < 0.2 * nearest

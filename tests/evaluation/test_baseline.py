@@ -162,6 +162,28 @@ def test_total_variation_and_non_local_means_beat_identity_at_every_level() -> N
             assert (psnr(restored, batch) > beaten + 4).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "method", [TotalVariationFilter(), NonLocalMeans(), Wavelet()], ids=lambda one: one.name
+)
+def test_an_image_without_noise_stays_as_it_is(method: NoiseFilter, channels: int) -> None:
+    batch = with_noise(smooth(channels))
+    batch["sigma"] = torch.zeros(2)
+    torch.testing.assert_close(method(batch), batch["input"])
+
+
+def test_wavelets_of_a_photo_are_of_its_lightness_and_its_colours() -> None:
+    """What three channels have in common is seen through less noise than in one of them."""
+    from skimage.data import astronaut
+
+    photo = torch.from_numpy(astronaut()).permute(2, 0, 1)[None]
+    batch = with_noise(from_uint8(torch.cat([photo[..., :128, :128], photo[..., 64:192, 192:320]])))
+    parts = [Wavelet()({**batch, "input": one}) for one in batch["input"].split(1, 1)]
+    alone = psnr(torch.cat(parts, 1), batch)
+    assert (alone > psnr(Identity()(batch), batch) + 3).all()
+    assert (psnr(Wavelet()(batch), batch) > alone + 0.5).all()
+
+
 def test_noise_filters_take_each_images_own_sigma_in_units_of_their_range() -> None:
     seen: list[float] = []
 

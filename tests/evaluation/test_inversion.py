@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from restore.degradation.blur import GaussianBlur
+from restore.degradation.blur import Blur, GaussianBlur, MotionBlur
 from restore.degradation.linear import Linear
 from restore.degradation.operator import Downsample
 from restore.evaluation.baseline import Baseline
@@ -54,6 +54,23 @@ def test_deconvolution_beats_the_blurred_image_up_to_the_borders(
     assert (psnr(restored, batch) > psnr(batch["input"], batch) + 3).all()
     error = (restored - batch["target"]).abs()
     assert error[..., 0, :].mean() < 2 * error.mean() + 0.01
+
+
+@pytest.mark.parametrize("blur", [GaussianBlur(3.0), MotionBlur(15), MotionBlur(9, 30.0)])
+@pytest.mark.parametrize("size", [(32, 32), (21, 40)])
+def test_richardson_lucy_is_that_of_a_periodic_blur(blur: Blur, size: tuple[int, int]) -> None:
+    """Whose matrix is written out, one column for each pixel of an image."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(1, 1, *size, generator=generator, dtype=torch.float64)
+    pixels = size[0] * size[1]
+    columns = torch.eye(pixels, dtype=torch.float64).view(pixels, 1, *size)
+    matrix = blur.forward(columns).flatten(1).T
+    seen = matrix @ target.flatten()
+    found = torch.full_like(seen, 0.5)
+    for _ in range(30):
+        found = found * (matrix.T @ (seen / (matrix @ found)))
+    made = RichardsonLucy().deconvolve(seen.view(1, 1, *size), blur)
+    torch.testing.assert_close(made.flatten(), found, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", [Bicubic(), Wiener(), RichardsonLucy()], ids=lambda m: m.name)

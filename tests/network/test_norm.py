@@ -63,6 +63,18 @@ def test_gradient_in_bfloat16_is_as_close_as_the_native_one() -> None:
         assert (found.double() - wanted).norm() / wanted.norm() < 2**-7
 
 
+def test_gradient_in_bfloat16_outlives_a_mean_that_is_not_zero() -> None:
+    """The gradient of the weights is a difference of two large sums."""
+    layer = layer_of(8, 32)
+    x = (seeded(2, 32, 64, 64, seed=1) + 3).bfloat16()
+    dy = (seeded(2, 32, 64, 64, seed=2) + 0.5).bfloat16()
+    exact = gradients(doubled(layer), x.double(), dy.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        last = torch.channels_last
+        fast = gradients(layer, x.to(memory_format=last), dy.to(memory_format=last))
+    assert (fast[2].double() - exact[2]).norm() / exact[2].norm() < 2**-5
+
+
 def test_gradient_of_the_gradient() -> None:
     """A penalty on the discriminator's gradient needs it."""
     weight, bias = (seeded(4, seed=seed, dtype=torch.float64).requires_grad_() for seed in (1, 2))
