@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from restore.data.folder import Folder
-from restore.data.source import Split
-from restore.data.walk import HIDDEN
+from restore.data.source import SPLITS, Split
+from restore.data.walk import BROKEN, HIDDEN, LISTED
 from restore.types import InputError
 
 FILES = Path(__file__).parent / "files"
@@ -46,7 +46,48 @@ def test_links_lead_into_no_loop(tmp_path: Path) -> None:
     (tmp_path / "broken.png").symlink_to(tmp_path / "gone")
     source = Folder(tmp_path, "test", val_fraction=1.0)
     assert names(tmp_path) == ["a.png", "x/b.png"]
-    assert source.left_out() == {"a link to a folder above it": 2, "a broken link or no file": 1}
+    assert source.left_out() == {LISTED: 2, BROKEN: 1}
+
+
+def test_links_that_lead_to_themselves_are_broken(tmp_path: Path) -> None:
+    photos(tmp_path, "a.png", "x/b.png")
+    for link, target in (("x/self", "self"), ("c.png", "c.png"), ("x/d", "e"), ("x/e", "d")):
+        (tmp_path / link).symlink_to(target)
+    source = Folder(tmp_path, "test", val_fraction=1.0)
+    assert names(tmp_path) == ["a.png", "x/b.png"]
+    assert source.left_out() == {BROKEN: 4}
+
+
+def test_a_folder_is_listed_once(tmp_path: Path) -> None:
+    """By its own name, where that lies in the tree, and else by the first that leads to it."""
+    photos(tmp_path / "photos", "x/a.png", "y/b.png")
+    photos(tmp_path / "outside", "c.png", "d/e.png")
+    (tmp_path / "photos/x/ly").symlink_to("../y")
+    (tmp_path / "photos/y/lx").symlink_to("../x")
+    for link in ("l1", "l2", "x/l0"):
+        (tmp_path / "photos" / link).symlink_to(tmp_path / "outside")
+    (tmp_path / "photos/l3").symlink_to(tmp_path / "outside/d")
+    source = Folder(tmp_path / "photos", "test", val_fraction=1.0)
+    assert names(tmp_path / "photos") == ["l1/c.png", "l1/d/e.png", "x/a.png", "y/b.png"]
+    assert source.left_out() == {LISTED: 5}
+
+
+def test_folders_that_all_link_each_other_end(tmp_path: Path) -> None:
+    for number in range(12):
+        photos(tmp_path, f"{number}/a.png")
+        for other in range(12):
+            (tmp_path / f"{number}/{other}").symlink_to(f"../{other}")
+    assert len(names(tmp_path)) == 12
+
+
+def test_splits_may_be_links(tmp_path: Path) -> None:
+    """What is linked below a split was put there; a split is no part of another for it."""
+    photos(tmp_path, "all/one/a.png", "all/two/b.png")
+    for split, target in (("train", "all/one"), ("val", "all/two"), ("test", "val")):
+        (tmp_path / split).symlink_to(target)
+    (tmp_path / "all/one/up").symlink_to("../..")
+    found = [names(tmp_path, split) for split in SPLITS]
+    assert found == [["train/a.png"], ["val/b.png"], ["test/b.png"]]
 
 
 def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
