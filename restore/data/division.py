@@ -9,19 +9,26 @@ from restore.data.name import printable
 from restore.data.source import SPLITS, Split, held_out
 from restore.types import InputError
 
-_MEANINGS: dict[str, Split] = {
-    **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "valset", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "tst", "testset", "eval", "evaluation"), "test"),
+_EMPTY_WORDS = ("set", "split", "data", "images", "image", "imgs", "photos")
+_SPLIT_WORDS: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "tst", "eval", "evaluation"),
 }
-_EMPTY_WORDS = {"set", "split", "data", "images", "image", "imgs", "photos"}
+_MEANINGS: dict[str, Split] = {
+    word + empty: split
+    for split, words in _SPLIT_WORDS.items()
+    for word in words
+    for empty in ("", *_EMPTY_WORDS)
+}
 
 
 def check_names(folder: Path, folders: Sequence[str]) -> None:
     """Raises InputError where sub-folders mean a split and are not named as one.
 
-    That is a name such as Test, validation or train_images anywhere at the top, or two of such
-    meaning side by side at any depth, as train2017 and val2017.
+    That is a name such as Test, validation or train_images anywhere at the top, or within train,
+    val or test if it means another of them; or two of such meaning side by side at any depth beside
+    those, as train2017 and val2017.
     """
     top = [name for name in folders if "/" not in name]
     own = {name for name in top if name in SPLITS}
@@ -31,14 +38,36 @@ def check_names(folder: Path, folders: Sequence[str]) -> None:
         raise _misnamed(folder, list(plain), f"rename {printable(changes)}")
     siblings = defaultdict(list)
     for name in folders:
-        if name.split("/")[0] not in own:
+        outer, _, inner = name.partition("/")
+        if outer not in own:
             siblings[name.rpartition("/")[0]].append(name)
+        elif inner:
+            _check_within(folder, name, outer)
     for above, names in siblings.items():
-        meant = {_meaning(name.rpartition("/")[2]): name for name in names}
-        meant.pop(None, None)
-        if len(meant) > 1:
-            there = f"set data.source.folder or data.root to {above} there, or " if above else ""
-            raise _misnamed(folder, list(meant.values()), f"{there}name them train, val and test")
+        _check_siblings(folder, above, names)
+
+
+def _check_within(folder: Path, name: str, outer: str) -> None:
+    last = name.rpartition("/")[2]
+    meaning = _meaning(last)
+    if _is_plain(last) and meaning != outer:
+        raise InputError(
+            f"{printable(str(folder.absolute()))}: {printable(name)} would be a part of {outer}: "
+            f"move its photos to {meaning}, or rename it"
+        )
+
+
+def _check_siblings(folder: Path, above: str, names: Sequence[str]) -> None:
+    meant = {name: _meaning(name.rpartition("/")[2]) for name in names}
+    wrong = [name for name, meaning in meant.items() if meaning]
+    meanings = {meant[name] for name in wrong}
+    if len(meanings) > 1:
+        place = printable(above)
+        there = f"set data.source.folder or data.root to {place} there, or " if above else ""
+        # trainA and trainB may be of two domains: one alone may be wanted.
+        several = len(wrong) > len(meanings)
+        way_out = "move what you want of them into" if several else "name them"
+        raise _misnamed(folder, wrong, f"{there}{way_out} train, val and test")
 
 
 def _misnamed(folder: Path, names: list[str], way_out: str) -> InputError:
@@ -49,7 +78,8 @@ def _misnamed(folder: Path, names: list[str], way_out: str) -> InputError:
 
 
 def _words(name: str) -> list[str]:
-    return [word for word in re.split(r"[^a-z]+", name.lower()) if word]
+    """In small letters; TrainImages and train_images are the same two."""
+    return [word.lower() for word in re.split(r"[^a-zA-Z]+|(?<=[a-z])(?=[A-Z])", name) if word]
 
 
 def _meaning(name: str) -> Split | None:
@@ -59,7 +89,7 @@ def _meaning(name: str) -> Split | None:
 def _is_plain(name: str) -> bool:
     """Whether the name says nothing but a split."""
     words = set(_words(name))
-    return bool(words & _MEANINGS.keys()) and words <= _MEANINGS.keys() | _EMPTY_WORDS
+    return bool(words & _MEANINGS.keys()) and words <= _MEANINGS.keys() | set(_EMPTY_WORDS)
 
 
 def divide(folder: Path, names: Sequence[str], fraction: float) -> dict[Split, list[str]]:

@@ -116,6 +116,14 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
         ("DIV2K_train_HR/a.png", "DIV2K_valid_HR/b.png"),
         ("set/train/a.png", "set/test/b.png"),
         ("valid/a.png", "b.png"),
+        ("trainA/a.png", "trainB/b.png", "testA/c.png", "testB/d.png"),
+        ("TrainImages/a.png", "TestImages/b.png"),
+        ("trainHR/a.png", "testHR/b.png"),
+        ("TrainingSet/a.png", "ValidationSet/b.png"),
+        ("trainingset/a.png", "testingset/b.png"),
+        ("RainTrainL/a.png", "RainTestL/b.png"),
+        ("TRAINSET/a.png", "b.png"),
+        ("set/trainA/a.png", "set/testA/b.png"),
     ],
 )
 def test_folders_that_mean_a_split_are_not_merged(tmp_path: Path, misnamed: tuple[str]) -> None:
@@ -126,6 +134,36 @@ def test_folders_that_mean_a_split_are_not_merged(tmp_path: Path, misnamed: tupl
     assert str(tmp_path) in line and "\n" not in line
     wrong = {name.rpartition("/")[0] for name in misnamed} - {"train", "val", ""}
     assert all(name in line for name in wrong)
+
+
+def test_of_several_folders_of_one_meaning_the_user_chooses(tmp_path: Path) -> None:
+    photos(tmp_path, *(f"{name}/a.png" for name in ("trainA", "trainB", "testA", "testB")))
+    with pytest.raises(InputError, match=r"testA and testB and trainA and trainB would .*: move"):
+        names(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for domain in "AB":
+            (tmp_path / f"{split}{domain}").rename(tmp_path / split / domain)
+    assert names(tmp_path) == ["test/A/a.png", "test/B/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer"),
+    [("train/test", "train"), ("train/a/Validation", "train"), ("val/train_images", "val")],
+)
+def test_a_split_within_another_is_refused(tmp_path: Path, inner: str, outer: str) -> None:
+    photos(tmp_path, "train/x/a.png", "val/b.png", f"{inner}/c.png")
+    with pytest.raises(InputError, match=f"{inner} would be a part of {outer}: ") as caught:
+        names(tmp_path, "train")
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_subjects_within_a_split_may_be_called_so(tmp_path: Path) -> None:
+    inner = ("train/train/a.png", "val/train_station/b.png", "train/test_tube/c.png")
+    assert names(photos(tmp_path, *inner), "train") == [
+        "train/test_tube/c.png",
+        "train/train/a.png",
+    ]
 
 
 @pytest.mark.parametrize(
