@@ -18,9 +18,9 @@ from restore.data.file_kind import describe
 from restore.data.name import printable
 from restore.types import InputError
 
-FORMATS = {
-    "PNG": (".png",),
+FORMATS = {  # of several photos of a sample in a shard, the first in this order is taken
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
     "WEBP": (".webp",),
     "AVIF": (".avif",),
     "TIFF": (".tif", ".tiff"),

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from restore.data.image_file import FORMATS
 from restore.data.name import printable
 from restore.data.walk import HIDDEN, is_hidden
 from restore.types import InputError
 
-IMAGE = ("jpg", "jpeg", "png", "webp", "avif", "tif", "tiff", "bmp")
+IMAGE = tuple(suffix.removeprefix(".") for suffixes in FORMATS.values() for suffix in suffixes)
 _OTHER = ("cls", "json", "txt")
 _BLOCK = tarfile.BLOCKSIZE
 _STEP = 2**20

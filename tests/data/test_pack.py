@@ -15,6 +15,7 @@ from restore import sharding
 from restore.config.compose import composed
 from restore.data import pack
 from restore.data.folder import Folder
+from restore.data.image_file import SUFFIXES
 from restore.data.shard_plan import PackedPhoto
 from restore.data.source import SPLITS, Split
 from restore.data.webdataset import WebDataset
@@ -144,6 +145,15 @@ def test_names_with_dots_and_equal_stems_are_keys_of_their_own(tmp_path: Path) -
         pixels(Folder(source, "test", val_fraction=1.0)).values()
     )
     assert len(made) == 5
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_a_photo_of_every_suffix_comes_back(tmp_path: Path, suffix: str) -> None:
+    source = tmp_path / "photos"
+    for name in (f"a{suffix}", f"b{suffix.upper()}"):
+        photo(source / name, 1)  # what it holds is told by its bytes
+    sharding.shard(source, tmp_path / "out")
+    assert len(read(tmp_path / "out", "val", val_fraction=1.0)) == 2
 
 
 def test_classes_are_labels(tmp_path: Path) -> None:

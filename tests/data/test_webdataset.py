@@ -324,6 +324,14 @@ def test_tiff_members_are_photos(tmp_path: Path) -> None:
     assert (image == 7).all()
 
 
+def test_of_several_photos_of_a_sample_one_is_taken(tmp_path: Path) -> None:
+    """Always the same, since a training that goes on would else see others."""
+    write_tar(tmp_path / "s.tar", {"a.jfif": png(1), "a.png": png(2), "a.jpg": png(3)})
+    write_tar(tmp_path / "t.tar", {"b.bmp": png(4), "b.webp": png(5), "b.png": png(6)})
+    given = {"train": "{s,t}.tar", "num_classes": None, "val_fraction": 1.0}
+    assert numbers(dataset(tmp_path, "val", **given)) == [3, 6]
+
+
 def test_archives_behind_each_other_are_all_read(tmp_path: Path) -> None:
     for number in range(2):
         write_tar(tmp_path / f"{number}.tar", {f"{number}{n}.png": png(n) for n in range(3)})
@@ -355,6 +363,17 @@ def test_an_index_is_kept_until_its_shard_changes(
         kept.write_bytes(damage)
         shard_index.shard_index(path)
     assert len(count) == 5
+
+
+def test_an_index_of_older_rules_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "s.tar"
+    write_tar(path, {"a.png": png(1), "b.jfif": png(2)})
+    made = shard_index.shard_index(path)
+    (kept,) = (tmp_path / ".restore-index").glob("*.json")
+    content = json.loads(kept.read_text())
+    content["state"][0], content["samples"] = 1, content["samples"][:1]  # 1 knew no .jfif
+    kept.write_text(json.dumps(content))
+    assert len(made.samples) == 2 and shard_index.shard_index(path) == made
 
 
 def test_an_index_of_shards_that_cannot_be_written_beside(
