@@ -4,8 +4,9 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
+from restore.data.archive import members, open_tar
 from restore.data.image_file import FORMATS
 from restore.data.name import printable
 from restore.data.walk import HIDDEN, is_hidden
@@ -13,8 +14,6 @@ from restore.types import InputError
 
 IMAGE = tuple(suffix.removeprefix(".") for suffixes in FORMATS.values() for suffix in suffixes)
 _OTHER = ("cls", "json", "txt")
-_BLOCK = tarfile.BLOCKSIZE
-_STEP = 2**20
 _PACKED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -50,23 +49,20 @@ def index_shard(path: Path) -> Index:
         InputError: compressed, truncated, damaged, without a sample, or with two members of one
             name.
     """
-    from webdataset.tariterators import base_plus_ext
-
     samples: dict[str, Sample] = {}
     left_out: Counter[str] = Counter()
     for entry in _entries(path):
         if entry.isdir():
             continue
-        key, extension = base_plus_ext(entry.name)
-        extension = (extension or "").lower()
-        reason = _reason(entry, key, extension)
+        key, extension = key_and_extension(entry.name)
+        reason = why_left_out(entry, key, extension)
         if reason:
             left_out[reason] += 1
             continue
-        members = samples.setdefault(key, Sample(key, path, {})).members
-        if extension in members:
+        found = samples.setdefault(key, Sample(key, path, {})).members
+        if extension in found:
             raise InputError(f"shard {path}: two members are named {printable(key)}.{extension}")
-        members[extension] = Member(entry.offset_data, entry.size)
+        found[extension] = Member(entry.offset_data, entry.size)
     complete = [sample for sample in samples.values() if sample.members.keys() & set(IMAGE)]
     left_out["samples without an image"] = len(samples) - len(complete)
     if not complete:
@@ -75,7 +71,15 @@ def index_shard(path: Path) -> Index:
     return Index(complete, +left_out)
 
 
-def _reason(entry: tarfile.TarInfo, key: str | None, extension: str) -> str | None:
+def key_and_extension(name: str) -> tuple[str, str]:
+    """By webdataset's rule, the extension in small letters; both are empty where there is none."""
+    from webdataset.tariterators import base_plus_ext
+
+    key, extension = base_plus_ext(name)
+    return key or "", (extension or "").lower()
+
+
+def why_left_out(entry: tarfile.TarInfo, key: str, extension: str) -> str | None:
     """Why a member is no part of a sample."""
     if is_hidden(entry.name):
         return HIDDEN
@@ -91,7 +95,6 @@ def _reason(entry: tarfile.TarInfo, key: str | None, extension: str) -> str | No
 
 
 def _entries(path: Path) -> Iterator[tarfile.TarInfo]:
-    """All headers. tarfile alone would not miss the two blocks of zeros that end an archive."""
     try:
         with open(path, "rb") as file:
             start = file.read(8)
@@ -101,39 +104,10 @@ def _entries(path: Path) -> Iterator[tarfile.TarInfo]:
                     f"shard {path} is compressed ({packed}), and photos are read at random: "
                     "unpack it to a plain .tar"
                 )
-            begin: int | None = 0
-            while begin is not None:
-                end = begin
-                for entry in _archive(file, begin):
-                    yield entry
-                    end = entry.offset_data + -(-entry.size // _BLOCK) * _BLOCK
-                begin = _next_archive(file, end)
+            file.seek(0)
+            with open_tar(file, "r:") as tar:
+                yield from members(tar)
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"shard {path} is truncated or damaged: {error}") from error
-
-
-def _archive(file: IO[bytes], begin: int) -> Iterator[tarfile.TarInfo]:
-    file.seek(begin)
-    end = begin
-    with tarfile.open(fileobj=file, mode="r:") as tar:
-        for entry in tar:
-            if entry.offset < end or entry.offset_data <= entry.offset or entry.size < 0:
-                raise tarfile.ReadError("overlapping members")
-            end = entry.offset_data + -(-entry.size // _BLOCK) * _BLOCK
-            yield entry
-
-
-def _next_archive(file: IO[bytes], end: int) -> int | None:
-    """Where another archive begins behind the zeros at `end`, or None at the end of the file."""
-    file.seek(end)
-    if file.read(2 * _BLOCK) != bytes(2 * _BLOCK):
-        raise tarfile.ReadError("no end of archive where the last member ends")
-    at = end + 2 * _BLOCK
-    while chunk := file.read(_STEP):
-        zeros = len(chunk) - len(chunk.lstrip(b"\0"))
-        if zeros < len(chunk):
-            return at + zeros // _BLOCK * _BLOCK
-        at += len(chunk)
-    return None

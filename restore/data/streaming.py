@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from restore.data import opener
+from restore.data.archive import members, open_tar
 from restore.data.image_file import load_image
+from restore.data.shard import IMAGE, key_and_extension, why_left_out
 from restore.data.source import CHANNELS, Item, Mode, Source, Split
 from restore.stream import SampleStream
 from restore.types import InputError
 
 Sample = dict[str, Any]  # members of one key as bytes, by extension, and where they come from
-IMAGES = ("jpg", "jpeg", "png", "webp")
 
 
 class ShardReader(NamedTuple):
@@ -145,26 +146,24 @@ class Streaming:
         if draw is not None:
             stages.append(webdataset.shuffle(self.buffer, rng=draw))
         for sample in webdataset.DataPipeline(lambda: self._members(shards), *stages):
-            if not sample.keys().isdisjoint(IMAGES):
+            if not sample.keys().isdisjoint(IMAGE):
                 yield sample
 
     def _item(self, sample: Sample) -> Item:
-        ending = next(one for one in IMAGES if one in sample)
+        ending = next(one for one in IMAGE if one in sample)
         name = f"{sample['__url__']}: {sample['__key__']}.{ending}"
         image = load_image(sample[ending], self.channels, name)
         return Item(image, self._label(sample), sample["__key__"])
 
     def _members(self, shards: list[str]) -> Iterator[Sample]:
         """Members of shards in turn, `{}` behind each, which ends a sample."""
-        from webdataset.tariterators import tar_file_iterator
-
         found = 0
         for url in shards:
             try:
                 with contextlib.closing(self._opened(url)) as stream:
-                    for member in tar_file_iterator(stream, select_files=_is_wanted):
-                        found += 1
-                        yield {**member, "__url__": url}
+                    for name, extension, data in _wanted(stream):
+                        found += extension in IMAGE
+                        yield {"fname": name, "data": data, "__url__": url}
             except InputError:
                 raise
             except (OSError, EOFError, ValueError, tarfile.TarError, HTTPException) as error:
@@ -190,5 +189,12 @@ class Streaming:
         return int(text)
 
 
-def _is_wanted(name: str) -> bool:
-    return name.rpartition(".")[2].lower() in (*IMAGES, "cls")
+def _wanted(stream: opener.Readable) -> Iterator[tuple[str, str, bytes]]:
+    """Name, extension and content of each member that is a part of a sample."""
+    with open_tar(stream, "r|*") as tar:
+        for entry in members(tar):
+            key, extension = key_and_extension(entry.name)
+            left_out = why_left_out(entry, key, extension)
+            file = None if left_out else tar.extractfile(entry)
+            if file is not None:
+                yield entry.name, extension, file.read()

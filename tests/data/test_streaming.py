@@ -1,14 +1,16 @@
 """Streamed shards: what each reader gets, over HTTP, and what happens when a server fails."""
 
+import gzip
 import io
 import itertools
 import json
 import subprocess
 import sys
+import tarfile
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -20,11 +22,12 @@ import pytest
 import torch
 from entry import ROOT
 from PIL import Image
-from test_webdataset import sample, write_tar
+from test_webdataset import FILES, png, sample, write_tar
 
 from restore.data import opener
 from restore.data.framing import CenterSquare
 from restore.data.module import DataModule
+from restore.data.shard import IMAGE, index_shard
 from restore.data.source import Split
 from restore.data.streaming import ShardReader, Streaming, order
 from restore.data.webdataset import WebDataset
@@ -193,6 +196,55 @@ def test_without_a_readable_shard_a_run_ends(server: Server) -> None:
     server.server_close()
     with pytest.raises(InputError, match="no image in any of 1 shards"):
         module(server).check("train")
+
+
+def keys(folder: Path, shard: str) -> list[str]:
+    """Of the samples of a pass over one shard."""
+    return [one["__key__"] for one in source(folder, "train", shard)._read([str(folder / shard)])]
+
+
+def test_every_photo_that_shards_hold_is_streamed(tmp_path: Path) -> None:
+    members = {f"{extension}.{extension}": extension.encode() for extension in IMAGE}
+    others = {"x/._a.png": b"", "x/.thumbnails/b.png": b"", "c.v1.png": b"", "d.json": b"{}"}
+    write_tar(tmp_path / "s.tar", {**members, **others})
+    indexed = [one.key for one in index_shard(tmp_path / "s.tar").samples]
+    assert keys(tmp_path, "s.tar") == indexed == list(IMAGE)
+    write_tar(tmp_path / "t.tar", {"d.json": b"{}", "e.cls": b"1"})
+    with pytest.raises(InputError, match="no image in any of 1 shards"):
+        keys(tmp_path, "t.tar")
+
+
+def test_archives_behind_each_other_are_all_streamed() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = keys(FILES, "concatenated.tar")
+    assert found == [one.key for one in index_shard(FILES / "concatenated.tar").samples]
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        (lambda tar, at: tar[:at] + b"?" + tar[at + 1 :], 3),  # in a header
+        (lambda tar, at: tar[:at], 3),  # between two members
+        (lambda tar, at: tar[: at + 100], 3),  # within a header
+        (lambda tar, at: tar[: at + 512 + 20], 3),  # within a photo
+        (lambda tar, at: tar + b"no header" * 60, 5),  # behind the end
+    ],
+)
+def test_what_cannot_be_read_of_a_shard_is_said(
+    tmp_path: Path, damage: Callable[[bytes, int], bytes], left: int, compressed: bool
+) -> None:
+    path = tmp_path / "s.tar"
+    write_tar(path, {f"{number}.png": png(number) for number in range(5)})
+    with tarfile.open(path) as tar:
+        at = tar.getmembers()[3].offset
+    damaged = damage(path.read_bytes(), at)
+    path.write_bytes(gzip.compress(damaged) if compressed else damaged)
+    with pytest.warns(UserWarning, match=r"s\.tar left out from here: ") as told:
+        assert keys(tmp_path, "s.tar") == [str(number) for number in range(left)]
+    assert len(told) == 1
 
 
 def test_a_cache_fetches_once(server: Server, tmp_path: Path) -> None:
