@@ -27,7 +27,7 @@ def write(
     tell: called with the photos that are done. A shard is whole or not there, and read back.
 
     Raises:
-        InputError: `folder` holds something else, or a photo changed meanwhile.
+        InputError: `folder` holds something else, or a photo cannot be read or changed meanwhile.
     """
     parts = _begin(made, folder)
     done = 0
@@ -114,7 +114,13 @@ def _shard(shard: Shard, source: Path, folder: Path) -> dict[str, Any]:
 
 def _add(tar: tarfile.TarFile, photo: PackedPhoto, source: Path) -> None:
     path = source / photo.name
-    data = path.read_bytes() if path.is_file() else b""
+    try:
+        data = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise InputError(
+            f"{printable(str(path))} cannot be read: {error.strerror}: make it readable, or take "
+            "it out of SRC"
+        ) from error
     if len(data) != photo.size:
         raise InputError(f"{printable(str(path))} changed while it was packed: begin anew")
     suffix = os.path.splitext(photo.name)[1].lower()

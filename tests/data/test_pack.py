@@ -135,6 +135,24 @@ def test_other_photos_or_settings_and_folders_of_others_are_refused(
         sharding.shard(tmp_path / "empty", out)
 
 
+def test_a_photo_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, read_bytes = photos(tmp_path / "photos"), Path.read_bytes
+
+    def refusing(path: Path) -> bytes:
+        if path == source / "b/03.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refusing)
+    with pytest.raises(InputError, match=r"photos/b/03\.png cannot be read: Permission denied"):
+        sharding.shard(source, tmp_path / "out")
+    monkeypatch.undo()
+    sharding.shard(source, tmp_path / "out")
+    assert len(read(tmp_path / "out", "val", val_fraction=1.0)) == 20
+
+
 def test_names_with_dots_and_equal_stems_are_keys_of_their_own(tmp_path: Path) -> None:
     source = tmp_path / "photos"
     for k, name in enumerate(["a.b.png", "a_b.png", "A_b.jpg", "c/a.b.png", "ä ö.png"]):
