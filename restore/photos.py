@@ -1,6 +1,7 @@
 """Which photos a command line names, their masks, and where the results go."""
 
 import glob
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def found(inputs: list[str]) -> NamedPhotos:
         if not named:
             raise InputError(f"{printable(given)}: no images there; give files, folders or globs")
         for path, name in named:
-            photos.setdefault(path.resolve(), (path, name))
+            photos.setdefault(Path(os.path.realpath(path)), (path, name))
     return NamedPhotos(list(photos.values()), left_out)
 
 

@@ -46,6 +46,16 @@ def _add_inputs(parts: Parts, purpose: Purpose, models: Models) -> None:
         parts["again"] = gr.Button("Look again", size="sm", scale=1, min_width=90)
     with gr.Group(visible=False) as parts["drawn"]:
         _add_sampler(parts, purpose)
+    _add_settings(parts)
+    with gr.Accordion("Chain and comparison", open=False) as parts["more"]:
+        _add_chain(parts, list(models.kinds()))
+    with gr.Row():
+        parts["run"] = gr.Button("Restore", variant="primary", scale=3)
+        parts["stop"] = gr.Button("Stop", scale=1)
+
+
+def _add_settings(parts: Parts) -> None:
+    """Of models without a sampler."""
     parts["sigma"] = gr.Number(
         value=None,
         minimum=0,
@@ -56,11 +66,6 @@ def _add_inputs(parts: Parts, purpose: Purpose, models: Models) -> None:
     parts["ensemble"] = gr.Checkbox(
         value=False, visible=False, label="Mean of eight views: slower, closer to the truth"
     )
-    with gr.Accordion("Chain and comparison", open=False) as parts["more"]:
-        _add_chain(parts, list(models.kinds()))
-    with gr.Row():
-        parts["run"] = gr.Button("Restore", variant="primary", scale=3)
-        parts["stop"] = gr.Button("Stop", scale=1)
 
 
 def _add_strength_map(parts: Parts) -> None:
