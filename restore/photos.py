@@ -45,7 +45,7 @@ def found(inputs: list[str]) -> NamedPhotos:
 
     Raises InputError for what names no image.
     """
-    photos: dict[Path, tuple[Path, Path]] = {}
+    photos: dict[str, tuple[Path, Path]] = {}  # pathlib ends at a link to itself
     left_out: list[str] = []
     for given in inputs:
         paths = [Path(given)]
@@ -64,7 +64,7 @@ def found(inputs: list[str]) -> NamedPhotos:
         if not named:
             raise InputError(f"{printable(given)}: no images there; give files, folders or globs")
         for path, name in named:
-            photos.setdefault(Path(os.path.realpath(path)), (path, name))
+            photos.setdefault(os.path.realpath(path), (path, name))
     return NamedPhotos(list(photos.values()), left_out)
 
 
@@ -93,8 +93,8 @@ def photos(
         drawn = _drawn_for("mask", path, name, mask)
         soft = _drawn_for("strength-map", path, name, strength_map)
         jobs.append(Photo(path, drawn, targets, soft))
-    given = {one.resolve(): one for job in jobs for one in job.given}
-    for target in (target.resolve() for job in jobs for target in job.targets):
+    given = {os.path.realpath(one): one for job in jobs for one in job.given}
+    for target in (os.path.realpath(target) for job in jobs for target in job.targets):
         if target in given:
             lost = printable(str(given[target]))
             raise InputError(f"-o {output} would overwrite {lost}: choose another folder")

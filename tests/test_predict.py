@@ -78,6 +78,15 @@ def test_bad_files_are_listed_and_the_others_done(
     assert made == ["b.png", "sub/a.png", "sub/a.png.png"]
 
 
+def test_a_link_to_itself_is_a_bad_file_as_others(
+    run: Any, models: dict[str, str], tmp_path: Path
+) -> None:
+    save(tmp_path / "a.png", pixels())
+    (tmp_path / "b.png").symlink_to("b.png")
+    ended = run(models["blind"], "a.png", "b.png*", "-o", "out")
+    assert ended.code in (1, 2) and "b.png" in ended.err and "Traceback" not in ended.err
+
+
 def test_names_never_collide() -> None:
     taken: set[str] = set()
     names = [

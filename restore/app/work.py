@@ -125,8 +125,8 @@ def run(
     """
     _check_size(request)
     told, given_up = queue.Queue[Underway | Done | BaseException](), threading.Event()
-    watch = _Watch(told, stop, given_up)
-    threading.Thread(target=_work, args=(models, request, folder, watch), daemon=True).start()
+    given = models, request, folder, _Watch(told, stop, given_up)
+    threading.Thread(target=_work, args=given, daemon=True).start()
     began = time.monotonic()
     try:
         while True:
@@ -155,10 +155,8 @@ def _newest(told: "queue.Queue[Underway | Done | BaseException]", began: float) 
 
 
 def _too_long() -> InputError:
-    return InputError(
-        f"this took more than {MAX_SECONDS:.0f} s and was stopped: take fewer steps or results, or "
-        "a smaller photo"
-    )
+    said = f"this took more than {MAX_SECONDS:.0f} s and was stopped: take fewer steps or results"
+    return InputError(f"{said}, or a smaller photo")
 
 
 def _check_size(request: RestorationRequest) -> None:
