@@ -161,6 +161,7 @@ EVALUATE = [
     ("baseline=nope benchmark=digits_half", "baseline=nope does not exist"),
     ("baseline=telea benchmark=digits_hal", "did you mean digits_half"),
     ("baseline=telea benchmark=digits_half batch_size=0", "batch_size=0"),
+    ("baseline=telea benchmark=digits_half record=no", "record='no' must be true or false"),
 ]
 
 

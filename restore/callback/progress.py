@@ -25,16 +25,20 @@ class MaxUpdates(Callback):
             raise InputError(f"max_updates={max_updates} must be at least 1")
         self.max_updates = max_updates
 
+    def ends(self, updates: int) -> bool:
+        """Whether a run ends with the update of that number."""
+        return updates >= self.max_updates
+
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        if pl_module.updates >= self.max_updates:  # resumed where nothing but the end was missing
+        if self.ends(pl_module.updates):  # resumed where nothing but the end was missing
             trainer.should_stop = True
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         epochs = trainer.max_epochs or -1
-        ends = epochs > 0 and trainer.current_epoch + 1 >= epochs and trainer.is_last_batch
-        if ends or pl_module.updates >= self.max_updates:
+        last = epochs > 0 and trainer.current_epoch + 1 >= epochs and trainer.is_last_batch
+        if last or self.ends(pl_module.updates):
             trainer.should_stop = True
 
 

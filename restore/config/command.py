@@ -224,7 +224,8 @@ class ResumeRequest(NamedTuple):
 def resume_request(arguments: list[str]) -> ResumeRequest | None:
     """What `resume.path` asks for; None where a new run is asked for. The stored config is the
     base, so that Hydra composes nothing: its groups and flags have no meaning here."""
-    if not any(argument.startswith("resume.path=") for argument in arguments):
+    named = [one for one in arguments if one.startswith("resume.path=")]
+    if set(named) <= {"resume.path=null"}:  # as a new run has it
         return None
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -236,8 +237,8 @@ def resume_request(arguments: list[str]) -> ResumeRequest | None:
         settings[one.key_or_group] = one.value()
     flags = [argument for argument in arguments if argument.startswith("-")]
     if flags or "experiment" in settings:
-        named = flags[0] if flags else "experiment="
-        raise InputError(f"{named} has no meaning with resume.path, which knows its own run")
+        wrong = flags[0] if flags else "experiment="
+        raise InputError(f"{wrong} has no meaning with resume.path, which knows its own run")
     allow = settings.pop("resume.allow_inexact", False)
     if not isinstance(allow, bool):
         raise InputError(f"resume.allow_inexact={allow} must be true or false")

@@ -61,8 +61,9 @@ def check_evaluation(config: Config, named: bool = False) -> None:
         size = config.get(key)
         if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
             raise InputError(f"{key}={size!r} must be an integer of at least 1, or null")
-    if not isinstance(config.get("self_ensemble", False), bool):
-        raise InputError(f"self_ensemble={config['self_ensemble']!r} must be true or false")
+    for key in ("self_ensemble", "record"):
+        if not isinstance(config.get(key, False), bool):
+            raise InputError(f"{key}={config[key]!r} must be true or false")
     start = config.get("start")
     if start is not None and not (isinstance(start, int | float) and 0 < start <= 1):
         raise InputError(f"start={start!r} must be above 0 and at most 1, or null")
@@ -90,9 +91,7 @@ def check_run(config: Config) -> None:
         if key not in RESUME:
             raise InputError(unknown(f"resume.{key}", key, RESUME))
     _check_init(config.get("init"))
-    size = config["max_updates"]
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise InputError(f"max_updates={size!r} must be an integer of at least 1")
+    check_max_updates(config["max_updates"])
     seed = config["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
         raise InputError(f"seed={seed!r} must be an integer in [0, 2^31)")
@@ -102,6 +101,12 @@ def check_run(config: Config) -> None:
     _check_logger(config["logger"])
     _check_benchmarks(config)
     check_early(config)
+
+
+def check_max_updates(size: Any) -> None:
+    """Raises InputError for what is no number of updates."""
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise InputError(f"max_updates={size!r} must be an integer of at least 1")
 
 
 OUTPUTS: dict[str, tuple[type, ...]] = {
@@ -159,6 +164,10 @@ def _check_trainer(trainer: Config, task: Config) -> None:
             raise InputError(
                 f"trainer.{key}={value} must be a number of batches from 1 up, or a part above 0: "
                 "a run trains, and its best checkpoint is what validation found"
+            )
+        if isinstance(value, float) and value > 1:
+            raise InputError(
+                f"trainer.{key}={value} must be a whole number of batches, or a part of at most 1"
             )
     limit = trainer.get("max_time")
     if isinstance(limit, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit.strip()):

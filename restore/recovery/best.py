@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from restore.callback.monitor import best_is_high, check_monitor
 from restore.checkpoint import SUFFIX, DurableIO
 from restore.config.trust import foreign
-from restore.types import InputError
+from restore.types import InputError, RunError
 
 
 class Checkpoint(ModelCheckpoint):
@@ -78,7 +78,10 @@ class Checkpoint(ModelCheckpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
         if self.refused is not None:
-            raise OSError(f"{self.path} is not the newest that it should be: {self.refused}")
+            raise RunError(
+                f"{self.path} is not the newest that it should be: {self.refused}; make room, and "
+                "go on from the last whole checkpoint, where there is one"
+            )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_monitor(f"callback.{self.name}", self.monitor, trainer.callback_metrics)

@@ -11,6 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from restore.callback.progress import MaxUpdates
 from restore.task import gradient
 from restore.task.learning import (
     OptimizerFactory,
@@ -169,8 +170,8 @@ class Task(LightningModule, ABC):
         """Logs every term and, with total, their sum as `stage/loss`, by update.
 
         In training with what the optimizers stepped with, and where it is read alone: in the first
-        batches, every trainer.log_every_n_steps, and in the last of an epoch. Each time the newest
-        values are logged, of a player that does not take each turn, too.
+        batches, every trainer.log_every_n_steps, and in the last of an epoch or a run. Each time
+        the newest values are logged, of a player that does not take each turn, too.
         """
         named = {f"{stage}/{name}": term.detach() for name, term in terms.items()}
         if total:
@@ -192,8 +193,10 @@ class Task(LightningModule, ABC):
         # Lightning's own bookkeeping of a value costs as much as a step of a small network.
         trainer: Any = self.trainer
         begins = self.batches <= trainer.log_every_n_steps
+        limits = [one for one in trainer.callbacks if isinstance(one, MaxUpdates)]
+        ends = any(one.ends(self.updates + 1) for one in limits)  # a GAN counts after it has logged
         logs = trainer._logger_connector.should_update_logs
-        return bool(begins or trainer.is_last_batch or logs)
+        return bool(begins or ends or trainer.is_last_batch or logs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = {"updates": self.updates, "batches": self.batches}

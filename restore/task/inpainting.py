@@ -1,5 +1,6 @@
 """Inpainting by a generator of one or two stages (Yu et al. 2019)."""
 
+import inspect
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -14,7 +15,13 @@ class InpaintingGAN(AdversarialTask):
     discriminator sees the hole, too, and the last stage with the known pixels put back."""
 
     def generator(self, network: Callable[..., nn.Module]) -> nn.Module:
-        return network(image_channels=self.facts.image_channels)
+        made = network(image_channels=self.facts.image_channels)
+        if "hole" not in inspect.signature(made.forward).parameters:
+            raise InputError(
+                f"{type(made).__name__} is shown no hole, so that it can fill none: use "
+                "network=inpainting_unet or network=inpainting"
+            )
+        return made
 
     @property
     def judged_channels(self) -> tuple[int, int]:
@@ -26,8 +33,8 @@ class InpaintingGAN(AdversarialTask):
         super().check_observation(observation)
 
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
-        stages: tuple[Tensor, ...] = self.network(observation["input"], observation["hole"])
-        return stages
+        said = self.network(observation["input"], observation["hole"])
+        return said if isinstance(said, tuple) else (said,)
 
     def condition(self, observation: Observation) -> Tensor:
         return observation["hole"]

@@ -52,7 +52,7 @@ def start(task: nn.Module, init: Mapping[str, Any] | None) -> Initial | None:
     place = given.get("path")
     if place is None:
         return None
-    content, path = zoo.read(place)
+    content, path = _read(place)
     theirs, own = _weights(content), task.state_dict()
     plays = [any(name.startswith(_ADVERSARY) for name in one) for one in (theirs, own)]
     notes = _without_adversary(*plays)
@@ -77,6 +77,13 @@ def start(task: nn.Module, init: Mapping[str, Any] | None) -> Initial | None:
         left_out=[*notes, *(f"{name}: {why}" for name, why in wrong.items())],
         data=known or {str(content["experiment"]): UNKNOWN},
     )
+
+
+def _read(place: str) -> zoo.StoredModel:
+    try:
+        return zoo.read(place)
+    except InputError as error:  # which names the key of an evaluation
+        raise InputError(str(error).replace("checkpoint=", "init.path=", 1)) from error
 
 
 def _weights(content: Mapping[str, Any]) -> dict[str, Tensor]:

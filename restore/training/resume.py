@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 
 from restore import checkpoint as file
 from restore.config.naming import check_named
+from restore.config.rules import check_max_updates
 from restore.config.trust import Trust, code_differences, foreign
 from restore.data.module import DataModule
 from restore.folder import RUN
@@ -43,6 +44,8 @@ FREE = (
 )
 NOT_FREE = ("callback.ema.",)
 TUNING = ("optimizer", "scheduler")
+
+_NO_RUN = "is no run folder: it has no folder checkpoints; of RUN/checkpoints/NAME.ckpt give RUN"
 
 
 @dataclass
@@ -129,7 +132,7 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     """
     folder = folder.expanduser().resolve()
     if not (folder / "checkpoints").is_dir():
-        raise InputError(f"resume.path={folder} is no run folder: it has no folder checkpoints")
+        raise InputError(f"resume.path={folder} {_NO_RUN}")
     if lock.is_first():
         lock.hold(folder)
     own = own_id(folder)
@@ -147,6 +150,7 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     if config["data"].get("root") is None:  # no checkpoint knows the machine, but its folder does
         config["data"]["root"] = _root(folder)
     check_named(config, content.get("foreign", {}), Trust.of(config), typed=[*settings.values()])
+    check_max_updates(config["max_updates"])
     updates, wanted = content["progress"]["updates"], config["max_updates"]
     if recorded_updates(folder, own) >= wanted or updates > wanted:
         raise InputError(

@@ -21,7 +21,7 @@ from restore.checkpoint import newest_valid
 from restore.recovery import preemption
 from restore.recovery.best import Checkpoint
 from restore.recovery.points import Recovery, remove_old
-from restore.types import InputError, NonFiniteError
+from restore.types import InputError, NonFiniteError, RunError
 
 
 def fit(
@@ -224,7 +224,7 @@ def test_run_whose_best_was_not_written_does_not_end_well(
     monkeypatch.setattr(durable, "write", full)
     task = Line(scores=(0.5,))
     best = Checkpoint("best", monitor="val/score")
-    with pytest.warns(UserWarning, match="No space"), pytest.raises(OSError, match=r"best\.ckpt"):
+    with pytest.warns(UserWarning, match="No space"), pytest.raises(RunError, match=r"best\.ckpt"):
         fit(tmp_path, task, best, Recovery(), MaxUpdates(6), every=2)
     assert task.updates == 6
 

@@ -1,12 +1,15 @@
 """Lightning keeps books of what is logged where it is read, and every row is that of all others."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from players import adversary, batches, denoiser, trainer
 
+from restore.callback.progress import MaxUpdates
 from restore.task.base import Task
 
 EPOCH = 16  # batches
@@ -52,3 +55,15 @@ def test_rows_are_those_of_logging_every_batch(
         assert row == every.rows[step], step
     wanted = {n for n in range(1, max(kept) + 1) if n <= 4 or n % 4 == 0 or n % EPOCH == 0}
     assert set(kept) == wanted
+
+
+@pytest.mark.parametrize("updates", [10, 12, 13])
+def test_a_run_ends_with_a_row_of_its_last_update(tmp_path: Path, updates: int) -> None:
+    """Lightning logs at the end of a run whatever it has: once it was the row before, again."""
+    logger, task, ends = CSVLogger(tmp_path), denoiser(0.01), MaxUpdates(updates)
+    made = trainer(tmp_path, logger=logger, log_every_n_steps=5, max_epochs=9, callbacks=[ends])
+    made.fit(task, batches(2, count=2 * EPOCH))
+    logger.save()
+    with open(Path(logger.log_dir) / "metrics.csv") as file:
+        steps = [float(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert steps == sorted(set(steps)) and steps[-1] == updates - 1  # a GAN counts from 0

@@ -174,7 +174,7 @@ def test_own_packages_start_from_their_models(
     ("given", "says"),
     [
         ("init=denoise_anny", "released model of that name"),
-        ("init=no/such.ckpt", "does not exist"),
+        ("init=no/such.ckpt", "init.path=no/such.ckpt does not exist"),
         ("init.partial=yes_please", "init.partial='yes_please' cannot be meant"),
         ("init.part=true", "init.part"),
     ],

@@ -95,6 +95,7 @@ def test_what_cannot_be_exact_is_refused_or_named(
         "task.optimizer.lrr=1": "did you mean lr?",
         "tusk.optimizer.lr=1": "tusk.optimizer.lr is not a setting of this run",
         "max_updates=1": "has ended after 2 updates: give a larger max_updates",
+        "max_updates=many": "max_updates='many' must be an integer of at least 1",
     }
     for argument, said in refused.items():
         ended = here(f"resume.path={run}", argument)
@@ -109,6 +110,10 @@ def test_what_cannot_be_exact_is_refused_or_named(
         ended = here(f"resume.path={run}")
         assert ended.code == 2 and "the data's train: " in ended.err
     ended = here(f"resume.path={tmp_path / 'nowhere'}")
+    assert ended.code == 2 and "is no run folder" in ended.err
+    ended = here(f"resume.path={run / 'checkpoints' / 'last.ckpt'}")
+    assert ended.code == 2 and "of RUN/checkpoints/NAME.ckpt give RUN" in ended.err
+    ended = here("resume.path=")
     assert ended.code == 2 and "is no run folder" in ended.err
     assert sorted(run.rglob("*")) == files
 
