@@ -20,7 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import conf, plain
-from restore.sweep import journal, settings, start
+from restore.sweep import journal, settings, start, subdir
 from restore.sweep.ranking import Sweep
 
 # Hydra builds no sweeper from any other package. By this name the workers of a launcher, which
@@ -84,6 +84,8 @@ class GridSweeper(_Launching):
         if done:
             print(f"{len(jobs) - len(left)} of {len(jobs)} jobs are done", flush=True)
         self._check(left, overrides)
+        # All of them: what is left must not write where a job that is done has written.
+        subdir.check(self.hydra_context.config_loader, self.config, dict(enumerate(jobs)))
         self._launch_apart(left)
 
     def _check(self, jobs: Mapping[int, list[str]], overrides: list[Override]) -> None:
@@ -147,6 +149,8 @@ class OptunaSweeper(_Launching):
             chosen = [f"{key}={value}" for key, value in trial.params.items()]
             jobs[trial.user_attrs["job"]] = [*fixed, *chosen, f"search.trial={trial.number}"]
         self.validate_batch_is_legal(list(jobs.values()))
+        ended = journal.read(Path(self.config.hydra.sweep.dir))
+        subdir.check(self.hydra_context.config_loader, self.config, jobs, ended)
         return self._launch_apart(jobs)
 
 
