@@ -1,4 +1,4 @@
-"""The folder of a run: made by Hydra, taken away where no work begins."""
+"""The folder of a run or of a sweep: made for Hydra, taken away where no work begins."""
 
 import contextlib
 import errno
@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from restore.errors import explain
 from restore.types import InputError
@@ -15,8 +16,8 @@ LOCK, RUN = ".lock", "run.json"  # of restore.recovery.lock
 _made: list[Path] = []  # folders that `make` has made, the innermost first
 
 
-def make(place: str) -> Path:
-    """Makes the folder of a run with its parents; `remove_empty` takes them away again.
+def make(place: str, kind: Literal["run", "sweep"] = "run") -> Path:
+    """Makes the folder of a run or of a sweep with its parents; `remove_empty` takes them away.
 
     Raises:
         InputError: the folder cannot be made or written, or it is where the command was typed.
@@ -24,7 +25,8 @@ def make(place: str) -> Path:
     folder = Path(place).absolute()
     if not place.strip() or folder.resolve() == Path.cwd():
         raise InputError(
-            f"hydra.run.dir={place!r} is the working directory: a run needs a folder of its own"
+            f"hydra.{kind}.dir={place!r} is the working directory: a {kind} needs a folder of its "
+            "own"
         )
     try:
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
@@ -35,7 +37,7 @@ def make(place: str) -> Path:
     except OSError as error:
         remove_empty(folder)
         raise InputError(
-            f"hydra.run.dir={_short(place)} cannot be made or written: {error.strerror}"
+            f"hydra.{kind}.dir={_short(place)} cannot be made or written: {error.strerror}"
         ) from error
     return folder
 

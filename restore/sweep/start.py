@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from restore import errors, launch
 from restore.config.command import plain, takes
+from restore.folder import make
 from restore.recovery import lock
 from restore.sweep import process, ranking, settings
 from restore.types import InputError
@@ -55,16 +56,17 @@ class Start(Callback):
             search = settings.as_given(search)  # what is measured differs from job to job
         else:
             search = settings.settle(search, parts(config))
-        folder = _folder(config)
+        place = _place(config)
+        exists = Path(place).exists()
+        folder = make(place, "sweep")
+        if not exists:
+            MADE.append(folder)
         # Jobs compose anew, some of them elsewhere and later: with the folder of their own
         # experiment and their own time, were it not for this.
         quoted = QuotedString(str(folder), Quote.single).with_quotes()
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(folder)
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            MADE.append(folder)
         _add_pluses(config)
         assert search.direction is not None
         started = ranking.Sweep(sys.argv, os.getcwd(), search.objective, search.direction)
@@ -91,19 +93,20 @@ def parts(config: DictConfig) -> dict[str, Any]:
     return {**made, **plain(OmegaConf.masked_copy(config, "packages"))}
 
 
-def _folder(config: DictConfig) -> Path:
+def _place(config: DictConfig) -> str:
     """The sweep's folder; one that is named after the experiment is named after all of them."""
-    folder = Path(config.hydra.sweep.dir).absolute()
+    place = str(config.hydra.sweep.dir)
     given = any(
         one.lstrip("+").startswith("hydra.sweep.dir=") for one in config.hydra.overrides.hydra
     )
     parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
     swept = [one for one in parsed if one.is_sweep_override() and one.key_or_group == "experiment"]
     if given or not swept:
-        return folder
+        return place
     names = list(swept[0].sweep_string_iterator())
     more = f"+{len(names) - 3}_more" if len(names) > 3 else ""
-    return folder.parent.with_name("+".join(names[:3]) + more) / folder.name
+    folder = Path(place)
+    return str(folder.parent.with_name("+".join(names[:3]) + more) / folder.name)
 
 
 def plain_at(config: DictConfig, key: str) -> dict[str, Any]:
