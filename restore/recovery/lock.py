@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from restore import launch
 from restore.folder import LOCK, RUN, write_whole
@@ -65,8 +65,9 @@ def _short(folder: Path) -> str:
     return text if len(text) < 200 else f"{text[:80]}...{text[-20:]}"
 
 
-def hold(folder: Path) -> None:
-    """Locks a run folder until this process ends or calls `release`; again is no matter.
+def hold(folder: Path, kind: Literal["run", "sweep"] = "run") -> None:
+    """Locks a run's or a sweep's folder until this process ends or calls `release`; again is no
+    matter.
 
     A record lock of POSIX, which NFS knows, too, and which a forked worker does not inherit. It is
     lost when this process opens and closes .lock once more, so that nothing else here may do that.
@@ -83,14 +84,14 @@ def hold(folder: Path) -> None:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
-            told = f"{folder} is on a file system without locks: start one run a folder"
+            told = f"{folder} is on a file system without locks: start one {kind} a folder"
             print(told, file=sys.stderr)
         else:
             holder = os.read(file, 1000).decode(errors="replace").strip() or "another process"
             os.close(file)
             raise InputError(
-                f"run folder {folder} is in use by {holder}: wait until that run ends, stop it, or "
-                "choose another folder"
+                f"{kind} folder {folder} is in use by {holder}: wait until that {kind} ends, stop "
+                "it, or choose another folder"
             ) from error
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     os.ftruncate(file, 0)

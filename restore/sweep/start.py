@@ -59,6 +59,8 @@ class Start(Callback):
         place = _place(config)
         exists = Path(place).exists()
         folder = make(place, "sweep")
+        # Before anything is written, and before this process may take the folder away.
+        lock.hold(folder, "sweep")
         if not exists:
             MADE.append(folder)
         # Jobs compose anew, some of them elsewhere and later: with the folder of their own

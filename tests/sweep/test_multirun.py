@@ -224,26 +224,3 @@ def test_search_finds_its_way_and_survives_bad_points(
     assert ended.code == 1
     again, more = sweep(*settings, *space)
     assert len(more) == 4 and again.code == 1  # nothing was left to do
-
-
-def test_jobs_have_the_folders_that_they_are_given(sweep: Sweep, tmp_path: Path) -> None:
-    subdir = "hydra.sweep.subdir=${seed}_${hydra:job.num}"
-    ended, lines = sweep("seed=1,2", f"{LR}=1,2", subdir)
-    assert ended.code == 0, ended.err
-    assert [line["folder"] for line in lines] == ["1_0", "1_1", "2_2", "2_3"]
-
-
-def test_a_search_stops_before_a_job_would_overwrite_another(sweep: Sweep, tmp_path: Path) -> None:
-    space = (f"{LR}=interval(1e-5,1e-2)", "search=random", "search.num_trials=2")
-    ended, lines = sweep(*space, "hydra.sweep.subdir=s")
-    assert ended.code == 2 and "would share the folder s:" in ended.err, ended.err
-    assert ended.err.count("\n") == 1
-    assert [line["job"] for line in lines] == [0]
-    assert json.loads((tmp_path / "sweep/s/.hydra/job.json").read_text())["number"] == 0
-
-
-def test_a_search_may_suggest_a_point_twice(sweep: Sweep) -> None:
-    space = ("seed=choice(1,2)", f"{LR}=1", "search=random", "search.num_trials=4")
-    ended, lines = sweep(*space, "hydra.sweep.subdir=seed_${seed}")
-    assert ended.code == 0, ended.err
-    assert len(lines) == 4 and {line["folder"] for line in lines} == {"seed_1", "seed_2"}
