@@ -78,7 +78,18 @@ def _check(argument: object, sweep: Sweep, packages: Collection[str]) -> None:
 
 
 def resume(folder: Path, packages: Collection[str] = ()) -> int:
-    """Runs the sweep's command line again; jobs that are done are not run again."""
+    """Runs the sweep's command line again; jobs that are done are not run again.
+
+    Raises InputError as `command` does, and where the sweep's working directory is gone.
+    """
+    from restore.types import InputError
+
     again, home = command(folder, packages), Sweep.read(folder).cwd
-    os.chdir(home)
+    try:
+        os.chdir(home)
+    except OSError as error:
+        raise InputError(
+            f"the sweep was started in {home}, as cwd of {folder / 'sweep.json'} says, and its "
+            f"paths are read from there: {error.strerror}; make that folder again"
+        ) from error
     os.execv(sys.executable, again)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from restore.sweep.again import command
+from restore.sweep.again import command, resume
 from restore.sweep.ranking import Sweep
 from restore.types import InputError
 
@@ -33,3 +33,10 @@ def test_packages_are_named_anew(
         return
     with pytest.raises(InputError, match=says):
         command(tmp_path, packages)
+
+
+def test_a_working_directory_that_is_gone_is_named(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    Sweep(["train.py", "-m", "seed=1,2"], str(home), "val/loss", "minimize").settle(tmp_path)
+    with pytest.raises(InputError, match=f"started in {home}, as cwd of .*make that folder again"):
+        resume(tmp_path)
