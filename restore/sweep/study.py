@@ -26,16 +26,30 @@ _GRACE = 10  # seconds after which the lock of a killed process is taken over
 
 
 def open_study(storage: str, name: str, direction: Direction | None = None) -> optuna.Study:
-    """The study of that name in a file or, by URL, in a database; made if a direction is given."""
-    place: str | BaseStorage = storage
-    if "://" not in storage:
-        lock = JournalFileOpenLock(storage, grace_period=_GRACE)
-        place = JournalStorage(JournalFileBackend(storage, lock))
+    """The study of that name in a file or, by URL, in a database; made if a direction is given.
+
+    Raises InputError for a storage that cannot be opened.
+    """
+    place = _opened(storage)
     if direction is None:
         return optuna.load_study(study_name=name, storage=place)
     return optuna.create_study(
         study_name=name, storage=place, direction=direction, load_if_exists=True
     )
+
+
+def _opened(storage: str) -> BaseStorage:
+    try:
+        if "://" in storage:
+            return optuna.storages.get_storage(storage)
+        lock = JournalFileOpenLock(storage, grace_period=_GRACE)
+        return JournalStorage(JournalFileBackend(storage, lock))
+    except Exception as error:  # every database has errors of its own
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0].rstrip(".")
+        raise InputError(
+            f"search.storage={storage} cannot be opened: {reason}; give a file in a folder that "
+            "exists, or the URL of a database whose driver is installed"
+        ) from error
 
 
 def pruner_of(kind: str | None, num_startup_trials: int, warmup_updates: int) -> BasePruner:

@@ -158,6 +158,14 @@ def test_sweep_over_experiments_takes_a_key_that_the_default_experiment_lacks(
             f"jobs 0 and 1 ({LR}=0.001 and 0.0001) would share the folder seed_1: add "
             "${hydra.job.num} to hydra.sweep.subdir=seed_${seed}, or every key that is swept",
         ),
+        (
+            ["seed=1,2", "search=tpe", "search.storage=/nope/x.journal"],
+            "search.storage=/nope/x.journal cannot be opened: No such file or directory;",
+        ),
+        (
+            ["seed=1,2", "search=tpe", "search.storage=nosuch://a/b"],
+            "search.storage=nosuch://a/b cannot be opened: ",
+        ),
         (["seed=1,2", "hydra.sweep.dir="], "hydra.sweep.dir='' is the working directory: a sweep"),
         (["seed=1,2", "hydra.sweep.dir=."], "hydra.sweep.dir='.' is the working directory"),
         (["seed=1,2", "hydra.sweep.dir=/proc/x"], "hydra.sweep.dir=/proc/x cannot be made"),
