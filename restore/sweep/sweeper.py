@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from restore.config.command import conf, plain
 from restore.sweep import journal, settings, start, subdir
 from restore.sweep.ranking import Sweep
+from restore.types import InputError
 
 # Hydra builds no sweeper from any other package. By this name the workers of a launcher, which
 # import this module with the first thing that they are given, find it too.
@@ -73,6 +74,7 @@ class GridSweeper(_Launching):
 
     def sweep(self, arguments: list[str]) -> None:
         overrides = self._parsed(arguments)
+        _check_values(overrides)
         (jobs,) = BasicSweeper.split_arguments(overrides, None)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +109,14 @@ class GridSweeper(_Launching):
                 loader = self.hydra_context.config_loader
                 composed = loader.load_sweep_config(self.config, list(jobs[number]))
                 settings.settle(search, start.parts(composed))
+
+
+def _check_values(overrides: list[Override]) -> None:
+    """Raises InputError for a key that has no value to make jobs of."""
+    for one in overrides:
+        if one.is_discrete_sweep() and next(one.sweep_string_iterator(), None) is None:
+            reason = "the range is empty" if one.is_range_sweep() else "nothing matches"
+            raise InputError(f"{one.input_line}: {reason}")
 
 
 def _is_group(key: str) -> bool:

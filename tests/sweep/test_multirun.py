@@ -166,6 +166,11 @@ def test_sweep_over_experiments_takes_a_key_that_the_default_experiment_lacks(
             ["seed=1,2", "search=tpe", "search.storage=nosuch://a/b"],
             "search.storage=nosuch://a/b cannot be opened: ",
         ),
+        (
+            ["task.network.width=range(16,16)"],
+            "task.network.width=range(16,16): the range is empty",
+        ),
+        (["data=glob(zz*)"], "data=glob(zz*): nothing matches"),
         (["seed=1,2", "hydra.sweep.dir="], "hydra.sweep.dir='' is the working directory: a sweep"),
         (["seed=1,2", "hydra.sweep.dir=."], "hydra.sweep.dir='.' is the working directory"),
         (["seed=1,2", "hydra.sweep.dir=/proc/x"], "hydra.sweep.dir=/proc/x cannot be made"),
