@@ -112,8 +112,13 @@ class GridSweeper(_Launching):
 
 
 def _check_values(overrides: list[Override]) -> None:
-    """Raises InputError for a key that has no value to make jobs of."""
+    """Raises InputError for a key that has no value to make jobs of, or more than can be listed."""
     for one in overrides:
+        if one.is_sweep_override() and not one.is_discrete_sweep():
+            raise InputError(
+                f"{one.input_line} has no list of values to combine: add search=random or "
+                "search=tpe, or give values with commas"
+            )
         if one.is_discrete_sweep() and next(one.sweep_string_iterator(), None) is None:
             reason = "the range is empty" if one.is_range_sweep() else "nothing matches"
             raise InputError(f"{one.input_line}: {reason}")

@@ -151,7 +151,11 @@ def test_sweep_over_experiments_takes_a_key_that_the_default_experiment_lacks(
             "set search.pruner=null",
         ),
         (["seed=1,2", "task.network.widht=3"], "did you mean width"),
-        (["seed=interval(1,2)"], "does not support sweep type"),
+        (
+            [f"{LR}=interval(1e-5,1e-2)"],
+            f"{LR}=interval(1e-5,1e-2) has no list of values to combine: add search=random or "
+            "search=tpe, or give values with commas",
+        ),
         (["seed=1,2", "data=nope"], "data=nope does not exist"),
         (
             ["seed=1", f"{LR}=1e-3,1e-4", "hydra.sweep.subdir=seed_${seed}"],
