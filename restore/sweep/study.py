@@ -1,5 +1,6 @@
 """The search of a sweep on Optuna: its file, its space, its trials."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,8 +47,11 @@ def _opened(storage: str) -> BaseStorage:
         return JournalStorage(JournalFileBackend(storage, lock))
     except Exception as error:  # every database has errors of its own
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0].rstrip(".")
+        told = re.sub(
+            r"(://[^/@:]*):[^/@]*@", r"\1:***@", storage
+        )  # a password is nobody's to read
         raise InputError(
-            f"search.storage={storage} cannot be opened: {reason}; give a file in a folder that "
+            f"search.storage={told} cannot be opened: {reason}; give a file in a folder that "
             "exists, or the URL of a database whose driver is installed"
         ) from error
 

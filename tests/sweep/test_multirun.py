@@ -167,8 +167,8 @@ def test_sweep_over_experiments_takes_a_key_that_the_default_experiment_lacks(
             "search.storage=/nope/x.journal cannot be opened: No such file or directory;",
         ),
         (
-            ["seed=1,2", "search=tpe", "search.storage=nosuch://a/b"],
-            "search.storage=nosuch://a/b cannot be opened: ",
+            ["seed=1,2", "search=tpe", "search.storage=nosuch://me:secret@a/b"],
+            "search.storage=nosuch://me:***@a/b cannot be opened: ",
         ),
         (
             ["task.network.width=range(16,16)"],
