@@ -30,6 +30,7 @@ def test_rebuilt_checkpoints_restore_with_their_average(
 
     run = tmp_path / "run"
     settings = ("callback=power_ema", "callback.power_ema.every=1", "task.network.width=4")
+    settings += ("scheduler=constant", "task.optimizer.lr=0.05")  # two updates that both count
     plain = ("+trainer.enable_progress_bar=false", "~callback.progress", "benchmark=[]")
     trained = command("debug=smoke", *settings, *plain, f"hydra.run.dir={run}")
     assert trained.code == 0, trained.err
