@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from restore.evaluation import spelling
 from restore.evaluation.markup import NONE, Table
+from restore.evaluation.method import SELF_ENSEMBLE
 from restore.evaluation.results import Row
 
 SIGMAS = (15, 25, 50)
@@ -16,8 +17,10 @@ def protocols(rows: Sequence[Row]) -> list[Table]:
     """PSNR of CBSD68's input, of FFDNet and of the best models at every level, by both protocols.
 
     The best model may have left no weights for the second protocol; the best one that both have
-    measured then stands beside it.
+    measured then stands beside it. Means over several views are left out: they may be on record
+    for one of the protocols alone.
     """
+    rows = [row for row in rows if row["sampler"] != SELF_ENSEMBLE.sampler]
     methods = [PEER, *_best_models(rows)]
     header = ["sigma", *(f"{what}, {name}" for what in ("input", *methods) for name in PROTOCOLS)]
     made = []
