@@ -183,7 +183,7 @@ def test_a_huge_canvas_is_rejected(server: Server) -> None:
 def test_twenty_at_once(server: Server) -> None:
     """Two work, sixteen wait, and the others are told that the app is busy."""
     number, photo = server.event("editing-run", "click"), accepted(server)
-    data = [photo, None, None, "sketcher", [], "", None, 1.0, 8, 0, 400, None]
+    data = [photo, None, None, "sketcher", [], "", None, 1.0, 8, 0, 400, None, False]
     sessions = [uuid.uuid4().hex for _ in range(20)]
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda one: server.join(number, data, one), sessions))
