@@ -27,12 +27,14 @@ _LACKS = (  # of torch's CPU allocator, and of its loader where the system has k
     *("can't allocate memory", "not enough memory", "out of shared memory"),
     *("is killed by signal: Killed", "is killed by signal: Bus error"),
 )
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a limit of a file's size
 _LESS = "give smaller images or batches (data.batch_size of train.py, batch_size of evaluate.py)"
 
 
 def run(main: Callable[[], Any]) -> NoReturn:
-    """Calls main and exits: 0 done, 1 failed (traceback), 2 bad configuration or input, 130
-    interrupted before there was anything to save."""
+    """Calls main and exits: 0 done, 1 failed (a traceback, or a line where memory or room on a disk
+    was lacking), 2 bad configuration or input, 130 interrupted before there was anything to
+    save."""
     readable()
     try:
         main()
@@ -107,6 +109,10 @@ def explain(error: Exception | KeyboardInterrupt) -> int:
     if is_lack(error):
         _say(f"{_text(error) or 'out of memory'}; {_LESS}")
         return FAILED
+    full = _full_disk(error)
+    if full is not None:
+        _say(full)
+        return FAILED
     if line is None:
         traceback.print_exception(error)
         return FAILED
@@ -120,6 +126,17 @@ def is_lack(error: BaseException) -> bool:
         return True
     said = str(error)
     return isinstance(error, RuntimeError) and any(words in said for words in _LACKS)
+
+
+def _full_disk(error: BaseException) -> str | None:
+    """The line of an error that says, or that came of one that says, that a disk took no more."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _FULL:
+            place = "" if seen.filename is None else f" at {os.fsdecode(seen.filename)}"
+            return f"{seen.strerror}{place}: make room, or write to another disk"
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def _say(line: str) -> None:

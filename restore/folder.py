@@ -74,21 +74,34 @@ def remove_empty(folder: Path) -> None:
                 empty.rmdir()
 
 
+@contextlib.contextmanager
+def written_by_hydra() -> Iterator[None]:
+    """Takes away the folder that `make` made where a disk refuses Hydra's own files, the first."""
+    try:
+        yield
+    except OSError:
+        if _made and not (_made[0] / "config.yaml").exists():
+            remove_empty(_made[0])
+        raise
+
+
 def work_begins(folder: Path, config: str) -> None:
     """Says where the run writes, as its first line, and keeps its resolved config there."""
     try:
-        (folder / "config.yaml").write_text(config, encoding="utf-8")
+        write_whole(folder / "config.yaml", config)
     except OSError as error:
         raise InputError(f"run folder {folder} cannot be written: {error.strerror}") from error
     print(folder, flush=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replaces a file by UTF-8 `text`: whole and on the disk when this returns, or as it was."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replaces a file by bytes or UTF-8 text: whole and on the disk when this returns, or as it
+    was."""
+    packed = content if isinstance(content, bytes) else content.encode(errors="backslashreplace")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(packed)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -3,6 +3,7 @@
 import importlib.util
 import keyword
 import re
+import shutil
 from pathlib import Path
 
 from restore.types import InputError
@@ -124,5 +125,6 @@ def create(name: str) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.replace("NAME", name), encoding="utf-8")
     except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
         raise InputError(f"{folder} cannot be written: {error.strerror}") from error
     return folder

@@ -1,5 +1,6 @@
 """Pictures of batches: rows of images side by side, as PNG."""
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
+from restore.folder import write_whole
 from restore.image import to_uint8
 from restore.types import Batch
 
@@ -38,7 +40,21 @@ def save_png(picture: Tensor, path: Path) -> None:
     """Writes [C, H, W] in [-1, 1], C = 1 or 3, as an 8-bit PNG; the folder is made if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = to_uint8(picture).permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(path)
+    save(Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels), path)
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Writes a file of the kind that its name says, whole or not at all.
+
+    Raises:
+        ValueError: no kind that Pillow writes.
+    """
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ValueError(f"{path.suffix or 'no ending'} is no kind of picture: take .png")
+    packed = io.BytesIO()
+    picture.save(packed, kind)
+    write_whole(path, packed.getvalue())
 
 
 def panel(batch: Batch, restored: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def show(overrides: Sequence[str], output: Path | None = None) -> int:
     """
     from restore.config import command, rules
     from restore.config.compose import composed
-    from restore.picture import sheet
+    from restore.picture import save, sheet
     from restore.training.fit import told
 
     config = composed("train", command.spell([*overrides]))
@@ -58,7 +58,8 @@ def show(overrides: Sequence[str], output: Path | None = None) -> int:
     path = output or Path(f"show_{_experiment(overrides)}.png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet([(_images(one), _words(one)) for one in samples], _titles(samples[0])).save(path)
+        made = sheet([(_images(one), _words(one)) for one in samples], _titles(samples[0]))
+        save(made, path)
     except (OSError, ValueError) as error:
         raise InputError(f"-o {path} cannot be written: {error}") from error
     print(f"samples, as training will see them: {path}")

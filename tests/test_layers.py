@@ -52,9 +52,9 @@ LAYERS = (
     {"content"},
     {"config"},
     {"launch"},
+    {"picture"},
     {"folder"},
     {"errors"},
-    {"picture"},
     {"image", "stream"},
     {"types", "columns", "collector", "hashing"},
 )

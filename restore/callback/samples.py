@@ -5,10 +5,12 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from PIL import Image
 
 from restore.callback.monitor import best_is_high, check_monitor
 from restore.image import from_uint8, to_uint8
-from restore.picture import Spread, add_titles, panel, select, titles
+from restore.picture import Spread, add_titles, panel, save, select, titles
 from restore.types import Batch, InputError
 
 
@@ -17,7 +19,8 @@ class Samples(Callback):
     and progress.png: given | the first validation's result | the last one's | target.
 
     The same num_images validation images every time, spread over all of them, restored with the
-    weights that were validated. monitor: `best` is at its best value.
+    weights that were validated. monitor: `best` is at its best value. A disk that refuses costs
+    one warning.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Samples(Callback):
         self._begun_here = True
         self._spread = Spread(1, 1)
         self._kept: list[Batch] = []
+        self._warned = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "first": self.first}
@@ -80,9 +84,8 @@ class Samples(Callback):
         if self.best is None or sign * value < sign * self.best:
             self.best = value
             names.append("best")
-        folder.mkdir(parents=True, exist_ok=True)
         for name in names:
-            picture.save(folder / f"{name}.png")
+            self._save(picture, folder / f"{name}.png")
         if self._begun_here:
             self._show_progress(folder, batch, restored[:, 0], int(pl_module.updates))
 
@@ -95,7 +98,16 @@ class Samples(Callback):
         pair = torch.stack([from_uint8(first).to(restored), restored], dim=1)
         *given, _, target = titles(batch, 1)
         names = [*given, f"first, update {begun}", f"last, update {update}", target]
-        add_titles(panel(batch, pair), names, self.scale).save(folder / "progress.png")
+        self._save(add_titles(panel(batch, pair), names, self.scale), folder / "progress.png")
+
+    def _save(self, picture: Image.Image, path: Path) -> None:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            save(picture, path)
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                rank_zero_warn(f"{path} was not written: {error}; training goes on")
 
 
 def _validated(trainer: Any) -> int:

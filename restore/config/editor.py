@@ -7,6 +7,7 @@ from typing import Any
 
 from restore.config import schema
 from restore.errors import DONE, FAILED
+from restore.folder import write_whole
 from restore.types import InputError
 
 
@@ -29,7 +30,7 @@ def write(directory: Path, settings: Path | None, folders: Sequence[Path]) -> in
     kept = _read(settings) if settings is not None else {}
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (directory / name).write_text(text, encoding="utf-8")
+        write_whole(directory / name, text)
         print(f"# yaml-language-server: $schema={(directory / name).resolve()}")
     if settings is not None:
         root = settings.resolve().parent.parent
@@ -39,7 +40,7 @@ def write(directory: Path, settings: Path | None, folders: Sequence[Path]) -> in
         }
         kept["yaml.schemas"] = {**kept.get("yaml.schemas", {}), **entries}
         settings.parent.mkdir(parents=True, exist_ok=True)
-        settings.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        write_whole(settings, json.dumps(kept, indent=2) + "\n")
     return DONE
 
 

@@ -1,6 +1,7 @@
 """What people and programs read of reports: tables, CSV files, pictures."""
 
 import csv
+import io
 import math
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,8 @@ from restore.evaluation import plot
 from restore.evaluation.comparison import Difference, differences
 from restore.evaluation.results import checkpoint_name
 from restore.evaluation.runner import Report
+from restore.folder import write_whole
+from restore.picture import save
 
 WIDTH = 100  # characters of a printed table
 
@@ -209,11 +212,11 @@ def write_summary(path: Path, reports: list[Report]) -> None:
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    # The name of a file may hold bytes that are no UTF-8.
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, table.getvalue())
 
 
 def write_pictures(folder: Path, reports: list[Report]) -> None:
@@ -229,4 +232,4 @@ def write_pictures(folder: Path, reports: list[Report]) -> None:
         }
         for kind, picture in pictures.items():
             if picture is not None:
-                picture.save(folder / f"{kind}{suffix}.png")
+                save(picture, folder / f"{kind}{suffix}.png")

@@ -18,6 +18,7 @@ from restore.evaluation import pareto, results
 from restore.evaluation.leaderboard import tables
 from restore.evaluation.markup import Table, latex, markdown
 from restore.evaluation.studies import BLOCK, FOLDER, PAGE, names
+from restore.folder import write_whole
 from restore.types import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         return 1 if differences else 0
     for path, text in files.items():
         if text:
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text)
         else:
             path.unlink()
     return 0

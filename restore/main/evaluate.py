@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from restore import collector, errors, launch
 from restore.config import command, manual, rules, searchpath
-from restore.folder import RUN, run_folder
+from restore.folder import RUN, run_folder, written_by_hydra
 from restore.recovery.parent import die_with_launcher
 from restore.types import InputError
 
@@ -29,7 +29,8 @@ def main() -> None:
         [re.sub("^outputs=", "outputs.dir=", argument) for argument in sys.argv[1:]]
     )
     searchpath.check(sys.argv[1:])
-    command.patient(composed)()
+    with written_by_hydra():
+        command.patient(composed)()
 
 
 @hydra.main(version_base="1.3", config_path=str(command.conf()), config_name="evaluate")

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from restore import collector, errors, launch
 from restore.config import command, manual, rules, searchpath
-from restore.folder import run_folder
+from restore.folder import run_folder, written_by_hydra
 from restore.recovery import lock
 from restore.recovery.parent import die_with_launcher
 from restore.sweep import multirun, sweeper
@@ -43,7 +43,8 @@ def _main() -> None:
     searchpath.check(sys.argv[1:])
     request = command.resume_request(sys.argv[1:])
     if request is None:
-        multirun.conclude(command.patient(composed))()
+        with written_by_hydra():
+            multirun.conclude(command.patient(composed))()
         return
     with collector.paused():
         from restore.training import fit, resume, run

@@ -21,7 +21,7 @@ from restore.callback.ema import EMA
 from restore.callback.progress import max_updates
 from restore.callback.samples import Samples, joined
 from restore.errors import one_line
-from restore.picture import Spread, add_titles, panel, titles
+from restore.picture import Spread, add_titles, panel, save, titles
 from restore.recovery import request
 from restore.recovery.best import Checkpoint
 from restore.recovery.request import Request
@@ -125,7 +125,7 @@ def _sample(trainer: Any, task: Any) -> dict[str, Any]:
     picture = add_titles(panel(batch, restored.clamp(-1, 1)), titles(batch, number), 1)
     path = Path(trainer.default_root_dir) / "samples" / f"asked-{task.updates}.png"
     path.parent.mkdir(exist_ok=True)
-    picture.save(path)
+    save(picture, path)
     return {"update": int(task.updates), "sample": str(path)}
 
 

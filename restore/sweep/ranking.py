@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from restore.folder import write_whole
 from restore.sweep import journal
 from restore.sweep.journal import Line
 from restore.sweep.settings import Direction
@@ -38,7 +39,7 @@ class Sweep:
         """Writes the file; refuses a folder that holds another sweep."""
         path = folder / "sweep.json"
         if not path.exists():
-            path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+            write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
             return
         if Sweep.read(folder).arguments() != self.arguments():
             from restore.types import InputError

@@ -1,11 +1,13 @@
 """restore sweep DIR: what a sweep has found, as a table and a picture."""
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from restore import columns
+from restore.folder import write_whole
 from restore.recovery import lock
 from restore.sweep import plot
 from restore.sweep.found import Found, group, read
@@ -113,5 +115,6 @@ def _write(path: Path, found: Found, order: Sequence[int], by: str) -> None:
     metrics = [by, *(name for name in found.metrics if name != by)]
     head = ["rank", "job", "status", *metrics, "seconds", *found.settings, "error"]
     rows = [_row(found, rank, k, metrics) for rank, k in enumerate(order, start=1)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([head, *rows])
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([head, *rows])
+    write_whole(path, table.getvalue())

@@ -1,0 +1,125 @@
+"""A disk that takes no more costs one line, and leaves nothing that is half written."""
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from entry import Command
+from line import Line, fit
+from PIL import Image
+
+from restore import errors, preview
+from restore.callback.progress import MaxUpdates
+from restore.callback.samples import Samples
+from restore.folder import write_whole
+from restore.new import create
+from restore.picture import save
+from restore.sweep.ranking import Sweep
+from restore.types import InputError
+
+
+@contextlib.contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """No file may be longer than that many bytes, as if the disk were full there."""
+    assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_one_line_names_the_file(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    said = os.strerror(number)
+    assert errors.explain(OSError(number, said, "a/b.png")) == errors.FAILED
+    assert errors.explain(OSError(number, said)) == errors.FAILED
+    lines = [
+        f"error: {said}{at}: make room, or write to another disk" for at in (" at a/b.png", "")
+    ]
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_an_error_that_came_of_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    behind = OSError(errno.ENOSPC, "No space left on device")
+    for error in (RuntimeError("unexpected pos 64 vs 0"), ValueError("damaged")):
+        error.__cause__ = behind
+        assert errors.explain(error) == errors.FAILED
+    assert capsys.readouterr().err.count("error: No space left on device: make room") == 2
+    assert errors.explain(OSError(errno.EIO, "Input/output error")) == errors.FAILED
+    assert "Input/output error" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("content", ["a text of more than ten bytes", b"bytes, more than ten"])
+def test_a_file_stays_as_it_was(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "a.txt"
+    write_whole(path, "old")
+    with files_up_to(10), pytest.raises(OSError, match="File too large"):
+        write_whole(path, content)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"] and path.read_text() == "old"
+    write_whole(path, content)
+    assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+
+
+def test_no_part_of_a_picture_is_left(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (64, 64))
+    with files_up_to(50), pytest.raises(OSError, match="File too large"):
+        save(picture, tmp_path / "a.png")
+    with pytest.raises(ValueError, match="no kind of picture"):
+        save(picture, tmp_path / "a.txt")
+    assert not list(tmp_path.iterdir())
+    for name, kind in (("a.png", "PNG"), ("a.JPG", "JPEG")):
+        save(picture, tmp_path / name)
+        assert Image.open(tmp_path / name).format == kind
+
+
+def test_no_part_of_a_package_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with files_up_to(10), pytest.raises(InputError, match="mylab cannot be written"):
+        create("mylab")
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_part_of_a_preview_is_left(tmp_path: Path, capsys: object) -> None:
+    with files_up_to(100), pytest.raises(InputError, match="cannot be written"):
+        preview.show(["experiment=ddpm_digits"], tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_part_of_a_sweep_file_is_left(tmp_path: Path) -> None:
+    sweep = Sweep(["train.py", "-m", "seed=1,2"], "/", "val/loss", "min")
+    with files_up_to(10), pytest.raises(OSError, match="File too large"):
+        sweep.settle(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_of_a_training_cost_one_warning_and_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Line(scores=(0.5, 0.2, 0.9))
+    monkeypatch.setattr(task, "restore", lambda batch, number: batch["target"][:, None])
+    with files_up_to(50), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(tmp_path, task, Samples("val/score", num_images=1), MaxUpdates(12))
+    told = [str(one.message) for one in caught if "File too large" in str(one.message)]
+    assert len(told) == 1 and "first.png was not written" in told[0]
+    assert task.updates == 12 and not list((tmp_path / "samples").iterdir())
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+def test_no_folder_is_left_where_hydra_could_not_write(
+    command: Command, tmp_path: Path, script: str
+) -> None:
+    asked = {"train": ["max_updates=1"], "evaluate": ["baseline=telea", "benchmark=digits_half"]}
+    with files_up_to(100):
+        ended = command(*asked[script], f"hydra.run.dir={tmp_path}/a/b", script=script)
+    assert ended.code == 1, ended.err
+    assert ended.err == "error: File too large: make room, or write to another disk\n"
+    assert not list(tmp_path.iterdir())
