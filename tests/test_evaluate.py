@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from restore.evaluation import evaluate as evaluation
+from restore.evaluation import runner
+from restore.types import InputError
+
 BENCHMARKS = sorted(path.stem for path in Path(__file__).parents[1].glob("conf/benchmark/*.yaml"))
 SMALL = ("baseline=mean_fill", "benchmark=digits_half", "benchmark.digits_half.data.limit=6")
 
@@ -123,3 +127,25 @@ def test_the_published_protocol_on_three_photos(command: Any, tmp_path: Path) ->
     # White noise of 25 grey levels is 20.17 dB; rounding and clamping take a part of it away.
     assert float(row["input_psnr"]) == pytest.approx(20.17, abs=0.03)
     assert float(row["psnr"]) > float(row["input_psnr"]) + 0.1
+
+
+def test_what_was_measured_before_an_error_is_kept(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure, recorded = runner.evaluate, tmp_path / "results.csv"
+
+    def second_fails(trainer: Any, method: Any, *rest: Any) -> Any:
+        if method.name == "telea":
+            raise InputError("telea returned NaN")
+        return measure(trainer, method, *rest)
+
+    monkeypatch.setattr(runner, "evaluate", second_fails)
+    monkeypatch.setattr(evaluation, "results_file", lambda: recorded)
+    several = ("baseline=[mean_fill,telea]", *SMALL[1:], "record=true", "hydra.run.dir=run")
+    ended = command(*several, script="evaluate")
+    assert (ended.code, ended.err) == (2, "error: telea returned NaN\n")
+    assert f"kept: 1 of 2 results, in {tmp_path / 'run'}" in ended.out
+    assert [row["method"] for row in csv.DictReader((tmp_path / "run/results.csv").open())] == [
+        "mean_fill"
+    ]
+    assert [row["experiment"] for row in csv.DictReader(recorded.open())] == ["mean_fill"]

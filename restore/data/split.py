@@ -78,7 +78,7 @@ def collate(samples: list[Raw]) -> Raw:
     if len(sizes) > 1:
         raise InputError(
             f"images of different sizes in one batch ({sizes[0]} and {sizes[-1]}): "
-            "set data.batch_size=1 or a framing of fixed size"
+            "set batch_size=1 (data.batch_size=1 in training) or a framing of fixed size"
         )
     labels = [sample["label"] for sample in samples if sample["label"] is not None]
     return Raw(

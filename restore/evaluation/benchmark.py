@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from restore.data.module import DataModule
-from restore.data.source import data_root
+from restore.data.source import StoredSource, data_root
 from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import Metric
@@ -53,10 +53,19 @@ class Benchmark:
         self.metrics = _distinct(name, list(metric.values()))
         definitions = sorted(one.definition for one in self.metrics)
         self.protocol = digest([protocol, definitions])
-        self.reference = digest([reference, str(data_root(data.root).resolve())])
+        self._reference = digest([reference, str(data_root(data.root).resolve())])
         self.num_samples = num_samples
         self.bucket = bucket
         self.slow_limit, self.task = slow_limit, task
+
+    @property
+    def reference(self) -> str:
+        """A hash of the targets' config, and of names and bytes of files, which may be replaced."""
+        source = self.data.samples("test").source
+        files: list[tuple[str, int]] = []
+        if isinstance(source, StoredSource):
+            files = [(source.name(k), source.size(k)) for k in range(len(source))]
+        return digest([self._reference, files])
 
     @property
     def image_metrics(self) -> list[Metric]:
@@ -140,7 +149,8 @@ def affordable(config: dict[str, Any], num_calls: int) -> dict[str, Any]:
     limit = config.get("slow_limit")
     if limit is None or num_calls <= SLOW:
         return config
-    return {**config, "data": {**config["data"], "limit": limit}}
+    own = config["data"].get("limit")
+    return {**config, "data": {**config["data"], "limit": min(limit, own or limit)}}
 
 
 def fingerprint(config: Mapping[str, Any], *without: str) -> str:

@@ -46,18 +46,27 @@ def evaluate(
             tracker.begin("evaluate", "evaluate", config, config["benchmark"])
         print("\n".join(plan(pairs)), flush=True)
     with tracking.finish_at_end([tracker]):
-        reports = [
-            runner.evaluate(trainer, method, benchmark, config["batch_size"])
-            for method, benchmark in pairs
-        ]
+        reports: list[runner.Report] = []
+        try:
+            for method, benchmark in pairs:
+                reports.append(runner.evaluate(trainer, method, benchmark, config["batch_size"]))
+        except (Exception, KeyboardInterrupt):
+            if trainer.is_global_zero and reports:
+                _write(config, folder, reports)
+                print(f"kept: {len(reports)} of {len(pairs)} results, in {folder}", flush=True)
+            raise
         if trainer.is_global_zero:
-            report.write(folder, reports)
+            _write(config, folder, reports)
             upload.track([tracker], reports, {})
     if trainer.is_global_zero:
-        if config["record"]:
-            results.append(results_file(), reports)
         report.print_table(reports)
     return reports
+
+
+def _write(config: dict[str, Any], folder: Path, reports: list[runner.Report]) -> None:
+    report.write(folder, reports)
+    if config["record"]:
+        results.append(results_file(), reports)
 
 
 def plan(pairs: list[tuple[Method, Benchmark]]) -> list[str]:

@@ -132,7 +132,7 @@ def _benchmark(
             keys = [f"{metric}[{bucket}]" for bucket in buckets]
             if len({row[key] for row in mine for key in keys}) == 1:
                 continue  # as the error of known pixels that nobody changes
-            arrow = "↓" if lower_is_better(metric) else "↑"
+            arrow = "↓" if lower_is_better(metric, mine) else "↑"
             cells = [
                 [spelling.method(row), *(spelling.number(row[key]) for key in keys)] for row in mine
             ]
@@ -181,7 +181,7 @@ def _measured(
         "seeds": lambda row: row["seeds"] or NONE,
         "commit": lambda row: spelling.commit(row["commit"], row["dirty"] == "True"),
     }
-    arrows = [f"{metric} {'↓' if lower_is_better(metric) else '↑'}" for metric in metrics]
+    arrows = [f"{metric} {'↓' if lower_is_better(metric, rows) else '↑'}" for metric in metrics]
     cells = [
         [
             row["experiment"],
@@ -226,7 +226,7 @@ def _best(
     for column, metric in enumerate(metrics, start=lead):
         shown = [float(spelling.number(row[metric]).replace(NONE, "nan")) for row in rows]
         defined = [value for value in shown if not math.isnan(value)]
-        places = sorted(set(defined), reverse=not lower_is_better(metric))
+        places = sorted(set(defined), reverse=not lower_is_better(metric, rows))
         if len(places) > 1:
             best |= {(k, column) for k, value in enumerate(shown) if value == places[0]}
         if len(places) > 1 and len(defined) > 2:

@@ -1,5 +1,6 @@
 """What an evaluation config names, as methods and benchmarks."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,19 @@ def methods(config: Config, paths: list[str]) -> list[Method]:
 
 def baselines(config: Config) -> list[Method]:
     named, trust = (config.get("baseline") or {}).items(), Trust.of(config)
-    return [
-        from_baseline(name, build(node, f"baseline.{name}", trust=trust)) for name, node in named
+    built = {name: build(node, f"baseline.{name}", trust=trust) for name, node in named}
+    return [from_baseline(_called(name, one, config), one) for name, one in built.items()]
+
+
+def _called(name: str, baseline: Any, config: Config) -> str:
+    """The name, with the settings that are not the class's own: `median(size=7)`."""
+    usual = inspect.signature(type(baseline)).parameters
+    settings = [
+        f"{key}={value}"
+        for key, value in sorted(config["baseline"][name].items())
+        if not key.startswith("_") and (key not in usual or usual[key].default != value)
     ]
+    return f"{name}({', '.join(settings)})" if settings else name
 
 
 def published(config: Config) -> list[Method]:

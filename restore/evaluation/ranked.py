@@ -1,6 +1,7 @@
 """Which rows of a benchmark are compared, and in which order."""
 
 import math
+from collections.abc import Sequence
 
 from restore.evaluation.results import Row
 
@@ -27,8 +28,10 @@ RANKED = (
 )
 
 
-def lower_is_better(metric: str) -> bool:
-    return metric.startswith(_LOWER)
+def lower_is_better(metric: str, rows: Sequence[Row] = ()) -> bool:
+    """Of this metric, or of its bucket; rows: what was measured may say so of metrics of users."""
+    named = {one for row in rows for one in row.get("lower_is_better", "").split(";")}
+    return metric.startswith(_LOWER) or metric.partition("[")[0] in named
 
 
 def latest(rows: list[Row]) -> list[Row]:
@@ -44,7 +47,7 @@ def best_first(rows: list[Row], ranked: tuple[str, ...]) -> list[Row]:
     metric = next((m for m in ranked if any(row.get(m) for row in rows)), None)
     if metric is None:
         return rows
-    sign = 1 if lower_is_better(metric) else -1
+    sign = 1 if lower_is_better(metric, rows) else -1
 
     def key(row: Row) -> float:
         value = float(row[metric] or "nan")

@@ -37,7 +37,7 @@ FIXED = (
     "dirty",
 )
 # Columns that older files lack: they come behind what is there.
-ADDED = ("macs", "cost_size", "peak_memory_mib", "intervals")
+ADDED = ("macs", "cost_size", "peak_memory_mib", "intervals", "lower_is_better")
 # One row each: a later measurement of the same replaces the earlier one.
 _KEY = (
     *("experiment", "checkpoint", "benchmark", "protocol", "n"),
@@ -137,11 +137,18 @@ def row_of(report: Report) -> Row:
         "macs": "" if report.cost.macs is None else report.cost.macs,
         "cost_size": report.cost.size,
         "peak_memory_mib": _spelled(report.cost.memory_mib),
-        "intervals": ";".join(
-            f"{name}={one.low:.6g}..{one.high:.6g}" for name, one in report.intervals.items()
+        "intervals": _intervals(report),
+        "lower_is_better": ";".join(
+            one.name for one in benchmark.metrics if not one.higher_is_better
         ),
     }
     return {name: str(cell) for name, cell in cells.items()}
+
+
+def _intervals(report: Report) -> str:
+    return ";".join(
+        f"{name}={one.low:.6g}..{one.high:.6g}" for name, one in report.intervals.items()
+    )
 
 
 def _spelled(value: float | None) -> str:

@@ -14,9 +14,10 @@ from restore.evaluation import memory
 from restore.evaluation.benchmark import Benchmark, digest
 from restore.evaluation.comparison import Interval, intervals
 from restore.evaluation.cost import Cost, total
-from restore.evaluation.loop import Evaluation, Row
+from restore.evaluation.loop import Evaluation, Row, num_images
 from restore.evaluation.method import Method
 from restore.metric.distribution import COMPARABLE
+from restore.types import InputError
 
 EXACT = "32-true"  # Lightning's word for float32 throughout
 
@@ -63,6 +64,20 @@ def summarise(rows: list[Row]) -> dict[str, float]:
     }
 
 
+def undefined(rows: list[Row]) -> list[str]:
+    """A line for each metric that some images do not have, which its mean leaves out."""
+    lacks = {
+        metric: sum(math.isnan(row[metric]) for row in rows)
+        for metric in rows[0]
+        if metric not in ("index", "name", "bucket")
+    }
+    return [
+        f"{metric}: not defined for {lack} of {len(rows)} images, which its mean leaves out"
+        for metric, lack in lacks.items()
+        if lack
+    ]
+
+
 def _mean(values: list[float]) -> float:
     """The mean over the images for which the metric is defined; NaN where it is for none."""
     defined = [value for value in values if not math.isnan(value)]
@@ -80,6 +95,9 @@ def evaluate(
     """
     device = trainer.strategy.root_device
     benchmark.data.batch_size = batch_size or memory.batch_size(benchmark, device)
+    if num_images(trainer, benchmark) == 0:
+        limit = trainer.limit_test_batches
+        raise InputError(f"trainer.limit_test_batches={limit} leaves no image of {benchmark.name}")
     evaluation = _run(trainer, method, benchmark)
     states = [metric.state() for metric in benchmark.distribution_metrics]
     parts = _gather(
@@ -97,7 +115,7 @@ def evaluate(
         cost=total(method, [part[1] for part in parts]),
         device=device.type,
         precision=str(trainer.precision),
-        notes=notes,
+        notes=notes + undefined(rows),
         num_calls=_mean_calls(method, [part[3] for part in parts]),
         whole=len(rows) == benchmark.data.num_test,
     )
@@ -129,6 +147,8 @@ def _merge(benchmark: Benchmark, states: list[list[Any]]) -> tuple[dict[str, flo
         for state in states:
             metric.merge(state[k])
         values[metric.name] = metric.compute()
+        if math.isnan(values[metric.name]):
+            notes.append(f"{metric.name}: what was kept is of other targets, run again to measure")
         if not metric.comparable:
             notes.append(f"{metric.name}: of less than {COMPARABLE} images, compare equal n only")
     return values, notes

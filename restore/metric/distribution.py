@@ -1,16 +1,21 @@
 """Distances between the distributions of restored images and of targets, in a feature space."""
 
+import contextlib
 import hashlib
+import math
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from restore.folder import write_whole
 from restore.metric.base import check_prediction, check_unit, eight_bit
 from restore.metric.extractor import load_extractor
 from restore.types import InputError
@@ -84,12 +89,13 @@ class DistributionMetric(ABC):
         """Keeps the targets' statistics across runs under `key`, a digest of what they are.
 
         In $RESTORE_CACHE, else ~/.cache/restore. With them there, targets are no longer put through
-        the feature network, only hashed; `compute` refuses statistics of other images.
+        the feature network, only hashed; `compute` forgets statistics of other images. A folder
+        that cannot be written costs time alone, and a damaged file is made anew.
         """
         folder = Path(os.environ.get("RESTORE_CACHE") or Path.home() / ".cache" / "restore")
         digest = hashlib.sha256(f"{self.definition} {key}".encode()).hexdigest()[:32]
         self._cache = folder / "reference" / f"{digest}.safetensors"
-        self._cached = load_file(self._cache) if self._cache.is_file() else None
+        self._cached = _kept(self._cache)
 
     @property
     def uses_cache(self) -> bool:
@@ -128,17 +134,20 @@ class DistributionMetric(ABC):
         self._digest += state["digest"]
 
     def compute(self) -> float:
-        """The distance; raises InputError for less than 2 images on either side."""
+        """The distance; NaN where the statistics kept under the key are of other targets.
+
+        Raises InputError for less than 2 images on either side.
+        """
         target = self._target()
         if self.num_images < 2:
             raise InputError(f"metric {self.name} needs 2 images or more, got {self.num_images}")
         if self._cached is not None and self._cached["digest"] != self._digest:
-            raise InputError(f"{self._cache} is of other target images: delete it and run again")
+            assert self._cache is not None
+            with contextlib.suppress(OSError):
+                self._cache.unlink(missing_ok=True)
+            return math.nan
         if self._cache is not None and self._cached is None:
-            self._cache.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._cache.with_suffix(f".{os.getpid()}")
-            save_file({**target.state(), "digest": self._digest}, partial)
-            partial.replace(self._cache)
+            _keep(self._cache, {**target.state(), "digest": self._digest})
         return self._distance(self.restored, target)
 
     def _target(self) -> Statistics:
@@ -203,3 +212,18 @@ def _digest(images: Tensor) -> Tensor:
         value = int.from_bytes(hashlib.sha256(content).digest()[:8], "little", signed=True)
         total += torch.tensor(value)
     return total
+
+
+def _kept(path: Path) -> dict[str, Tensor] | None:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        return None
+
+
+def _keep(path: Path, state: dict[str, Tensor]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, save(state))
+    except OSError as error:
+        warnings.warn(f"{path} was not written: {error.strerror}", stacklevel=2)

@@ -84,7 +84,9 @@ class TorchMetric(Metric):
         try:
             metric.update(restored, target) if self._takes_target else metric.update(restored)
             return float(metric.compute())
-        except (ValueError, RuntimeError, TypeError, IndexError, AssertionError) as error:
+        except (
+            *(ValueError, RuntimeError, TypeError, IndexError, AssertionError, ImportError),
+        ) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"metric {self.name} of images {list(size)}: {reason}") from None
 

@@ -233,6 +233,9 @@ def test_fewer_photos_for_methods_of_many_calls() -> None:
     assert affordable(config, SLOW) is config
     assert affordable(config, SLOW + 1)["data"] == {"limit": 3, "seed": 0}
     assert affordable({"data": {}}, SLOW + 1) == {"data": {}}
+    for limit, taken in ((2, 2), (None, 3)):
+        config = {"slow_limit": 3, "data": {"limit": limit}}
+        assert affordable(config, SLOW + 1)["data"] == {"limit": taken}
 
 
 def test_a_baseline_whose_result_is_not_like_the_target_is_refused() -> None:

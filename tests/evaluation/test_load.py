@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+import yaml
+from entry import ROOT
 from small_models import part, write_model
 from torch import Tensor
 
@@ -70,3 +73,19 @@ def test_sampler_and_guidance_of_an_evaluation_replace_those_of_the_checkpoint(
         restored = given.restore(seen, 1)[:, 0]
     assert torch.equal(restored[..., :4], seen["input"][..., :4])
     assert not torch.equal(restored[..., 4:], seen["input"][..., 4:])
+
+
+def test_settings_of_ones_own_are_in_the_name_of_a_baseline() -> None:
+    kind = "restore.evaluation.noise_filter.Median"
+    given = {"median": {"_target_": kind, "size": 3}, "wide": {"_target_": kind, "size": 7}}
+    made = load.baselines({"baseline": given})
+    assert [one.name for one in made] == ["median", "wide(size=7)"]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("conf/baseline/*.yaml")), ids=lambda p: p.stem)
+def test_a_baseline_as_it_comes_has_its_plain_name(path: Path) -> None:
+    if path.stem == "bm3d":
+        pytest.importorskip("bm3d")
+    node = yaml.safe_load(path.read_text())
+    [made] = load.baselines({"baseline": {path.stem: node}})
+    assert made.name == path.stem

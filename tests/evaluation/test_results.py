@@ -22,7 +22,7 @@ HEADER = (
     "experiment,checkpoint,kind,benchmark,protocol,feature,definitions,n,seeds,sampler,"
     "sampler_settings,guidance,precision,nfe,parameters,seconds_per_image,device,commit,dirty,psnr,ssim,input_psnr,hole_psnr,hole_l1,known_error,"
     "original_label_share,diversity,colorfulness,colorfulness_difference,fid_flowers,kid_flowers,"
-    "lpips_vgg,fid,kid,macs,cost_size,peak_memory_mib,intervals"
+    "lpips_vgg,fid,kid,macs,cost_size,peak_memory_mib,intervals,lower_is_better"
 )
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from PIL import Image
 from torch import Tensor, nn
 
 from restore.data.digits import Digits
+from restore.data.folder import Folder
 from restore.data.framing import CenterSquare
 from restore.data.module import DataModule
 from restore.degradation.mask import Half, Mask
@@ -206,3 +208,52 @@ def test_what_is_no_result_is_refused(result: object, message: str) -> None:
 
     with pytest.raises(InputError, match=message):
         evaluate(make_trainer(), Method("broken", "model", restore), make(3, 2))
+
+
+@pytest.mark.parametrize("limit", [0, 0.0, 0.1])
+def test_a_limit_that_leaves_no_image_is_refused(limit: float | int) -> None:
+    method = from_baseline("m", MeanFill())
+    with pytest.raises(InputError, match="leaves no image of digits"):
+        evaluate(make_trainer(limit=limit), method, make(6, 2))
+
+
+class Some(Metric):
+    """A number for images of an even index alone."""
+
+    name = "some"
+    definition = "some/v1"
+    higher_is_better = True
+
+    def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        return torch.where(batch["index"] % 2 == 0, 2.0, torch.nan).double()
+
+
+def test_a_mean_over_some_images_says_so() -> None:
+    benchmark = make(5, 2)
+    benchmark.metrics.append(Some())
+    report = evaluate(make_trainer(), from_baseline("m", MeanFill()), benchmark)
+    assert report.summary["some"] == 2.0
+    assert "some: not defined for 2 of 5 images, which its mean leaves out" in report.notes
+
+
+def test_a_changed_file_is_another_reference(tmp_path: Path) -> None:
+    for name, size in (("a.png", 16), ("b.png", 16)):
+        Image.new("RGB", (size, size)).save(tmp_path / name)
+
+    def reference() -> str:
+        source = functools.partial(Folder, folder=".", mode="rgb")
+        framing = CenterSquare(16)
+        data = DataModule(
+            source=source,
+            degradation=Mask(Half("alternate")),
+            train_framing=framing,
+            eval_framing=framing,
+            batch_size=2,
+            root=str(tmp_path),
+        )
+        return Benchmark("own", data, {"psnr": PSNR()}, "protocol", "reference").reference
+
+    first = reference()
+    assert reference() == first
+    Image.effect_noise((16, 16), 50).convert("RGB").save(tmp_path / "b.png")
+    assert reference() != first

@@ -341,3 +341,23 @@ def test_arrows_are_those_of_the_metrics() -> None:
     }
     wrong = [n for n, c in found.items() if lower_is_better(n) == c.higher_is_better]
     assert found and wrong == []
+
+
+class Error(PSNR):
+    """Somebody's metric, of which less is better."""
+
+    higher_is_better = False
+    definition = "rmse/v1"
+
+    def __init__(self) -> None:
+        self.name = "rmse"
+
+
+def test_a_metric_of_users_says_itself_what_is_better(root: Path, make_report: Any) -> None:
+    where: Any = {"benchmark": "own", "metrics": {"rmse": Error()}, "buckets": ["<1", "1-10"]}
+    made = [make_report(n, {"rmse": [v, v + 1]}, **where) for n, v in (("a", 0.5), ("b", 0.1))]
+    results.append(root / "experiments" / "results.csv", made)
+    whole, by_bucket = tables(root)["own"]
+    assert "rmse ↓" in whole.header and "rmse ↓ by bucket" in by_bucket.caption
+    assert whole.best == {(1, 2)} and by_bucket.best == {(1, 1), (1, 2)}
+    assert not lower_is_better("rmse") and not lower_is_better("psnr", [{"lower_is_better": ""}])

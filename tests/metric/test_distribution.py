@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -350,12 +351,32 @@ class TestCache:
         assert self.run(make_metric, images(30, 2), key="digits")[1] == 60
         assert len(list(folder.rglob("*.safetensors"))) == len(list(folder.rglob("*.*"))) == 2
 
-    def test_refuses_statistics_of_other_images(self, make_metric: type) -> None:
+    @pytest.mark.parametrize("others", [images(30, 2), images(30, 1)[:20]], ids=["new", "fewer"])
+    def test_forgets_statistics_of_other_images(self, make_metric: type, others: Tensor) -> None:
         self.run(make_metric, images(30, 1))
-        with pytest.raises(InputError, match="other target images"):
-            self.run(make_metric, images(30, 2))
-        with pytest.raises(InputError, match="other target images"):
-            self.run(make_metric, images(30, 1)[:20])
+        assert math.isnan(self.run(make_metric, others)[0])
+        again = self.run(make_metric, others)
+        fresh = self.run(make_metric, others, key="fresh")
+        assert again == fresh and not math.isnan(again[0]) and again[1] == 2 * len(others)
+
+    @pytest.mark.parametrize("damage", ["cut", "emptied"])
+    def test_a_damaged_file_is_made_anew(
+        self, make_metric: type, folder: Path, damage: str
+    ) -> None:
+        first = self.run(make_metric, images(30, 1))
+        [kept] = folder.rglob("*.safetensors")
+        whole = kept.read_bytes()
+        kept.write_bytes(whole[: {"cut": 100, "emptied": 0}[damage]])
+        assert self.run(make_metric, images(30, 1)) == first and kept.read_bytes() == whole
+
+    def test_a_folder_that_cannot_be_written_costs_a_warning(
+        self, make_metric: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = self.run(make_metric, images(30, 1))
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("RESTORE_CACHE", str(tmp_path / "file"))
+        with pytest.warns(UserWarning, match="was not written"):
+            assert self.run(make_metric, images(30, 1)) == first
 
     def test_survives_processes(self, make_metric: type) -> None:
         target = images(30, 1)

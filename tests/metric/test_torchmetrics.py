@@ -78,7 +78,7 @@ def test_processes_and_images_do_not_mix(pair: Any, make_batch: MakeBatch) -> No
     assert torch.equal(together[1:], again)
 
 
-@pytest.mark.parametrize("leaf", ["torchmetrics", "uqi", "vif", "scc", "sam"])
+@pytest.mark.parametrize("leaf", ["torchmetrics", "uqi", "vif", "scc"])
 def test_leaf_in_a_benchmark(leaf: str, pair: Any, make_batch: MakeBatch) -> None:
     GlobalHydra.instance().clear()
     named = f"+metric@benchmark.photos_masks.metric.mine={leaf}"
@@ -120,3 +120,16 @@ def test_sizes_that_it_does_not_take_are_refused_in_one_line() -> None:
         with pytest.raises(InputError, match=path) as refusal:
             metric.check(*size)
         assert "\n" not in str(refusal.value)
+
+
+def test_a_package_that_is_missing_at_the_first_image_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metric = TorchMetric(UQI)
+
+    def lacking(*images: torch.Tensor) -> None:
+        raise ModuleNotFoundError("No module named 'transformers'")
+
+    monkeypatch.setattr(metric.metric, "update", lacking)
+    with pytest.raises(InputError, match="No module named 'transformers'"):
+        metric.check(3, 64, 64)
