@@ -13,15 +13,13 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+from restore.fellows import code_of_another, first_to_tell, group
 from restore.types import InputError, RunError
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
-_WAITS = timedelta(seconds=5)  # for the store of a launcher
-_TOLD = "restore/failed"  # key of a store: how many processes of a run had an error to tell
 INTERRUPTED = 130  # 128 + SIGINT
 _LACKS = (  # of torch's CPU allocator, and of its loader where the system has killed a worker
     *("can't allocate memory", "not enough memory", "out of shared memory"),
@@ -87,15 +85,9 @@ def _interrupted() -> int:
 
 def _leave_group() -> None:
     """Ends the threads of a process group, which now and then abort the process at its exit."""
-    distributed = _group()
+    distributed = group()
     if distributed is not None:
         distributed.destroy_process_group()
-
-
-def _group() -> Any:
-    """torch.distributed, if this process is one of a group."""
-    found: Any = sys.modules.get("torch.distributed")
-    return found if found is not None and found.is_available() and found.is_initialized() else None
 
 
 def explain(error: Exception | KeyboardInterrupt) -> int:
@@ -103,21 +95,19 @@ def explain(error: Exception | KeyboardInterrupt) -> int:
     if isinstance(error, KeyboardInterrupt):
         return _interrupted()
     if isinstance(error, RunError):
-        _say(_text(error))
-        return FAILED
+        return _say(_text(error), FAILED)
     line = one_line(error)
     if is_lack(error):
-        _say(f"{_text(error) or 'out of memory'}; {_LESS}")
-        return FAILED
+        return _say(f"{_text(error) or 'out of memory'}; {_LESS}", FAILED)
     full = _full_disk(error)
     if full is not None:
-        _say(full)
-        return FAILED
-    if line is None:
+        return _say(full, FAILED)
+    if line is not None:
+        return _say(line, BAD_INPUT)
+    told = code_of_another(error)
+    if told is None:
         traceback.print_exception(error)
-        return FAILED
-    _say(line)
-    return BAD_INPUT
+    return FAILED if told is None else told
 
 
 def is_lack(error: BaseException) -> bool:
@@ -139,35 +129,11 @@ def _full_disk(error: BaseException) -> str | None:
     return None
 
 
-def _say(line: str) -> None:
-    """One line a run: where several of its processes fail at once, that of the first."""
-    if _is_first():
+def _say(line: str, code: int) -> int:
+    """One line a run: where several of its processes fail at once, that of the first. The code."""
+    if first_to_tell(code):
         print(f"error: {line}", file=sys.stderr)
-
-
-def _is_first() -> bool:
-    distributed = _group()
-    try:
-        if distributed is None:
-            store = _launchers_store()
-        else:
-            store = distributed.distributed_c10d._get_default_store()
-        return store is None or bool(store.add(_TOLD, 1) == 1)
-    except RuntimeError:  # the process that counts is gone, and may have said nothing
-        return True
-
-
-def _launchers_store() -> Any:
-    """What torchrun keeps for its processes, which have no group yet; None without torchrun."""
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return None
-    from torch import distributed
-
-    stores: Any = distributed
-    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = stores.TCPStore(*place, is_master=False, timeout=_WAITS)
-    return stores.PrefixStore(f"restore/attempt/{attempt}", store)
+    return code
 
 
 def one_line(error: BaseException) -> str | None:

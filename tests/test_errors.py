@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import distributed
 
-from restore import cli, errors
+from restore import cli, errors, fellows
 from restore.types import InputError, RunError
 
 
@@ -43,7 +43,7 @@ def test_processes_of_torchrun_say_one_line_before_they_have_a_group(
     assert capsys.readouterr().err == "error: too many processes\n"
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     errors.explain(InputError("again"))
-    monkeypatch.setattr(errors, "_WAITS", timedelta(seconds=0.05))
+    monkeypatch.setattr(fellows, "_WAITS", timedelta(seconds=0.05))
     monkeypatch.setenv("MASTER_PORT", "1")  # nobody is there
     errors.explain(InputError("alone"))
     assert capsys.readouterr().err == "error: again\nerror: alone\n"
@@ -63,6 +63,20 @@ def test_an_error_is_said_where_the_store_is_gone(
     for _ in range(2):
         errors.explain(InputError("a.png is damaged"))
     assert capsys.readouterr().err == 2 * "error: a.png is damaged\n"
+
+
+@pytest.mark.parametrize("kind", [InputError, RunError])
+def test_the_end_of_another_process_has_its_exit_code_and_no_traceback(
+    store: distributed.Store, capsys: pytest.CaptureFixture[str], kind: type[Exception]
+) -> None:
+    lost = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+    assert errors.explain(lost) == errors.FAILED  # nobody has said why
+    assert "Connection closed by peer" in capsys.readouterr().err
+    code = errors.explain(kind("a.png is damaged"))
+    assert errors.explain(lost) == code
+    assert capsys.readouterr().err == "error: a.png is damaged\n"
+    assert errors.explain(RuntimeError("a fault of its own")) == errors.FAILED
+    assert "a fault of its own" in capsys.readouterr().err
 
 
 def test_an_interrupted_word_says_so_in_one_line(

@@ -1,14 +1,19 @@
 """evaluate.py from its command line to its files."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from restore.config.compose import composed
 from restore.evaluation import evaluate as evaluation
 from restore.evaluation import runner
+from restore.evaluation.baseline import MeanFill
+from restore.evaluation.method import from_baseline
+from restore.folder import make
 from restore.types import InputError
 
 BENCHMARKS = sorted(path.stem for path in Path(__file__).parents[1].glob("conf/benchmark/*.yaml"))
@@ -149,3 +154,32 @@ def test_what_was_measured_before_an_error_is_kept(
         "mean_fill"
     ]
     assert [row["experiment"] for row in csv.DictReader(recorded.open())] == ["mean_fill"]
+
+
+def test_a_damaged_record_is_refused_before_work(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = tmp_path / "results.csv"
+    recorded.write_text("<<<<<<< HEAD\n")
+    monkeypatch.setattr(evaluation, "results_file", lambda: recorded)
+    ended = command(*SMALL, "record=true", "hydra.run.dir=run", script="evaluate")
+    assert ended.code == 2 and "its header must start with" in ended.err
+    assert "mean_fill" not in ended.out and [*tmp_path.iterdir()] == [recorded]
+
+
+def test_pictures_of_methods_that_measure_fewer_images_are_of_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One method takes many calls, for which slow_limit takes three of the ten images."""
+    slow = replace(from_baseline("slow", MeanFill()), num_calls=501)
+    overrides = ["benchmark=digits_half", "baseline=mean_fill", "trainer.accelerator=cpu"]
+    config = composed("evaluate", overrides)
+    config["benchmark"]["digits_half"] |= {
+        "slow_limit": 3,
+        "metric": {"psnr": {"_target_": "restore.metric.psnr.PSNR"}},
+    }
+    config["benchmark"]["digits_half"]["data"]["limit"] = 10
+    reports = evaluation.evaluate(config, make(str(tmp_path / "run")), [slow])
+    assert [len(report.rows) for report in reports] == [10, 3]
+    assert torch.equal(reports[0].pictures, reports[1].pictures)
+    assert len(reports[0].pictures) == 3

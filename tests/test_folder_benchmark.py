@@ -12,6 +12,7 @@ from PIL import Image
 
 from restore.build import build
 from restore.data.module import DataModule
+from restore.evaluation import load
 from restore.evaluation.benchmark import fingerprint
 from restore.training import again
 from restore.types import InputError
@@ -95,3 +96,22 @@ def test_what_is_named_already_is_not_named_again(tmp_path: Path) -> None:
     own = {"degradation@benchmark.folder.data.degradation"}
     own |= {"benchmark.folder.data.source.val_fraction"}
     assert again.inherited(node["benchmark"]["folder"], own) == []
+
+
+def test_other_photos_are_another_protocol_and_another_task(tmp_path: Path) -> None:
+    def hashes(folder: Path) -> tuple[str, str]:
+        root = f"benchmark.folder.data.root={folder}"
+        named = "+degradation@benchmark.folder.data.degradation=noise"
+        [made] = load.benchmarks(composed("evaluate", root, named), 0)
+        return made.protocol, made.task
+
+    for place in ("a", "b", "again"):
+        (tmp_path / place).mkdir()
+        level = 9 if place == "b" else 0
+        for number in range(4):
+            own = Image.new("RGB", (12, 12), (number, level, level))
+            own.save(tmp_path / place / f"{'b' * (place == 'b')}{number}.png")
+    first, other, again = (hashes(tmp_path / place) for place in ("a", "b", "again"))
+    assert first == again and first[0] != other[0] and first[1] != other[1]
+    (tmp_path / "again" / "3.png").unlink()
+    assert hashes(tmp_path / "again")[0] != first[0]

@@ -56,7 +56,7 @@ LAYERS = (
     {"folder"},
     {"errors"},
     {"image", "stream"},
-    {"types", "columns", "collector", "hashing"},
+    {"types", "columns", "collector", "fellows", "hashing"},
 )
 COMPOSE = {"main", "sweep", "build", "config"}  # who may know Hydra and OmegaConf
 ENTRIES = [ROOT / "train.py", ROOT / "evaluate.py"]

@@ -32,7 +32,7 @@ class ImplicitPrior:
     beta: float = 0.01
     sigma_first: float = 1.0
     sigma_last: float = 0.01
-    max_calls: int = 1000
+    max_calls: int = 500
 
     def __post_init__(self) -> None:
         if not 0 < self.step <= 1 or not 0 < self.beta <= 1:

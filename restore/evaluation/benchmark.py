@@ -32,6 +32,7 @@ class Benchmark:
     each group. protocol, reference: hashes of the config, from `fingerprint`, of all of it and of
     what makes its targets. slow_limit: photos instead of data.limit for methods that cost more than
     SLOW network calls an image (see `affordable`). task: hash of its data and degradation alone.
+    by_files: which files there are is a part of both hashes, as it must be for photos of users.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Benchmark:
         bucket: Callable[[Tensor], list[str]] | None = None,
         slow_limit: int | None = None,
         task: str = "",
+        by_files: bool = False,
     ) -> None:
         if num_samples < 1:
             raise InputError(f"benchmark {name}: num_samples={num_samples} must be at least 1")
@@ -52,20 +54,31 @@ class Benchmark:
         self.data = data
         self.metrics = _distinct(name, list(metric.values()))
         definitions = sorted(one.definition for one in self.metrics)
-        self.protocol = digest([protocol, definitions])
+        self._protocol, self._task, self.by_files = digest([protocol, definitions]), task, by_files
         self._reference = digest([reference, str(data_root(data.root).resolve())])
         self.num_samples = num_samples
         self.bucket = bucket
-        self.slow_limit, self.task = slow_limit, task
+        self.slow_limit = slow_limit
+
+    @property
+    def protocol(self) -> str:
+        return digest([self._protocol, self._files()]) if self.by_files else self._protocol
+
+    @property
+    def task(self) -> str:
+        return digest([self._task, self._files()]) if self.by_files else self._task
 
     @property
     def reference(self) -> str:
-        """A hash of the targets' config, and of names and bytes of files, which may be replaced."""
+        """A hash of the targets' config, and of files, which may be replaced."""
+        return digest([self._reference, self._files()])
+
+    def _files(self) -> list[tuple[str, int]]:
+        """Names and bytes of the photos that are files of their own."""
         source = self.data.samples("test").source
-        files: list[tuple[str, int]] = []
-        if isinstance(source, StoredSource):
-            files = [(source.name(k), source.size(k)) for k in range(len(source))]
-        return digest([self._reference, files])
+        if not isinstance(source, StoredSource):
+            return []
+        return [(source.name(k), source.size(k)) for k in range(len(source))]
 
     @property
     def image_metrics(self) -> list[Metric]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from lightning.pytorch import Trainer
 
 from restore import busy, launch, precision, tracking, workers
 from restore.config import rules
@@ -32,6 +33,8 @@ def evaluate(
     functions: methods that no config can name.
     """
     rules.check_evaluation(config, named=bool(functions))
+    if config["record"]:
+        results.read(results_file())  # a damaged one is refused now rather than behind the work
     launch.ready(config["trainer"])
     config, notes = workers.settle(*precision.settle(config))
     notes = [*notes, *busy.notes(config["trainer"])]
@@ -46,20 +49,31 @@ def evaluate(
             tracker.begin("evaluate", "evaluate", config, config["benchmark"])
         print("\n".join(plan(pairs)), flush=True)
     with tracking.finish_at_end([tracker]):
-        reports: list[runner.Report] = []
-        try:
-            for method, benchmark in pairs:
-                reports.append(runner.evaluate(trainer, method, benchmark, config["batch_size"]))
-        except (Exception, KeyboardInterrupt):
-            if trainer.is_global_zero and reports:
-                _write(config, folder, reports)
-                print(f"kept: {len(reports)} of {len(pairs)} results, in {folder}", flush=True)
-            raise
+        reports = _measured(trainer, pairs, config, folder)
         if trainer.is_global_zero:
-            _write(config, folder, reports)
             upload.track([tracker], reports, {})
     if trainer.is_global_zero:
         report.print_table(reports)
+    return reports
+
+
+def _measured(
+    trainer: Trainer, pairs: list[tuple[Method, Benchmark]], config: dict[str, Any], folder: Path
+) -> list[runner.Report]:
+    """The reports of all pairs, written; where one fails, those before it are."""
+    reports: list[runner.Report] = []
+    try:
+        for method, benchmark in pairs:
+            shared = min(other.data.num_test for _, other in pairs if other.name == benchmark.name)
+            size = config["batch_size"]
+            reports.append(runner.evaluate(trainer, method, benchmark, size, shared))
+    except (Exception, KeyboardInterrupt):
+        if trainer.is_global_zero and reports:
+            _write(config, folder, reports)
+            print(f"kept: {len(reports)} of {len(pairs)} results, in {folder}", flush=True)
+        raise
+    if trainer.is_global_zero:
+        _write(config, folder, reports)
     return reports
 
 

@@ -25,13 +25,14 @@ NUM_PICTURES = 8
 class Evaluation(LightningModule):
     """One pass of trainer.test over a process's share of a benchmark's data."""
 
-    def __init__(self, method: Method, benchmark: Benchmark) -> None:
+    def __init__(self, method: Method, benchmark: Benchmark, shared: int | None = None) -> None:
         super().__init__()
         # A process gets no image where there are fewer of them than processes.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.module = method.module  # a submodule, so that the trainer moves it
         self.method = method
         self.benchmark = benchmark
+        self.shared = shared  # pictures are of the first so many images; None: of all
         self.rows: list[Row] = []
         self.pictures: list[Tensor] = []
         self.costs = CostMeter(method)
@@ -86,9 +87,10 @@ class Evaluation(LightningModule):
         ]
 
     def _keep_pictures(self, batch: Batch, restored: Tensor) -> None:
-        """Keeps NUM_PICTURES images, spread over all that have the size of the very first."""
+        """Keeps NUM_PICTURES images, spread over those shown that have the size of the first."""
         if self._spread is None:
-            self._spread = Spread(num_images(self.trainer, self.benchmark), NUM_PICTURES)
+            total = num_images(self.trainer, self.benchmark)
+            self._spread = Spread(min(total, self.shared or total), NUM_PICTURES)
         size = self.pictures[0].shape[-2:] if self.pictures else restored.shape[-2:]
         places = self._spread.take(batch["index"]) if restored.shape[-2:] == size else []
         if places:

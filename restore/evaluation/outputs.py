@@ -54,6 +54,8 @@ class Outputs:
     def __call__(self, observation: Observation) -> Tensor:
         """[B, C, H, W] in [-1, 1]."""
         image = observation["input"]
+        for k, index in enumerate(observation["index"].tolist()):
+            self._check_name(index, observation["name"][k])
         read = [self._read(index) for index in observation["index"].tolist()]
         restored = torch.stack(read).to(image.device)
         if self.composite and "hole" in observation:
@@ -75,6 +77,14 @@ class Outputs:
             checkpoint=str(self.folder / OUTPUTS),
             sampling=SamplingRecord(" ".join(said)) if said else NO_SAMPLING,
         )
+
+    def _check_name(self, number: int, name: str) -> None:
+        said = self.manifest.images[number]["name"]
+        if said != name:
+            raise InputError(
+                f"{self.folder} is of other photos: its input {number} was {said} and the "
+                f"benchmark's is {name}; name the same photos, or write it anew by restore task"
+            )
 
     def _read(self, number: int) -> Tensor:
         """[C, H, W] in [-1, 1]."""

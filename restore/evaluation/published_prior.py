@@ -1,5 +1,6 @@
 """A published blind denoiser as a prior: it samples what a measurement has left open."""
 
+import dataclasses
 from collections.abc import Callable
 
 import torch
@@ -85,8 +86,12 @@ class PublishedPrior:
         if self_ensemble:
             raise InputError(f"self_ensemble=true: {name} is a prior and draws, leave it out")
         sampler = self.sampler
-        settings = {"beta": sampler.beta, "sigma_last": sampler.sigma_last, "step": sampler.step}
-        spelled = ";".join(f"{key}={value}" for key, value in settings.items())
+        # Recorded rows always say three of the settings, the others where they are not as usual.
+        spelled = ";".join(
+            f"{field.name}={value}"
+            for field in sorted(dataclasses.fields(sampler), key=lambda field: field.name)
+            if (value := getattr(sampler, field.name)) != field.default or field.name in _SAID
+        )
         return Method(
             name=name,
             kind="published",
@@ -99,6 +104,9 @@ class PublishedPrior:
             seed=self.seed,
             sampling=SamplingRecord(type(sampler).__name__, spelled),
         )
+
+
+_SAID = ("beta", "sigma_last", "step")
 
 
 def _nearest(observation: Observation) -> Callable[[Tensor], Tensor]:

@@ -40,7 +40,7 @@ FIXED = (
 ADDED = ("macs", "cost_size", "peak_memory_mib", "intervals", "lower_is_better")
 # One row each: a later measurement of the same replaces the earlier one.
 _KEY = (
-    *("experiment", "checkpoint", "benchmark", "protocol", "n"),
+    *("experiment", "checkpoint", "benchmark", "protocol", "n", "seeds"),
     *("sampler", "sampler_settings", "guidance", "precision", "nfe"),
 )
 # The order of the first metric columns; any other metric gets a column behind them when it comes.

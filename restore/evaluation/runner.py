@@ -85,12 +85,17 @@ def _mean(values: list[float]) -> float:
 
 
 def evaluate(
-    trainer: Trainer, method: Method, benchmark: Benchmark, batch_size: int | None = None
+    trainer: Trainer,
+    method: Method,
+    benchmark: Benchmark,
+    batch_size: int | None = None,
+    shared: int | None = None,
 ) -> Report:
     """Runs `method` over the test split of `benchmark` on the devices of `trainer`.
 
     batch_size: images a batch; None takes as many as the benchmark's data wants and fit into the
-    memory. No number depends on it by more than the rounding of float32 sums.
+    memory. No number depends on it by more than the rounding of float32 sums. shared: pictures are
+    of the first so many images, which others that they stand beside have, too.
     The report is the same on every process, but for the pictures, which are of its own images.
     """
     device = trainer.strategy.root_device
@@ -98,7 +103,7 @@ def evaluate(
     if num_images(trainer, benchmark) == 0:
         limit = trainer.limit_test_batches
         raise InputError(f"trainer.limit_test_batches={limit} leaves no image of {benchmark.name}")
-    evaluation = _run(trainer, method, benchmark)
+    evaluation = _run(trainer, method, benchmark, shared)
     states = [metric.state() for metric in benchmark.distribution_metrics]
     parts = _gather(
         (evaluation.rows, evaluation.costs.part, states, method.calls), trainer.world_size
@@ -121,13 +126,13 @@ def evaluate(
     )
 
 
-def _run(trainer: Trainer, method: Method, benchmark: Benchmark) -> Evaluation:
+def _run(trainer: Trainer, method: Method, benchmark: Benchmark, shared: int | None) -> Evaluation:
     """Runs this process's share of the benchmark."""
     for metric in benchmark.distribution_metrics:
         metric.reset()
         if _is_whole(trainer):
             metric.use_cache(benchmark.reference)
-    evaluation = Evaluation(method, benchmark)
+    evaluation = Evaluation(method, benchmark, shared)
     method.calls.clear()
     try:
         trainer.test(evaluation, datamodule=benchmark.data, verbose=False)

@@ -44,6 +44,8 @@ def _row(name: str, metric: str, model: Row, others: list[Row]) -> tuple[list[st
         return [*lead, NONE, NONE, NONE], []
     value = spelling.number(other[metric])
     sign = -1 if lower else 1
+    if NONE in (own, value):
+        return [*lead, other["experiment"], value, NONE], []
     if value == own:
         return [*lead, other["experiment"], value, "neither"], []
     if sign * float(own) > sign * float(value):

@@ -240,3 +240,12 @@ def test_an_unknown_benchmark_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nope"):
         assignment.write("nope", tmp_path / "task")
     assert not list(tmp_path.iterdir())
+
+
+def test_outputs_for_other_photos_are_refused(command: Any, masks: Path) -> None:
+    place = masks / "manifest.json"
+    said = json.loads(place.read_text())
+    said["images"][1]["name"] = "another.png"
+    place.write_text(json.dumps(said))
+    ended = command("benchmark=photos_masks", LIMIT, f"outputs={masks}", script="evaluate")
+    assert ended.code == 2 and "is of other photos: its input 1 was another.png" in ended.err

@@ -129,8 +129,17 @@ def test_a_row_says_how_many_calls_a_sample_took(folder: Path) -> None:
     assert len(method.calls) == 2  # those of the trial do not count
     assert row["nfe"] == str(round(sum(method.calls) / 2)) and int(row["nfe"]) <= 30
     assert row["sampler"] == "ImplicitPrior" and row["kind"] == "published"
-    assert row["sampler_settings"] == "beta=0.9;sigma_last=0.01;step=0.5"
+    assert row["sampler_settings"] == "beta=0.9;max_calls=30;sigma_last=0.01;step=0.5"
     assert float(row["known_error"]) == 0 and row["macs"]
+
+
+def test_settings_that_are_not_as_usual_are_in_the_row(folder: Path) -> None:
+    said = []
+    for sampler in (ImplicitPrior(), ImplicitPrior(max_calls=7, sigma_first=0.3)):
+        made = PublishedPrior(BFCNN(1, width=4, depth=3), "w.safetensors", sampler)
+        said.append(made.method("mine").sampling.settings)
+    usual = "beta=0.01;sigma_last=0.01;step=0.01"
+    assert said == [usual, "beta=0.01;max_calls=7;sigma_first=0.3;sigma_last=0.01;step=0.01"]
 
 
 class Told(PublishedDenoiser):
