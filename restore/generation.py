@@ -75,7 +75,8 @@ def _size(model: Model, size: str | None) -> tuple[int, int]:
         return model.task.facts.image_size, model.task.facts.image_size
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
     width, height = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    factor = int(getattr(model.task.network, "factor", 1))
+    task: Any = model.task
+    factor = int(task.space.factor * getattr(task.network, "factor", 1))
     if min(width, height) < 1 or width % factor or height % factor:
         raise InputError(
             f"--size {size} must be a side or WIDTHxHEIGHT in multiples of {factor}, such as "

@@ -26,6 +26,7 @@ A resumed run and the same run without an interruption have none. Configs are th
 times are no difference, and checkpoints are compared update by update."""
 _TIMES = ("images_per_second",)  # logged, and never twice the same
 _SHOWN = 5  # names in a line
+_NONE = "–"  # a cell that is not there
 Line = tuple[str, str]  # what differs, and how
 
 
@@ -132,13 +133,18 @@ def _logged(folder: Path) -> dict[int, dict[str, str]]:
 def _first_update(
     a: Mapping[int, dict[str, str]], b: Mapping[int, dict[str, str]]
 ) -> Iterator[Line]:
-    """Of those that both have logged; nothing where all are equal."""
+    """Of those that both have logged; nothing where all are equal. A cell that one of them lacks is
+    a difference where the other rows of both have such cells."""
+    shared = {name for row in a.values() for name in row} & {n for row in b.values() for n in row}
     for update in sorted(a.keys() & b.keys()):
         one, other = a[update], b[update]
-        names = [name for name in one if name in other and one[name] != other[name]]
+        either = [name for name in {**one, **other} if name in shared]
+        names = [name for name in either if one.get(name) != other.get(name)]
         if names:
             shown = [
-                "{} {} in A, {} in B".format(name, *_told_apart(one[name], other[name]))
+                "{} {} in A, {} in B".format(
+                    name, *_told_apart(one.get(name, _NONE), other.get(name, _NONE))
+                )
                 for name in names[:_SHOWN]
             ]
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

@@ -184,3 +184,10 @@ def test_a_copy_with_another_learning_rate_and_a_resumed_pair(
         "task.scheduler.max_lr: 0.001 in A, 0.003 in B",
     ]
     assert {"metrics", "weights"} <= {what for what, _ in found}
+
+
+def test_a_cell_that_one_run_lacks_is_a_difference(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a"), write(tmp_path / "b")
+    (a / "metrics.csv").write_text("step,train/l1,train/d,own\n3,1,5,1\n4,2,6,1\n")
+    (b / "metrics.csv").write_text("step,train/l1,train/d\n3,1,\n4,2,6\n")
+    assert dict(lines(a, b))["metrics"] == "first at step 3: train/d 5 in A, – in B"

@@ -96,9 +96,16 @@ class PowerEMA(Callback):
         return sum(2 * value.numel() for average in self.averages for value in average.values())
 
     def state_dict(self) -> dict[str, Any]:
-        return {"updates": self.updates, "every": self.every, "averages": self.averages}
+        own = {"updates": self.updates, "every": self.every, "stds": list(self.stds)}
+        return {**own, "averages": self.averages}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        before = state_dict.get("stds", list(self.stds))
+        if before != list(self.stds):
+            raise InputError(
+                f"callback.power_ema.stds={list(self.stds)}: the run keeps averages of {before} "
+                "since its start, and others cannot begin amid it; leave it out"
+            )
         self.updates, self.every = state_dict["updates"], state_dict["every"]
         self.averages = state_dict["averages"]
 

@@ -44,10 +44,11 @@ class Samples(Callback):
         self._warned = False
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "first": self.first}
+        return {"best": self.best, "first": self.first, "monitor": self.monitor}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.first = state_dict["best"], state_dict.get("first")
+        same = state_dict.get("monitor", self.monitor) == self.monitor
+        self.best, self.first = state_dict["best"] if same else None, state_dict.get("first")
         self._begun_here = "first" in state_dict  # not so in checkpoints of an older restore
 
     def on_validation_batch_end(
@@ -92,7 +93,7 @@ class Samples(Callback):
     def _show_progress(
         self, folder: Path, batch: Batch, restored: torch.Tensor, update: int
     ) -> None:
-        if self.first is None:
+        if self.first is None or self.first[1].shape != restored.shape:  # of other images
             self.first = update, to_uint8(restored).cpu()
         begun, first = self.first
         pair = torch.stack([from_uint8(first).to(restored), restored], dim=1)

@@ -61,13 +61,15 @@ class _Alternatives:
                 f"{with_hole} of {len(fields)} mixed degradations make holes: mix degradations "
                 "with holes or without, or give the others an empty hole (Box(size=0))"
             )
-        return set.intersection(*fields) - {"target", "operator"}
+        common = set.intersection(*fields) - {"target", "operator"}
+        # A level without its operator would say that the image itself was measured.
+        return common - {"sigma"} if any("operator" in one for one in fields) else common
 
 
 class Mixture(_Alternatives):
     """Each sample takes one of the degradations, drawn by weight (equal where none are given).
 
-    `sigma` is stated only where all of them state it.
+    `sigma` is stated only where all of them state it, and none an operator.
     """
 
     def __init__(self, degradations: list[Degradation], weights: list[float] | None = None) -> None:

@@ -26,6 +26,7 @@ class Step:
 
 
 Callback = Callable[[Step], None]
+_ROUNDING = 1e-9  # of a grid of times, on which a start such as 0.3 may lie
 
 
 def initial_noise(schedule: Schedule, t: Tensor, shape: Sequence[int], stream: Stream) -> Tensor:
@@ -38,7 +39,7 @@ def times_from(times: Tensor, start: float) -> Tensor:
 
     Meng et al. 2022 (SDEdit), algorithm 1. InputError where no step would be left.
     """
-    left = times[times <= start]
+    left = times[times <= start + _ROUNDING]
     if len(left) < 2:
         raise InputError(
             f"start={start} leaves none of the sampler's {len(times) - 1} steps: raise start or "

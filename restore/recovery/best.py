@@ -60,9 +60,11 @@ class Checkpoint(ModelCheckpoint):
         DurableIO.of(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"score": self.best_model_score}
+        return {"score": self.best_model_score, "monitor": self.monitor}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if state_dict.get("monitor", self.monitor) != self.monitor:
+            return  # the score of another metric ranks nothing here
         score, path = state_dict["score"], str(self.path)
         self.best_model_score = self.current_score = score
         if score is not None:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -15,6 +15,14 @@ from restore.task.key import Key
 from restore.task.learning import Learning, make_optimizer
 from restore.task.restoration import RestorationTask
 from restore.types import Batch, Facts, InputError, Observation
+
+
+class Turn(NamedTuple):
+    """What a player did: its loss terms, whether an update was made, whether their sum is one."""
+
+    terms: dict[str, Tensor]
+    stepped: bool
+    total: bool
 
 
 class AdversarialTask(RestorationTask):
@@ -149,45 +157,43 @@ class AdversarialTask(RestorationTask):
             stages = self.predict(batch)
             fake = self.judged(stages, batch)
         random = self._stream(batch, 0), self._stream(batch, 1)
-        stepped, turn = False, window // self.adversary.every
+        turn = window // self.adversary.every
         # One `fake` serves both turns: the generator is that of before either step.
-        turns: list[Callable[[], bool]] = []
+        turns: list[Callable[[], Turn]] = []
         if generator_turn:
             turns.append(lambda: self._generate(batch, stages, fake, random[0]))
         if discriminator_turn:
             turns.append(lambda: self._discriminate(batch, fake, random[1], turn))
         if self.adversary.order == "alternating":
             turns.reverse()
-        for take in turns:
-            stepped |= take()
-        if stepped:
+        taken = [take() for take in turns]
+        if any(one.stepped for one in taken):
             self.step_schedule()
+        for one in taken:  # behind the step, at the number of the update, as every task logs
+            self.log_terms("train", one.terms, total=one.total)
 
     def _generate(
         self, batch: Batch, stages: tuple[Tensor, ...], fake: Tensor, random: tuple[Stream, int]
-    ) -> bool:
-        """Takes the generator's turn. Returns whether its optimizer stepped."""
+    ) -> Turn:
+        """Takes the generator's turn."""
         assert self.adversary is not None
         real = self.truth(batch)
         terms = self.content_terms(stages, real, batch.get("hole"))
         if self.updates >= self.adversary.start:
             condition = self.condition(batch)
             terms |= self.adversary.generator_terms(fake, real, condition, *random)
-        stepped = self.descend(terms, self._players()[0])
-        self.log_terms("train", terms)
-        return stepped
+        return Turn(terms, stepped=self.descend(terms, self._players()[0]), total=True)
 
     def _discriminate(
         self, batch: Batch, fake: Tensor, random: tuple[Stream, int], turn: int
-    ) -> bool:
-        """Takes the discriminator's turn. Returns False, because it is no update."""
+    ) -> Turn:
+        """Takes the discriminator's turn, whose step is no update."""
         assert self.adversary is not None
         terms = self.adversary.discriminator_terms(
             fake, self.truth(batch), self.condition(batch), batch.get("hole"), *random, turn=turn
         )
         self.descend(terms, self._players()[1], "discriminator_")
-        self.log_terms("train", terms, total=False)
-        return False
+        return Turn(terms, stepped=False, total=False)
 
     def _players(self) -> tuple[LightningOptimizer, LightningOptimizer]:
         players = self.optimizers()

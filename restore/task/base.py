@@ -194,13 +194,15 @@ class Task(LightningModule, ABC):
         trainer: Any = self.trainer
         begins = self.batches <= trainer.log_every_n_steps
         limits = [one for one in trainer.callbacks if isinstance(one, MaxUpdates)]
-        ends = any(one.ends(self.updates + 1) for one in limits)  # a GAN counts after it has logged
+        ends = any(one.ends(self.updates) for one in limits)
         logs = trainer._logger_connector.should_update_logs
         return bool(begins or ends or trainer.is_last_batch or logs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = {"updates": self.updates, "batches": self.batches}
+        checkpoint["newest"] = {name: float(value) for name, value in self._newest.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.updates = checkpoint["progress"]["updates"]
         self.batches = checkpoint["progress"]["batches"]
+        self._newest = dict(checkpoint.get("newest", {}))  # not in checkpoints of an older restore

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from restore import bundle, zoo
@@ -12,7 +13,7 @@ from restore.evaluation.results import checkpoint_name
 from restore.types import InputError
 
 _NAMED = 4  # misfits in one message
-_ADVERSARY = "adversary."
+_ADVERSARY, _CODEC = "adversary.", "codec."
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def start(task: nn.Module, init: Mapping[str, Any] | None) -> Initial | None:
     if place is None:
         return None
     content, path = _read(place)
-    theirs, own = _weights(content), task.state_dict()
+    own = task.state_dict()
+    theirs, codec = _without_codec(_weights(content), own)
     plays = [any(name.startswith(_ADVERSARY) for name in one) for one in (theirs, own)]
-    notes = _without_adversary(*plays)
+    notes = [*_without_adversary(*plays), *codec]
     judged = all(plays)
     wrong = dict(_misfits(theirs, own, judged))
     taken = {
@@ -96,6 +98,20 @@ def _without_adversary(theirs: bool, own: bool) -> list[str]:
     if own and not theirs:
         return ["adversary: the model has none, a new one is trained"]
     return ["adversary: this training has none"] if theirs and not own else []
+
+
+def _without_codec(
+    theirs: dict[str, Tensor], own: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Their tensors with the codec that task.codec.path names, and a word where theirs differs."""
+    mine = {name: tensor for name, tensor in own.items() if name.startswith(_CODEC)}
+    if not mine:
+        return theirs, []
+    given = {name: tensor for name, tensor in theirs.items() if name.startswith(_CODEC)}
+    rest = {name: tensor for name, tensor in theirs.items() if name not in given}
+    same = given.keys() == mine.keys() and all(torch.equal(given[k], mine[k]) for k in mine)
+    notes = [] if same else ["codec: that of task.codec.path counts, from which its own differs"]
+    return {**rest, **mine}, notes
 
 
 def _misfits(

@@ -85,3 +85,14 @@ def test_refuses_what_cannot_be(tmp_path: Path) -> None:
         path.write_bytes(b"half a fi")
     with pytest.raises(InputError, match="is damaged"):
         rebuild(tmp_path / "run" / FOLDER, 0.1)
+
+
+@pytest.mark.parametrize("stds", [(0.1, 0.2), (0.05, 0.1, 0.2)])
+def test_other_lengths_cannot_begin_amid_a_run(tmp_path: Path, stds: tuple[float, ...]) -> None:
+    first = PowerEMA()
+    fit(tmp_path, Line(), first, MaxUpdates(2))
+    with pytest.raises(InputError, match=r"keeps averages of \[0.05, 0.1\] since its start"):
+        PowerEMA(stds=stds).load_state_dict(first.state_dict())
+    older = first.state_dict()
+    del older["stds"]  # of an older restore
+    PowerEMA().load_state_dict(older)

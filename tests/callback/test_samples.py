@@ -140,3 +140,17 @@ def test_unknown_monitor_is_named(tmp_path: Path) -> None:
 def test_impossible_numbers() -> None:
     with pytest.raises(InputError, match="must be at least 1, got 0, 1, 1"):
         Samples(num_images=0)
+
+
+def test_another_number_of_images_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Samples("val/score", num_images=2)
+    before.load_state_dict({"best": 0.1, "first": (3, torch.zeros(2, 1, 2, 2)), "monitor": "val/a"})
+    assert before.best is None  # of another metric
+    task, samples = Line(scores=(0.5,)), Samples("val/score", num_images=1)
+    monkeypatch.setattr(task, "restore", lambda batch, number: batch["target"][:, None])
+    samples.load_state_dict(before.state_dict())
+    fit(tmp_path, task, samples, MaxUpdates(4))
+    assert samples.first is not None
+    assert samples.first[0] == 4 and samples.first[1].shape == (1, 1, 2, 2)

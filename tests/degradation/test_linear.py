@@ -6,6 +6,7 @@ from restore.degradation.blur import GaussianBlur
 from restore.degradation.composition import Mixture
 from restore.degradation.gray import Gray, Lightness
 from restore.degradation.linear import Linear
+from restore.degradation.noise import Gaussian
 from restore.degradation.operator import Downsample, Luminance
 from restore.picture import select
 from restore.types import InputError
@@ -54,9 +55,14 @@ def test_a_blind_batch_knows_neither_level_nor_operator() -> None:
     assert set(Linear(Downsample(4), 5.0, blind=True)(TARGET, SEEDS)) == {"target", "input"}
 
 
-def test_a_mixture_states_no_operator() -> None:
+def test_a_mixture_states_no_operator_and_so_no_level() -> None:
+    """A level without its operator reads as one of noise on the image itself."""
     mixture = Mixture([Linear(Downsample(2), 5.0), Linear(GaussianBlur(1.0), 5.0)])
-    assert set(mixture(TARGET, SEEDS)) == {"target", "input", "sigma"}
+    assert set(mixture(TARGET, SEEDS)) == {"target", "input"}
+    assert set(Mixture([Gaussian(5.0), Linear(GaussianBlur(1.0), 5.0)])(TARGET, SEEDS)) == {
+        *("target", "input"),
+    }
+    assert "sigma" in Mixture([Gaussian(5.0), Gaussian(9.0)])(TARGET, SEEDS)
 
 
 def test_gray_states_lightness() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from line import Line, fit
 
 from restore.callback.ema import EMA
@@ -79,3 +80,18 @@ def test_config_travels_in_plain_types_and_without_the_root(tmp_path: Path) -> N
     }
     assert (content["experiment"], content["facts"]) == ("x", facts)
     assert config["data"]["root"] == "/of/this/machine"
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_the_score_of_another_metric_ranks_nothing(tmp_path: Path, other: bool) -> None:
+    """A run that goes on by SSIM must not compare with the PSNR that it was kept by before."""
+    first = Checkpoint("best", monitor="val/score", mode="max")
+    fit(tmp_path, Line(scores=(32.0,)), first, MaxUpdates(4))
+    state = first.state_dict()
+    if other:
+        state["monitor"] = "val/psnr"
+    second = Checkpoint("best", monitor="val/score", mode="max")
+    second.setup(Trainer(default_root_dir=tmp_path, logger=False), Line(), "fit")
+    second.load_state_dict(state)
+    assert second.best_model_score == (None if other else torch.tensor(32.0))
+    assert second.best_k_models == ({} if other else {str(second.path): torch.tensor(32.0)})

@@ -14,6 +14,7 @@ from restore.diffusion.parameterization import Prediction
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, ddim, ddpm, dpm_solver_pp_2m, heun
 from restore.diffusion.schedule import Cosine
+from restore.diffusion.walk import times_from
 from restore.network.unet import UNet
 from restore.stream import Stream
 from restore.task.diffusion import Diffusion
@@ -134,3 +135,12 @@ def test_calls_of_a_start_are_those_that_are_made() -> None:
 def test_other_maps_are_refused(strength: Tensor, words: str) -> None:
     with pytest.raises(InputError, match=words):
         prior(SAMPLERS["ddim"]).restore(observed(), strength_map=strength)
+
+
+@pytest.mark.parametrize("steps", [10, 20, 50, 100, 250])
+def test_a_start_on_the_grid_takes_its_step(steps: int) -> None:
+    """0.3 lies on the grid of 20 steps, whose 0.3 is a little more in floating point."""
+    times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    for number in range(1, steps):
+        left = times_from(times, round(number / steps, 6))
+        assert len(left) == number + 1, number / steps

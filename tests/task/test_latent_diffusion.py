@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from latents import ADAM, SIZE, facts, lossless, write, write_autoencoder
+from PIL import Image
 from test_diffusion_by_hand import Recorder
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,8 +24,10 @@ from restore.diffusion.schedule import Cosine
 from restore.diffusion.walk import Step
 from restore.network.push_pull import push_pull
 from restore.network.unet import UNet
+from restore.predict import PredictionSettings, predict
 from restore.task.codec import Codec
 from restore.task.diffusion import Diffusion
+from restore.training.initial import start
 from restore.types import Batch, Facts, InputError
 
 GREY = facts(1, has_hole=True)
@@ -323,3 +326,42 @@ def test_a_codec_sees_large_images_tile_by_tile(monkeypatch: pytest.MonkeyPatch)
     assert tiles > 4 and len(sides) == 2 * tiles and max(sides) <= 200
     codec.encode(image)
     assert sides[-1] == 404  # in one go again
+
+
+def test_a_training_that_starts_from_another_keeps_the_codec_it_names(tmp_path: Path) -> None:
+    known = facts(3, has_hole=True)
+    own, other = write_autoencoder(tmp_path / "own"), write_autoencoder(tmp_path / "other", std=2.0)
+    config = node(other)
+    source = build(config, "task", facts=known)
+    with torch.no_grad():
+        for weight in source.network.parameters():
+            weight.fill_(0.25)
+    path = write(tmp_path / "latent", source.contained(config), source, known)
+    task = build(node(own), "task", facts=known)
+    began = start(task, {"path": str(path)})
+    assert all((weight == 0.25).all() for weight in task.network.parameters())
+    assert torch.equal(task.codec.latent_std, torch.full((4,), 0.5))
+    assert began is not None and began.left_out == [
+        "codec: that of task.codec.path counts, from which its own differs"
+    ]
+    again = start(build(config, "task", facts=known), {"path": str(path)})
+    assert again is not None and again.left_out == []
+
+
+def test_sizes_of_new_images_are_those_that_the_codec_and_the_network_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The codec halves once and the network once: sides are multiples of four."""
+    known = facts(3)
+    config = node(write_autoencoder(tmp_path / "ae"))
+    config["network"]["multipliers"] = [1, 1]
+    task = build(config, "task", facts=known)
+    factor = task.codec.factor * task.network.factor
+    assert (task.codec.factor, factor) == (2, 4)
+    folder = write(tmp_path / "latent", task.contained(config), task, known)
+    for size in (6, 10):
+        with pytest.raises(InputError, match=f"--size {size} must be .* in multiples of 4"):
+            predict([str(folder)], [], tmp_path / "o", PredictionSettings(size=str(size)))
+    asked = PredictionSettings(size="12x8", num_samples=1)
+    assert predict([str(folder)], [], tmp_path / "made", asked) == 0
+    assert Image.open(tmp_path / "made" / "00000.png").size == (12, 8)

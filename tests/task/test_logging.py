@@ -66,4 +66,33 @@ def test_a_run_ends_with_a_row_of_its_last_update(tmp_path: Path, updates: int) 
     logger.save()
     with open(Path(logger.log_dir) / "metrics.csv") as file:
         steps = [float(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
-    assert steps == sorted(set(steps)) and steps[-1] == updates - 1  # a GAN counts from 0
+    assert steps == sorted(set(steps)) and steps[-1] == updates
+
+
+def test_a_gan_counts_as_its_regression_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first update of both sees the same batch and weights: one loss, at one step."""
+    found = []
+    for number, played in enumerate((adversary(), None)):
+        logger, task = Rows(), denoiser(0.01, adversary=played)
+        made = trainer(tmp_path / str(number), logger=logger, log_every_n_steps=1, max_epochs=1)
+        made.fit(task, batches(2, count=4))
+        found.append({step: row for step, row in logger.rows.items() if "train/l1" in row})
+    gan, plain = found
+    assert [*gan] == [*plain] == [1, 2]
+    assert gan[1]["train/l1"] == plain[1]["train/l1"]
+
+
+def test_a_resumed_run_logs_what_other_turns_logged_before(tmp_path: Path) -> None:
+    task = denoiser(0.01, adversary=adversary(discriminator_every=3))
+    trainer(tmp_path, max_epochs=1).fit(task, batches(2, count=2 * EPOCH))
+    content: dict[str, Any] = {}
+    task.on_save_checkpoint(content)
+    assert content["newest"].keys() >= {"train/discriminator", "train/l1", "train/loss"}
+    assert all(type(value) is float for value in content["newest"].values())
+    again = denoiser(0.01, adversary=adversary(discriminator_every=3))
+    again.on_load_checkpoint(content)
+    assert again._newest == content["newest"]
+    again.on_load_checkpoint({"progress": content["progress"]})  # of an older restore
+    assert again._newest == {}
