@@ -10,9 +10,12 @@ from pathlib import Path
 
 from restore import shelf
 from restore.api import Model, load
+from restore.checkpoint import best_of
 from restore.types import InputError
 
 _KEPT = 4  # models in memory
+_TRIES = 3
+Stamp = tuple[tuple[int, int, int], ...]  # of files: they change where a training writes
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,16 @@ class _Known:
     path: Path
     kind: Kind
     lock: threading.Lock  # a model does one job at a time
+    stamp: Stamp
+
+
+@dataclass(frozen=True)
+class Held:
+    """A model in use, and the SHA-256 of its weights, whatever their file holds by now."""
+
+    model: Model
+    digest: str
+    stamp: Stamp
 
 
 class Models:
@@ -60,13 +73,13 @@ class Models:
     ) -> None:
         self.places, self.packages, self.device = list(places), packages, device
         self._known: dict[str, _Known] = {}
-        self._loaded: OrderedDict[str, Model] = OrderedDict()
+        self._loaded: OrderedDict[str, Held] = OrderedDict()
         self._change = threading.RLock()
         self.refused: dict[str, str] = {}  # what cannot be used, and why
         self.refresh()
 
     def refresh(self) -> None:
-        """Looks for models again; those that are known already are not read again."""
+        """Looks for models again; those whose weights are known already are not read again."""
         with self._change:
             found = shelf.models(self.places)
             for name in set(self._known) - set(found):
@@ -74,19 +87,21 @@ class Models:
                 self._loaded.pop(name, None)
             for name, path in found.items():
                 known = self._known.get(name)
-                if known is None or known.path != path:
+                if known is None or known.path != path or known.stamp != _stamp(path):
                     self._add(name, path)
             self._known = {name: self._known[name] for name in found if name in self._known}
 
     def _add(self, name: str, path: Path) -> None:
         try:
-            kind = Kind.of(load(path, self.packages, "cpu"))
+            held = self._read(path, "cpu")
         except InputError as error:
             if name not in self.refused:
                 print(f"left out: {error}", file=sys.stderr)
             self.refused[name] = str(error)
             return
-        self._known[name] = _Known(path, kind, threading.Lock())
+        known = self._known.get(name)
+        lock = threading.Lock() if known is None else known.lock
+        self._known[name] = _Known(path, Kind.of(held.model), lock, held.stamp)
         self.refused.pop(name, None)
 
     def kinds(self) -> dict[str, Kind]:
@@ -97,10 +112,6 @@ class Models:
         """Raises InputError for a name that is not offered, whatever a request says."""
         return self._get(name).kind
 
-    def digest(self, name: str) -> str:
-        """SHA-256 of the file that holds its weights."""
-        return shelf.digest(self._get(name).path)
-
     def _get(self, name: str) -> _Known:
         with self._change:
             if not isinstance(name, str) or name not in self._known:
@@ -108,18 +119,44 @@ class Models:
             return self._known[name]
 
     @contextmanager
-    def use(self, names: list[str]) -> Iterator[list[Model]]:
-        """Gives the models, and to nobody else meanwhile; waits while they are at work."""
+    def use(self, names: list[str]) -> Iterator[tuple[list[Model], list[str]]]:
+        """Gives the models, to nobody else meanwhile, and the SHA-256 of the weights that they
+        have, whatever their files hold by then; waits while they are at work.
+
+        A training may have written better weights since: those are given.
+        """
         with ExitStack() as stack:
             for name in sorted(set(names)):  # one order for all, so that nobody waits in a circle
                 stack.enter_context(self._get(name).lock)
-            yield [self._model(name) for name in names]
+            held = [self._model(name) for name in names]
+            yield [one.model for one in held], [one.digest for one in held]
 
-    def _model(self, name: str) -> Model:
+    def _model(self, name: str) -> Held:
         with self._change:
-            if name not in self._loaded:
-                self._loaded[name] = load(self._get(name).path, self.packages, self.device)
+            path, held = self._get(name).path, self._loaded.get(name)
+            if held is None or held.stamp != _stamp(path):
+                self._loaded[name] = self._read(path, self.device)
             self._loaded.move_to_end(name)
             while len(self._loaded) > _KEPT:
                 self._loaded.popitem(last=False)
             return self._loaded[name]
+
+    def _read(self, path: Path, device: str | None) -> Held:
+        """Once more where a training replaces the file meanwhile."""
+        for _ in range(_TRIES):
+            stamp = _stamp(path)
+            model, digest = load(path, self.packages, device), shelf.digest(path)
+            if _stamp(path) == stamp:
+                break
+        return Held(model, digest, stamp)
+
+
+def _stamp(path: Path) -> Stamp:
+    """Of the files of a model; nothing where they cannot be looked at: who reads them says why."""
+    best = best_of(path)
+    try:
+        files = [best] if best.is_file() else sorted(path.rglob("*"))
+        found = [one.stat() for one in files]
+    except OSError:
+        return ()
+    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)

@@ -2,7 +2,6 @@
 
 import secrets
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -16,6 +15,7 @@ from restore.app import canvas, inputs, outcome, work
 from restore.app.layout import Parts
 from restore.app.models import Models
 from restore.app.purpose import Purpose
+from restore.app.stops import Stops
 from restore.types import InputError
 
 Updates = dict[Any, Any]
@@ -49,7 +49,7 @@ class Tab:
     purpose: Purpose
     models: Models
     parts: Parts
-    stops: dict[str, threading.Event] = field(default_factory=dict)
+    stops: Stops = field(default_factory=Stops)
 
     def connect(self, page: gr.Blocks) -> None:
         """Ties every component of the tab to what it does.
@@ -69,8 +69,10 @@ class Tab:
         names = ("sigma", "strength", "samples", "seed", "steps", "guidance", "ensemble")
         given = [p["photo"], p["canvas"], p["strength_map"], *chosen, *(p[one] for one in names)]
         running = _LINE | {"show_progress_on": p["result"]}
+        # Another listener of the same press: the queue may hold the first one for minutes.
+        p["run"].click(self.stops.ask, None, None, queue=False, **hidden)
         p["run"].click(self.restore, given, self._all(), **hidden, **running)
-        p["stop"].click(self.stop, None, None, queue=False, **hidden)
+        p["stop"].click(self.stops.stop, None, None, queue=False, **hidden)
         several, large = [p["original"], p["gallery"]], [p["result"], p["slider"]]
         p["gallery"].select(self.enlarge, several, large, **hidden)
         if self.purpose.draws == "hole":
@@ -173,11 +175,6 @@ class Tab:
         path = inputs.find_upload(photo)
         yield self._named(canvas=canvas.editor(path, ~canvas.hole_of(drawn, inputs.size_of(path))))
 
-    def stop(self, request: gr.Request) -> None:
-        """Asks the restoration of this visitor to stop; nothing happens where there is none."""
-        if event := self.stops.get(str(request.session_hash)):
-            event.set()
-
     def enlarge(self, original: str, gallery: Any, chosen: gr.SelectData) -> Updates:
         """Shows one of several results large."""
         image = gallery[chosen.index][0]
@@ -209,11 +206,12 @@ class Tab:
         request: gr.Request,
     ) -> Iterator[Updates]:
         """Shows steps as they come, then the results."""
-        session, event = str(request.session_hash), threading.Event()
-        self.stops[session] = event
+        event = self.stops.begun(request)
         asked = (sigma, strength, samples, seed, steps, guidance, ensemble)
         chains = [[one, *(then or ())] for one in (model, other) if one or one is model]
         try:
+            if event.is_set():  # while it waited in the queue
+                raise work.Stopped
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 files = inputs.write(Path(folder), self.purpose.draws, photo, drawn, soft)
                 marked = {} if files.marked is None else {"marked": files.marked}
@@ -237,8 +235,7 @@ class Tab:
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from None
         finally:
-            if self.stops.get(session) is event:
-                del self.stops[session]
+            self.stops.ended(request)
 
     def _request(
         self, files: inputs.Inputs, names: list[str], asked: Sequence[Any]

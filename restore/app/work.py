@@ -193,7 +193,7 @@ class _Watch:
 
 def _work(models: Models, request: RestorationRequest, folder: Path, watch: _Watch) -> None:
     try:
-        with models.use(request.models) as loaded, ask_before_layers(loaded, watch.layer):
+        with models.use(request.models) as (loaded, sums), ask_before_layers(loaded, watch.layer):
             watch.began = time.monotonic()
             soft = request.strength_map
             chain.check(loaded, request.settings, request.mask is not None, soft is not None)
@@ -201,7 +201,7 @@ def _work(models: Models, request: RestorationRequest, folder: Path, watch: _Wat
             made = chain.restore(*given, callback=watch.step, strength_map=soft)
         if not watch.given_up.is_set():
             seconds = time.monotonic() - watch.began
-            watch.told.put(_written(models, loaded, request, folder, made, seconds))
+            watch.told.put(_written(loaded, sums, request, folder, made, seconds))
     except Exception as error:
         watch.told.put(_explained(error))
 
@@ -213,8 +213,8 @@ def _underway(model: Model, step: Step) -> Underway:
 
 
 def _written(
-    models: Models,
     loaded: list[Model],
+    sums: list[str],
     request: RestorationRequest,
     folder: Path,
     made: chain.Restored,
@@ -228,7 +228,7 @@ def _written(
         image=request.photo.read_bytes(),
         mask=None if mask is None else mask.read_bytes(),
         strength_map=None if soft is None else soft.read_bytes(),
-        models=[job.ModelName(name, models.digest(name)) for name in request.models],
+        models=[*map(job.ModelName, request.models, sums)],
         settings=request.settings,
         results=[job.digest(path.read_bytes()) for path in files],
         precisions=[model.precision for model in loaded],

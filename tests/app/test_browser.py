@@ -246,6 +246,31 @@ def test_a_sampler_is_stopped_painted_over_and_goes_on(page: Any, photo: Path) -
     assert "sketcher" in restore(page, "Editing")
 
 
+def test_a_visitor_who_waits_can_stop(page: Any, photo: Path) -> None:
+    """Two visitors keep the queue busy; the third stops before its turn comes."""
+    others = [page.context.browser.new_page() for _ in range(2)]
+    for one in (*others, page):
+        one.goto(page.url)
+        choose_tab(one, "Editing")
+        choose_photo(one, "Editing", photo)
+        fill(one, "Editing", "samples", 1)
+        fill(one, "Editing", "strength", 1)
+        fill(one, "Editing", "steps", 1000)
+    for one in others:
+        one.locator("#editing-run").click()
+    others[0].locator("#editing-status").filter(has_text="of 1000").wait_for()
+    page.locator("#editing-run").click()
+    page.wait_for_timeout(500)
+    page.locator("#editing-stop").click()
+    page.wait_for_timeout(500)
+    for one in others:
+        one.locator("#editing-stop").click()
+        one.locator("#editing-status").filter(has_text="Stopped at step").wait_for()
+    page.locator("#editing-status").filter(has_text="Stopped before there was a result").wait_for()
+    for one in others:
+        one.close()
+
+
 def test_a_broken_photo_is_a_message(page: Any, photo: Path, tmp_path: Path) -> None:
     choose_tab(page, "Denoising")
     (tmp_path / "broken.png").write_bytes(b"no image")

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_models import write_model
 
-from restore import job, predict, released
+from restore import checkpoint, job, predict, released, shelf
 from restore.api import Model
 from restore.app import work
 from restore.app.models import Models
+from restore.app.stops import Stops
+from restore.checkpoint import best_of
 from restore.data.photo_file import read_photo, write_png
 from restore.types import InputError
 
@@ -64,8 +67,6 @@ def test_models_say_what_they_do(models: Models) -> None:
 def test_new_runs_are_found_and_broken_ones_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from small_models import write_model
-
     models = Models([tmp_path], device="cpu")
     assert models.kinds() == {} and not models.refused
     write_model("blind", tmp_path)
@@ -164,7 +165,7 @@ def test_a_model_without_a_sampler_stops_at_its_next_layer(
     request = request_of(tmp_path / "one", names, settings)
     before = run(models, request)[-1].files[0].read_bytes()
     stop, layers = threading.Event(), list[Any]()
-    with models.use(names) as loaded:
+    with models.use(names) as (loaded, _):
         inside = [one for one in loaded[0].task.network.modules() if not list(one.children())]
 
     def third(layer: Any, given: Any) -> None:
@@ -298,3 +299,51 @@ def test_many_results_of_a_large_photo_are_refused(
     assert isinstance(run(models, two)[-1], work.Done)
     with pytest.raises(InputError, match="do not fit"):
         run(models, three)
+
+
+def test_weights_that_a_training_replaces_are_taken_and_named(tmp_path: Path) -> None:
+    """A better best.ckpt is written while the app is open: its picture, its kind and its hash."""
+    folder = write_model("blind", tmp_path)
+    models = Models([tmp_path], device="cpu")
+    request = request_of(tmp_path / "asked", ["blind"], work.Settings())
+    first = run(models, request)[-1]
+    path = best_of(folder)
+    content = checkpoint.read(path)
+    for value in content["state_dict"].values():
+        if value.is_floating_point():
+            value.mul_(0.5)
+    checkpoint.write(content, path)
+    shas = [job.read(first.job).models[0].sha256]
+    second = run(models, request)[-1]
+    shas.append(job.read(second.job).models[0].sha256)
+    assert not np.array_equal(first.images[0], second.images[0])
+    assert shas[0] != shas[1] == shelf.digest(folder)
+    with models.use(["blind"]) as (loaded, sums):
+        assert sums == shas[1:]
+        with models.use([]) as (none, _):
+            assert none == []
+        kept = loaded[0]
+    with models.use(["blind"]) as (loaded, _):
+        assert loaded[0] is kept  # nothing is read twice
+    lock = models._get("blind").lock
+    checkpoint.write({**content, "experiment": "other"}, path)
+    models.refresh()
+    assert models._get("blind").lock is lock
+    assert models._get("blind").stamp != ()
+
+
+def test_what_waits_in_the_queue_can_be_stopped() -> None:
+    class Visitor:
+        def __init__(self, session_hash: str) -> None:
+            self.session_hash = session_hash
+
+    one, other, stops = Visitor("a"), Visitor("b"), Stops()
+    stops.stop(one)  # nothing was asked for
+    stops.ask(one)
+    stops.ask(other)
+    stops.stop(one)  # before its turn has come
+    assert stops.begun(one).is_set() and not stops.begun(other).is_set()
+    stops.ended(one)
+    assert not stops.begun(one).is_set()
+    stops.stop(other)
+    assert stops.begun(other).is_set()
