@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from restore.api import Model
-from restore.chain import Settings
+from restore.chain import Settings, check_seed
 from restore.data.name import printable
 from restore.data.photo_file import write_png
 from restore.errors import DONE
@@ -57,7 +57,9 @@ def _prior(models: list[Model], settings: Settings) -> Model:
         raise InputError(f"{names} restores photos and makes no new ones: give INPUT")
     if settings.num_samples < 1:
         raise InputError(f"--num-samples {settings.num_samples} must be at least 1")
+    check_seed(settings)
     for word, given in (
+        ("--guidance", settings.guidance is not None),
         (f"--strength {settings.strength}", settings.strength is not None),
         (f"--sigma {settings.sigma}", settings.sigma is not None),
         ("--self-ensemble", settings.self_ensemble),

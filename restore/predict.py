@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from restore import chain, generation, job, photos, shelf, zoo
 from restore.api import Model, load
+from restore.data import image_file
 from restore.data.name import printable
 from restore.data.photo_file import write_png
 from restore.errors import DONE, FAILED, one_line
@@ -54,14 +56,12 @@ def predict(
     """
     if not models:
         raise InputError("give MODEL and INPUT, or --job FILE; see restore predict --help")
+    if settings.invert_mask and settings.mask is None:
+        raise InputError("--invert-mask is of a mask: give --mask, or leave it out")
     found = photos.found(inputs)
     loaded = [load(model, packages, device, precision or "auto") for model in models]
     if not inputs:
-        for word, drawn in (("mask", settings.mask), ("strength-map", settings.strength_map)):
-            if drawn is not None:
-                raise InputError(
-                    f"--{word} {drawn} is of photos, and there is no INPUT: leave it out"
-                )
+        _check_without_photos(settings)
         return generation.generate(loaded, output, settings, settings.size)
     if settings.size is not None:
         raise InputError(f"--size {settings.size} is of new images: leave it out, or INPUT")
@@ -81,6 +81,17 @@ def predict(
     for error in failed:
         print(f"failed: {error}", file=sys.stderr)
     return FAILED if failed else DONE
+
+
+def _check_without_photos(settings: PredictionSettings) -> None:
+    """Raises InputError for what only photos have a use for."""
+    for word, given in (
+        (f"--mask {settings.mask}", settings.mask is not None),
+        (f"--strength-map {settings.strength_map}", settings.strength_map is not None),
+        ("--batch-size", settings.batch_size is not None),
+    ):
+        if given:
+            raise InputError(f"{word} is of photos, and there is no INPUT: leave it out")
 
 
 def repeat(
@@ -233,4 +244,6 @@ def _written(
     line: dict[str, Any] = {"input": _source(photo), "models": [model.name for model in models]}
     line |= {"outputs": [printable(str(target)) for target in photo.targets], "seed": settings.seed}
     line |= {} if made.sigma is None else {"sigma": round(made.sigma, 3)}
+    if (held := image_file.frames(photo.source)) > 1:
+        warnings.warn(f"{_source(photo)} holds {held} images: the first is restored", stacklevel=2)
     return {**line, "seconds": round(seconds, 3)}

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from restore.types import InputError
+
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _LARGEST, _DOUBLE_WORD, _WORD = 2**63 - 1, 2**64 - 1, 2**32 - 1
 _AHEAD = 8  # draws whose keys are made at once
@@ -32,8 +34,13 @@ def _mix32_(x: Tensor) -> Tensor:
 
 
 def fold(seeds: Tensor, *keys: int | Tensor) -> Tensor:
-    """New seeds [B] int64 >= 0 from seeds [B] and keys (ints, or tensors [B]), in order."""
+    """New seeds [B] int64 >= 0 from seeds [B] and keys (ints, or tensors [B]), in order.
+
+    Raises InputError for an int of more than 64 bits.
+    """
     for key in keys:
+        if isinstance(key, int) and not -(2**63) <= key < 2**64:
+            raise InputError(f"seed={key} must be a whole number of at most 64 bits")
         seeds = _mix64(_mix64(seeds + _GOLDEN) + key)
     return seeds & _LARGEST
 

@@ -180,6 +180,12 @@ def test_new_images_of_a_prior(run: Any, models: dict[str, str]) -> None:
         (("prior", "-o", "o", "--size", "8", "--num-samples", "0"), "--num-samples 0 must be"),
         (("prior", "-o", "o", "--size", "8", "--sigma", "5"), "--sigma 5.0 is of photos"),
         (("prior", "-o", "there", "--size", "8"), "00000.png is there"),
+        (("prior", "-o", "o", "--size", "8", "--guidance", "7"), "--guidance is of photos"),
+        (("prior", "-o", "o", "--size", "8", "--batch-size", "2"), "--batch-size is of photos"),
+        (("prior", "-o", "o", "--size", "8", "--invert-mask"), "--invert-mask is of a mask"),
+        (("prior", "-o", "o", "--size", "8", "--seed", str(2**64)), f"--seed {2**64} must be"),
+        (("blind", "a.png", "-o", "o", "--seed", str(-(2**63) - 1)), "at most 64 bits"),
+        (("inpainter", "a.png", "-o", "o", "--invert-mask"), "--invert-mask is of a mask"),
         (("blind", "a.png", "-o", "o", "--size", "8"), "--size 8 is of new images"),
         (("blind", "a.png", "-o", "o", "--batch-size", "0"), "--batch-size 0 must be at least 1"),
     ],
@@ -221,3 +227,18 @@ def test_a_photo_of_6_megapixels_takes_little_memory(
     more = peaks["large"] - peaks["small"]
     print(f"3001x2003: {more / 2**20:.0f} MiB more than the model")
     assert more < 2 * 10**9
+
+
+def test_of_several_images_in_a_file_the_first_is_restored_with_a_warning(
+    run: Any, models: dict[str, str]
+) -> None:
+    pages = [Image.new("RGB", (12, 8), (level, level, level)) for level in (40, 90, 200)]
+    for name in ("a.tif", "b.png", "c.webp"):
+        pages[0].save(name, save_all=True, append_images=pages[1:])
+    pages[0].save("one.tif")
+    names = ("a.tif", "b.png", "c.webp")
+    ended = run(models["blind"], *names, "one.tif", "-o", "out")
+    assert ended.code == 0, ended.err
+    told = [line for line in ended.err.splitlines() if line.startswith("warning")]
+    assert told == [f"warning: {name} holds 3 images: the first is restored" for name in names]
+    assert len(arrays(Path("out"))) == 4

@@ -32,9 +32,9 @@ def test_what_the_page_names_is_there(path: str) -> None:
 def test_what_the_page_adds_is_found_and_runs(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", OWN, re.S)
+    written = re.findall(r"```(?:python|yaml)\n((?:# @package \S+\n)?# (\S+)\n.*?)```", OWN, re.S)
     assert len(written) == 8
-    for name, text in written:
+    for text, name in written:  # whole, as somebody copies it
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))

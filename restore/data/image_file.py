@@ -106,6 +106,20 @@ def upright_size(path: Path) -> tuple[int, int] | None:
     return None
 
 
+def frames(path: Path) -> int:
+    """How many images a file holds, of which `load_image` takes the first; 1 where it is none."""
+    with contextlib.suppress(Exception), _header(path) as image:
+        return int(getattr(image, "n_frames", 1))
+    return 1
+
+
+def is_colored(path: Path) -> bool:
+    """Whether a file has more than one channel of colour, by its header."""
+    with contextlib.suppress(Exception), _header(path) as image:
+        return image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB")
+    return False
+
+
 @contextlib.contextmanager
 def _header(source: Path | bytes) -> Iterator[Image.Image]:
     """An image of which no more is read than its header, where Pillow needs no more."""

@@ -1,5 +1,6 @@
 """Holes from a folder of mask images."""
 
+import warnings
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
@@ -9,13 +10,14 @@ import torch
 from torch import Tensor
 
 from restore.data.framing import area_resize
-from restore.data.image_file import SUFFIXES, load_image, opened, upright
+from restore.data.image_file import SUFFIXES, is_colored, load_image, opened, upright
 from restore.data.name import printable
 from restore.data.source import data_root
 from restore.data.walk import walk
 from restore.types import InputError
 
 _HALF = 127.5
+_COLORFUL = 16.0  # grey levels; a mask that was saved as JPEG has less than 3
 _BUDGET = 2**28  # bytes of resized holes that a process keeps
 
 
@@ -71,8 +73,10 @@ class MaskFiles:
 
 
 def read_mask(path: Path, invert: bool) -> Tensor:
-    """uint8 [1, H, W], white = hole."""
+    """uint8 [1, H, W], white = hole; a warning where it is no mask but a picture in colours."""
     mask = load_image(path, channels=1)
+    if is_colored(path) and _spread(load_image(path, channels=3)) > _COLORFUL:
+        warnings.warn(f"{printable(str(path))} has colours: is it a mask?", stacklevel=2)
     if mask.min() > _HALF:
         mask = _alpha(path, mask)
     if invert:
@@ -110,3 +114,8 @@ def _brightest_word(path: Path) -> int:
         if not file.image.mode.startswith("I"):
             return 0
         return int(np.asarray(file.image).max())
+
+
+def _spread(image: Tensor) -> float:
+    """The mean over pixels of the largest less the smallest of three channels."""
+    return float((image.amax(0).int() - image.amin(0).int()).float().mean())

@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from restore import busy, launch, precision, tracking, workers
 from restore.config import rules
 from restore.config.command import as_list
-from restore.evaluation import load, report, results, runner, upload
+from restore.evaluation import load, report, results, runner, trained_on, upload
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
 from restore.evaluation.outputs import Outputs
@@ -98,11 +98,13 @@ def _pairs(
     config: dict[str, Any], functions: Sequence[Method]
 ) -> tuple[list[tuple[Method, Benchmark]], list[str]]:
     """Every method with every benchmark, checked; and what must be said of outputs of others."""
-    pairs, notes = [], []
+    pairs: list[tuple[Method, Benchmark]] = []
+    notes: list[str] = []
     for method in [*load.methods(config, as_list(config["checkpoint"])), *functions]:
         for benchmark in load.benchmarks(config, method.num_calls):
             benchmark.check_method(method)
             pairs.append((method, benchmark))
+            notes += [line] if (line := trained_on.note(method, benchmark)) else []
     for benchmark in load.benchmarks(config, 0) if rules.has_outputs(config) else ():
         given = config["outputs"]
         place = Path(given["dir"]).expanduser()

@@ -1,6 +1,7 @@
 """What an evaluation config names, as methods and benchmarks."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def method(place: str | Path, config: Config) -> Method:
     ensembled = bool(config.get("self_ensemble"))
     drawing = Drawing(config.get("start"), config.get("mean_of") or 1, ensembled)
     sampling = sampling_of({**content["config"]["task"], **own}, drawing)
-    return from_task(task, content["experiment"], str(path), seed, sampling, drawing)
+    made = from_task(task, content["experiment"], str(path), seed, sampling, drawing)
+    return replace(made, data=content["config"]["data"])
 
 
 def named_sampling(config: Config) -> Config:

@@ -47,6 +47,7 @@ class Method:
     calls: list[int] = field(default_factory=list)  # of each sample so far, where they vary
     seed: int | None = None
     sampling: SamplingRecord = NO_SAMPLING
+    data: Mapping[str, Any] | None = None  # the config of what a model was trained on
 
     @property
     def num_parameters(self) -> int:

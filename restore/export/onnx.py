@@ -61,6 +61,8 @@ def write(task: RestorationTask, folder: Path, size: tuple[int, int] | None = No
     path = folder / FILE
     try:
         given = _exported(task, path, size)
+    except OSError:  # a full disk says nothing of the network
+        raise
     except Exception as error:  # of any part of the exporter
         some, way = ("every", "name one by --size WxH, or") if size is None else ("this", "")
         raise InputError(

@@ -1,4 +1,5 @@
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 
 from restore.data import mask_files
-from restore.data.mask_files import MaskFiles
+from restore.data.mask_files import MaskFiles, read_mask
 from restore.types import InputError
 
 FILES = Path(__file__).parent / "files"
@@ -125,3 +126,18 @@ def test_masks300_ratios(real_data: Path) -> None:
     hole = MaskFiles(root=str(real_data))(torch.arange(300), 64, 64)
     ratio = hole.mean(dim=(1, 2, 3)).view(6, 50).mean(dim=1)
     assert torch.equal((ratio * 10).floor(), torch.arange(6.0))
+
+
+def test_a_picture_in_colours_is_no_mask_without_a_word(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    with pytest.warns(UserWarning, match=r"photo\.png has colours: is it a mask\?"):
+        read_mask(tmp_path / "photo.png", invert=False)
+    drawn = np.zeros((64, 64, 3), np.uint8)
+    drawn[8:40, 8:40] = 255
+    Image.fromarray(drawn).save(tmp_path / "mask.jpg", quality=60)
+    Image.fromarray(drawn).save(tmp_path / "mask.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("mask.jpg", "mask.png"):
+            assert (read_mask(tmp_path / name, invert=False) > 127).float().mean() == 0.25

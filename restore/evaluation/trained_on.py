@@ -1,0 +1,51 @@
+"""Photos of a benchmark that a model has been trained on, which say nothing of it."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from restore.build import build
+from restore.data.module import DataModule
+from restore.data.source import Split, StoredSource
+from restore.evaluation.benchmark import Benchmark
+from restore.evaluation.method import Method
+from restore.types import InputError
+
+
+def note(method: Method, benchmark: Benchmark) -> str | None:
+    """A line where photos of users are in both; None where none is, or where nobody can tell.
+
+    A checkpoint does not say where its data lay: the config of its run folder does.
+    """
+    if not benchmark.by_files or method.data is None:
+        return None
+    config = Path(method.checkpoint).parent.parent / "config.yaml"
+    with contextlib.suppress(OSError, yaml.YAMLError, InputError, KeyError, TypeError):
+        said = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
+        own = build({**method.data, "root": said.get("root")}, "data")
+        measured = _files(benchmark.data, "test")
+        both = len(measured & _files(own, "train"))
+        if both:
+            return (
+                f"{method.name} was trained on {both} of the {len(measured)} photos of "
+                f"{benchmark.name}: what it was not trained on is left by "
+                f"{_way_out(benchmark.name, said)}"
+            )
+    return None
+
+
+def _way_out(name: str, data: dict[str, Any]) -> str:
+    fraction = data["source"].get("val_fraction")
+    key = f"benchmark.{name}.data.source.val_fraction"
+    return "another folder" if fraction is None else f"{key}={fraction}, or another folder"
+
+
+def _files(data: DataModule, split: Split) -> set[Path]:
+    samples = data.samples(split)
+    source = samples.source
+    if not isinstance(source, StoredSource):
+        return set()
+    places = (source.opened(number) for number in range(samples.num_photos))
+    return {place.resolve() for place in places if isinstance(place, Path)}

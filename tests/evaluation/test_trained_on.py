@@ -1,0 +1,76 @@
+"""A model is not praised for photos that it was trained on, without a word."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import yaml
+from PIL import Image
+
+from restore.build import build
+from restore.config.compose import composed
+from restore.evaluation import load, trained_on
+from restore.evaluation.benchmark import Benchmark
+from restore.evaluation.method import Method, from_baseline
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for number in range(40):
+        path = tmp_path / "photos" / f"{number:02}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(path)
+    return tmp_path / "photos"
+
+
+def model(folder: Path, root: Path, fraction: float) -> Method:
+    """A method with the run folder of a training on these photos."""
+    overrides = [
+        "experiment=denoise_photos",
+        "data=folder",
+        f"data.root={root}",
+        "benchmark=folder",
+    ]
+    config = composed("train", [*overrides, f"data.source.val_fraction={fraction}"])
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    plain = from_baseline("mine", lambda seen: seen["input"])
+    stored = {**config["data"], "root": None}  # as in checkpoints
+    return replace(plain, checkpoint=str(folder / "checkpoints" / "best.ckpt"), data=stored)
+
+
+def benchmark(root: Path, *more: str) -> Benchmark:
+    named = "+degradation@benchmark.folder.data.degradation=noise"
+    at = f"benchmark.folder.data.root={root}"
+    [made] = load.benchmarks(composed("evaluate", ["benchmark=folder", at, named, *more]), 0)
+    return made
+
+
+def test_photos_in_both_are_counted_with_the_way_out(photos: Path, tmp_path: Path) -> None:
+    method = model(tmp_path / "run", photos, 0.3)
+    data = build({**(method.data or {}), "root": str(photos)}, "data")
+    trained = data.samples("train").num_photos
+    assert 0 < trained < 40
+    said = trained_on.note(method, benchmark(photos))
+    key = "benchmark.folder.data.source.val_fraction=0.3"
+    assert said is not None and key in said
+    assert f"mine was trained on {trained} of the 40 photos of folder" in said
+    assert trained_on.note(method, benchmark(photos, key)) is None
+
+
+def test_nothing_is_said_of_others(photos: Path, tmp_path: Path) -> None:
+    method = model(tmp_path / "run", photos, 0.3)
+    others = tmp_path / "others"
+    others.mkdir()
+    Image.new("RGB", (16, 16)).save(others / "00.png")
+    assert trained_on.note(method, benchmark(others)) is None
+    own = benchmark(photos)
+    assert trained_on.note(replace(method, data=None), own) is None
+    fixed = cast(Any, SimpleNamespace(by_files=False, name="bsds", data=own.data))
+    assert trained_on.note(method, fixed) is None
+    (tmp_path / "run" / "config.yaml").write_text("- no: [config")
+    assert trained_on.note(method, own) is None
+    (tmp_path / "run" / "config.yaml").unlink()  # as of a bundle
+    assert trained_on.note(method, own) is None
