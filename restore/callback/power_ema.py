@@ -134,6 +134,12 @@ def rebuild(folder: Path, std: float) -> dict[str, Tensor]:
     if not 0 < std <= 0.28:
         raise InputError(f"std={std}: an average's length is above 0 and at most 0.28")
     kept = [(exponent(own), updates) for updates, own, _ in found]
+    shortest = min(own for _, own, _ in found)
+    if std < shortest / 2:
+        raise InputError(
+            f"std={std} is less than half of {shortest:g}, the shortest average that the run kept: "
+            "of its float16 files nothing but rounding would be left"
+        )
     weights = combination(kept, (exponent(std), found[-1][0]))
     total: dict[str, Tensor] = {}
     for weight, (_, _, path) in zip(weights.tolist(), found, strict=True):

@@ -13,7 +13,7 @@ def decode(packed: bytes, mode: str, size: tuple[int, int]) -> np.ndarray:
     Harmless warnings, of bytes that follow the scan and of odd headers, are let pass.
     """
     for candidate in (packed, _tidied(packed)):
-        array = _decode(candidate, mode)
+        array = None if candidate is None else _decode(candidate, mode)
         if array is not None and array.shape[:2] == size:
             return array[..., 0] if mode == "L" else array
     raise DamagedScan("truncated, or damaged inside its scan")
@@ -30,11 +30,14 @@ def _decode(packed: bytes, mode: str) -> np.ndarray | None:
     return array if array.ndim == 3 else array[..., None]
 
 
-def _tidied(packed: bytes) -> bytes:
+def _tidied(packed: bytes) -> bytes | None:
     """The file without its JFIF header, since odd versions cause a warning, and without the zeros
-    that some cameras leave between the scan and the end marker."""
+    that some cameras leave between the scan and the end marker. None for a progressive file without
+    that marker: where it was cut between two scans, nothing else tells."""
     end = packed.rfind(b"\xff\xd9")
-    scan = packed[:end].rstrip(b"\0")
+    if end < 0 and b"\xff\xc2" in packed:
+        return None
+    scan = packed[: end if end >= 0 else None].rstrip(b"\0")
     if scan.endswith(b"\xff"):
         scan += b"\0"
     start = 2

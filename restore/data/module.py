@@ -139,7 +139,7 @@ class DataModule(LightningDataModule):
 
     def summary(self, *splits: Split) -> dict[str, Any]:
         """What these splits hold, in plain values: see `restore.data.survey.summary`."""
-        return self._sources.summary(*splits)
+        return self._sources.summary(*splits, limit=self.limit)
 
     def setup(self, stage: str | None = None) -> None:
         for split in _SPLITS[stage]:

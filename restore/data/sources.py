@@ -50,8 +50,8 @@ class Sources:
         decodes = isinstance(source.source if isinstance(source, Part) else source, Divided)
         return PhotoCache(num_bytes if decodes else 0)
 
-    def summary(self, *splits: Split) -> dict[str, Any]:
+    def summary(self, *splits: Split, limit: int | None = None) -> dict[str, Any]:
         """What these splits hold, in plain values: see `restore.data.survey.summary`."""
         for split in splits:
             self[split]
-        return summary({split: self._whole[split] for split in splits}, self._broken)
+        return summary({split: self._whole[split] for split in splits}, self._broken, limit)

@@ -27,22 +27,31 @@ class Broken(NamedTuple):
     reason: str  # names the file
 
 
-def summary(whole: Mapping[Split, Source], skipped: Mapping[Split, list[Broken]]) -> dict[str, Any]:
-    """Plain values: photos of each split, `left_out` (how many files are no data, by reason),
-    `duplicates` (pairs of names of equal files in two splits) and `skipped` (a line for each file
-    that on_error=skip left out)."""
+def summary(
+    whole: Mapping[Split, Source],
+    skipped: Mapping[Split, list[Broken]],
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Plain values: photos of each split, of val and test at most `limit`; `left_out`, how many
+    files are no data, by reason; `duplicates`, pairs of names of equal files in two splits; and
+    `skipped`, a line for each file that on_error=skip left out."""
     left_out: Counter[str] = Counter()
     divided = [source for source in whole.values() if isinstance(source, Divided)]
     if divided:
         left_out = divided[-1].left_out()
     return {
         "photos": {
-            split: len(source) - len(skipped.get(split, ())) for split, source in whole.items()
+            split: _few(len(source) - len(skipped.get(split, ())), split, limit)
+            for split, source in whole.items()
         },
         "left_out": dict(sorted(left_out.items())),
         "duplicates": duplicates({split: _stored(source) for split, source in whole.items()}),
         "skipped": sorted({one.reason for split in whole for one in skipped.get(split, ())}),
     }
+
+
+def _few(count: int, split: Split, limit: int | None) -> int:
+    return count if split == "train" or limit is None else min(count, limit)
 
 
 def _stored(source: Source) -> list[StoredSource]:

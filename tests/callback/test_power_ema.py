@@ -96,3 +96,10 @@ def test_other_lengths_cannot_begin_amid_a_run(tmp_path: Path, stds: tuple[float
     older = first.state_dict()
     del older["stds"]  # of an older restore
     PowerEMA().load_state_dict(older)
+
+
+def test_a_length_of_which_only_rounding_is_left_is_refused(tmp_path: Path) -> None:
+    fit(tmp_path, Line(), PowerEMA(every=1), MaxUpdates(8))
+    assert rebuild(tmp_path / FOLDER, 0.025)
+    with pytest.raises(InputError, match=r"std=0.02 is less than half of 0.05"):
+        rebuild(tmp_path / FOLDER, 0.02)

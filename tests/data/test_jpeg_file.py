@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from restore.data.image_file import ImageError, load_image
@@ -84,3 +85,24 @@ def test_the_orientation_alone_is_read_of_exif(text: bytes) -> None:
 def test_a_damaged_exif_block_turns_nothing() -> None:
     packed = jpeg(exif=b"Exif\0\0no TIFF at all", quality=90)
     assert np.array_equal(load_image(packed, 3), pillow(jpeg(quality=90)))
+
+
+def test_a_progressive_file_that_ends_between_two_scans_is_cut() -> None:
+    """Each scan is whole, so that libjpeg has nothing to warn of but the end that is missing."""
+    packed = jpeg(NOISE.repeat(4, 0).repeat(4, 1), progressive=True)
+    starts = [k for k in range(len(packed) - 1) if packed[k : k + 2] == b"\xff\xda"]
+    assert len(starts) > 4
+    for start in starts[1:]:
+        tables = packed.rfind(b"\xff\xc4", 0, start)
+        cut = tables if tables > starts[starts.index(start) - 1] else start
+        with pytest.raises(ImageError):
+            load_image(packed[:cut], 3)
+
+
+@pytest.mark.parametrize("zeros", [0, 3])
+def test_a_whole_scan_without_an_end_marker_is_read(zeros: int) -> None:
+    packed = jpeg(NOISE.repeat(4, 0).repeat(4, 1))
+    assert packed.endswith(b"\xff\xd9")
+    wanted = load_image(packed, 3)
+    given = packed[:-2] + b"\0" * zeros
+    assert torch.equal(load_image(given, 3), wanted)
