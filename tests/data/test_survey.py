@@ -206,8 +206,8 @@ def test_grey_photos_are_not_colored(tmp_path: Path) -> None:
 
 
 def test_the_limit_of_a_validation_is_in_its_count(tmp_path: Path) -> None:
-    for number in range(30):
+    for number in range(90):
         Image.new("RGB", (12, 12), (number, 0, 0)).save(tmp_path / f"{number}.png")
     whole = module(tmp_path).summary("train", "val")["photos"]
-    few = module(tmp_path, limit=2).summary("train", "val")["photos"]
-    assert whole["val"] > 2 and few == {"train": whole["train"], "val": 2}
+    few = module(tmp_path, limit=1).summary("train", "val")["photos"]
+    assert whole["val"] > 1 and few == {"train": whole["train"], "val": 1}
