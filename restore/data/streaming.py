@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 from restore.data import opener
 from restore.data.archive import members, open_tar
 from restore.data.image_file import load_image
+from restore.data.name import printable
 from restore.data.shard import IMAGE, key_and_extension, why_left_out
 from restore.data.source import CHANNELS, Item, Mode, Source, Split
 from restore.stream import SampleStream
 from restore.types import InputError
 
+Member = tuple[str, str, bytes]  # name, extension, content
 Sample = dict[str, Any]  # members of one key as bytes, by extension, and where they come from
 
 
@@ -161,7 +163,7 @@ class Streaming:
         for url in shards:
             try:
                 with contextlib.closing(self._opened(url)) as stream:
-                    for name, extension, data in _wanted(stream):
+                    for name, extension, data in _once(_wanted(stream), url):
                         found += extension in IMAGE
                         yield {"fname": name, "data": data, "__url__": url}
             except InputError:
@@ -189,8 +191,21 @@ class Streaming:
         return int(text)
 
 
-def _wanted(stream: opener.Readable) -> Iterator[tuple[str, str, bytes]]:
-    """Name, extension and content of each member that is a part of a sample."""
+def _once(members: Iterator[Member], url: str) -> Iterator[Member]:
+    """The members; InputError where two of a sample have one name, as of shards with an index."""
+    sample, kinds = "", set[str]()
+    for name, extension, data in members:
+        key, _ = key_and_extension(name)
+        if key != sample:
+            sample, kinds = key, set()
+        if extension in kinds:
+            raise InputError(f"shard {url}: two members are named {printable(key)}.{extension}")
+        kinds.add(extension)
+        yield name, extension, data
+
+
+def _wanted(stream: opener.Readable) -> Iterator[Member]:
+    """Each member that is a part of a sample."""
     with open_tar(stream, "r|*") as tar:
         for entry in members(tar):
             key, extension = key_and_extension(entry.name)

@@ -33,7 +33,8 @@ class Adversary(nn.Module):
     """Judges images beside their condition (Mirza & Osindero 2014) and says what it learns from.
 
     A turn is one optimizer step. order: simultaneous, both players get their gradients at the same
-    weights and step together, so that accumulated batches are one large batch for both;
+    weights and step together, so that accumulated batches are one large batch for both (but for a
+    spectral norm, which makes one iteration more with each batch);
     alternating, the generator answers to the discriminator that has just stepped (Goodfellow et al.
     2014, algorithm 1), without accumulation. discriminator_every: it
     steps at every n-th update of the generator; discriminator_steps: it takes n turns, each on

@@ -214,6 +214,16 @@ def test_every_photo_that_shards_hold_is_streamed(tmp_path: Path) -> None:
         keys(tmp_path, "t.tar")
 
 
+def test_two_members_of_one_name_are_refused_as_in_an_index(tmp_path: Path) -> None:
+    path = tmp_path / "s.tar"
+    write_tar(path, {"a.png": png(0), "b.png": png(1), "b.PNG": png(2)})
+    says = r"s\.tar: two members are named b\.png"
+    with pytest.raises(InputError, match=says):
+        index_shard(path)
+    with pytest.raises(InputError, match=says):
+        keys(tmp_path, "s.tar")
+
+
 def test_archives_behind_each_other_are_all_streamed() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
