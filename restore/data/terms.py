@@ -40,7 +40,8 @@ def licence(named: Mapping[str, str]) -> str:
 def _names(node: Any) -> Iterator[str]:
     if not isinstance(node, Mapping):
         return
-    target, files = node.get("_target_"), node.get("folder") or node.get("train")
+    target = node.get("_target_")
+    files = next((node[key] for key in ("folder", "train", "shards") if node.get(key)), None)
     if target in TERMS:
         yield str(target)
     elif isinstance(files, str):

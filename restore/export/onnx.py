@@ -22,6 +22,7 @@ FILE = "model.onnx"
 FILES = (FILE, "model.onnx.json")
 _LEAST = 16  # px of a side
 _SIZE = (32, 48)  # of the example that is traced
+_APART = 1e-3  # of [-1, 1]; rounding stays a tenth of that
 _UNITS = {
     "input": "degraded image [batch, channels, height, width] in [-1, 1]",
     "hole": "[batch, 1, height, width], 1 = to be filled, where input is 0",
@@ -69,11 +70,35 @@ def write(task: RestorationTask, folder: Path, size: tuple[int, int] | None = No
             f"--format onnx: the network of {type(task).__name__} has no graph for {some} size "
             f"({_reason(error)}): {way} use --format bundle"
         ) from error
+    _check(task, path, size)
     said = {key: one for key, one in _UNITS.items() if key in given or key == "restored"}
     if size is not None:
         said["size"] = f"all images have a height of {size[0]} and a width of {size[1]} px"
     (folder / FILES[1]).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _check(task: RestorationTask, path: Path, size: tuple[int, int] | None) -> None:
+    """Compares graph and task: what an example of one size led past is in no graph for all sizes.
+
+    Raises:
+        InputError: sizes for which they differ.
+    """
+    run = method(task, path, {"experiment": ""}).restore
+    # Smaller than the example, and larger than it and than all images of the training.
+    side = max(120, (task.facts.image_size or 0) * 3 // 2)
+    for height, width in [(33, 18), (side * 2 // 3, side)] if size is None else [size]:
+        given: Any = {**_example(task, (height, width)), "index": torch.zeros(2).long(), "name": []}
+        noise = torch.rand(given["input"].shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        given["input"] = noise * (1 - given.get("hole", 0.0))
+        with torch.no_grad():
+            apart = float((run(given, 1) - task.restore(given)).abs().max())
+        if not apart < _APART:
+            raise InputError(
+                f"--format onnx: the graph of {type(task).__name__} is another function at "
+                f"{width}x{height} px (by {apart:.2g}): name your size by --size WxH, or use "
+                "--format bundle"
+            )
 
 
 def _exported(task: RestorationTask, path: Path, size: tuple[int, int] | None) -> list[str]:

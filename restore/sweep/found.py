@@ -69,14 +69,23 @@ def _record(path: Path) -> dict[str, Any] | None:
 
 
 def group(found: Found, by: str, over: Sequence[str]) -> tuple[list[str], list[Group]]:
-    """The keys that are left and, best mean first, the groups of jobs that have a value."""
+    """The keys that are left and, best mean first, the groups of jobs that have a value.
+
+    A job that repeats another says nothing new: it counts once.
+    """
     keys = [key for key in found.settings if key not in over]
     groups: dict[tuple[str, ...], list[float]] = {}
     for k, value in enumerate(found.metrics[by]):
-        if not math.isnan(value):
+        if not math.isnan(value) and not repeats(found.lines, k):
             groups.setdefault(tuple(found.settings[key][k] for key in keys), []).append(value)
     made = [Group(chosen, values) for chosen, values in groups.items()]
     return keys, sorted(made, key=lambda one: -one.mean if found.high[by] else one.mean)
+
+
+def repeats(lines: Sequence[Line], number: int) -> bool:
+    """Whether the work of a job was done by one before it."""
+    own = lines[number]
+    return any(one.hash == own.hash and one.folder == own.folder for one in lines[:number])
 
 
 def labels(keys: Mapping[str, object] | Sequence[str]) -> dict[str, str]:

@@ -48,9 +48,12 @@ def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
 
 
 def _measured(folder: Path) -> list[Row]:
-    """A row for each job of a sweep, and for each average of other length that it has."""
+    """A row for each job of a sweep that repeats no other, and for each average of other length
+    that it has."""
     read, rows = found.read(folder), []
     for k, (line, record) in enumerate(zip(read.lines, read.records, strict=True)):
+        if found.repeats(read.lines, k):
+            continue
         values = {metric: column[k] for metric, column in read.metrics.items()}
         row = _row(line, record) | _spelled(values)
         rows += [row, *_averages(folder / line.folder, row)]

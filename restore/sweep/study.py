@@ -1,7 +1,8 @@
 """The search of a sweep on Optuna: its file, its space, its trials."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import optuna
@@ -147,11 +148,16 @@ def count(study: optuna.Study) -> int:
     )
 
 
-def reclaim(study: optuna.Study, sweep: str) -> int:
-    """Queues anew what this sweep was at when it was killed; returns the first free job number."""
-    jobs = [-1]
+def reclaim(study: optuna.Study, sweep: str, ended: Collection[int], alone: bool) -> int:
+    """Queues anew what this sweep was at when it was killed; returns the first free job number.
+
+    sweep: its folder, without links. ended: jobs of its journal. alone: no other sweep shares the
+    study, so that all trials are its own, wherever its folder lay before.
+    """
+    jobs = [-1, *ended]
     for trial in study.get_trials():
-        if trial.user_attrs.get("sweep") != sweep:
+        own = trial.user_attrs.get("sweep")
+        if own is None or not (alone or os.path.realpath(own) == sweep):
             continue
         jobs.append(trial.user_attrs["job"])
         if trial.state == TrialState.RUNNING:

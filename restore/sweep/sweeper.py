@@ -4,6 +4,7 @@ Hydra's own grid composes every job twice, of a sweep that goes on those that ar
 hydra-optuna-sweeper 1.3 is bound to Optuna 2.10, ends at the first NaN and cannot be resumed.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -143,13 +144,14 @@ class OptunaSweeper(_Launching):
         direction = Sweep.read(folder).direction
         named = study_of(search, folder, _experiment(self.config))
         opened = study.open_study(*named, direction)
-        free = study.reclaim(opened, str(folder))
+        place, ended = os.path.realpath(folder), journal.read(folder)
+        free = study.reclaim(opened, place, [line.job for line in ended], search.storage is None)
         while (left := search.num_trials - study.count(opened)) > 0:
             trials = []
             for _ in range(min(search.num_jobs, left)):
                 trial = study.ask(opened, search, space)
                 if "job" not in trial.user_attrs:
-                    trial.set_user_attr("sweep", str(folder))
+                    trial.set_user_attr("sweep", place)
                     trial.set_user_attr("job", free)
                     free += 1
                 trials.append(trial)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from entry import Command
-from small_models import PIXELS, PRIOR, part, task, write_model, write_run
+from small_models import COLORIZER, PIXELS, PRIOR, part, task, write_model, write_run
 from test_bundle import export
 from torch import Tensor
 
@@ -379,3 +379,16 @@ def test_a_folder_is_measured_as_any_checkpoint(
     ended = command(*given, script="evaluate")
     assert ended.code == 0, ended.err
     assert "diffusion_pytorch_model.safetensors@" in (tmp_path / "out" / "results.csv").read_text()
+
+
+def test_a_graph_that_is_no_graph_for_every_size_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A colorizer looks at large photos from afar: an example of 48 px leads past that."""
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    run = write_run({**COLORIZER, "size": 64}, tmp_path, Facts(3, 1, None, None))
+    export(run, tmp_path / "onnx", "--format", "onnx", code=2)
+    said = capsys.readouterr().err
+    assert "the graph of Colorizer is another function at 120x80 px" in said
+    assert "--size WxH" in said and not (tmp_path / "onnx").exists()
+    export(run, tmp_path / "onnx", "--format", "onnx", "--size", "120x80")

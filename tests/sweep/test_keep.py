@@ -4,6 +4,7 @@ import csv
 import json
 import shlex
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,11 @@ def test_an_average_of_another_length_is_a_row(root: Path) -> None:
 def jobs_of(root: Path) -> list[dict[str, str]]:
     with (root / "experiments" / "studies" / "judges" / "jobs.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def test_a_job_that_repeats_another_is_no_row(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "plain", ["adversary=patch"], {0: 20.0, 1: 22.0})
+    journal.append(folder, replace(journal.read(folder)[1], job=2, seconds=0.0))
+    assert keep([folder], "judges", tmp_path / "experiments") == 0
+    with (tmp_path / "experiments" / "studies" / "judges" / "jobs.csv").open() as file:
+        assert [row["seed"] for row in csv.DictReader(file)] == ["0", "1"]

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from fake_job import Sweep
 from PIL import Image
 
 from restore.sweep import again, journal, show
-from restore.sweep.found import labels
+from restore.sweep.found import group, labels, read, repeats
 from restore.sweep.ranking import Sweep as Started
 from restore.types import InputError
 
@@ -179,3 +180,14 @@ def test_a_foreign_sweep_json_starts_nothing_but_our_entry(tmp_path: Path, hosti
     Started([str(evil), "-m", hostile], "/", "val/loss", "minimize").settle(tmp_path)
     with pytest.raises(InputError, match="no setting of a job"):
         again.command(tmp_path)
+
+
+def test_a_job_that_repeats_another_counts_once(folder: Path) -> None:
+    """A search draws what it has drawn before: the journal has a line more, and no new seed."""
+    first = journal.read(folder)[0]
+    for number in (6, 7):
+        journal.append(folder, replace(first, job=number, seconds=0.0))
+    found = read(folder)
+    _, groups = group(found, "b/psnr", ["seed"])
+    assert [sorted(one.values) for one in groups] == [[30, 32, 34], [20, 21, 22]]
+    assert [repeats(found.lines, k) for k in range(8)] == [False] * 6 + [True] * 2

@@ -1,5 +1,6 @@
 """What a search is told, and what it takes for the best."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,45 @@ def test_a_job_that_failed_has_no_value(tmp_path: Path) -> None:
     assert [trial.state for trial in found.trials] == states
     assert [trial.value for trial in found.trials] == [2.0, None, None]
     assert found.best_trial.number == 0
+
+
+SPACE: Any = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
+
+
+def begun(folder: Path, sweep: Path, jobs: int) -> optuna.Study:
+    """A study whose last trial was cut off."""
+    made = study.open_study(str(folder / "study.journal"), "any", "minimize")
+    for number in range(jobs):
+        trial = made.ask(SPACE)
+        trial.set_user_attr("sweep", os.path.realpath(sweep))
+        trial.set_user_attr("job", number)
+        if number < jobs - 1:
+            study.tell(made, trial, outcome(1.0))
+    return made
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_was_cut_off_goes_on_under_its_own_number(tmp_path: Path, alone: bool) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    made = begun(tmp_path, tmp_path / "link", 3)
+    given = made.trials[2].params
+    place = os.path.realpath(tmp_path / "link")
+    assert study.reclaim(made, place, [0, 1], alone) == 3
+    again = made.ask(SPACE)
+    assert again.user_attrs["job"] == 2 and again.params == given
+
+
+def test_a_sweep_that_was_moved_overwrites_nothing(tmp_path: Path) -> None:
+    made = begun(tmp_path, tmp_path / "before", 3)
+    moved = os.path.realpath(tmp_path / "after")
+    assert study.reclaim(made, moved, [0, 1], True) == 3
+    assert made.ask(SPACE).user_attrs == {"sweep": moved, "job": 2}
+
+
+def test_trials_of_others_stay_theirs_in_a_shared_study(tmp_path: Path) -> None:
+    made = begun(tmp_path, tmp_path / "theirs", 3)
+    own = os.path.realpath(tmp_path / "own")
+    assert study.reclaim(made, own, [], False) == 0
+    assert made.trials[2].state == TrialState.RUNNING
+    assert study.reclaim(made, own, [0, 4], False) == 5  # what the journal has is no free number
