@@ -72,6 +72,9 @@ def _frames(
     own = {name.with_suffix(""): path for path, name in found([str(restored)]).photos}
     named = found([str(reference)]).photos
     lacking = [path for path, name in named if name.with_suffix("") not in own]
+    more = own.keys() - {name.with_suffix("") for _, name in named}
+    if more:
+        raise InputError(f"{reference} has no frame for {own[min(more)]}: give the same names")
     if lacking or len(named) < 2:
         why = f"no frame for {lacking[0]}" if lacking else f"{len(named)} frame"
         raise InputError(f"{restored} has {why}: give two folders of the same names, of 2 or more")

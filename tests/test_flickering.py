@@ -109,6 +109,10 @@ def test_a_sampler_draws_equal_noise_in_every_frame(
 
 
 def test_other_videos_are_refused(video: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copy(video["filled"] / "00002.png", video["filled"] / "extra.png")
+    with pytest.raises(InputError, match=r"has no frame for .*extra.png: give the same names"):
+        measure(video["filled"], video["frames"], None, False)
+    (video["filled"] / "extra.png").unlink()
     (video["filled"] / "00002.png").unlink()
     with pytest.raises(InputError, match=r"has no frame for .*00002.png: give two folders"):
         measure(video["filled"], video["frames"], None, False)

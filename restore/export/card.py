@@ -48,7 +48,7 @@ def _setting(config: Mapping[str, Any], training: Mapping[str, Any], model: Any)
     names = [str(node["_target_"]).rpartition(".")[2] for node in (task, network) if node]
     played = "with an adversary" if task.get("adversary") else "without an adversary"
     updates = training.get("updates", model["progress"]["updates"])
-    size = config["data"]["batch_size"]
+    size = config["data"]["batch_size"] * (task.get("accumulate") or 1)
     return f"{names[0]} of {names[-1]}, {played}, {updates} updates of {size} images"
 
 
@@ -76,7 +76,13 @@ def _cost(record: Mapping[str, Any], training: Mapping[str, Any]) -> str:
 
 def _terms(data: Mapping[str, str]) -> str:
     """Of each data set, which is named as its folder or as its class."""
-    return "; ".join(f"{key.rpartition('.')[2]}: {one}" for key, one in data.items())
+    return "; ".join(f"{_data_name(key)}: {one}" for key, one in data.items())
+
+
+def _data_name(key: str) -> str:
+    if key.startswith("restore."):
+        return key.rpartition(".")[2]
+    return "photos of one's own" if key == "." else key
 
 
 def _loss(check: Mapping[str, Any]) -> str:
