@@ -69,9 +69,9 @@ class Tab:
         names = ("sigma", "strength", "samples", "seed", "steps", "guidance", "ensemble")
         given = [p["photo"], p["canvas"], p["strength_map"], *chosen, *(p[one] for one in names)]
         running = _LINE | {"show_progress_on": p["result"]}
-        p["run"].click(self.restore, given, self._all(), **hidden, **running)
-        # Another listener of the same press: the queue may hold the first one for minutes.
+        # A listener of its own: the queue may hold the other one of the same press for minutes.
         p["run"].click(self.stops.ask, None, None, queue=False, **hidden)
+        p["run"].click(self.restore, given, self._all(), **hidden, **running)
         p["stop"].click(self.stops.stop, None, None, queue=False, **hidden)
         several, large = [p["original"], p["gallery"]], [p["result"], p["slider"]]
         p["gallery"].select(self.enlarge, several, large, **hidden)

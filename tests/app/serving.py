@@ -115,13 +115,17 @@ class Server:
         return answer
 
     def event(self, part: str, kind: str) -> int:
-        """The number of what happens when a component of this elem_id is used."""
+        """The number of what happens when a component of this elem_id is used: of several
+        listeners, the one that is given most."""
         config = self.config()
         ids = {one["props"].get("elem_id"): one["id"] for one in config["components"]}
-        for one in config["dependencies"]:
-            if [ids[part], kind] in [list(target) for target in one["targets"]]:
-                return int(one["id"])
-        raise AssertionError(f"{part} has no {kind}")
+        found = [
+            one
+            for one in config["dependencies"]
+            if [ids[part], kind] in [list(target) for target in one["targets"]]
+        ]
+        assert found, f"{part} has no {kind}"
+        return int(max(found, key=lambda one: len(one["inputs"]))["id"])
 
     def join(self, number: int, data: list[Any], session: str) -> tuple[int, dict[str, Any]]:
         body = {"data": data, "fn_index": number, "session_hash": session}

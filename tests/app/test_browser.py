@@ -260,9 +260,9 @@ def test_a_visitor_who_waits_can_stop(page: Any, photo: Path) -> None:
         one.locator("#editing-run").click()
     others[0].locator("#editing-status").filter(has_text="of 1000").wait_for()
     page.locator("#editing-run").click()
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(3000)
     page.locator("#editing-stop").click()
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(3000)
     for one in others:
         one.locator("#editing-stop").click()
         one.locator("#editing-status").filter(has_text="Stopped at step").wait_for()
