@@ -11,6 +11,7 @@ from restore.api import Model
 from restore.data.image_file import load_image
 from restore.data.mask_files import read_mask
 from restore.data.photo_file import read_photo
+from restore.stream import check_seed
 from restore.types import InputError
 
 
@@ -38,7 +39,7 @@ def check(
 ) -> None:
     """Raises InputError for settings that a model cannot use, or that none has a use for."""
     draws = any(one.has_sampler for one in chain)
-    check_seed(settings)
+    check_seed(settings.seed, "--seed ")
     for word, given, used in (
         ("--mask", has_mask, any(one.fills_holes for one in chain)),
         ("--sigma", settings.sigma is not None, any(one.needs_sigma for one in chain)),
@@ -57,11 +58,6 @@ def check(
         if has_strength_map and model.has_sampler and settings.strength is None:
             own["strength"] = 1.0
         model.check(hole=model.fills_holes and has_mask, **own)
-
-
-def check_seed(settings: Settings) -> None:
-    if not -(2**63) <= settings.seed < 2**64:
-        raise InputError(f"--seed {settings.seed} must be a whole number of at most 64 bits")
 
 
 def _settings_for(

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from restore.api import Model
-from restore.chain import Settings, check_seed
+from restore.chain import Settings
 from restore.data.name import printable
 from restore.data.photo_file import write_png
 from restore.errors import DONE
 from restore.image import to_uint8
+from restore.stream import check_seed
 from restore.tiling import replace_attribute
 from restore.types import InputError
 
@@ -57,7 +58,7 @@ def _prior(models: list[Model], settings: Settings) -> Model:
         raise InputError(f"{names} restores photos and makes no new ones: give INPUT")
     if settings.num_samples < 1:
         raise InputError(f"--num-samples {settings.num_samples} must be at least 1")
-    check_seed(settings)
+    check_seed(settings.seed, "--seed ")
     for word, given in (
         ("--guidance", settings.guidance is not None),
         (f"--strength {settings.strength}", settings.strength is not None),

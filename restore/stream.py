@@ -33,14 +33,20 @@ def _mix32_(x: Tensor) -> Tensor:
     return x
 
 
+def check_seed(seed: int, named: str = "seed=") -> None:
+    """Raises InputError for a number of more than 64 bits; `named` stands before it there."""
+    if not -(2**63) <= seed < 2**64:
+        raise InputError(f"{named}{seed} must be a whole number of at most 64 bits")
+
+
 def fold(seeds: Tensor, *keys: int | Tensor) -> Tensor:
     """New seeds [B] int64 >= 0 from seeds [B] and keys (ints, or tensors [B]), in order.
 
     Raises InputError for an int of more than 64 bits.
     """
     for key in keys:
-        if isinstance(key, int) and not -(2**63) <= key < 2**64:
-            raise InputError(f"seed={key} must be a whole number of at most 64 bits")
+        if isinstance(key, int):
+            check_seed(key)
         seeds = _mix64(_mix64(seeds + _GOLDEN) + key)
     return seeds & _LARGEST
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, cast
 
 from torch import Tensor
@@ -62,17 +63,18 @@ class Benchmark:
 
     @property
     def protocol(self) -> str:
-        return digest([self._protocol, self._files()]) if self.by_files else self._protocol
+        return digest([self._protocol, self._files]) if self.by_files else self._protocol
 
     @property
     def task(self) -> str:
-        return digest([self._task, self._files()]) if self.by_files else self._task
+        return digest([self._task, self._files]) if self.by_files else self._task
 
     @property
     def reference(self) -> str:
         """A hash of the targets' config, and of files, which may be replaced."""
-        return digest([self._reference, self._files()])
+        return digest([self._reference, self._files])
 
+    @cached_property
     def _files(self) -> list[tuple[str, int]]:
         """Names and bytes of the photos that are files of their own."""
         source = self.data.samples("test").source

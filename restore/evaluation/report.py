@@ -1,7 +1,5 @@
 """What people and programs read of reports: tables, CSV files, pictures."""
 
-import csv
-import io
 import math
 from collections import Counter
 from pathlib import Path
@@ -10,11 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from restore.evaluation import plot
+from restore.evaluation import plot, results
 from restore.evaluation.comparison import Difference, differences
 from restore.evaluation.results import checkpoint_name
 from restore.evaluation.runner import Report
-from restore.folder import write_whole
 from restore.picture import save
 
 WIDTH = 100  # characters of a printed table
@@ -211,12 +208,7 @@ def write_summary(path: Path, reports: list[Report]) -> None:
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = io.StringIO()
-    writer = csv.DictWriter(table, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, table.getvalue())
+    results.write(path, list(dict.fromkeys(key for row in rows for key in row)), rows)
 
 
 def write_pictures(folder: Path, reports: list[Report]) -> None:

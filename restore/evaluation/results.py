@@ -3,8 +3,9 @@
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -102,7 +103,7 @@ def read(path: Path) -> tuple[list[str], list[Row]]:
     return columns, [dict(zip(columns, cells, strict=True)) for cells in lines[1:]]
 
 
-def write(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+def write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes all or nothing; a row without a column has nothing in it."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

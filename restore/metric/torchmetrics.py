@@ -15,6 +15,7 @@ from restore.metric.base import Metric
 from restore.types import Batch, InputError
 
 _HOME = "torchmetrics.image."
+_REFUSALS = (ValueError, RuntimeError, TypeError, IndexError, AssertionError, ImportError)
 _COMPARED = {"self", "preds", "target", "img", "img1", "img2"}  # arguments of `update`
 _WANTED = (
     f"name a class of {_HOME.rstrip('.')} that compares images, as {_HOME}VisualInformationFidelity"
@@ -84,9 +85,7 @@ class TorchMetric(Metric):
         try:
             metric.update(restored, target) if self._takes_target else metric.update(restored)
             return float(metric.compute())
-        except (
-            *(ValueError, RuntimeError, TypeError, IndexError, AssertionError, ImportError),
-        ) as error:
+        except _REFUSALS as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"metric {self.name} of images {list(size)}: {reason}") from None
 
