@@ -82,8 +82,8 @@ def test_no_part_of_a_picture_is_left(tmp_path: Path) -> None:
 
 def test_no_part_of_a_package_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with files_up_to(10), pytest.raises(InputError, match="mylab cannot be written"):
-        create("mylab")
+    with files_up_to(10), pytest.raises(InputError, match="lab_of_a_full_disk cannot be written"):
+        create("lab_of_a_full_disk")
     assert not list(tmp_path.iterdir())
 
 
