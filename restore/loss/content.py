@@ -10,6 +10,8 @@ from restore.loss.reconstruction import ReconstructionLoss, total_variation
 from restore.network.inpainting import composite
 from restore.types import InputError
 
+_ROUNDING = (2 / 255) ** 2 / 12  # mean square of what 8 bits round away, in the range [-1, 1]
+
 
 class ContentLoss(Protocol):
     def __call__(
@@ -45,6 +47,32 @@ class Pixels:
         for stage in stages[:-1]:
             terms[f"coarse_{name}"] = self.weight * self.loss(stage, target, hole)
         return terms
+
+
+class NegativePSNR:
+    """-10 log10(4 / MSE) dB of every stage, composited: the PSNR loss of Chen et al. 2022 (NAFNet).
+
+    Images of all noise levels count alike, where L1 weighs noisy ones more, as their errors are
+    larger. The rounding error of 8 bits, (2 / 255)^2 / 12, is added to the MSE, so that an image
+    that is all but exact does not outweigh the others. The terms are `psnr` of the last stage and
+    `coarse_psnr` of those before.
+    """
+
+    def __init__(self, weight: float = 0.01) -> None:
+        self.weight = _positive("psnr.weight", weight)
+
+    def __call__(
+        self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
+    ) -> dict[str, Tensor]:
+        terms = {"psnr": self._loss(stages[-1], target, hole)}
+        for stage in stages[:-1]:
+            terms["coarse_psnr"] = terms.get("coarse_psnr", 0) + self._loss(stage, target, hole)
+        return terms
+
+    def _loss(self, stage: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:
+        error = keep_known(stage, target, hole).float() - target.float()
+        mse = error.square().flatten(1).mean(1) + _ROUNDING
+        return self.weight * 10 * (mse / 4).log10()
 
 
 class Perceptual:

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from restore.loss import content
-from restore.loss.content import Perceptual, Pixels, TotalVariation, keep_known
+from restore.loss.content import NegativePSNR, Perceptual, Pixels, TotalVariation, keep_known
 from restore.types import InputError
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -20,6 +22,42 @@ def test_pixels_compare_every_stage() -> None:
         error = (stage - TARGET).square()
         first = 6 * error[0, :, :3].mean() + 0.5 * error[0, :, 3:].mean()
         torch.testing.assert_close(terms[name], 2 * torch.stack([first, 0.5 * error[1].mean()]))
+
+
+def test_psnr_of_every_stage_is_that_of_its_unit_range_by_hand() -> None:
+    terms = NegativePSNR(weight=0.5)([COARSE, REFINED], TARGET, None)
+    assert list(terms) == ["psnr", "coarse_psnr"]
+    for stage, name in ((REFINED, "psnr"), (COARSE, "coarse_psnr")):
+        for image, wanted, term in zip(stage, TARGET, terms[name], strict=True):
+            errors = ((image - wanted) / 2).flatten().tolist()  # in the range [0, 1]
+            mse = sum(error**2 for error in errors) / len(errors)
+            assert -term.item() / 0.5 == pytest.approx(-10 * math.log10(mse), abs=1e-3)
+
+
+def test_psnr_weighs_images_of_small_and_large_errors_alike() -> None:
+    error = torch.stack([0.02 * (REFINED[0] - TARGET[0]), 0.2 * (REFINED[0] - TARGET[0])])
+    scale = torch.ones(2, requires_grad=True)
+    target = TARGET[:1].expand_as(error)
+    output = target + error * scale[:, None, None, None]
+    NegativePSNR()([output], target, None)["psnr"].sum().backward()
+    # d/da of 10 log10(a^2 MSE) is 20 / ln 10, whatever the MSE
+    torch.testing.assert_close(scale.grad, torch.full((2,), 0.2 / math.log(10)), rtol=0.05, atol=0)
+
+
+def test_psnr_of_an_exact_image_is_that_of_its_rounding() -> None:
+    output = TARGET.clone().requires_grad_()
+    term = NegativePSNR(weight=1.0)([output], TARGET, None)["psnr"]
+    steps = (torch.arange(1_000_000) + 0.5) / 1_000_000 - 0.5  # of 1 / 255, rounded to the nearest
+    mse = (steps / 255).square().mean().item()
+    torch.testing.assert_close(term, torch.full((2,), 10 * math.log10(mse)))
+    term.sum().backward()
+    assert torch.equal(output.grad, torch.zeros_like(output))
+
+
+def test_psnr_counts_the_hole_alone() -> None:
+    output = REFINED.clone().requires_grad_()
+    NegativePSNR()([output], TARGET, HOLE)["psnr"].sum().backward()
+    assert torch.equal(output.grad != 0, HOLE.expand_as(output) == 1)
 
 
 def test_roughness_counts_inside_the_hole_alone() -> None:
