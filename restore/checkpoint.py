@@ -40,7 +40,7 @@ class Seal(NamedTuple):
 
     updates: int
     batches: int
-    run: str | None  # id of the run that wrote it; None before runs had one
+    run: str | None  # id of the run that goes on from it; None before runs had one
     digest: str
     length: int  # of the comment
 
@@ -76,8 +76,8 @@ def write(content: dict[str, Any], path: Path) -> None:
     """Writes, flushes to the disk, reads back, and only then takes the name `path`.
 
     content["progress"] holds `updates` and `batches`, content["run"] the id of the run, if it has
-    one. On OSError the old file stands and nothing
-    else is left.
+    one; content["rebuilt"], where it is there, says that no run goes on from this file. On OSError
+    the old file stands and nothing else is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name.removesuffix(SUFFIX) + TEMPORARY)
@@ -102,7 +102,7 @@ def _write_sealed(content: dict[str, Any], file: io.BufferedWriter) -> None:
         torch.save(content, cast(BinaryIO, hashing))
     except RuntimeError as error:  # torch's archive writer hides why
         raise hashing.error or error from None
-    progress, run = content["progress"], content.get("run")
+    progress, run = content["progress"], None if "rebuilt" in content else content.get("run")
     stated = f"restore updates={progress['updates']} batches={progress['batches']} "
     stated += f"run={run} sha256=" if run else "sha256="
     hashing.digest.update(stated.encode())

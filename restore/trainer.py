@@ -10,6 +10,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loops.fit_loop import _FitLoop as FitLoop
 
 from restore import launch
 from restore.build import build
@@ -37,12 +38,33 @@ class Tasks(SLURMEnvironment):
         pass
 
 
+class EnteredFitLoop(FitLoop):
+    """Lightning's loop of a training, which a resumed run enters where nothing is left to train.
+
+    Lightning leaves it before `on_train_start` where max_epochs or max_time is reached, so that the
+    last validation of a run that was stopped amid it would never be made.
+    """
+
+    @classmethod
+    def put_into(cls, trainer: Trainer) -> None:
+        before = trainer.fit_loop
+        loop = cls(trainer, before.min_epochs, before.max_epochs)
+        loop.epoch_loop, trainer.fit_loop = before.epoch_loop, loop
+
+    @property
+    def skip(self) -> bool:
+        resumed = self.trainer.ckpt_path is not None and self.max_batches > 0
+        return super().skip and not resumed
+
+
 def trainer(config: Config, folder: Path, callbacks: list[Callback], loggers: list[Any]) -> Trainer:
     """The trainer of a run, which writes below `folder`."""
     called = [*callbacks, *(one for one in loggers if isinstance(one, Callback))]
     players = 2 if config["task"].get("adversary") is not None else 1
     given = {"callbacks": called, "logger": loggers, "default_root_dir": folder}
-    return _made(config["trainer"], Trust.of(config), players, given)
+    made = _made(config["trainer"], Trust.of(config), players, given)
+    EnteredFitLoop.put_into(made)
+    return made
 
 
 def tester(config: Config, precision: str = "32-true") -> Trainer:

@@ -83,3 +83,10 @@ class EMA(Callback):
     ) -> None:
         stored = checkpoint.get("ema", {"updates": 0, "weights": {}})
         self.updates, self.average = stored["updates"], stored["weights"]
+
+
+def take_back(trainer: Any, pl_module: Any) -> None:
+    """The live weights, where the average is lent to a validation."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, EMA):
+            callback.take_back(pl_module)

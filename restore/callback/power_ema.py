@@ -35,6 +35,7 @@ class PowerEMA(Callback):
         if min(every, max_bytes) < 1:
             raise InputError(f"callback.power_ema: {every=} and {max_bytes=} must be 1 or more")
         self.stds, self.every, self.max_bytes = tuple(stds), every, max_bytes
+        self.first_every = every  # before it was doubled
         self.powers = [exponent(std) for std in self.stds]
         self.updates = 0
         self.averages: list[dict[str, Tensor]] = []
@@ -97,6 +98,7 @@ class PowerEMA(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         own = {"updates": self.updates, "every": self.every, "stds": list(self.stds)}
+        own["first_every"] = self.first_every
         return {**own, "averages": self.averages}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -106,7 +108,9 @@ class PowerEMA(Callback):
                 f"callback.power_ema.stds={list(self.stds)}: the run keeps averages of {before} "
                 "since its start, and others cannot begin amid it; leave it out"
             )
-        self.updates, self.every = state_dict["updates"], state_dict["every"]
+        self.updates = state_dict["updates"]
+        if state_dict.get("first_every", self.first_every) == self.first_every:
+            self.every = state_dict["every"]
         self.averages = state_dict["averages"]
 
 

@@ -30,8 +30,8 @@ class MaxUpdates(Callback):
         return updates >= self.max_updates
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        if self.ends(pl_module.updates):  # resumed where nothing but the end was missing
-            trainer.should_stop = True
+        if self.ends(pl_module.updates) or trainer.fit_loop.done:
+            trainer.should_stop = True  # resumed where nothing but the end was missing
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
+from filelock import FileLock
+
 from restore.types import InputError
 
 SCHEMES = ("http", "https", "s3", "gs")
@@ -116,19 +118,26 @@ class _Patient:
 
 
 def download(url: str, timeout: float, cache: Path) -> Path:
-    """The shard in the cache folder; fetched first where it is not there, as a whole or not."""
+    """The shard in the cache folder; fetched first where it is not there, as a whole or not.
+
+    By one process at a time: the others wait for it, and the part that one has left which was
+    killed is written over.
+    """
     mark = hashlib.sha256(url.encode()).hexdigest()[:16]
     path = cache / f"{mark}-{Path(urllib.parse.urlparse(url).path).name}"
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                for data in _chunks(open_url(url, timeout)):
-                    file.write(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    if path.is_file():
+        return path
+    cache.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if not path.is_file():
+            try:
+                with part.open("wb") as file:
+                    for data in _chunks(open_url(url, timeout)):
+                        file.write(data)
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
     return path
 
 

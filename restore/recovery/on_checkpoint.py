@@ -71,6 +71,10 @@ class OnCheckpoint(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._seen = _time(self._file(trainer))  # of an earlier process of this run
+        if trainer.is_global_zero:  # what that one ran when it was killed
+            for link in (Path(trainer.default_root_dir) / FOLDER).glob(f"update-*{SUFFIX}"):
+                for suffix in (SUFFIX, ".out", ".log"):
+                    link.with_suffix(suffix).unlink(missing_ok=True)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from restore.callback.ema import EMA
+from restore.callback.ema import take_back
 from restore.checkpoint import SUFFIX, TEMPORARY, DurableIO, write
 from restore.recovery import position, preemption
 from restore.recovery.desk import Desk
@@ -76,7 +76,7 @@ class Recovery(Callback):
         if broken is not None:
             raise NonFiniteError(f"weights {broken} are not finite at update {pl_module.updates}")
         checkpoint["position"] = {
-            **position.capture(trainer, pl_module, self._validating, self._random),
+            **position.capture(trainer, pl_module, self._validating, self._random, self._loaded),
             "validated": self._validated,
         }
         checkpoint["fingerprint"] = self._fingerprint
@@ -104,6 +104,7 @@ class Recovery(Callback):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of schedulers: the optimizer stepped elsewhere
                 pl_module.on_train_epoch_end()
+            self._loaded = {**self._loaded, "epoch_end_due": False}
 
     def _validate_again(self, trainer: Trainer, logged: bool) -> None:
         """logged: whether what it finds is in metrics.csv already."""
@@ -181,6 +182,12 @@ class Recovery(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._desk.close(trainer, f"the training ended at update {pl_module.updates}")
 
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """A signal that came behind the last batch: all is saved, and no evaluation begins."""
+        stop = preemption.largest(trainer, self._received)[0]
+        if stop:
+            raise preemption.Preempted(trainer, stop)
+
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         self._desk.close(trainer, f"the run ended: {type(exception).__name__}")
         if isinstance(exception, preemption.Preempted):
@@ -225,13 +232,6 @@ class Recovery(Callback):
         elif not self._warned:
             self._warned = True
             rank_zero_warn(f"no recovery checkpoint at update {updates}: {error}; training goes on")
-
-
-def take_back(trainer: Any, pl_module: Any) -> None:
-    """The live weights, where EMA has lent its average to a validation."""
-    for callback in trainer.callbacks:
-        if isinstance(callback, EMA):
-            callback.take_back(pl_module)
 
 
 def remove_old(folder: Path, updates: int) -> None:

@@ -56,12 +56,15 @@ def capture(
     pl_module: LightningModule,
     validation_due: bool,
     random: list[dict[str, Any]] | None = None,
+    loaded: Position | None = None,
 ) -> Position:
     """The position between two batches: epoch, batches, random states, an open window's gradients.
 
     Called by every process, unless `random` is given, the states by rank; only what rank 0 returns
-    is complete.
+    is complete. loaded: where a resumed run stands until its first batch has taken that up.
     """
+    if loaded is not None:
+        return {**loaded, "validation_due": validation_due, "rows": saved_rows(trainer)}
     loop = trainer.fit_loop
     batches = loop.epoch_loop.batch_progress
     epoch, batch = loop.epoch_progress.current.processed, batches.current.completed

@@ -10,7 +10,6 @@ import math
 import os
 import re
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -39,7 +38,6 @@ _STATUS = {
     errors.BAD_INPUT: journal.REFUSED,
     process.PRUNED: journal.PRUNED,
 }
-_STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # requests, after which a run has saved
 
 
 def conclude(main: Callable[[], Any]) -> Callable[[], None]:
@@ -209,7 +207,7 @@ def _outcome(code: int, folder: Path, name: str) -> tuple[str, float | None, str
         return journal.FAILED, None, f"{name} is not finite"
     if code < 0 or code > 128:
         number = -code if code < 0 else code - 128
-        status = journal.INTERRUPTED if number in _STOPS else journal.KILLED
+        status = journal.INTERRUPTED if number in process.STOPS else journal.KILLED
         return status, None, last_error(log) or f"signal {number}"
     status = _STATUS.get(code, journal.FAILED)
     error_line = None if status == journal.PRUNED else last_error(log) or f"exit code {code}"

@@ -16,6 +16,8 @@ from restore.recovery.parent import PARENT
 GRACE = 30.0  # seconds that a job has for saving after SIGTERM
 PRUNED = 3  # exit code of a job
 SWEEP = "RESTORE_SWEEP"
+# Requests to stop, after which a job has saved; any other signal kills it.
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 # What a launcher of distributed processes says to its own children. MASTER_PORT among them: without
 # it Lightning takes a port that is free at that moment.
 _LEAKS = re.compile(
@@ -32,8 +34,8 @@ def environment() -> dict[str, str]:
 def run(command: list[str], log: Path, env: dict[str, str]) -> tuple[int, int | None]:
     """Runs a command with its output in `log`: (exit code, signal that told us to stop, if any).
 
-    SIGTERM and SIGINT go on to all of its group, which is killed GRACE seconds later, or at a
-    second signal. Whatever is left of the group when the command ends is killed.
+    STOPS that this process does not ignore go on to all of its group, which is killed GRACE seconds
+    later, or at a second signal. Whatever is left of the group when the command ends is killed.
     """
     with log.open("wb") as file:
         child = subprocess.Popen(
@@ -82,7 +84,8 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[tuple[int, floa
     if threading.current_thread() is not threading.main_thread():  # Python allows handlers there
         yield told
         return
-    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, forward) for number in heard}
     try:
         yield told
     finally:

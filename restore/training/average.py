@@ -9,7 +9,7 @@ from restore.callback.power_ema import FOLDER, rebuild
 
 def checkpoints(run: Path, stds: Sequence[float]) -> list[Path]:
     """Writes RUN/checkpoints/ema_<std>.ckpt for every length: the last checkpoint, with that
-    average where its own was.
+    average where its own was. No run goes on from them: it would have another average.
 
     Raises InputError where RUN keeps no snapshots or no last checkpoint, before anything is
     written.
@@ -19,16 +19,22 @@ def checkpoints(run: Path, stds: Sequence[float]) -> list[Path]:
     written = []
     for std, average in averages.items():
         path = run / "checkpoints" / f"ema_{std:g}.ckpt"
-        checkpoint.write({**content, "ema": {**content.get("ema", {}), "weights": average}}, path)
+        ema = {**content.get("ema", {}), "weights": average}
+        checkpoint.write({**content, "ema": ema, "rebuilt": std}, path)
         written.append(path)
     return written
 
 
 def instate(winner: Path, best: Path) -> str:
-    """Makes `winner` the best checkpoint of its run; what was best stays beside it. Says so."""
+    """Makes `winner` the best checkpoint of its run. Says so.
+
+    What training chose stays beside it, however often another average is made the best.
+    """
     if winner == best:
         return f"{best} stays: no average is better"
     before = best.with_name("best-before.ckpt")
-    checkpoint.write(checkpoint.read(best), before)
+    content = checkpoint.read(best)
+    if "rebuilt" not in content:
+        checkpoint.write(content, before)
     checkpoint.write(checkpoint.read(winner), best)
-    return f"{best} is {winner.name} now; what it was is {before.name}"
+    return f"{best} is {winner.name} now; what training chose is {before.name}"

@@ -1,6 +1,5 @@
 """Going on with a run from its newest whole checkpoint, in its own folder, exactly or not."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from restore.recovery import lock
 from restore.recovery.points import Recovery
 from restore.recovery.rows import Rows
 from restore.task.base import Task
+from restore.training.limits import check_not_ended
 from restore.training.settings import replace_settings
 from restore.types import InputError
 
@@ -37,7 +37,8 @@ FREE = (
     *(
         f"trainer.{name}"
         for name in (
-            *("max_time", "log_every_n_steps", "enable_progress_bar", "enable_model_summary"),
+            *("max_time", "max_epochs", "log_every_n_steps", "enable_progress_bar"),
+            "enable_model_summary",
             *("val_check_interval", "num_sanity_val_steps", "limit_test_batches", "profiler."),
         )
     ),
@@ -151,11 +152,7 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
         config["data"]["root"] = _root(folder)
     check_named(config, content.get("foreign", {}), Trust.of(config), typed=[*settings.values()])
     check_max_updates(config["max_updates"])
-    updates, wanted = content["progress"]["updates"], config["max_updates"]
-    if recorded_updates(folder, own) >= wanted or updates > wanted:
-        raise InputError(
-            f"{folder} has ended after {updates} updates: give a larger max_updates to go on"
-        )
+    check_not_ended(folder, own, content, config)
     overrides = [*first_overrides(folder), *(f"{key}={one}" for key, one in settings.items())]
     return Resumed(folder, path, content, config, overrides, allow_inexact, damaged)
 
@@ -219,21 +216,13 @@ def own_id(folder: Path) -> str | None:
     if known is not None:
         return None if known["id"] is None else str(known["id"])
     seals = [file.seal(path) for path in (folder / "checkpoints").glob(f"*{file.SUFFIX}")]
-    found = {stated.run for stated in seals if stated is not None}
+    found = {stated.run for stated in seals if stated is not None and stated.run is not None}
     if len(found) > 1:
         raise InputError(
             f"resume.path={folder} has checkpoints of {len(found)} runs, and no {RUN} that "
             "says which is its own: move the others away"
         )
     return next(iter(found), None)
-
-
-def recorded_updates(folder: Path, own: str | None) -> int:
-    """Updates in the record that ends this run; -1 where there is none."""
-    path = folder / "result.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    is_own = bool(record) and record.get("id") == own
-    return int(record["training"]["updates"]) if is_own else -1
 
 
 def first_overrides(folder: Path) -> list[str]:

@@ -69,6 +69,19 @@ def test_resumed_averages_go_on_and_later_files_go(tmp_path: Path) -> None:
     assert times(tmp_path) == [3, 6, 8, 9, 12]
 
 
+def test_another_cadence_is_taken_and_a_doubled_one_is_kept() -> None:
+    first = PowerEMA(every=2)
+    first.every = 8  # doubled twice
+    for every, wanted in ((2, 8), (1, 1), (5, 5)):
+        again = PowerEMA(every=every)
+        again.load_state_dict(first.state_dict())
+        assert again.every == wanted
+    older = first.state_dict()
+    del older["first_every"]  # of an older restore
+    again.load_state_dict(older)
+    assert again.every == 8
+
+
 def test_refuses_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two or more"):
         PowerEMA(stds=(0.05,))

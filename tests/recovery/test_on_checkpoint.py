@@ -197,6 +197,16 @@ class Later(Callback):
             time.sleep(0.02)
 
 
+def test_what_an_earlier_process_ran_when_it_was_killed_is_cleared(tmp_path: Path) -> None:
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    for name in ("update-2.ckpt", "update-2.out", "update-2.log", "update-1.out", "update-1.log"):
+        (folder / name).touch()
+    fitted(tmp_path, OnCheckpoint())
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["update-1.log", "update-1.out"]  # they tell of a failure
+
+
 class Fails(Callback):
     """At the end of the last update but one."""
 

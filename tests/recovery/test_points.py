@@ -21,6 +21,7 @@ from restore.checkpoint import newest_valid
 from restore.recovery import preemption
 from restore.recovery.best import Checkpoint
 from restore.recovery.points import Recovery, remove_old
+from restore.trainer import EnteredFitLoop
 from restore.types import InputError, NonFiniteError, RunError
 
 
@@ -163,6 +164,99 @@ def test_signal_during_validation(tmp_path: Path) -> None:
             torch.equal(states[0]["ema"]["weights"][key], one)
             for key, one in states[1]["ema"]["weights"].items()
         )
+
+
+class AtEveryValidation(InValidation):
+    """Asks to stop in the validation after the batch of that number, each time it is made."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, *rest: Any) -> None:
+        if pl_module.batches == self.batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_run_stopped_twice_in_one_validation(tmp_path: Path, accumulate: int) -> None:
+    """Before its first batch a resumed run stands where its checkpoint says: gradients of an open
+    window, and random states, are taken up by that batch alone."""
+    whole = Line(accumulate)
+    fit(tmp_path / "whole", whole, MaxUpdates(6), every=4)
+    stops = AtEveryValidation(4)
+    with pytest.raises(preemption.Preempted):
+        fit(tmp_path, Line(accumulate), stops, Recovery(), MaxUpdates(6), every=4)
+    path, _ = newest_valid(tmp_path / "checkpoints")
+    assert path is not None
+    first = torch.load(path, weights_only=True)["position"]
+    with pytest.raises(preemption.Preempted):
+        resumed(tmp_path, Line(accumulate), stops, Recovery(), MaxUpdates(6), every=4)
+    second = torch.load(path, weights_only=True)["position"]
+    assert torch.equal(first["random"][0]["torch"], second["random"][0]["torch"])
+    assert first["gradients"].keys() == second["gradients"].keys()
+    assert len(first["gradients"]) == (accumulate > 1)
+    task = resumed(tmp_path, Line(accumulate), Recovery(), MaxUpdates(6), every=4)
+    assert torch.equal(task.network.weight, whole.network.weight)
+
+
+class InLastValidation(Callback):
+    """Asks to stop where nothing but the end of the training is left."""
+
+    def __init__(self, updates: int) -> None:
+        self.updates = updates
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if pl_module.updates == self.updates:
+            terminate(pl_module)
+
+
+def test_a_signal_behind_the_last_batch_keeps_an_evaluation_from_beginning(tmp_path: Path) -> None:
+    parts = [Recovery(), Checkpoint("last"), MaxUpdates(5)]
+    with pytest.raises(preemption.Preempted) as ended:
+        fit(tmp_path, Line(), InLastValidation(5), *parts)
+    assert ended.value.code == 143 and names(tmp_path) == ["last.ckpt"]
+    task = resumed(tmp_path, Line(), Recovery(), Checkpoint("last"), MaxUpdates(5))
+    assert (task.updates, task.history) == (5, [])
+
+
+def test_a_run_that_ended_by_epochs_validates_again_where_it_was_stopped(tmp_path: Path) -> None:
+    """Lightning would not enter its loop, and the last validation would never be made."""
+    epochs: dict[str, Any] = {"max_epochs": 2, "every": 8}
+    parts = [Checkpoint("last"), Recovery(), MaxUpdates(99)]
+    by_epochs(tmp_path / "whole", Line(), None, *parts, **epochs)
+    with pytest.raises(preemption.Preempted):
+        by_epochs(tmp_path, Line(), None, AtEveryValidation(16), Recovery(), **epochs)
+    path, _ = newest_valid(tmp_path / "checkpoints")
+    parts = [Checkpoint("last"), MaxUpdates(99), Recovery()]
+    task = by_epochs(tmp_path, Line(scores=(0.25,) * 3), path, *parts, **epochs)
+    assert (task.updates, task.history, len(task.validated)) == (16, [], 3)
+    assert float(task.trainer.callback_metrics["val/score"]) == 0.25
+    assert updates(tmp_path / "checkpoints" / "last.ckpt") == 16
+    path = tmp_path / "checkpoints" / "last.ckpt"  # and goes on from there with more epochs
+    parts = [Checkpoint("last"), MaxUpdates(99), Recovery()]
+    task = by_epochs(tmp_path, Line(), path, *parts, max_epochs=3, every=8)
+    assert task.updates == 24 and len(task.history) == 8
+
+
+def by_epochs(
+    folder: Path, task: Line, path: Path | None, *callbacks: Callback, max_epochs: int, every: int
+) -> Line:
+    trainer = Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks),
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=None,
+        val_check_interval=every,
+        max_epochs=max_epochs,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    EnteredFitLoop.put_into(trainer)
+    trainer.fit(task, batches(), batches(3), ckpt_path=path, weights_only=True)
+    return task
 
 
 def test_count_of_steps_that_decides_what_is_logged(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What a resumed run takes up: each part against a computation by hand."""
 
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from restore.checkpoint import newest_valid
 from restore.recovery import position
 from restore.recovery.best import Checkpoint
 from restore.recovery.points import Recovery
+from restore.recovery.preemption import Preempted
 
 
 class Scheduled(Line):
@@ -50,7 +53,7 @@ def fit(
         default_root_dir=folder,
         callbacks=callbacks,
         logger=False,
-        enable_checkpointing=bool(others),
+        enable_checkpointing=any(isinstance(one, Checkpoint) for one in others),
         check_val_every_n_epoch=None,
         val_check_interval=every,
         num_sanity_val_steps=0,
@@ -88,6 +91,41 @@ def test_schedule_by_epochs_goes_on_from_the_end_of_one(tmp_path: Path) -> None:
     fit(tmp_path, again, 11, resume=True, every=3, others=(Checkpoint("last"),))
     assert again.rates == pytest.approx([0.1 * 0.5 ** (update // 3) for update in range(6, 11)])
     assert again.epochs == [2, 2, 2, 3, 3]
+
+
+def test_an_epoch_ends_once_however_often_its_validation_is_stopped(tmp_path: Path) -> None:
+    def stopped(resume: bool) -> None:
+        with pytest.raises(Preempted):
+            fit(tmp_path, Scheduled("epoch"), 9, resume, every=3, others=(InValidation(),))
+
+    stopped(resume=False)
+    stopped(resume=True)
+    again = Scheduled("epoch")
+    fit(tmp_path, again, 9, resume=True, every=3)
+    assert again.rates == pytest.approx([0.1 * 0.5 ** (update // 3) for update in range(6, 9)])
+
+
+def test_what_is_saved_behind_a_repeated_end_of_an_epoch_is_behind_it(tmp_path: Path) -> None:
+    fit(tmp_path, Scheduled("epoch"), 6, every=3, others=(Checkpoint("last"),))
+    fit(tmp_path, Scheduled("epoch"), 6, resume=True, every=3, others=(Saved(),))
+    again = Scheduled("epoch")
+    fit(tmp_path, again, 9, resume=True, every=3)
+    assert again.rates == pytest.approx([0.1 * 0.5 ** (update // 3) for update in range(6, 9)])
+
+
+class Saved(Callback):
+    """A checkpoint at the end of a training that had nothing left to train."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+
+
+class InValidation(Callback):
+    """Asks to stop in the validation behind the second epoch."""
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, *rest: Any) -> None:
+        if pl_module.updates == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_new_settings_of_the_optimizer_are_applied_and_moments_kept(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ print(code, told)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
+)
 def test_a_job_and_its_ranks_end_with_their_sweep(tmp_path: Path, number: int) -> None:
     sweep = subprocess.Popen(
         [sys.executable, "-c", SWEEP], cwd=tmp_path, stdout=subprocess.PIPE, text=True
@@ -96,7 +98,7 @@ def test_a_job_and_its_ranks_end_with_their_sweep(tmp_path: Path, number: int) -
     sweep.send_signal(number)
     printed = sweep.communicate(timeout=20)[0]
     assert gone(*running)
-    if number == signal.SIGTERM:
+    if number not in (signal.SIGKILL, signal.SIGINT):
         assert printed == f"-{int(number)} {int(number)}\n"
     if number == signal.SIGINT:
         assert printed.endswith(f" {int(number)}\n")

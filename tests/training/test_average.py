@@ -13,6 +13,7 @@ from restore import checkpoint, cli
 from restore.callback.power_ema import FOLDER, rebuild
 from restore.evaluation.load import method
 from restore.sweep.show import ranking
+from restore.training import average, resume
 
 
 def test_rebuilt_checkpoints_restore_with_their_average(
@@ -95,8 +96,14 @@ def check_choice(run: Path, ema: Callable[..., tuple[int, str, str]], by: Sequen
 
     code, out, err = ema("0.05,0.2", *by)
     assert code == 0 and "best.ckpt stays" in out, err
+    for other in ("ema_0.05", "ema_0.2"):  # of which one is the best already
+        average.instate(folder / f"{other}.ckpt", folder / "best.ckpt")
     again = checkpoint.read(folder / "best-before.ckpt")["ema"]["weights"]
     assert all(torch.equal(again[name], spoilt[name]) for name in spoilt)
+    goes_on = resume.load(run, {"max_updates": 9}, allow_inexact=False)
+    assert "rebuilt" not in goes_on.content  # another average would change the training
+    (run / "run.json").unlink()
+    assert resume.own_id(run) == goes_on.id
 
 
 def test_of_equals_what_was_best_stays() -> None:

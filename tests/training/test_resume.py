@@ -22,7 +22,9 @@ from restore import errors
 from restore.checkpoint import newest_valid
 from restore.data.module import DataModule
 from restore.training import resume
+from restore.training.limits import check_not_ended
 from restore.training.settings import replace_settings
+from restore.types import InputError
 
 
 @pytest.fixture
@@ -147,6 +149,38 @@ STORED: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "recorded", "named"),
+    [
+        ({}, {}, -1, None),  # stopped
+        ({}, {}, 9, "max_updates"),
+        ({}, {"max_updates": 10}, 9, None),
+        ({"max_epochs": 2}, {}, -1, None),
+        ({"max_epochs": 2}, {}, 4, "trainer.max_epochs"),
+        ({"max_epochs": 2}, {"max_updates": 10}, 4, "trainer.max_epochs"),
+        ({"max_epochs": 2}, {"max_epochs": 3}, 4, None),
+        ({"max_epochs": -1, "max_time": "00:01"}, {}, 4, "trainer.max_time"),
+        ({"max_epochs": 2, "max_time": "1"}, {}, 4, "trainer.max_epochs or trainer.max_time"),
+        ({"max_epochs": 2, "max_time": "1"}, {"max_time": None}, 4, None),
+        ({"max_epochs": 2}, {"max_epochs": 3}, 9, "max_updates"),
+    ],
+)
+def test_a_run_has_ended_where_what_ended_it_stays(
+    tmp_path: Path, before: dict[str, Any], now: dict[str, Any], recorded: int, named: str | None
+) -> None:
+    if recorded >= 0:
+        record = {"id": "a", "training": {"updates": recorded}}
+        (tmp_path / "result.json").write_text(json.dumps(record))
+    content = {"progress": {"updates": 4}, "config": {"max_updates": 9, "trainer": before}}
+    limits = {name: one for name, one in now.items() if name != "max_updates"}
+    config = {"max_updates": now.get("max_updates", 9), "trainer": {**before, **limits}}
+    if named is None:
+        check_not_ended(tmp_path, "a", content, config)
+        return
+    with pytest.raises(InputError, match=f"give a larger {named} to go on"):
+        check_not_ended(tmp_path, "a", content, config)
+
+
 def test_settings_go_on_top_of_the_stored_config() -> None:
     config = replace_settings(STORED, {"max_updates": 9, "trainer.max_time": "00:01:00:00"})
     assert config["task"]["scheduler"] == {"total_steps": 9, "pct": 8.0}
@@ -166,6 +200,7 @@ def test_settings_go_on_top_of_the_stored_config() -> None:
         ("data.root", False),
         ("callback.last.name", False),
         ("trainer.max_time", False),
+        ("trainer.max_epochs", False),
         ("trainer.log_every_n_steps", False),
         ("trainer.val_check_interval", False),
         ("data.batch_size", True),
