@@ -1,10 +1,11 @@
 """A trained model as a function of images: what `restore predict` and everything like it call."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -60,6 +61,7 @@ class Model(Ability):
         self.side = side
         self.device = torch.device("cpu")
         self._wanted, self.precision = precision, EXACT
+        self._turn = _Turn()
 
     def __repr__(self) -> str:
         return f"Model({self.name}, {type(self.task).__name__}, {self.device})"
@@ -134,12 +136,13 @@ class Model(Ability):
             soft = settings["strength_map"] = strength_of(strength_map, given.shape)
             changed = (soft > 0).float() * (1 if changed is None else changed)
         with (
+            self._turn,
             self.computing(),
             self.in_steps(steps),
             self.guided_by(guidance),
             self.ensembled(self_ensemble),
         ):
-            made = self._restored(observation, num_samples, settings, changed).float().cpu()
+            made = self._restored(observation, settings, changed, num_samples).float().cpu()
         results = [
             given.like(self._as_given(one, given.numbers.shape[1]), changed)
             for one in made.unbind(1)
@@ -172,13 +175,16 @@ class Model(Ability):
     def _restored(
         self,
         observation: Observation,
-        num_samples: int,
         settings: dict[str, Any],
         hole: Tensor | None,
+        num_samples: int,
     ) -> Tensor:
         """[B, num_samples, C, H, W]; of large images only what is around `hole` is seen, outside
-        which nothing changes."""
+        which nothing changes: of each image alone, where they have holes of their own."""
         image = observation["input"]
+        if hole is not None and max(image.shape[-2:]) > self.side and (hole != hole[:1]).any():
+            alone = _each(observation, settings, hole)
+            return torch.cat([self._restored(*one, num_samples) for one in alone])
         whole = image[:, None].expand(-1, num_samples, -1, -1, -1)
         if hole is not None and not hole.any():
             return whole
@@ -199,6 +205,35 @@ class Model(Ability):
         whole = whole.clone()
         whole[..., window[0], window[1]] = made.to(whole)
         return whole
+
+
+class _Turn:
+    """One call of a model at a time: it borrows its network. A copy of a model has its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a callback may call the model again
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Turn, ()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()
+
+
+def _each(
+    observation: Observation, settings: dict[str, Any], hole: Tensor
+) -> Iterator[tuple[Observation, dict[str, Any], Tensor]]:
+    """The images of a batch, one by one."""
+    for place in range(len(hole)):
+        at = slice(place, place + 1)
+        part: dict[str, Any] = {name: one[at] for name, one in observation.items()}  # type: ignore[index]
+        own = settings
+        if "strength_map" in settings:
+            own = {**settings, "strength_map": settings["strength_map"][at]}
+        yield cast(Observation, part), own, hole[at]
 
 
 def _in_whole(

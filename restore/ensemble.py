@@ -1,12 +1,13 @@
 """The geometric self-ensemble: eight views of one image through one network, and their mean."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from restore.tiling import is_map
+from restore.tiling import Tiled, is_map
 
 VIEWS = 8  # symmetries of the square: four turns, each as it is and mirrored
 
@@ -17,7 +18,8 @@ class SelfEnsemble(nn.Module):
     Timofte et al. 2016 (Seven ways to improve example-based single image super resolution, enhanced
     prediction), Lim et al. 2017 (geometric self-ensemble). Errors that depend on how an image is
     turned average out. It costs eight calls. Arguments that are [B, C, H, W] of the size of the
-    first are turned with it, others are handed on. Of several outputs the last is kept.
+    first are turned with it, others are handed on. Of several outputs the last is kept. A `Tiled`
+    network sees the tiles of each view: views of tiles would end in other places than the image.
     """
 
     def __init__(self, network: Callable[..., Any]) -> None:
@@ -29,12 +31,11 @@ class SelfEnsemble(nn.Module):
         size, several = image.shape[-2:], False
         total: Tensor | None = None
         for turns, mirrored in views():
-            made = self.network(
-                *(
-                    turned(one, turns, mirrored) if is_map(one, size) else one
-                    for one in (image, *others)
-                )
-            )
+            turn = partial(turned, turns=turns, mirrored=mirrored)
+            network = self.network
+            if isinstance(network, Tiled):
+                network = network.seen_through(turn)
+            made = network(*(turn(one) if is_map(one, size) else one for one in (image, *others)))
             several = isinstance(made, tuple)
             seen = turned_back(made[-1] if several else made, turns, mirrored).float()
             total = seen if total is None else total + seen

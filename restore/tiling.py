@@ -108,6 +108,12 @@ class Tiled(nn.Module):
         made, several = self._made(rows, columns, (image, *others))
         return (made,) if several else made
 
+    def seen_through(self, turn: Callable[[Tensor], Tensor]) -> "Tiled":
+        """The tiles of an image that `turn` has turned."""
+        needed = None if self.needed is None else turn(self.needed)
+        sizes = self.side, self.margin, self.blend
+        return Tiled(self.network, *sizes, needed, self.shrinks, self.grows)
+
     def _spans(self, length: int) -> list[Span]:
         return spans(length, self.side, self.margin, self.blend, self.factor)
 

@@ -1,7 +1,10 @@
 """restore.load: any image in, the same kind out, and what a task itself would have said."""
 
+import copy
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -280,6 +283,52 @@ def test_only_what_is_around_a_hole_is_seen(models: dict[str, restore.Model]) ->
     assert max(max(shape) for shape in seen[:-1]) <= 2 * 69 and seen[-1] == (300, 200)
     assert np.array_equal(made[~hole], image[~hole])
     assert np.allclose(made.astype(float), whole, atol=2)  # the fill looks no farther
+
+
+def test_large_images_with_holes_of_their_own_know_no_neighbours(
+    models: dict[str, restore.Model],
+) -> None:
+    model = restore.Model(models["inpainter"].task, "", side=64)
+    images = np.stack([photo(150, 90), 255 - photo(150, 90)])
+    holes = np.zeros((2, 150, 90, 1), dtype=bool)
+    holes[0, 10:20, 10:20] = holes[1, 130:140, 70:80] = True
+    alone = [model(image, hole[..., 0]) for image, hole in zip(images, holes, strict=True)]
+    assert np.abs(model(images, holes).astype(int) - np.stack(alone)).max() <= 1  # rounding
+    sketcher = restore.Model(models["sketcher"].task, "", side=64)
+    soft = holes.astype(np.float32)
+    drawn = [
+        sketcher(image, strength_map=one[..., 0]) for image, one in zip(images, soft, strict=True)
+    ]
+    made = sketcher(images, strength_map=soft).astype(int)
+    assert np.abs(made - np.stack(drawn)).max() <= 1
+
+
+def test_threads_take_turns_at_a_model(
+    models: dict[str, restore.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps, views and tiles replace parts of the one network while a call lasts."""
+    model = restore.Model(models["blind"].task, "")
+    running, most = 0, 0
+    own = model.task.restore
+
+    def counted(*given: Any, **named: Any) -> Tensor:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.05)
+        running -= 1
+        return own(*given, **named)
+
+    monkeypatch.setattr(model.task, "restore", counted)
+    wanted = model(photo())
+    with ThreadPoolExecutor(3) as threads:
+        views = [threads.submit(model, photo(), self_ensemble=one) for one in (True, False, False)]
+        made = [one.result() for one in views]
+    assert most == 1 and np.array_equal(made[1], wanted) and np.array_equal(made[2], wanted)
+    monkeypatch.undo()
+    again = copy.deepcopy(model)  # has a turn of its own
+    with model._turn:
+        assert np.array_equal(ThreadPoolExecutor(1).submit(again, photo()).result(5), wanted)
 
 
 REFUSED = [

@@ -108,6 +108,22 @@ def test_a_model_means_its_eight_views(tmp_path: Path, name: str, side: int) -> 
         assert np.array_equal(made[hole == 0], photo[hole == 0])
 
 
+@pytest.mark.parametrize("name", ["blind", "inpainter"])
+def test_views_in_tiles_are_the_views_of_the_whole(tmp_path: Path, name: str) -> None:
+    """Sides that are no multiple of the network's factor: tiles that are turned one by one would
+    be mirrored in other places than the image is."""
+    model = restore.load(write_model(name, tmp_path), device="cpu", precision="32-true")
+    photo = np.random.default_rng(0).random((237, 13, 3), dtype=np.float32) / 2 + 0.25
+    hole = np.zeros((237, 13), np.float32)
+    hole[4:9, 5:12] = hole[190:230, 2:5] = 1
+    given: dict[str, Any] = {"hole": hole} if name == "inpainter" else {}
+    whole = model(photo, **given, self_ensemble=True)
+    plain = model(photo, **given)
+    model.side = 96
+    np.testing.assert_allclose(model(photo, **given), plain, atol=1e-4)
+    np.testing.assert_allclose(model(photo, **given, self_ensemble=True), whole, atol=1e-4)
+
+
 SMALL = ("benchmark=digits_half", "benchmark.digits_half.data.limit=4", "hydra.run.dir=run")
 
 

@@ -67,7 +67,9 @@ class RestorationTask(Task):
 
     def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
         """While it lasts, about side x side px at most are seen at once; see `Tiled`."""
-        return replace_attribute(self, "network", Tiled(self.network, side, needed=needed))
+        views = self.network if isinstance(self.network, SelfEnsemble) else None
+        owner = self if views is None else views
+        return replace_attribute(owner, "network", Tiled(owner.network, side, needed=needed))
 
     def ensembled(self) -> AbstractContextManager[None]:
         """While it lasts, a result is the mean over eight views of the input; see `SelfEnsemble`.
