@@ -98,7 +98,6 @@ def _add_schema(parser: argparse.ArgumentParser) -> None:
         "group",
         metavar="GROUP",
         nargs="?",
-        default="train",
         help="a folder of conf/, or train or evaluate: the whole config (default: train)",
     )
     parser.add_argument("--write", metavar="DIR", type=Path, help="write all of them into DIR")
@@ -195,15 +194,19 @@ def _sweep(arguments: argparse.Namespace) -> int:
         from restore.sweep import keep
 
         return keep.keep(arguments.folders, arguments.record)
-    if len(arguments.folders) > 1:
-        from restore.types import InputError
+    from restore.types import InputError
 
+    if len(arguments.folders) > 1:
         raise InputError("several sweeps are one study: add --record NAME, or give one DIR")
     (folder,) = arguments.folders
     if arguments.resume:
+        if arguments.by or arguments.over:
+            raise InputError("--by and --over rank a sweep that is shown: leave out --resume")
         from restore.sweep import again
 
         return again.resume(folder, arguments.packages.split(","))
+    if arguments.packages:
+        raise InputError("--packages says whom --resume trusts: give both")
     from restore.sweep import show
 
     return show.show(folder, arguments.by, arguments.over)
@@ -215,10 +218,13 @@ def _schema(arguments: argparse.Namespace) -> int:
     from restore.types import InputError
 
     folders = [conf(), *arguments.conf]
+    asked = (arguments.group, arguments.write, arguments.check)
+    if sum(one is not None for one in asked) > 1:
+        raise InputError("a group, --write DIR and --check DIR are three things: give one of them")
     if arguments.check is not None:
         return editor.check(arguments.check, folders)
     if arguments.write is not None:
         return editor.write(arguments.write, arguments.settings, folders)
     if arguments.settings is not None:
         raise InputError("--settings names files of --write DIR: give both")
-    return editor.show(arguments.group, folders)
+    return editor.show(arguments.group or "train", folders)

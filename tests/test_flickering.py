@@ -16,7 +16,7 @@ from predicting import runner
 from small_models import write_model
 
 from restore import cli
-from restore.flickering import measure
+from restore.flickering import measure, show
 from restore.metric.flicker import flicker
 from restore.types import InputError
 
@@ -109,6 +109,8 @@ def test_a_sampler_draws_equal_noise_in_every_frame(
 
 
 def test_other_videos_are_refused(video: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--invert-mask says how --mask is read"):
+        show(video["filled"], video["frames"], None, invert=True)
     shutil.copy(video["filled"] / "00002.png", video["filled"] / "extra.png")
     with pytest.raises(InputError, match=r"has no frame for .*extra.png: give the same names"):
         measure(video["filled"], video["frames"], None, False)

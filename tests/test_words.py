@@ -23,6 +23,27 @@ def ran(
     return printed.out
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("sweep a b", "several sweeps are one study"),
+        ("sweep a --packages mylab", "--packages says whom --resume trusts"),
+        ("sweep a --resume --by psnr", "leave out --resume"),
+        ("sweep a --resume --over seed", "leave out --resume"),
+        ("schema network --write a", "give one of them"),
+        ("schema --write a --check a", "give one of them"),
+        ("schema --settings a", "--settings names files of --write"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, says: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["restore", *line.split()])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and says in capsys.readouterr().err
+
+
 def words(text: str) -> list[str]:
     lines = text.partition("commands:")[2].splitlines()
     return [line.split()[0] for line in lines if line.startswith("    ") and line[4:5].isalpha()]

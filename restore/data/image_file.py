@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,9 @@ FORMATS = {  # of several photos of a sample in a shard, the first in this order
 SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 MAX_PIXELS = 2**26
 MAX_BYTES = 2**28
+
+# Larger photos are refused in one line; Pillow would print two more about them.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 _ORIENTATION = 0x0112
 _WHOLE = {1: "B", 3: "H", 4: "L"}  # types of whole numbers in EXIF

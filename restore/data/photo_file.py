@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from restore.data import image_file
+from restore.data import image_file, tiff_file
 from restore.data.image_file import load_image, opened
 from restore.data.words import by_opencv
 
@@ -33,7 +33,7 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
 
     Numbers are the file's own, and not converted to sRGB, so that what is not restored comes back
     bit for bit; where that cannot be (CMYK), and with `colors`, they are sRGB. 16 bits stay 16 in
-    PNG files without transparency. What else `load_image` does holds.
+    PNG and TIFF files without transparency. What else `load_image` does holds.
 
     Raises:
         ImageError: what `load_image` raises.
@@ -43,16 +43,21 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
         grey = image.mode in _GREY or image.mode.startswith("I;16")
         if colors or image.mode == "CMYK":
             return plain.permute(1, 2, 0).numpy(), None
-        if _is_deep(packed, image):
-            words, turn = by_opencv(packed), _TURNS.get(image_file.orientation(image))
+        words = _deep(packed, image)
+        if words is not None:
+            turn = _TURNS.get(image_file.orientation(image))
             return (words if turn is None else np.ascontiguousarray(turn(words))), profile
         own = load_image(path, 1 if grey else 3, convert=False)
     return (own[0] if grey else own.permute(1, 2, 0)).numpy(), profile
 
 
-def _is_deep(packed: bytes, image: Image.Image) -> bool:
+def _deep(packed: bytes, image: Image.Image) -> np.ndarray | None:
+    """uint16 [H, W] or [H, W, 3] of an opaque file of 16 bits, None of any other."""
+    if image.format == "TIFF":
+        return tiff_file.deep(image, packed)
     opaque = packed[25:26] in (b"\0", b"\2") and "transparency" not in image.info
-    return image.format == "PNG" and packed[24] == 16 and opaque
+    is_deep = image.format == "PNG" and packed[24] == 16 and opaque
+    return by_opencv(packed) if is_deep else None
 
 
 def write_png(array: np.ndarray, path: Path, profile: bytes | None = None) -> None:

@@ -28,10 +28,30 @@ def pixels(image: Image.Image, packed: bytes) -> Image.Image:
     largest = 2**bits - 1
     if tags.get(_SAMPLES, 1) > 1:
         return _colors(_words(packed), tags, largest)
+    return image_of(levels(_grey_words(image, largest), largest))
+
+
+def deep(image: Image.Image, packed: bytes) -> np.ndarray | None:
+    """uint16 [H, W] or [H, W, 3] of a page that `pixels` reads; None where it is not of 16 bits,
+    or has more than grey or RGB.
+
+    RGB lies as in the file; a grey page is turned, and `image` says so.
+    """
+    assert isinstance(image, TiffImagePlugin.TiffImageFile)
+    tags = image.tag_v2
+    samples, photometric = tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC)
+    if set(_numbers(tags.get(_BITS, 1))) != {16}:
+        return None
+    if samples == 1 and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
+        return _grey_words(image, 2**16 - 1)
+    return _words(packed) if samples == 3 and photometric == _RGB else None
+
+
+def _grey_words(image: TiffImagePlugin.TiffImageFile, largest: int) -> np.ndarray:
+    white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     image.load()
     words = np.asarray(image).astype(np.uint16)
-    white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-    return image_of(levels(largest - words if white_is_zero else words, largest))
+    return largest - words if white_is_zero else words
 
 
 def _check_read(tags: TiffImagePlugin.ImageFileDirectory_v2) -> None:

@@ -1,6 +1,8 @@
 import io
 import random
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from entry import ROOT
 from PIL import Image, ImageCms, ImageFile
 
 from restore.data.image_file import ImageError, header_size, load_image
@@ -261,3 +264,24 @@ def test_the_header_tells_the_size(tmp_path: Path, format: str) -> None:
 def test_a_file_that_is_gone_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"/a\.png: there is no such file any more"):
         load_image(tmp_path / "a.png", 3)
+
+
+def test_a_photo_that_is_too_large_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Pillow would print two more about what it takes for an attack."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checked = kind + body
+        return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 12000, 9000, 8, 2, 0, 0, 0))
+    ends = chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + ends)
+    code = "import sys; from restore.data.image_file import load_image, upright_size, ImageError\n"
+    code += "print(upright_size(sys.argv[1]))\n"
+    code += "try: load_image(__import__('pathlib').Path(sys.argv[1]), 3)\n"
+    code += "except ImageError as error: print(error)"
+    command = [sys.executable, "-c", code, str(tmp_path / "a.png")]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    size, refusal = ran.stdout.splitlines()
+    assert size == "(12000, 9000)" and "12000 x 9000 pixels, at most 2^26 are read" in refusal
+    assert ran.stderr == ""

@@ -62,6 +62,19 @@ def test_a_turned_tiff_is_turned_once(tmp_path: Path, kind: str, orientation: in
     assert np.array_equal(got, expected)
     (tmp_path / "a.tif").write_bytes(packed)
     assert upright_size(tmp_path / "a.tif") == (expected.shape[1], expected.shape[0])
+    own = WORDS if array.dtype == np.uint16 else RGB
+    found, _ = read_photo(tmp_path / "a.tif")
+    assert found.dtype == array.dtype  # 16 bits stay 16
+    assert np.array_equal(found, UPRIGHT[orientation](own[..., 0] if "grey" in kind else own))
+
+
+def test_white_as_zero_and_transparency_of_16_bits(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", WORDS[..., 0], photometric="miniswhite")
+    assert np.array_equal(read_photo(tmp_path / "a.tif")[0], 65535 - WORDS[..., 0])
+    layered = np.concatenate([WORDS, WORDS[..., :1]], axis=-1)
+    options: dict[str, Any] = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(tmp_path / "b.tif", layered, **options)
+    assert read_photo(tmp_path / "b.tif")[0].dtype == np.uint8  # laid on white
 
 
 def lzw_words() -> bytes:
