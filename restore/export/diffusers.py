@@ -41,13 +41,15 @@ def write(task: RestorationTask, folder: Path) -> Path:
     Of an autoencoder that of AutoencoderKL.from_pretrained.
 
     Raises:
-        InputError: another task, network or schedule, or a network of other group sizes or heads.
+        InputError: another task, network or schedule, a task with a codec, or a network of other
+            group sizes or heads.
     """
     if isinstance(task, Autoencoder):
         return diffusers_autoencoder.write(task, folder)
     if not isinstance(task, Diffusion) or not isinstance(task.network, UNet):
         kind = type(task.network).__name__
         raise InputError(f"--format diffusers takes a prior of network=unet, not {kind}")
+    _check_held(task)
     if not isinstance(task.schedule, Discrete):
         raise InputError(
             f"--format diffusers takes schedules of steps, not {type(task.schedule).__name__}"
@@ -63,6 +65,12 @@ def write(task: RestorationTask, folder: Path) -> Path:
     parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", CLASS]}
     _write(folder / FILES[0], {"_class_name": "DDPMPipeline", **parts})
     return folder
+
+
+def _check_held(task: Diffusion) -> None:
+    """Raises InputError for a task that is more than the network and scheduler of a pipeline."""
+    if task.codec is not None:
+        raise InputError("--format diffusers has no place for task.codec: use --format bundle")
 
 
 def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Method:

@@ -228,6 +228,14 @@ def test_our_prior_in_diffusers_says_the_same(tmp_path: Path, name: str) -> None
     assert back.learned_variance == own.learned_variance
 
 
+CODEC = {
+    "_target_": "restore.task.codec.Codec",
+    "network": part(
+        "restore.network.autoencoder_kl.AutoencoderKL", width=4, multipliers=[1], latent_channels=2
+    ),
+}
+
+
 def test_priors_that_diffusers_cannot_hold_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +254,7 @@ def test_priors_that_diffusers_cannot_hold_are_refused(
                 },
                 "schedules of 1000 steps",
             ),
+            ({"codec": CODEC}, "has no place for task.codec: use --format bundle"),
         ]
     ):
         run = write_run({**PRIOR, "network": UNET, **change}, tmp_path, facts, f"run{number}")
