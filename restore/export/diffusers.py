@@ -41,8 +41,8 @@ def write(task: RestorationTask, folder: Path) -> Path:
     Of an autoencoder that of AutoencoderKL.from_pretrained.
 
     Raises:
-        InputError: another task, network or schedule, a task with a codec, or a network of other
-            group sizes or heads.
+        InputError: another task, network or schedule, a task with a codec or a condition, or a
+            network of other group sizes or heads.
     """
     if isinstance(task, Autoencoder):
         return diffusers_autoencoder.write(task, folder)
@@ -69,8 +69,11 @@ def write(task: RestorationTask, folder: Path) -> Path:
 
 def _check_held(task: Diffusion) -> None:
     """Raises InputError for a task that is more than the network and scheduler of a pipeline."""
-    if task.codec is not None:
-        raise InputError("--format diffusers has no place for task.codec: use --format bundle")
+    for part in ("codec", "condition"):
+        if getattr(task, part) is not None:
+            raise InputError(
+                f"--format diffusers has no place for task.{part}: use --format bundle"
+            )
 
 
 def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Method:
@@ -152,9 +155,7 @@ def _scheduler(task: Diffusion, schedule: Discrete) -> dict[str, Any]:
     if isinstance(schedule, LinearBeta):
         ends = float(schedule.betas[0]), float(schedule.betas[-1])
         said |= {"beta_schedule": "linear", "beta_start": ends[0], "beta_end": ends[1]}
-    elif isinstance(schedule, Cosine) and torch.equal(
-        schedule.betas, Cosine(num_steps=steps).betas
-    ):
+    elif isinstance(schedule, Cosine) and schedule.betas.equal(Cosine(num_steps=steps).betas):
         said["beta_schedule"] = "squaredcos_cap_v2"
     else:
         said["trained_betas"] = schedule.betas.tolist()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from entry import Command
-from small_models import COLORIZER, PIXELS, PRIOR, part, task, write_model, write_run
+from small_models import COLORIZER, CONDITIONAL, PIXELS, PRIOR, part, task, write_model, write_run
 from test_bundle import export
 from torch import Tensor
 
@@ -137,6 +137,7 @@ def test_a_folder_fills_holes_and_is_refused_in_one_line(tmp_path: Path) -> None
         ({"act_fn": "mish"}, "act_fn='mish' is not served"),
         ({"down_block_types": ["SkipDownBlock2D", "DownBlock2D"]}, "SkipDownBlock2D is not served"),
         ({"norm_num_groups": 3}, "are not in norm_num_groups=3 groups"),
+        ({"in_channels": 5}, "out_channels=3 is neither in_channels=5 nor twice that"),
     ):
         (folder / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(InputError, match=says) as refused:
@@ -255,6 +256,10 @@ def test_priors_that_diffusers_cannot_hold_are_refused(
                 "schedules of 1000 steps",
             ),
             ({"codec": CODEC}, "has no place for task.codec: use --format bundle"),
+            (
+                {"condition": CONDITIONAL["condition"]},
+                "has no place for task.condition: use --format bundle",
+            ),
         ]
     ):
         run = write_run({**PRIOR, "network": UNET, **change}, tmp_path, facts, f"run{number}")
