@@ -1,7 +1,4 @@
-"""A prior of network=unet as a pipeline of diffusers: UNet2DModel and its scheduler.
-
-Autoencoders are in `diffusers_autoencoder`.
-"""
+"""A prior of network=unet as a pipeline of diffusers; `diffusers_autoencoder` has the others."""
 
 import json
 import math
@@ -41,8 +38,8 @@ def write(task: RestorationTask, folder: Path) -> Path:
     Of an autoencoder that of AutoencoderKL.from_pretrained.
 
     Raises:
-        InputError: another task, network or schedule, a task with a codec or a condition, or a
-            network of other group sizes or heads.
+        InputError: another task, network, schedule or parameterization, a task with a codec or a
+            condition, or a network of other group sizes or heads.
     """
     if isinstance(task, Autoencoder):
         return diffusers_autoencoder.write(task, folder)
@@ -71,9 +68,13 @@ def _check_held(task: Diffusion) -> None:
     """Raises InputError for a task that is more than the network and scheduler of a pipeline."""
     for part in ("codec", "condition"):
         if getattr(task, part) is not None:
-            raise InputError(
-                f"--format diffusers has no place for task.{part}: use --format bundle"
-            )
+            raise InputError(f"--format diffusers holds no task.{part}: use --format bundle")
+    held = ", ".join(PREDICTIONS.values())
+    if task.parameterization not in PREDICTIONS.values():
+        raise InputError(
+            f"--format diffusers holds no task.parameterization={task.parameterization}, only "
+            f"{held}: use --format bundle"
+        )
 
 
 def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Method:
@@ -113,9 +114,7 @@ def settings(task: Diffusion) -> dict[str, Any]:
         "attn_norm_num_groups": number,
         "resnet_time_scale_shift": "default" if network.modulation == "added" else "scale_shift",
         **_FIXED,
-        "num_class_embeds": (
-            None if network.embed_class is None else network.embed_class.num_embeddings
-        ),
+        "num_class_embeds": getattr(network.embed_class, "num_embeddings", None),
     }
 
 

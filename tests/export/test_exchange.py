@@ -255,11 +255,10 @@ def test_priors_that_diffusers_cannot_hold_are_refused(
                 },
                 "schedules of 1000 steps",
             ),
-            ({"codec": CODEC}, "has no place for task.codec: use --format bundle"),
-            (
-                {"condition": CONDITIONAL["condition"]},
-                "has no place for task.condition: use --format bundle",
-            ),
+            ({"codec": CODEC}, "holds no task.codec: use --format bundle"),
+            ({"condition": CONDITIONAL["condition"]}, "holds no task.condition: use --format"),
+            ({"parameterization": "edm"}, "no task.parameterization=edm, only eps, x0, v: use"),
+            ({"parameterization": "velocity"}, "no task.parameterization=velocity, only eps"),
         ]
     ):
         run = write_run({**PRIOR, "network": UNET, **change}, tmp_path, facts, f"run{number}")
