@@ -81,6 +81,10 @@ UNETS = {
         **{"freq_shift": 1, "flip_sin_to_cos": False, "downsample_padding": 0, "norm_eps": 1e-6},
         "attention_head_dim": None,
     },
+    "attention_groups": {
+        **{"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4},
+        "attn_norm_num_groups": 2,
+    },
     "scale_shift": {
         **{"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4},
         **{"resnet_time_scale_shift": "scale_shift", "in_channels": 1, "out_channels": 1},
@@ -137,6 +141,7 @@ def test_a_folder_fills_holes_and_is_refused_in_one_line(tmp_path: Path) -> None
         ({"act_fn": "mish"}, "act_fn='mish' is not served"),
         ({"down_block_types": ["SkipDownBlock2D", "DownBlock2D"]}, "SkipDownBlock2D is not served"),
         ({"norm_num_groups": 3}, "are not in norm_num_groups=3 groups"),
+        ({"attn_norm_num_groups": 0}, "16 channels are not in attn_norm_num_groups=0 groups"),
         ({"in_channels": 5}, "out_channels=3 is neither in_channels=5 nor twice that"),
     ):
         (folder / "config.json").write_text(json.dumps({**config, **change}))
