@@ -281,6 +281,22 @@ def test_a_check_measures_both_and_fails_above_its_limit(
     assert "nothing was written" in capsys.readouterr().err
 
 
+def test_a_card_says_which_weights_were_the_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restore.export.check.LIMIT", 1.0)
+    given = ("--check", "photos_sigma25")
+    first = export(write_model("blind", tmp_path), tmp_path / "first", "--int8", *given)
+    second = export(first, tmp_path / "second", "--half", *given)
+    for folder, source, sentence in (
+        (first, None, "; against float32 it costs "),
+        (second, "int8", "; against the int8 weights that it was made of it costs "),
+    ):
+        said = json.loads((folder / "model.json").read_text())
+        assert said["check"]["photos_sigma25"].get("source") == source
+        assert sentence in (folder / "README.md").read_text()
+
+
 def test_a_prior_is_checked_by_the_sampler_and_guidance_that_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,4 +88,8 @@ def _data_name(key: str) -> str:
 def _loss(check: Mapping[str, Any]) -> str:
     # adding 0 takes the sign from a zero
     losses = [f"{round(one['lost_db'], 4) + 0:.4f} dB on {name}" for name, one in check.items()]
-    return f"; against float32 it costs {', '.join(losses)}" if losses else ""
+    if not losses:
+        return ""
+    source = next(iter(check.values())).get("source")
+    against = "float32" if source is None else f"the {source} weights that it was made of"
+    return f"; against {against} it costs {', '.join(losses)}"
