@@ -53,7 +53,7 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
         )
     given = {"packages": list(settings.packages), **check.sampling(settings.drawn)}
     stored = zoo.read(place)
-    restored(stored.content, packages=settings.packages)
+    task = restored(stored.content, packages=settings.packages)
     said, content = _said(stored, settings), _trained(stored)
     rows: list[check.Checked] = []
     with staged(output, (WEIGHTS, MODEL, CARD)) as folder:
@@ -66,7 +66,8 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
             said = {**said, "check": check.kept(rows, settings.drawn, _source(stored))}
             bundle.write(content, folder, said, settings.kind)
         model = json.loads((folder / MODEL).read_text(encoding="utf-8"))
-        write_whole(folder / CARD, card.text(output.resolve().name, model))
+        restores = isinstance(task, RestorationTask)
+        write_whole(folder / CARD, card.text(output.resolve().name, model, restores))
     return rows
 
 
