@@ -69,9 +69,14 @@ def describe(overrides: Sequence[str], size: int = 256) -> tuple[list[Layer], in
     """The layers of the network that a training with these overrides has, and its parameters.
 
     size: side of the image [1, C, size, size] that it is run on.
+
+    Raises:
+        InputError: a size below 1, or a network that cannot be built or run on it.
     """
     import torch
 
+    if size < 1:
+        raise InputError(f"--size {size} must be at least 1, the side of the image in px")
     network = _network(overrides, size)
     rows: list[Layer] = []
     seen: set[str] = set()

@@ -59,3 +59,9 @@ def test_a_layer_that_runs_twice_is_one_row(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_size_that_no_network_takes() -> None:
     with pytest.raises(InputError):
         describe(["network=unet", "task.network.multipliers=[1,2,4]"], 6)
+
+
+@pytest.mark.parametrize("size", [0, -5])
+def test_no_image_is_smaller_than_a_pixel(size: int) -> None:
+    with pytest.raises(InputError, match=f"--size {size} must be at least 1"):
+        describe(["network=inpainting"], size)
