@@ -5,7 +5,7 @@ Importing this module must stay instant.
 
 import argparse
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ ABOUT = "the layers of a network: kernels, strides, channels, sizes, parameters"
 EXAMPLES = """examples:
   restore describe network=inpainting
   restore describe network=colorization --size 64
-  restore describe network=unet_classic task.network.widths=[64,128,256]"""
+  restore describe network=unet_classic task.network.widths=[64,128,256]
+  restore describe experiment=ddpm_mnist_masked --size 28"""
 _TITLES = ("layer", "kind", "kernel", "stride", "dilation", "channels", "output", "parameters")
 
 
@@ -66,13 +67,26 @@ class Layer:
 
 
 def describe(overrides: Sequence[str], size: int = 256) -> tuple[list[Layer], int]:
-    """The layers of the network that a training with these overrides has, and its parameters.
+    """The layers of a network, and the number of its parameters.
+
+    Where the overrides name an experiment, the network is the one that its training builds, and the
+    files of its data need not be here. Otherwise the network has three channels in and out.
 
     size: side of the image [1, C, size, size] that it is run on.
+
+    Raises:
+        InputError: a size below 1, or a network that cannot be built or run on it.
     """
     import torch
 
-    network = _network(overrides, size)
+    from restore.config import command
+    from restore.config.compose import composed
+
+    if size < 1:
+        raise InputError(f"--size {size} must be at least 1, the side of the image in px")
+    config = composed("train", command.spell(list(overrides)))
+    trains = any(one.startswith("experiment=") for one in overrides)
+    network, run = (_trained if trains else _alone)(config, size)
     rows: list[Layer] = []
     seen: set[str] = set()
     hooks = [
@@ -80,14 +94,12 @@ def describe(overrides: Sequence[str], size: int = 256) -> tuple[list[Layer], in
         for name, module in network.named_modules()
         if list(module.parameters(recurse=False))
     ]
-    given = {
-        name: _argument(name, network, size)
-        for name in inspect.signature(network.forward).parameters
-    }
     try:
         with torch.inference_mode():
-            network.eval()(**given)
-    except RuntimeError as error:
+            run()
+    except InputError:
+        raise
+    except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"--size {size}: the network cannot run on that: {reason}") from error
     for hook in hooks:
@@ -95,14 +107,37 @@ def describe(overrides: Sequence[str], size: int = 256) -> tuple[list[Layer], in
     return rows, sum(parameter.numel() for parameter in network.parameters())
 
 
-def _network(overrides: Sequence[str], size: int) -> "nn.Module":
+def _trained(config: Config, size: int) -> "tuple[nn.Module, Callable[[], object]]":
+    """The network that a training builds, and a call of its losses for a black image.
+
+    No file of the data is read.
+    """
+    import torch
+
     from restore.build import build
-    from restore.config import command
-    from restore.config.compose import composed
+    from restore.config.trust import Trust
+    from restore.data.source import Item
+    from restore.data.split import one
+    from restore.task.dry import logged_in_training
+
+    node, trust = config["task"], Trust.of(config)
+    # A perceptual loss changes no layer, and published weights that it compares by may be missing.
+    if "perceptual" in (node.get("loss") or {}):
+        node = {**node, "loss": {**node["loss"], "perceptual": None}}
+    data = build(config["data"], "data", trust=trust)
+    facts = data.facts
+    task = build(node, "task", trust=trust, facts=facts)
+    black = torch.zeros(facts.image_channels, size, size, dtype=torch.uint8)
+    raw = one(Item(black, None if facts.num_classes is None else 0, "black"), 0, 0)
+    return task.network, lambda: logged_in_training(task, data.to_batch(raw))
+
+
+def _alone(config: Config, size: int) -> "tuple[nn.Module, Callable[[], object]]":
+    """The network by itself, for images of three channels, and a call of it."""
+    from restore.build import build
     from restore.config.target import resolve
     from restore.config.trust import Trust
 
-    config = composed("train", command.spell(list(overrides)))
     node = dict(config["task"]["network"])
     node.pop("_partial_", None)
     known = {"in_channels": 3, "out_channels": 3, "image_channels": 3, "image_size": size}
@@ -111,7 +146,10 @@ def _network(overrides: Sequence[str], size: int) -> "nn.Module":
     if "num_classes" in taken and taken["num_classes"].default is inspect.Parameter.empty:
         own["num_classes"] = 10
     made: nn.Module = build(node, "task.network", trust=Trust.of(config), **own)
-    return made
+    given = {
+        name: _argument(name, made, size) for name in inspect.signature(made.forward).parameters
+    }
+    return made, lambda: made.eval()(**given)
 
 
 def _argument(name: str, network: "nn.Module", size: int) -> "Tensor | None":

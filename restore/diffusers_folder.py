@@ -81,7 +81,7 @@ def _prior(path: Path, unet: Path, config: dict[str, Any]) -> dict[str, Any]:
     steps = int(scheduler.get("num_train_timesteps", 1000))
     network = {key: config[key] for key in TAKEN if key in config}
     classes = config.get("num_class_embeds")
-    channels, size = int(config.get("in_channels", 3)), config.get("sample_size")
+    (channels, varies), size = _channels(unet / CONFIG, config), config.get("sample_size")
     task = {
         "_target_": "restore.task.diffusion.Diffusion",
         "network": {
@@ -93,7 +93,7 @@ def _prior(path: Path, unet: Path, config: dict[str, Any]) -> dict[str, Any]:
         "schedule": schedule(scheduler, steps),
         "sampler": SAMPLER,
         "parameterization": PREDICTIONS[scheduler.get("prediction_type", "epsilon")],
-        "learned_variance": config.get("out_channels", 3) == 2 * channels,
+        "learned_variance": varies,
         "class_conditional": classes is not None,
         "clip": bool(scheduler.get("clip_sample", True)),
         "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1e-4},
@@ -104,6 +104,20 @@ def _prior(path: Path, unet: Path, config: dict[str, Any]) -> dict[str, Any]:
         "num_classes": None if classes is None else int(classes) - 1,
     }
     return _content(path, task, facts, _weights(unet / WEIGHTS))
+
+
+def _channels(path: Path, config: Mapping[str, Any]) -> tuple[int, bool]:
+    """Channels of the images of a UNet2DModel, and whether it predicts variances, too.
+
+    Raises InputError for a model that is shown more than the image, which no prior is.
+    """
+    seen, made = (int(config.get(key, 3)) for key in ("in_channels", "out_channels"))
+    if made not in (seen, 2 * seen):
+        raise InputError(
+            f"{path}: out_channels={made} is neither in_channels={seen} nor twice that, so that "
+            "the model is no prior of images: choose one that is shown the image alone"
+        )
+    return seen, made == 2 * seen
 
 
 def _content(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from small_models import MODELS, part, write_model
+from small_models import MODELS, part, task, write_model, write_run
 from test_checkpoint_content import WRONG, set_at
 
 import restore
@@ -21,6 +21,7 @@ from restore import bundle, checkpoint, cli, zoo
 from restore.build import build, restored
 from restore.export.write import staged
 from restore.recovery.preemption import end_at_once
+from restore.training import initial
 from restore.types import Facts, InputError
 
 ADVERSARY = part(
@@ -279,6 +280,34 @@ def test_a_check_measures_both_and_fails_above_its_limit(
     export(run, tmp_path / "refused", "--half", "--check", "photos_sigma25", code=1)
     assert not (tmp_path / "refused").exists()
     assert "nothing was written" in capsys.readouterr().err
+
+
+def test_a_card_says_which_weights_were_the_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restore.export.check.LIMIT", 1.0)
+    given = ("--check", "photos_sigma25")
+    first = export(write_model("blind", tmp_path), tmp_path / "first", "--int8", *given)
+    second = export(first, tmp_path / "second", "--half", *given)
+    for folder, source, sentence in (
+        (first, None, "; against float32 it costs "),
+        (second, "int8", "; against the int8 weights that it was made of it costs "),
+    ):
+        said = json.loads((folder / "model.json").read_text())
+        assert said["check"]["photos_sigma25"].get("source") == source
+        assert sentence in (folder / "README.md").read_text()
+
+
+def test_a_card_sends_nobody_to_restore_by_a_classifier(tmp_path: Path) -> None:
+    network = part("restore.network.classifier.Classifier", width=4)
+    node = task("restore.task.classification.Classification", network)
+    facts = Facts(1, 1, 16, 3)
+    folder = export(write_run(node, tmp_path, facts, "judge"), tmp_path / "judge_bundle")
+    card = (folder / "README.md").read_text()
+    assert "restore predict" not in card and "evaluate.py" not in card
+    assert "`python train.py experiment=judge init.path=judge_bundle` starts a training" in card
+    began = initial.start(build(node, "task", facts=facts), {"path": str(folder)})
+    assert began is not None and not began.left_out
 
 
 def test_a_prior_is_checked_by_the_sampler_and_guidance_that_are_named(

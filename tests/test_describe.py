@@ -1,7 +1,12 @@
+import json
 import re
+from functools import partial
+from pathlib import Path
 
 import pytest
+import torch
 from entry import ROOT
+from latents import write_autoencoder
 from torch import Tensor, nn
 
 from restore.describe import describe, markdown, show
@@ -51,7 +56,9 @@ def test_a_layer_that_runs_twice_is_one_row(monkeypatch: pytest.MonkeyPatch) -> 
         def forward(self, x: Tensor) -> Tensor:
             return self.layer(self.layer(x))
 
-    monkeypatch.setattr("restore.describe._network", lambda overrides, size: Twice())
+    made = Twice()
+    call = partial(made, torch.zeros(1, 3, 4, 4))
+    monkeypatch.setattr("restore.describe._alone", lambda config, size: (made, call))
     layers, total = describe([], 4)
     assert [layer.name for layer in layers] == ["layer"] and total == 12
 
@@ -59,3 +66,36 @@ def test_a_layer_that_runs_twice_is_one_row(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_size_that_no_network_takes() -> None:
     with pytest.raises(InputError):
         describe(["network=unet", "task.network.multipliers=[1,2,4]"], 6)
+
+
+@pytest.mark.parametrize("size", [0, -5])
+def test_no_image_is_smaller_than_a_pixel(size: int) -> None:
+    with pytest.raises(InputError, match=f"--size {size} must be at least 1"):
+        describe(["network=inpainting"], size)
+
+
+@pytest.mark.parametrize("name", ["ddpm_mnist_masked", "inpaint_any"])
+def test_an_experiment_has_the_layers_of_its_training(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("RESTORE_DATA", "nowhere")
+    said = json.loads((ROOT / "experiments" / name / "model.json").read_text())
+    layers, total = describe([f"experiment={name}"], 32)
+    assert sum(layer.parameters for layer in layers) == total == said["parameters"]
+
+
+def test_an_experiment_among_latents_has_their_channels(tmp_path: Path) -> None:
+    autoencoder = write_autoencoder(tmp_path / "autoencoder")  # of 4 latents, half as large
+    given = ["experiment=latent_flowers", f"task.codec.path={autoencoder}"]
+    layers, _ = describe(given, 32)
+    named = {layer.name: layer for layer in layers}
+    assert (named["conv_in"].channels, named["conv_in"].output) == ("9 to 48", "16x16")
+    assert named["conv_out"].channels == "48 to 4"
+    with pytest.raises(InputError, match="--size 2: the network cannot run on that"):
+        describe(given, 2)
+
+
+def test_layers_need_no_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTORE_WEIGHTS", "nowhere")
+    layers, total = describe(["experiment=inpaint_256", "task.network.width=4"], 64)
+    assert sum(layer.parameters for layer in layers) == total

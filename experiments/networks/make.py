@@ -14,8 +14,8 @@ Every leaf of `conf/network`, built and run: the layers with weights of their ow
 which they first run, for images of {SIZE} px, three channels in and three out. A training sets
 the channels that its data have: a colorizer reads one and predicts two, and a hole is one more. A
 gated convolution computes twice the channels that it hands on. `restore describe network=NAME
---size 256` tells another size, and takes overrides and experiments, such as
-`experiment=inpaint_original`. This page is made by `python experiments/networks/make.py`.
+--size 256` tells another size and takes overrides; `restore describe experiment=inpaint_original`
+tells the layers that a training has. This page is made by `python experiments/networks/make.py`.
 """
 
 

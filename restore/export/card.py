@@ -11,8 +11,11 @@ from restore.config.command import conf
 _ANSWERS = ("original_label_share", "hole_psnr", "psnr", "ssim")
 
 
-def text(name: str, model: Mapping[str, Any]) -> str:
-    """README.md of the folder of a model: question, setting, answer, command, seconds, terms."""
+def text(name: str, model: Mapping[str, Any], restores: bool = True) -> str:
+    """README.md of the folder of a model: question, setting, answer, command, seconds, terms.
+
+    restores: whether the model restores images; a classifier does not.
+    """
     record, config = model.get("record") or {}, model["config"]
     training = record.get("training", {})
     overrides = record.get("overrides") or [f"experiment={model['experiment']}"]
@@ -24,14 +27,25 @@ def text(name: str, model: Mapping[str, Any]) -> str:
         f"- Answer: {_answer(*measured)}",
         f"- Command: `python train.py {' '.join(map(shlex.quote, overrides))}`",
         f"- Seconds: {_cost(record, training)}",
-        f"- Use: `restore predict {name} PHOTO -o DIR`, "
-        f"`python evaluate.py checkpoint={name} benchmark={_benchmark(*measured)}`",
+        f"- Use: {_use(name, _benchmark(*measured)) if restores else _start(name, model)}",
         f"- File: {model['parameters']} parameters as {model['weights']}, {model['bytes']} bytes, "
         f"SHA-256 {model['sha256']}{_loss(model.get('check', {}))}",
         f"- Data: {_terms(model['data'])}",
         f"- Licence of the weights: {model['licence']}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _use(name: str, benchmark: str) -> str:
+    return (
+        f"`restore predict {name} PHOTO -o DIR`, "
+        f"`python evaluate.py checkpoint={name} benchmark={benchmark}`"
+    )
+
+
+def _start(name: str, model: Mapping[str, Any]) -> str:
+    start = f"`python train.py experiment={model['experiment']} init.path={name}`"
+    return f"it restores no images; {start} starts a training from its weights"
 
 
 def _question(experiment: str) -> str:
@@ -88,4 +102,8 @@ def _data_name(key: str) -> str:
 def _loss(check: Mapping[str, Any]) -> str:
     # adding 0 takes the sign from a zero
     losses = [f"{round(one['lost_db'], 4) + 0:.4f} dB on {name}" for name, one in check.items()]
-    return f"; against float32 it costs {', '.join(losses)}" if losses else ""
+    if not losses:
+        return ""
+    source = next(iter(check.values())).get("source")
+    against = "float32" if source is None else f"the {source} weights that it was made of"
+    return f"; against {against} it costs {', '.join(losses)}"

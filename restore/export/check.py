@@ -104,12 +104,17 @@ def check(rows: Sequence[Checked]) -> None:
             )
 
 
-def kept(rows: Sequence[Checked], settings: Sequence[str] = ()) -> dict[str, Any]:
+def kept(
+    rows: Sequence[Checked], settings: Sequence[str] = (), source: str = "float32"
+) -> dict[str, Any]:
     """What model.json keeps of it: the loss, and means over the first images, by benchmark.
 
-    settings: as of `sampling`.
+    settings: as of `sampling`. source: how the model that it was measured against stores its
+    weights, which is kept where that is not float32.
     """
-    drawn = {"with": [*settings]} if settings else {}
+    stated: dict[str, Any] = {"with": [*settings]} if settings else {}
+    if source != "float32":
+        stated["source"] = source
     return {
         one.benchmark: {
             "metric": one.metric,
@@ -117,7 +122,7 @@ def kept(rows: Sequence[Checked], settings: Sequence[str] = ()) -> dict[str, Any
             "lost_db": round(one.lost_db, 5),
             "first": len(one.first),
             "first_metrics": _means(one.first),
-            **drawn,
+            **stated,
         }
         for one in rows
     }

@@ -1,7 +1,4 @@
-"""A prior of network=unet as a pipeline of diffusers: UNet2DModel and its scheduler.
-
-Autoencoders are in `diffusers_autoencoder`.
-"""
+"""A prior of network=unet as a pipeline of diffusers; `diffusers_autoencoder` has the others."""
 
 import json
 import math
@@ -41,13 +38,15 @@ def write(task: RestorationTask, folder: Path) -> Path:
     Of an autoencoder that of AutoencoderKL.from_pretrained.
 
     Raises:
-        InputError: another task, network or schedule, or a network of other group sizes or heads.
+        InputError: another task, network, schedule or parameterization, a task with a codec or a
+            condition, or a network of other group sizes or heads.
     """
     if isinstance(task, Autoencoder):
         return diffusers_autoencoder.write(task, folder)
     if not isinstance(task, Diffusion) or not isinstance(task.network, UNet):
         kind = type(task.network).__name__
         raise InputError(f"--format diffusers takes a prior of network=unet, not {kind}")
+    _check_held(task)
     if not isinstance(task.schedule, Discrete):
         raise InputError(
             f"--format diffusers takes schedules of steps, not {type(task.schedule).__name__}"
@@ -63,6 +62,19 @@ def write(task: RestorationTask, folder: Path) -> Path:
     parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", CLASS]}
     _write(folder / FILES[0], {"_class_name": "DDPMPipeline", **parts})
     return folder
+
+
+def _check_held(task: Diffusion) -> None:
+    """Raises InputError for a task that is more than the network and scheduler of a pipeline."""
+    for part in ("codec", "condition"):
+        if getattr(task, part) is not None:
+            raise InputError(f"--format diffusers holds no task.{part}: use --format bundle")
+    held = ", ".join(PREDICTIONS.values())
+    if task.parameterization not in PREDICTIONS.values():
+        raise InputError(
+            f"--format diffusers holds no task.parameterization={task.parameterization}, only "
+            f"{held}: use --format bundle"
+        )
 
 
 def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Method:
@@ -102,9 +114,7 @@ def settings(task: Diffusion) -> dict[str, Any]:
         "attn_norm_num_groups": number,
         "resnet_time_scale_shift": "default" if network.modulation == "added" else "scale_shift",
         **_FIXED,
-        "num_class_embeds": (
-            None if network.embed_class is None else network.embed_class.num_embeddings
-        ),
+        "num_class_embeds": getattr(network.embed_class, "num_embeddings", None),
     }
 
 
@@ -144,9 +154,7 @@ def _scheduler(task: Diffusion, schedule: Discrete) -> dict[str, Any]:
     if isinstance(schedule, LinearBeta):
         ends = float(schedule.betas[0]), float(schedule.betas[-1])
         said |= {"beta_schedule": "linear", "beta_start": ends[0], "beta_end": ends[1]}
-    elif isinstance(schedule, Cosine) and torch.equal(
-        schedule.betas, Cosine(num_steps=steps).betas
-    ):
+    elif isinstance(schedule, Cosine) and schedule.betas.equal(Cosine(num_steps=steps).betas):
         said["beta_schedule"] = "squaredcos_cap_v2"
     else:
         said["trained_betas"] = schedule.betas.tolist()

@@ -53,7 +53,7 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
         )
     given = {"packages": list(settings.packages), **check.sampling(settings.drawn)}
     stored = zoo.read(place)
-    restored(stored.content, packages=settings.packages)
+    task = restored(stored.content, packages=settings.packages)
     said, content = _said(stored, settings), _trained(stored)
     rows: list[check.Checked] = []
     with staged(output, (WEIGHTS, MODEL, CARD)) as folder:
@@ -63,10 +63,11 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
             pair = method(place, given), method(folder, given)
             rows = check.measure(*pair, settings.kind, size, settings.check)
             check.check(rows)
-            said = {**said, "check": check.kept(rows, settings.drawn)}
+            said = {**said, "check": check.kept(rows, settings.drawn, _source(stored))}
             bundle.write(content, folder, said, settings.kind)
         model = json.loads((folder / MODEL).read_text(encoding="utf-8"))
-        write_whole(folder / CARD, card.text(output.resolve().name, model))
+        restores = isinstance(task, RestorationTask)
+        write_whole(folder / CARD, card.text(output.resolve().name, model, restores))
     return rows
 
 
@@ -109,6 +110,12 @@ def _trained(stored: zoo.StoredModel) -> dict[str, Any]:
         return stored.content
     task = {**config["task"], "adversary": beside}
     return {**stored.content, "config": {**config, "task": task}}
+
+
+def _source(stored: zoo.StoredModel) -> str:
+    """How the model that is exported stores its weights."""
+    known = described(stored.path) if is_bundle(stored.path) else {}
+    return str(known.get("weights", "float32"))
 
 
 def _said(stored: zoo.StoredModel, settings: ExportSettings) -> dict[str, Any]:

@@ -66,8 +66,7 @@ class UNet2D(nn.Module):
         self.down_blocks, skips = _down(
             widths, down_block_types, layers_per_block, settings, downsample_padding
         )
-        normed = attn_norm_num_groups is not None or resnet_time_scale_shift == "default"
-        self.mid_block = Middle(widths[-1], add_attention, normed, settings)
+        self.mid_block = Middle(widths[-1], add_attention, attn_norm_num_groups, settings)
         self.up_blocks = _up(widths, up_block_types, layers_per_block, settings, skips)
         self.conv_norm_out = settings.norm(widths[0])
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)

@@ -22,12 +22,16 @@ class LayerSettings:
         self.groups, self.eps, self.embedding = groups, eps, embedding
         self.shift, self.head_size = shift, head_size
 
-    def norm(self, channels: int) -> GroupNorm:
-        if channels % self.groups:
-            raise InputError(
-                f"task.network: {channels} channels are not in norm_num_groups={self.groups} groups"
-            )
-        return GroupNorm(self.groups, channels, eps=self.eps)
+    def norm(self, channels: int, groups: int | None = None) -> GroupNorm:
+        """groups: attn_norm_num_groups; None takes norm_num_groups.
+
+        Raises InputError for channels that are not in so many groups.
+        """
+        key = "norm_num_groups" if groups is None else "attn_norm_num_groups"
+        number = self.groups if groups is None else groups
+        if number < 1 or channels % number:
+            raise InputError(f"task.network: {channels} channels are not in {key}={number} groups")
+        return GroupNorm(number, channels, eps=self.eps)
 
 
 class ResnetBlock2D(nn.Module):
@@ -58,9 +62,18 @@ class ResnetBlock2D(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention over all positions, with a residual; normed: a GroupNorm before it."""
+    """Multi-head attention over all positions, with a residual.
 
-    def __init__(self, channels: int, settings: LayerSettings, normed: bool = True) -> None:
+    normed: a GroupNorm before it, of `groups` groups; None is those of the network.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        settings: LayerSettings,
+        normed: bool = True,
+        groups: int | None = None,
+    ) -> None:
         super().__init__()
         size = settings.head_size or channels
         self.num_heads = channels // size
@@ -69,7 +82,7 @@ class Attention(nn.Module):
             raise InputError(
                 f"task.network: attention_head_dim={size} is more than {channels} channels"
             )
-        self.group_norm = settings.norm(channels) if normed else None
+        self.group_norm = settings.norm(channels, groups) if normed else None
         self.to_q, self.to_k, self.to_v = (nn.Linear(channels, inner) for _ in range(3))
         self.to_out = nn.ModuleList([nn.Linear(inner, channels)])
 
@@ -137,14 +150,23 @@ class Stage(nn.Module):
 
 
 class Middle(nn.Module):
-    """Two residual blocks around attention."""
+    """Two residual blocks around attention.
 
-    def __init__(self, channels: int, attends: bool, normed: bool, settings: LayerSettings) -> None:
+    groups: of the GroupNorm of its attention; with None it is that of the network, and with
+    scale_shift there is none.
+    """
+
+    def __init__(
+        self, channels: int, attends: bool, groups: int | None, settings: LayerSettings
+    ) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(
             [ResnetBlock2D(channels, channels, settings) for _ in range(2)]
         )
-        self.attentions = nn.ModuleList([Attention(channels, settings, normed)] if attends else [])
+        normed = groups is not None or settings.shift == "default"
+        self.attentions = nn.ModuleList(
+            [Attention(channels, settings, normed, groups)] if attends else []
+        )
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         x = self.resnets[0](x, embedding)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from entry import Command
-from small_models import COLORIZER, PIXELS, PRIOR, part, task, write_model, write_run
+from small_models import COLORIZER, CONDITIONAL, PIXELS, PRIOR, part, task, write_model, write_run
 from test_bundle import export
 from torch import Tensor
 
@@ -81,6 +81,10 @@ UNETS = {
         **{"freq_shift": 1, "flip_sin_to_cos": False, "downsample_padding": 0, "norm_eps": 1e-6},
         "attention_head_dim": None,
     },
+    "attention_groups": {
+        **{"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4},
+        "attn_norm_num_groups": 2,
+    },
     "scale_shift": {
         **{"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4},
         **{"resnet_time_scale_shift": "scale_shift", "in_channels": 1, "out_channels": 1},
@@ -137,6 +141,8 @@ def test_a_folder_fills_holes_and_is_refused_in_one_line(tmp_path: Path) -> None
         ({"act_fn": "mish"}, "act_fn='mish' is not served"),
         ({"down_block_types": ["SkipDownBlock2D", "DownBlock2D"]}, "SkipDownBlock2D is not served"),
         ({"norm_num_groups": 3}, "are not in norm_num_groups=3 groups"),
+        ({"attn_norm_num_groups": 0}, "16 channels are not in attn_norm_num_groups=0 groups"),
+        ({"in_channels": 5}, "out_channels=3 is neither in_channels=5 nor twice that"),
     ):
         (folder / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(InputError, match=says) as refused:
@@ -228,6 +234,14 @@ def test_our_prior_in_diffusers_says_the_same(tmp_path: Path, name: str) -> None
     assert back.learned_variance == own.learned_variance
 
 
+CODEC = {
+    "_target_": "restore.task.codec.Codec",
+    "network": part(
+        "restore.network.autoencoder_kl.AutoencoderKL", width=4, multipliers=[1], latent_channels=2
+    ),
+}
+
+
 def test_priors_that_diffusers_cannot_hold_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +260,10 @@ def test_priors_that_diffusers_cannot_hold_are_refused(
                 },
                 "schedules of 1000 steps",
             ),
+            ({"codec": CODEC}, "holds no task.codec: use --format bundle"),
+            ({"condition": CONDITIONAL["condition"]}, "holds no task.condition: use --format"),
+            ({"parameterization": "edm"}, "no task.parameterization=edm, only eps, x0, v: use"),
+            ({"parameterization": "velocity"}, "no task.parameterization=velocity, only eps"),
         ]
     ):
         run = write_run({**PRIOR, "network": UNET, **change}, tmp_path, facts, f"run{number}")
