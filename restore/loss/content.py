@@ -54,19 +54,19 @@ class NegativePSNR:
 
     Images of all noise levels count alike, where L1 weighs noisy ones more, as their errors are
     larger. The rounding error of 8 bits, (2 / 255)^2 / 12, is added to the MSE, so that an image
-    that is all but exact does not outweigh the others. The terms are `psnr` of the last stage and
-    `coarse_psnr` of those before.
+    that is all but exact does not outweigh the others. The terms are `negative_psnr` of the last
+    stage and `coarse_negative_psnr` of those before: what validation measures is called `psnr`.
     """
 
     def __init__(self, weight: float = 0.01) -> None:
-        self.weight = _positive("psnr.weight", weight)
+        self.weight = _positive("negative_psnr.weight", weight)
 
     def __call__(
         self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
     ) -> dict[str, Tensor]:
-        terms = {"psnr": self._loss(stages[-1], target, hole)}
+        terms = {"negative_psnr": self._loss(stages[-1], target, hole)}
         for stage in stages[:-1]:
-            terms["coarse_psnr"] = terms.get("coarse_psnr", 0) + self._loss(stage, target, hole)
+            terms["coarse_negative_psnr"] = self._loss(stage, target, hole)
         return terms
 
     def _loss(self, stage: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:

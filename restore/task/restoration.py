@@ -35,6 +35,18 @@ class RestorationTask(Task):
             weight = count * self.weight(batch) // len(batch["index"])
             self.log(f"val/{name}", mean.float(), batch_size=weight, sync_dist=True)
 
+    def log_terms(
+        self, stage: str, terms: dict[str, Tensor], batch_size: int = 1, total: bool = True
+    ) -> None:
+        """Refuses terms with the name of what validation measures, whose means they would spoil."""
+        taken = terms.keys() & validation.NAMES
+        if taken:
+            raise InputError(
+                f"task.loss has a term called {min(taken)}, as a metric of the validation is: give "
+                "it another name"
+            )
+        super().log_terms(stage, terms, batch_size, total)
+
     def _serves(self, observation: Observation) -> bool:
         try:
             self.check_observation(observation)

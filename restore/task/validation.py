@@ -18,6 +18,9 @@ CALLS = 2000  # of the network on one image, in a validation: 40 batches of 16 c
 _SMALLEST = 11  # pixels of a side: the window of SSIM
 
 
+NAMES = frozenset(one.name for one in (PSNR(), SSIM(), HolePSNR(), Colorfulness()))
+
+
 def metrics_for(batch: Batch) -> list[Metric]:
     """PSNR; SSIM where it is defined; of holes where there are any; of colours that are new."""
     target, shown = batch["target"], batch["input"]

@@ -26,8 +26,8 @@ def test_pixels_compare_every_stage() -> None:
 
 def test_psnr_of_every_stage_is_that_of_its_unit_range_by_hand() -> None:
     terms = NegativePSNR(weight=0.5)([COARSE, REFINED], TARGET, None)
-    assert list(terms) == ["psnr", "coarse_psnr"]
-    for stage, name in ((REFINED, "psnr"), (COARSE, "coarse_psnr")):
+    assert list(terms) == ["negative_psnr", "coarse_negative_psnr"]
+    for stage, name in ((REFINED, "negative_psnr"), (COARSE, "coarse_negative_psnr")):
         for image, wanted, term in zip(stage, TARGET, terms[name], strict=True):
             errors = ((image - wanted) / 2).flatten().tolist()  # in the range [0, 1]
             mse = sum(error**2 for error in errors) / len(errors)
@@ -39,14 +39,14 @@ def test_psnr_weighs_images_of_small_and_large_errors_alike() -> None:
     scale = torch.ones(2, requires_grad=True)
     target = TARGET[:1].expand_as(error)
     output = target + error * scale[:, None, None, None]
-    NegativePSNR()([output], target, None)["psnr"].sum().backward()
+    NegativePSNR()([output], target, None)["negative_psnr"].sum().backward()
     # d/da of 10 log10(a^2 MSE) is 20 / ln 10, whatever the MSE
     torch.testing.assert_close(scale.grad, torch.full((2,), 0.2 / math.log(10)), rtol=0.05, atol=0)
 
 
 def test_psnr_of_an_exact_image_is_that_of_its_rounding() -> None:
     output = TARGET.clone().requires_grad_()
-    term = NegativePSNR(weight=1.0)([output], TARGET, None)["psnr"]
+    term = NegativePSNR(weight=1.0)([output], TARGET, None)["negative_psnr"]
     steps = (torch.arange(1_000_000) + 0.5) / 1_000_000 - 0.5  # of 1 / 255, rounded to the nearest
     mse = (steps / 255).square().mean().item()
     torch.testing.assert_close(term, torch.full((2,), 10 * math.log10(mse)))
@@ -56,7 +56,7 @@ def test_psnr_of_an_exact_image_is_that_of_its_rounding() -> None:
 
 def test_psnr_counts_the_hole_alone() -> None:
     output = REFINED.clone().requires_grad_()
-    NegativePSNR()([output], TARGET, HOLE)["psnr"].sum().backward()
+    NegativePSNR()([output], TARGET, HOLE)["negative_psnr"].sum().backward()
     assert torch.equal(output.grad != 0, HOLE.expand_as(output) == 1)
 
 

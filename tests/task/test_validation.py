@@ -26,7 +26,7 @@ from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import NO_SAMPLING, from_task
 from restore.evaluation.runner import evaluate
 from restore.image import to_unit
-from restore.loss.content import Pixels
+from restore.loss.content import NegativePSNR, Pixels
 from restore.metric.base import measure_all
 from restore.metric.psnr import PSNR, HolePSNR
 from restore.metric.ssim import SSIM
@@ -102,6 +102,27 @@ def test_what_validation_will_log_is_known_before_the_first_update() -> None:
     assert {"val/loss", "val/psnr", "val/ssim"} <= {*names}
     assert task.training and not isinstance(vars(task).get("log"), nn.Module)
     assert "log" not in vars(task) and "weight" not in vars(task)
+
+
+class CalledAsAMetric:
+    """The PSNR loss of somebody who named it after the metric."""
+
+    def __call__(self, stages: Any, target: Any, hole: Any) -> dict[str, Any]:
+        return {"psnr": (stages[-1] - target).square().flatten(1).mean(1)}
+
+
+def test_a_term_of_the_loss_is_not_called_as_a_metric() -> None:
+    """Both would be logged as val/psnr, which would be the mean of the two."""
+    sample = data(Gaussian(sigma=25)).first("val")
+    named = Denoiser(RGB, Generator, {"x": CalledAsAMetric()}, optimizer=SGD)
+    with pytest.raises(InputError, match="a term called psnr, as a metric of the validation is"):
+        logged_in_validation(named, sample)
+    own = Denoiser(RGB, Generator, {"x": NegativePSNR()}, optimizer=SGD)
+    names = logged_in_validation(own, sample)
+    assert names is not None and len({*names}) == len(names)
+    full = {"target": torch.zeros(1, 3, 16, 16), "input": torch.zeros(1, 1, 16, 16)}
+    full["hole"] = torch.zeros(1, 1, 16, 16)
+    assert {one.name for one in validation.metrics_for(cast(Batch, full))} == validation.NAMES
 
 
 def test_the_best_of_a_metric_is_kept_by_its_own_direction() -> None:
