@@ -48,6 +48,11 @@ class Ability:
         facts = self.task.facts
         return (facts.input_channels, facts.image_channels) == (1, 3)
 
+    @property
+    def needs_strength(self) -> bool:
+        """Whether its sampler would draw without looking, unless it starts from the image."""
+        return self.has_sampler and not self._serves(self.fills_holes)
+
     @cached_property
     def fills_holes(self) -> bool:
         """Whether it fills holes, and does nothing without one."""

@@ -10,10 +10,12 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from entry import ROOT, Command
+from PIL import Image
 
 from restore.config.signature import check_early
 from restore.picture import save_png
@@ -49,6 +51,22 @@ def test_somebody_s_network_is_measured_as_the_page_says(
     exec(compile(lines, "README.md", "exec"), {})
     psnr, hole_psnr, folder = capsys.readouterr().out.splitlines()[-1].split(" ")
     assert float(psnr) > 0 and float(hole_psnr) > 10 and folder == str(tmp_path / "filled")
+
+
+def test_a_photo_is_filled_from_python_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lines,) = re.findall(r"```python\n(import restore\n.*?)```", README, re.S)
+    monkeypatch.chdir(tmp_path)
+    photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    hole = np.zeros((20, 30), np.uint8)
+    hole[5:9, 5:20] = 255
+    Image.fromarray(photo).save("photo.jpg")
+    Image.fromarray(hole).save("scratches.png")
+    exec(compile(lines, "README.md", "exec"), {})
+    given, made = (np.asarray(Image.open(name)) for name in ("photo.jpg", "filled.png"))
+    assert np.array_equal(made[hole == 0], given[hole == 0])
+    assert not np.array_equal(made, given)
 
 
 WORDS = sorted({line.split()[1] for line in commands() if line.startswith("restore ")})

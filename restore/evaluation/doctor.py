@@ -46,7 +46,17 @@ _ALL_IN_ONE = "all-in-one"
 GREY_PSNR = 22.51  # dB, of colour left out
 COLORFULNESS = 37.51  # of the clean photos; with |rg| and |yb| it would be 33.86
 _INPUT, _GREY, _VIVID = "input PSNR", "grey baseline's PSNR", "colorfulness"
-_FOLDERS = ("mnist", "flowers128", "bsds430", "cbsd68", "bsd68", "set12", "masks300", "scenes64")
+_FOLDERS = (
+    "mnist",
+    "flowers128",
+    "bsds430",
+    "cbsd68",
+    "bsd68",
+    "set12",
+    "masks300",
+    "scenes64",
+    "photos",
+)
 
 
 def protocol_of(psnr: float, sigma: int, tolerance: float = 1e-4) -> str | None:

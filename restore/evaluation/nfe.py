@@ -35,7 +35,7 @@ def family(row: Row) -> str:
     spelled = row["sampler"] + (f" ({', '.join(settings)})" if settings else "")
     # Only a network that is shown its input fills holes with neither.
     lead = "" if row["sampler"] == "RePaint" else "conditional"
-    guidance = row["guidance"].partition("(")[0] or lead
+    guidance = row["guidance"].replace(";", ", ") or lead
     return ", ".join(filter(None, (row["experiment"], spelled, guidance)))
 
 
@@ -95,7 +95,7 @@ def page(rows: Sequence[Row], command: str) -> str:
     ]
     heads = [
         "# Quality against network calls",
-        "Every sampler and guidance on the same images, holes and noise "
+        "Samplers and guidances on the same images, holes and noise "
         f"({'; '.join(benchmarks)}). Made by `{command}` from [{RESULTS}]({RESULTS}); seconds "
         f"are of {machine(rows)} alone.",
         f"![quality against calls and seconds]({PLOT})",

@@ -5,16 +5,17 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from restore.ability import Ability
 from restore.config.command import conf
 
 # Metrics that a card names, where they were measured.
 _ANSWERS = ("original_label_share", "hole_psnr", "psnr", "ssim")
 
 
-def text(name: str, model: Mapping[str, Any], restores: bool = True) -> str:
+def text(name: str, model: Mapping[str, Any], ability: Ability | None = None) -> str:
     """README.md of the folder of a model: question, setting, answer, command, seconds, terms.
 
-    restores: whether the model restores images; a classifier does not.
+    ability: what the model can be asked for; None for one that restores no images.
     """
     record, config = model.get("record") or {}, model["config"]
     training = record.get("training", {})
@@ -27,7 +28,8 @@ def text(name: str, model: Mapping[str, Any], restores: bool = True) -> str:
         f"- Answer: {_answer(*measured)}",
         f"- Command: `python train.py {' '.join(map(shlex.quote, overrides))}`",
         f"- Seconds: {_cost(record, training)}",
-        f"- Use: {_use(name, _benchmark(*measured)) if restores else _start(name, model)}",
+        *_start(record.get("init")),
+        f"- Use: {_use(name, _benchmark(*measured), ability) if ability else _init(name, model)}",
         f"- File: {model['parameters']} parameters as {model['weights']}, {model['bytes']} bytes, "
         f"SHA-256 {model['sha256']}{_loss(model.get('check', {}))}",
         f"- Data: {_terms(model['data'])}",
@@ -36,14 +38,27 @@ def text(name: str, model: Mapping[str, Any], restores: bool = True) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _use(name: str, benchmark: str) -> str:
-    return (
-        f"`restore predict {name} PHOTO -o DIR`, "
-        f"`python evaluate.py checkpoint={name} benchmark={benchmark}`"
-    )
+def _start(init: Mapping[str, Any] | None) -> list[str]:
+    """The line about the weights that a training began with; none where it began from nothing."""
+    if init is None:
+        return []
+    return [
+        f"- Start: weights of {init['experiment']} after {init['updates']} updates "
+        f"({init['checkpoint']}; a later release of that name is another one); updates and seconds "
+        "are those since"
+    ]
 
 
-def _start(name: str, model: Mapping[str, Any]) -> str:
+def _use(name: str, benchmark: str, ability: Ability) -> str:
+    words = ["restore predict", name, "PHOTO -o DIR"]
+    words += ["--mask MASK"] if ability.fills_holes else []
+    words += ["--strength 0.5"] if ability.needs_strength else []
+    words += ["--sigma LEVEL"] if ability.needs_sigma else []
+    asked = " ".join(words)
+    return f"`{asked}`, `python evaluate.py checkpoint={name} benchmark={benchmark}`"
+
+
+def _init(name: str, model: Mapping[str, Any]) -> str:
     start = f"`python train.py experiment={model['experiment']} init.path={name}`"
     return f"it restores no images; {start} starts a training from its weights"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from restore import __version__, bundle, zoo
+from restore.ability import Ability
 from restore.build import restored
 from restore.data.terms import licence, terms
 from restore.evaluation.load import method
@@ -66,8 +67,9 @@ def bundled(place: str, output: Path, settings: ExportSettings) -> list[check.Ch
             said = {**said, "check": check.kept(rows, settings.drawn, _source(stored))}
             bundle.write(content, folder, said, settings.kind)
         model = json.loads((folder / MODEL).read_text(encoding="utf-8"))
-        restores = isinstance(task, RestorationTask)
-        write_whole(folder / CARD, card.text(output.resolve().name, model, restores))
+        name = output.resolve().name
+        ability = Ability(task, name) if isinstance(task, RestorationTask) else None
+        write_whole(folder / CARD, card.text(name, model, ability))
     return rows
 
 

@@ -1,7 +1,8 @@
 """python -m restore.main.nfe [PRIOR] [--conditional MODEL] [--benchmark digits_half] [--limit 100]
 
-The equal-NFE study: every sampler and guidance at several numbers of network calls, on the same
-images, holes and noise; rows, a page and a plot in experiments/nfe/BENCHMARK/.
+The equal-NFE study: replacement, null space, PiGDM and RePaint of a prior, and three samplers of a
+conditional model, at several numbers of network calls, on the same images, holes and noise; rows, a
+page and a plot in experiments/nfe/BENCHMARK/.
 """
 
 import argparse

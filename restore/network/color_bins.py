@@ -16,7 +16,7 @@ class ColorBins(nn.Module):
     """Bins of the ab plane, `step` units of CIE LAB wide, that hold a colour of sRGB.
 
     temperature: of the annealed mean. Buffers: centers [Q, 2] in [-1, 1]; distribution [Q], the
-    share of every bin in the training data, zero until `measure` was called.
+    share of every bin in the training data, zero until `Colorizer` counts it at a training's start.
     """
 
     centers: Tensor

@@ -65,7 +65,7 @@ class GatedUpConv2d(nn.Module):
     """[B, in_channels, H, W] to [B, out_channels, 2H, 2W].
 
     nearest: repeats pixels, then a 3x3 convolution, which leaves no checkerboard (Odena et al.
-    2016). transposed: 4x4, stride 2, a quarter of the arithmetic.
+    2016). transposed: 4x4, stride 2, four ninths of the arithmetic.
     """
 
     def __init__(

@@ -22,7 +22,10 @@ from restore.types import Batch, Facts, InputError
 
 
 class Diffusion(Prior):
-    """DDPM (Ho et al. 2020) on clean images: x_t = alpha(t) x_0 + sigma(t) eps, t ~ U(0, 1].
+    """DDPM (Ho et al. 2020) on clean images: x_t = alpha(t) x_0 + sigma(t) eps.
+
+    t in (0, 1] is drawn as the schedule says: uniformly, or as Karras et al. 2022 for edm and
+    Esser et al. 2024 for rectified.
 
     condition: how the network is taught to look at the degraded image (Saharia et al. 2022), any
     degradation alike. None teaches a prior, in which the degradation plays no part: `restore` then

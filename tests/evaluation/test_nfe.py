@@ -32,7 +32,10 @@ ROWS = [
 def test_curves_are_families_in_the_order_of_calls() -> None:
     assert nfe.curves(ROWS, "hole_psnr") == {
         "prior, RePaint": [CurvePoint(20, 0.2, 13.25)],
-        "prior, ddim (eta=0.0), NullSpace": [CurvePoint(5, 0.05, 11.0), CurvePoint(20, 0.2, 12.5)],
+        "prior, ddim (eta=0.0), NullSpace(confidence=7.0, sigma_data=0.5)": [
+            CurvePoint(5, 0.05, 11.0),
+            CurvePoint(20, 0.2, 12.5),
+        ],
     }
     assert nfe.metrics_of(ROWS) == ["hole_psnr"]
     assert nfe.family(row("heun", "num_steps=3", 5, "")) == "prior, heun, conditional"
@@ -40,7 +43,9 @@ def test_curves_are_families_in_the_order_of_calls() -> None:
 
 def test_seconds_are_of_the_machine_of_most_rows() -> None:
     other = {**ROWS[0], "nfe": "40", "device": "another"}
-    points = nfe.curves([*ROWS, other], "hole_psnr")["prior, ddim (eta=0.0), NullSpace"]
+    points = nfe.curves([*ROWS, other], "hole_psnr")[
+        "prior, ddim (eta=0.0), NullSpace(confidence=7.0, sigma_data=0.5)"
+    ]
     assert [point.seconds for point in points[:2]] == [0.05, 0.2]
     assert points[2].calls == 40 and math.isnan(points[2].seconds)
 
@@ -48,7 +53,7 @@ def test_seconds_are_of_the_machine_of_most_rows() -> None:
 def test_the_table_marks_the_best_of_each_number_of_calls() -> None:
     assert nfe.table(ROWS, "hole_psnr").splitlines()[2:] == [
         "| prior, RePaint | – | **13.25** |",
-        "| prior, ddim (eta=0.0), NullSpace | **11** | 12.5 |",
+        "| prior, ddim (eta=0.0), NullSpace(confidence=7.0, sigma_data=0.5) | **11** | 12.5 |",
     ]
 
 

@@ -1,10 +1,14 @@
 """What a card says of a training, by a model that is changed by hand."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import pytest
 from entry import ROOT
+from small_models import write_model
 
+import restore
 from restore.export import card
 
 
@@ -19,6 +23,34 @@ def test_accumulated_batches_are_counted() -> None:
     size = given["config"]["data"]["batch_size"]
     assert f"updates of {size} images" in card.text("a", given)
     assert f"updates of {3 * size} images" in card.text("a", model(accumulate=3))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("blind", ""),
+        ("denoiser", " --sigma LEVEL"),
+        ("inpainter", " --mask MASK"),
+        ("prior", " --mask MASK"),
+        ("sketcher", " --strength 0.5"),
+    ],
+)
+def test_the_command_of_a_card_has_what_the_model_wants(
+    tmp_path: Path, name: str, options: str
+) -> None:
+    loaded = restore.load(write_model(name, tmp_path), device="cpu")
+    text = card.text("a", model(), loaded)
+    assert f"- Use: `restore predict a PHOTO -o DIR{options}`, `python evaluate.py" in text
+    given = {"hole": "mask" in options, "strength": 0.5 if "strength" in options else None}
+    loaded.check(**given, sigma=25.0 if "sigma" in options else None)
+
+
+def test_a_card_names_the_weights_that_a_training_began_with() -> None:
+    given = model()
+    given["record"]["init"] = {"experiment": "b", "updates": 7, "checkpoint": "c.ckpt@0123"}
+    assert "- Start: weights of b after 7 updates (c.ckpt@0123; " in card.text("a", given)
+    given["record"]["init"] = None
+    assert "- Start: " not in card.text("a", given)
 
 
 def test_names_of_data_are_whole() -> None:
