@@ -26,7 +26,12 @@ from restore.types import InputError, NonFiniteError, RunError
 
 
 def fit(
-    folder: Path, task: Line, *callbacks: Callback, every: int = 100, path: Path | None = None
+    folder: Path,
+    task: Line,
+    *callbacks: Callback,
+    every: int = 100,
+    path: Path | None = None,
+    max_epochs: int = -1,
 ) -> Trainer:
     trainer = Trainer(
         accelerator="cpu",
@@ -37,10 +42,11 @@ def fit(
         num_sanity_val_steps=0,
         check_val_every_n_epoch=None,
         val_check_interval=every,
-        max_epochs=-1,
+        max_epochs=max_epochs,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    EnteredFitLoop.put_into(trainer)
     trainer.fit(task, batches(), batches(3), ckpt_path=path, weights_only=True)
     return trainer
 
@@ -221,42 +227,22 @@ def test_a_signal_behind_the_last_batch_keeps_an_evaluation_from_beginning(tmp_p
 
 def test_a_run_that_ended_by_epochs_validates_again_where_it_was_stopped(tmp_path: Path) -> None:
     """Lightning would not enter its loop, and the last validation would never be made."""
-    epochs: dict[str, Any] = {"max_epochs": 2, "every": 8}
-    parts = [Checkpoint("last"), Recovery(), MaxUpdates(99)]
-    by_epochs(tmp_path / "whole", Line(), None, *parts, **epochs)
+
+    def parts() -> list[Callback]:
+        return [Checkpoint("last"), MaxUpdates(99), Recovery()]
+
     with pytest.raises(preemption.Preempted):
-        by_epochs(tmp_path, Line(), None, AtEveryValidation(16), Recovery(), **epochs)
+        fit(tmp_path, Line(), AtEveryValidation(16), Recovery(), every=8, max_epochs=2)
     path, _ = newest_valid(tmp_path / "checkpoints")
-    parts = [Checkpoint("last"), MaxUpdates(99), Recovery()]
-    task = by_epochs(tmp_path, Line(scores=(0.25,) * 3), path, *parts, **epochs)
+    task = Line(scores=(0.25,) * 3)
+    trainer = fit(tmp_path, task, *parts(), every=8, max_epochs=2, path=path)
     assert (task.updates, task.history, len(task.validated)) == (16, [], 3)
-    assert float(task.trainer.callback_metrics["val/score"]) == 0.25
-    assert updates(tmp_path / "checkpoints" / "last.ckpt") == 16
-    path = tmp_path / "checkpoints" / "last.ckpt"  # and goes on from there with more epochs
-    parts = [Checkpoint("last"), MaxUpdates(99), Recovery()]
-    task = by_epochs(tmp_path, Line(), path, *parts, max_epochs=3, every=8)
-    assert task.updates == 24 and len(task.history) == 8
-
-
-def by_epochs(
-    folder: Path, task: Line, path: Path | None, *callbacks: Callback, max_epochs: int, every: int
-) -> Line:
-    trainer = Trainer(
-        accelerator="cpu",
-        default_root_dir=folder,
-        callbacks=list(callbacks),
-        logger=False,
-        enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks),
-        num_sanity_val_steps=0,
-        check_val_every_n_epoch=None,
-        val_check_interval=every,
-        max_epochs=max_epochs,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    EnteredFitLoop.put_into(trainer)
-    trainer.fit(task, batches(), batches(3), ckpt_path=path, weights_only=True)
-    return task
+    assert float(trainer.callback_metrics["val/score"]) == 0.25
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    assert updates(path) == 16
+    more = Line()  # and goes on from there with more epochs
+    fit(tmp_path, more, *parts(), every=8, max_epochs=3, path=path)
+    assert more.updates == 24 and len(more.history) == 8
 
 
 def test_count_of_steps_that_decides_what_is_logged(tmp_path: Path) -> None:
