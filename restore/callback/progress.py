@@ -1,5 +1,6 @@
 """When a run ends, and how fast it goes."""
 
+import math
 import time
 from typing import Any
 
@@ -17,7 +18,8 @@ WAITING = 0.2  # the share of a training from which more workers are worth a lin
 class MaxUpdates(Callback):
     """Stops training after `max_updates` updates of the network, with a last validation.
 
-    trainer.max_epochs, which Lightning would obey without one, gets a last validation, too.
+    trainer.max_epochs, which Lightning would obey without one, gets a last validation, too; where
+    it ends a training before a schedule of learning rates does, a line says so.
     """
 
     def __init__(self, max_updates: int) -> None:
@@ -32,6 +34,19 @@ class MaxUpdates(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self.ends(pl_module.updates) or trainer.fit_loop.done:
             trainer.should_stop = True  # resumed where nothing but the end was missing
+        epochs, batches = trainer.max_epochs or -1, trainer.num_training_batches
+        if epochs < 1 or not trainer.is_global_zero or math.isinf(batches):
+            return
+        updates = epochs * batches // pl_module.accumulate
+        for one in trainer.lr_scheduler_configs:
+            planned = getattr(one.scheduler, "T_max", getattr(one.scheduler, "total_steps", 0))
+            if pl_module.scheduler_interval == "update" and updates < planned:
+                print(
+                    f"schedule: trainer.max_epochs={epochs} ends the training after {updates} of "
+                    f"the {planned} updates that its learning rate is planned for: "
+                    f"max_updates={updates}",
+                    flush=True,
+                )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

@@ -139,6 +139,32 @@ class TestMeter:
         assert not [one for one in made.said() if ord(one) > 127]
 
 
+@pytest.mark.parametrize(
+    ("interval", "planned", "accumulate", "told"),
+    [
+        ("update", 40, 1, "after 16 of the 40 updates"),
+        ("update", 16, 1, None),
+        ("update", 40, 2, "after 8 of the 40 updates"),
+        ("epoch", 40, 1, None),
+    ],
+)
+def test_a_schedule_that_epochs_cut_off_is_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    interval: Any,
+    planned: int,
+    accumulate: int,
+    told: str | None,
+) -> None:
+    """Two epochs of eight batches; the rate would end at a tenth of where it should."""
+    task = Line(accumulate)
+    task.scheduler_interval = interval
+    task.scheduler = lambda one: torch.optim.lr_scheduler.CosineAnnealingLR(one, planned)
+    fit(tmp_path, task, MaxUpdates(planned), every=8, max_epochs=2)
+    out = capsys.readouterr().out
+    assert ("schedule: " in out) == (told is not None) and (told or "") in out
+
+
 def test_durations_are_read_at_a_glance() -> None:
     spoken = [duration(seconds) for seconds in (42, 99.4, 720, 5940, 11_100)]
     assert spoken == ["42 s", "99 s", "12 min", "99 min", "3 h 05 min"]
