@@ -204,6 +204,8 @@ def _scheduler(path: Path, unet: Path) -> dict[str, Any]:
                 raise InputError(
                     f"{place}: prediction_type={found['prediction_type']} is not served"
                 )
+            clips = {"clip_sample_range": 1.0} if found.get("clip_sample", True) else {}
+            _check_defaults(place / "scheduler_config.json", found, {"thresholding": False} | clips)
             return found
     return {}
 

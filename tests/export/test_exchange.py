@@ -209,6 +209,29 @@ OURS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("clips", "says"),
+    [
+        ({"thresholding": True}, "thresholding=True is not served, only False"),
+        ({"clip_sample_range": 2.0}, "clip_sample_range=2.0 is not served, only 1.0"),
+        ({"clip_sample_range": 2.0, "clip_sample": False}, None),
+    ],
+)
+def test_what_clips_in_another_way_is_refused(
+    tmp_path: Path, clips: dict[str, Any], says: str | None
+) -> None:
+    node, facts = OURS["plain"]
+    run = write_run(node, tmp_path, facts)
+    folder = export(run, tmp_path / "pipeline", "--format", "diffusers")
+    place = folder / "scheduler" / "scheduler_config.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | clips))
+    if says is None:
+        assert not restored(zoo.read(folder).content).clip
+        return
+    with pytest.raises(InputError, match=says):
+        zoo.read(folder)
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_our_prior_in_diffusers_says_the_same(tmp_path: Path, name: str) -> None:
     diffusers = pytest.importorskip("diffusers")
