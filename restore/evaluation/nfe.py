@@ -35,7 +35,7 @@ def family(row: Row) -> str:
     spelled = row["sampler"] + (f" ({', '.join(settings)})" if settings else "")
     # Only a network that is shown its input fills holes with neither.
     lead = "" if row["sampler"] == "RePaint" else "conditional"
-    guidance = row["guidance"].replace(";", ", ") or lead
+    guidance = row["guidance"].replace(";", ", ").removesuffix("()") or lead
     return ", ".join(filter(None, (row["experiment"], spelled, guidance)))
 
 
