@@ -99,7 +99,7 @@ class Ability:
             raise InputError(f"{name} fills no holes: leave the mask out")
         if not hole and self.fills_holes and strength is None:
             raise InputError(f"{name} fills holes: give a mask that is white where it is to fill")
-        if self.has_sampler and strength is None and not self._serves(hole):
+        if strength is None and self.needs_strength:
             raise InputError(f"{name} would draw without looking: give a strength, such as 0.5")
         self._check_sigma(sigma)
         if guidance is not None and not self.has_guidance:

@@ -34,19 +34,8 @@ class MaxUpdates(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self.ends(pl_module.updates) or trainer.fit_loop.done:
             trainer.should_stop = True  # resumed where nothing but the end was missing
-        epochs, batches = trainer.max_epochs or -1, trainer.num_training_batches
-        if epochs < 1 or not trainer.is_global_zero or math.isinf(batches):
-            return
-        updates = epochs * batches // pl_module.accumulate
-        for one in trainer.lr_scheduler_configs:
-            planned = getattr(one.scheduler, "T_max", getattr(one.scheduler, "total_steps", 0))
-            if pl_module.scheduler_interval == "update" and updates < planned:
-                print(
-                    f"schedule: trainer.max_epochs={epochs} ends the training after {updates} of "
-                    f"the {planned} updates that its learning rate is planned for: "
-                    f"max_updates={updates}",
-                    flush=True,
-                )
+        if trainer.is_global_zero and pl_module.scheduler_interval == "update":
+            _tell_of_cut_schedules(trainer, pl_module.accumulate)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -55,6 +44,22 @@ class MaxUpdates(Callback):
         last = epochs > 0 and trainer.current_epoch + 1 >= epochs and trainer.is_last_batch
         if last or self.ends(pl_module.updates):
             trainer.should_stop = True
+
+
+def _tell_of_cut_schedules(trainer: Trainer, accumulate: int) -> None:
+    """A line for each schedule that trainer.max_epochs ends before its last update."""
+    epochs, batches = trainer.max_epochs or -1, trainer.num_training_batches
+    if epochs < 1 or math.isinf(batches):
+        return
+    updates = epochs * batches // accumulate
+    for one in trainer.lr_scheduler_configs:
+        planned = getattr(one.scheduler, "T_max", getattr(one.scheduler, "total_steps", 0))
+        if updates < planned:
+            print(
+                f"schedule: trainer.max_epochs={epochs} ends the training after {updates} of the "
+                f"{planned} updates that its learning rate is planned for: max_updates={updates}",
+                flush=True,
+            )
 
 
 class Throughput(Callback):

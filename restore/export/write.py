@@ -116,13 +116,17 @@ def _trained(stored: zoo.StoredModel) -> dict[str, Any]:
 
 def _source(stored: zoo.StoredModel) -> str:
     """How the model that is exported stores its weights."""
-    known = described(stored.path) if is_bundle(stored.path) else {}
-    return str(known.get("weights", "float32"))
+    return str(_known(stored).get("weights", "float32"))
+
+
+def _known(stored: zoo.StoredModel) -> dict[str, Any]:
+    """What a bundle that is exported says of itself; nothing of a run or a checkpoint."""
+    return described(stored.path) if is_bundle(stored.path) else {}
 
 
 def _said(stored: zoo.StoredModel, settings: ExportSettings) -> dict[str, Any]:
     """What a bundle says beside config, facts and weights."""
-    known = described(stored.path) if is_bundle(stored.path) else {}
+    known = _known(stored)
     began = stored.content.get("init")
     data = known.get("data") or terms(stored.content["config"]["data"])
     data = {**data, **(began or {}).get("data", {})}

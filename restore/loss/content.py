@@ -7,6 +7,7 @@ from torch import Tensor
 
 from restore.loss.perceptual import Network, feature_distance, image_features, style_distance
 from restore.loss.reconstruction import ReconstructionLoss, total_variation
+from restore.metric.psnr import psnr_from_mse
 from restore.network.inpainting import composite
 from restore.types import InputError
 
@@ -72,7 +73,7 @@ class NegativePSNR:
     def _loss(self, stage: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:
         error = keep_known(stage, target, hole).float() - target.float()
         mse = error.square().flatten(1).mean(1) + _ROUNDING
-        return self.weight * 10 * (mse / 4).log10()
+        return -self.weight * psnr_from_mse(mse / 4)
 
 
 class Perceptual:

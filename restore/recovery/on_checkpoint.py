@@ -73,8 +73,8 @@ class OnCheckpoint(Callback):
         self._seen = _time(self._file(trainer))  # of an earlier process of this run
         if trainer.is_global_zero:  # what that one ran when it was killed
             for link in (Path(trainer.default_root_dir) / FOLDER).glob(f"update-*{SUFFIX}"):
-                for suffix in (SUFFIX, ".out", ".log"):
-                    link.with_suffix(suffix).unlink(missing_ok=True)
+                link.unlink()
+                _forget(link)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
@@ -178,7 +178,7 @@ class OnCheckpoint(Callback):
         except ValueError as error:
             self._warn(f"update {running.update}: {error}; see {log}")
             return
-        _forget(running)
+        _forget(running.said)
         if numbers:
             self._answer = {"update": running.update, **numbers}
             named = {f"on_checkpoint/{name}": value for name, value in numbers.items()}
@@ -199,7 +199,7 @@ class OnCheckpoint(Callback):
                 self._take_up(trainer)  # it may have ended in time
         if (running := self._running) is not None:
             self._drop(running)
-            _forget(running)
+            _forget(running.said)
         if self._next is not None and self._next[1] != self._file(trainer):
             self._next[1].unlink(missing_ok=True)
         self._next = None
@@ -212,10 +212,10 @@ class OnCheckpoint(Callback):
             rank_zero_warn(f"callback.on_checkpoint.command, {why}; training goes on")
 
 
-def _forget(running: Started) -> None:
-    """Removes what it said."""
-    for path in (running.said, running.said.with_suffix(".log")):
-        path.unlink(missing_ok=True)
+def _forget(said: Path) -> None:
+    """Removes what the command of an update has said, by the name of any of its files."""
+    for suffix in (".out", ".log"):
+        said.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _time(file: Path) -> int | None:
