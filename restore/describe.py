@@ -146,13 +146,11 @@ def _alone(config: Config, size: int) -> "tuple[nn.Module, Callable[[], object]]
     if "num_classes" in taken and taken["num_classes"].default is inspect.Parameter.empty:
         own["num_classes"] = 10
     made: nn.Module = build(node, "task.network", trust=Trust.of(config), **own)
-    given = {
-        name: _argument(name, made, size) for name in inspect.signature(made.forward).parameters
-    }
+    given = {name: _argument(name, size) for name in inspect.signature(made.forward).parameters}
     return made, lambda: made.eval()(**given)
 
 
-def _argument(name: str, network: "nn.Module", size: int) -> "Tensor | None":
+def _argument(name: str, size: int) -> "Tensor | None":
     """What a network is called with, by the name that it has there."""
     import torch
 

@@ -186,19 +186,19 @@ def replace_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, own)
 
 
-def around(hole: Tensor, side: int = SIDE, context: int = CONTEXT) -> tuple[slice, slice]:
+def around(hole: Tensor, side: int) -> tuple[slice, slice]:
     """Rows and columns of all that is to fill in hole [B, 1, H, W], some of it, with its context.
 
     They have `side` px, or more where the hole needs it, or fewer where the image ends.
     """
     rows, columns = (hole.amax((0, 1, dim)) > 0 for dim in (3, 2))
-    return _window(rows, side, context), _window(columns, side, context)
+    return _window(rows, side), _window(columns, side)
 
 
-def _window(filled: Tensor, least: int, context: int) -> slice:
+def _window(filled: Tensor, least: int) -> slice:
     places = filled.nonzero().flatten()
     low, high = int(places[0]), int(places[-1]) + 1
-    length = min(max(high - low + 2 * context, least), len(filled))
+    length = min(max(high - low + 2 * CONTEXT, least), len(filled))
     start = min(max((low + high - length) // 2, 0), len(filled) - length)
     return slice(start, start + length)
 

@@ -50,14 +50,13 @@ def spell(arguments: list[str]) -> list[str]:
         InputError: what Hydra would answer with a traceback.
     """
     shows = [one for one in arguments if one.partition("=")[0] in _SHOW]
-    sweeps = {"-m", "--multirun"} & {*arguments}
-    if shows and sweeps:
+    if shows and {"-m", "--multirun"} & {*arguments}:
         raise InputError(f"{shows[0]} shows one config and starts no sweep: leave out -m")
     for one in arguments:
         if one.startswith("="):
             raise InputError(f"{one} names no key: give KEY{one}")
         _refuse_several(one)
-    return [_whole_path(without_null(one), bool(sweeps)) for one in arguments]
+    return [_whole_path(without_null(one)) for one in arguments]
 
 
 def _refuse_several(argument: str) -> None:
@@ -68,7 +67,7 @@ def _refuse_several(argument: str) -> None:
         raise InputError(f"{argument}: choose one {several[1]}; {each}")
 
 
-def _whole_path(argument: str, sweeps: bool) -> str:
+def _whole_path(argument: str) -> str:
     """A path is all that stands behind the first `=` of its key, whatever its characters mean."""
     key, _, value = argument.partition("=")
     may = key in ("checkpoint", "init.path") or key.endswith(".root")

@@ -13,7 +13,6 @@ import yaml  # type: ignore[import-untyped]
 from restore.config.value import unknown
 from restore.types import InputError
 
-ROOTS = ("train", "evaluate")  # the composed configs
 ITEMS = "[]"  # the section that the items of a list share
 _GLOBAL = "_global_"  # the package of a file that speaks of the whole config
 

@@ -47,13 +47,7 @@ def mean_interval(
     return Interval(float(values.mean()), float(low), float(high), len(values))
 
 
-def paired_difference(
-    method: Values,
-    reference: Values,
-    num_resamples: int = 10_000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
+def paired_difference(method: Values, reference: Values) -> Interval:
     """The mean of method - reference [n], image by image in the same order, with its interval.
 
     Images on which either is NaN are left out.
@@ -64,7 +58,7 @@ def paired_difference(
             f"a paired comparison needs the same images in both, got {method.shape} and "
             f"{reference.shape} values"
         )
-    return mean_interval(method - reference, num_resamples, level, seed)
+    return mean_interval(method - reference)
 
 
 def _resampled_means(values: Values, num_resamples: int, seed: int) -> Values:

@@ -41,6 +41,7 @@ INPUT_PSNR = {
     "shipped noisy PNG files": (24.8312, 20.5376, 15.0025),
     "all-in-one": (24.8330, 20.5383, 15.0042),  # PromptIR, AdaIR: benchmark=cbsd68_allinone_...
 }
+_NEAR = 1e-4  # dB from a value of the table, which has four decimals
 _RECOMPUTED = list(INPUT_PSNR)[:4]
 _ALL_IN_ONE = "all-in-one"
 GREY_PSNR = 22.51  # dB, of colour left out
@@ -59,7 +60,7 @@ _FOLDERS = (
 )
 
 
-def protocol_of(psnr: float, sigma: int, tolerance: float = 1e-4) -> str | None:
+def protocol_of(psnr: float, sigma: int) -> str | None:
     """The protocol whose CBSD68 input PSNR at sigma is `psnr` dB; None where none is so near.
 
     Raises InputError for a sigma of which no values are known.
@@ -68,7 +69,7 @@ def protocol_of(psnr: float, sigma: int, tolerance: float = 1e-4) -> str | None:
         raise InputError(f"sigma={sigma}: check values are known for {SIGMAS}")
     values = {name: row[SIGMAS.index(sigma)] for name, row in INPUT_PSNR.items()}
     nearest = min(values, key=lambda name: abs(values[name] - psnr))
-    return nearest if abs(values[nearest] - psnr) <= tolerance else None
+    return nearest if abs(values[nearest] - psnr) <= _NEAR else None
 
 
 def diagnose() -> list[Check]:

@@ -94,7 +94,7 @@ def print_table(reports: list[Report]) -> None:
         key = (report.benchmark.name, report.protocol, len(report.rows))
         groups.setdefault(key, []).append((name, report))
     for (benchmark, protocol, num_images), named in groups.items():
-        parts = _parts(table_columns(named), WIDTH)
+        parts = _parts(table_columns(named))
         for number, part in enumerate(parts, start=1):
             suffix = f", part {number} of {len(parts)}" if len(parts) > 1 else ""
             title = f"{benchmark} (n={num_images}, protocol {protocol}{suffix})"
@@ -127,12 +127,12 @@ def table_columns(named: list[tuple[str, Report]]) -> list[list[str]]:
     return columns
 
 
-def _parts(columns: list[list[str]], width: int) -> list[list[list[str]]]:
-    """The metric columns in groups that fit, the first two columns before each."""
+def _parts(columns: list[list[str]]) -> list[list[list[str]]]:
+    """The metric columns in groups that fit into WIDTH, the first two columns before each."""
     fixed, rest = columns[:2], columns[2:]
     parts = [list(fixed)]
     for column in rest:
-        if len(parts[-1]) > 2 and _width([*parts[-1], column]) > width:
+        if len(parts[-1]) > 2 and _width([*parts[-1], column]) > WIDTH:
             parts.append(list(fixed))
         parts[-1].append(column)
     return parts
