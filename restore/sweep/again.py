@@ -11,7 +11,9 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from restore.config.command import quote
 from restore.sweep.ranking import FOLDER, Sweep
+from restore.types import InputError
 
 _ROOT = Path(__file__).resolve().parents[2]
 # By its path and not as a module, which would be looked for in the folder that the file names.
@@ -25,8 +27,6 @@ _HYDRA = re.compile(
     r"tasks_per_node|mem_gb|nodes|name|partition|qos|account|array_parallelism|backend|"
     r"pre_dispatch|batch_size|verbose))$"
 )
-
-
 # What may name packages; both are read as Hydra's lists of plain words.
 _NAMES = re.compile(
     r"packages=\[?([\w,\s]*)\]?$|hydra\.searchpath=\[?((?:pkg://[\w.]+[,\s]*)*)\]?$"
@@ -39,18 +39,14 @@ def command(folder: Path, packages: Collection[str] = ()) -> list[str]:
     packages: those that the user trusts. Raises InputError for an argument that is no override of a
     setting, and for other packages.
     """
-    from hydra.core.override_parser.types import Quote, QuotedString
-
     sweep = Sweep.read(folder)
     for argument in sweep.arguments():
         _check(argument, sweep, packages)
-    quoted = QuotedString(str(folder.resolve()), Quote.single).with_quotes()
-    return [sys.executable, str(ENTRY), *sweep.arguments(), f"{FOLDER}{quoted}"]
+    place = quote(str(folder.resolve()))
+    return [sys.executable, str(ENTRY), *sweep.arguments(), f"{FOLDER}{place}"]
 
 
 def _check(argument: object, sweep: Sweep, packages: Collection[str]) -> None:
-    from restore.types import InputError
-
     text = str(argument)
     key = text.partition("=")[0].lstrip("+~")
     named = _NAMES.match(text.lstrip("+"))
@@ -82,8 +78,6 @@ def resume(folder: Path, packages: Collection[str] = ()) -> int:
 
     Raises InputError as `command` does, and where the sweep's working directory is gone.
     """
-    from restore.types import InputError
-
     again, home = command(folder, packages), Sweep.read(folder).cwd
     try:
         os.chdir(home)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from restore.types import InputError
+
 _WAIT = 0.2  # seconds between two looks for a free slot
 
 
@@ -35,8 +37,6 @@ def take(count: int, jobs_per_gpu: int) -> Iterator[str]:
     """
     names = visible()
     if len(names) < count:
-        from restore.types import InputError
-
         raise InputError(
             f"search.jobs_per_gpu={jobs_per_gpu}: a job needs {count} GPUs and this machine shows "
             f"{len(names)}; set search.jobs_per_gpu=null, or trainer.devices"

@@ -29,7 +29,7 @@ from restore.recovery import lock
 from restore.sweep import gpu, journal, process, ranking, settings
 from restore.sweep.job import SweepJob, command
 from restore.sweep.settings import Search
-from restore.sweep.start import CURRENT, MADE, refuse
+from restore.sweep.start import CURRENT, MADE
 from restore.sweep.sweeper import study_of
 from restore.types import InputError
 
@@ -64,9 +64,11 @@ def conclude(main: Callable[[], Any]) -> Callable[[], None]:
 def single(config: dict[str, Any], launcher: str = "basic") -> dict[str, Any]:
     """The config of a run that is no sweep, for which `search` and a launcher mean nothing."""
     if launcher != "basic":
-        refuse(f"hydra/launcher={launcher} launches the jobs of a sweep: add -m")
+        raise InputError(f"hydra/launcher={launcher} launches the jobs of a sweep: add -m")
     if config.pop("search", None):
-        refuse("search= chooses the jobs of a sweep: add -m and a key with several values")
+        raise InputError(
+            "search= chooses the jobs of a sweep: add -m and a key with several values"
+        )
     return config
 
 
@@ -188,7 +190,9 @@ def _gpus(config: dict[str, Any], search: Search) -> Any:
         return nullcontext()
     devices = config["trainer"].get("devices", 1)
     if not isinstance(devices, int) or devices < 1:
-        refuse(f"trainer.devices={devices}: with search.jobs_per_gpu a job must say how many GPUs")
+        raise InputError(
+            f"trainer.devices={devices}: with search.jobs_per_gpu a job must say how many GPUs"
+        )
     return gpu.take(devices, search.jobs_per_gpu)
 
 

@@ -11,6 +11,7 @@ from restore.folder import write_whole
 from restore.sweep import journal
 from restore.sweep.journal import Line
 from restore.sweep.settings import Direction
+from restore.types import InputError
 
 FOLDER = "hydra.sweep.dir="
 
@@ -28,8 +29,6 @@ class Sweep:
     def read(cls, folder: Path) -> "Sweep":
         path = folder / "sweep.json"
         if not path.is_file():
-            from restore.types import InputError
-
             raise InputError(
                 f"{folder} holds no sweep.json: give the folder that `train.py -m` printed first"
             )
@@ -42,8 +41,6 @@ class Sweep:
             write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
             return
         if Sweep.read(folder).arguments() != self.arguments():
-            from restore.types import InputError
-
             raise InputError(
                 f"{FOLDER}{folder} holds a sweep by another command line: "
                 "give another folder, or `restore sweep DIR --resume` to continue that one"

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_type_hints
 
 from restore.callback.monitor import best_is_high
+from restore.config.value import fits, unknown, wrong_type
+from restore.types import InputError
 
 Direction = Literal["minimize", "maximize"]
 
@@ -41,17 +43,12 @@ def parse(node: dict[str, Any] | None) -> Search:
     """The settings of a composed `search` section; raises InputError for what cannot be meant."""
     if not node:
         return Search()
-    from restore.config.value import fits, spell, unknown
-    from restore.types import InputError
-
     hints = get_type_hints(Search)
     for key, value in node.items():
         if key not in hints:
             raise InputError(unknown(f"search.{key}", key, hints))
         if not fits(value, hints[key]):
-            raise InputError(
-                f"search.{key}={value!r} has the wrong type: it takes {spell(hints[key])}"
-            )
+            raise InputError(f"search.{key}={value!r} {wrong_type(hints[key])}")
     search = Search(**node)
     for key, least in _LEAST.items():
         value = getattr(search, key)
@@ -81,8 +78,6 @@ def settle(search: Search, config: dict[str, Any]) -> Search:
     Raises InputError for an objective that the runs of `config` do not measure, and for a direction
     that would crown the worst job.
     """
-    from restore.types import InputError
-
     known = {"val/loss": False}
     if search.objective not in known:
         known |= metrics_of(search.objective, config)
@@ -106,8 +101,6 @@ def as_given(search: Search) -> Search:
     if search.objective.startswith("val/"):
         high = best_is_high(search.objective)
         return replace(search, direction="maximize" if high else "minimize")
-    from restore.types import InputError
-
     raise InputError(
         f"search.objective={search.objective} may differ from job to job in a sweep over "
         "experiment or benchmark: say whether to search.direction=minimize or maximize it"
@@ -118,8 +111,6 @@ def check_benchmark(objective: str, config: dict[str, Any]) -> None:
     """Raises InputError for an objective of a benchmark that the config does not have."""
     name = objective.partition("/")[0]
     if name != "val" and name not in (config.get("benchmark") or {}):
-        from restore.types import InputError
-
         raise InputError(f"search.objective={objective} is not measured: give benchmark={name}")
 
 

@@ -12,6 +12,7 @@ from restore.recovery import lock
 from restore.sweep import plot
 from restore.sweep.found import Found, group, read
 from restore.sweep.ranking import Sweep, shown
+from restore.types import InputError
 
 SEED = "seed"
 
@@ -55,8 +56,6 @@ def _tell_open(folder: Path, found: Found) -> None:
 
 
 def _check(found: Found, by: str, over: Sequence[str]) -> None:
-    from restore.types import InputError
-
     if by not in found.metrics:
         raise InputError(f"--by {by} was not measured: choose from {', '.join(found.metrics)}")
     for key in over:

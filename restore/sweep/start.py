@@ -9,12 +9,11 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from restore import errors, launch
-from restore.config.command import plain, takes
+from restore.config.command import plain, quote, takes
 from restore.folder import make
 from restore.recovery import lock
 from restore.sweep import process, ranking, settings
@@ -50,7 +49,9 @@ class Start(Callback):
         launch.check_sweep()
         search = settings.parse(plain_at(config, "search"))
         if search.sampler and importlib.util.find_spec("optuna") is None:
-            refuse(f"search.sampler={search.sampler} needs Optuna: pip install -e '.[sweep]'")
+            raise InputError(
+                f"search.sampler={search.sampler} needs Optuna: pip install -e '.[sweep]'"
+            )
         _check_launcher(str(config.hydra.runtime.choices["hydra/launcher"]), search.num_jobs)
         if _sweeps_over(config, ("experiment", "benchmark")):
             search = settings.as_given(search)  # what is measured differs from job to job
@@ -65,10 +66,9 @@ class Start(Callback):
             MADE.append(folder)
         # Jobs compose anew, some of them elsewhere and later: with the folder of their own
         # experiment and their own time, were it not for this.
-        quoted = QuotedString(str(folder), Quote.single).with_quotes()
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(folder)
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(str(folder))}")
         _add_pluses(config)
         assert search.direction is not None
         started = ranking.Sweep(sys.argv, os.getcwd(), search.objective, search.direction)
@@ -80,9 +80,9 @@ class Start(Callback):
 
 def _check_launcher(launcher: str, num_jobs: int) -> None:
     if num_jobs > 1 and launcher == "basic":
-        refuse(f"search.num_jobs={num_jobs} needs hydra/launcher=joblib or submitit_*")
+        raise InputError(f"search.num_jobs={num_jobs} needs hydra/launcher=joblib or submitit_*")
     if launcher == "submitit_slurm" and shutil.which("srun") is None:
-        refuse(
+        raise InputError(
             "hydra/launcher=submitit_slurm needs srun, which is not here: start it on a node "
             "of SLURM, or take hydra/launcher=submitit_local"
         )
@@ -125,10 +125,6 @@ def _add_pluses(config: DictConfig) -> None:
         plain_key = not (one.is_add() or one.is_force_add() or one.is_delete())
         if plain_key and isinstance(node, DictConfig) and key not in node and takes(node, key):
             config.hydra.overrides.task[index] = f"+{given[index]}"
-
-
-def refuse(reason: str) -> None:
-    raise InputError(reason)
 
 
 def _sweeps_over(config: DictConfig, groups: tuple[str, ...]) -> bool:
