@@ -7,7 +7,6 @@ of the weights, licence, terms of the data, and the record of the training.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +76,7 @@ def write(
         "facts": content["facts"],
         "config": {**config, "data": {**config["data"], "root": None}},
     }
-    _write_bytes(folder / WEIGHTS, data)
+    write_whole(folder / WEIGHTS, data)
     write_whole(folder / MODEL, json.dumps(model, indent=1) + "\n")
 
 
@@ -104,13 +103,6 @@ def _read_back(stored: Mapping[str, Tensor], name: str) -> Tensor:
     if one.dtype != torch.int8 or scale.shape != (len(one), *[1] * (one.ndim - 1)):
         raise ValueError(f"the scale of {name} does not fit")
     return one.float() * scale.float()
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read(path: Path) -> dict[str, Any]:
