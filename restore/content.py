@@ -13,6 +13,7 @@ from typing import Any, NotRequired, TypedDict, Union, is_typeddict
 
 from torch import Tensor
 
+from restore.config.trust import targets
 from restore.types import Facts, InputError
 
 FORMAT = 2  # of what a file holds; 1 is that of the files that do not say
@@ -144,7 +145,7 @@ def upgrade(content: Any, path: Path) -> dict[str, Any]:
             f"checkpoint={path} cannot be used: config.task._target_={task} is no class of a task"
         )
     for key, node in config.items():
-        for place, target in _targets(node, key):
+        for place, target in targets(node, key):
             prefix = max((one for one in HOMES if target.startswith(one)), key=len, default=None)
             home = key if prefix is None else HOMES[prefix]
             if home != key:
@@ -224,15 +225,3 @@ def update_paths(node: Any) -> Any:
     names, gone = RENAMED.get(new, {}), GONE.get(old, ())
     today = {names.get(k, k): update_paths(one) for k, one in node.items() if k not in gone}
     return {**today, "_target_": new} if old in MOVED else today
-
-
-def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Every class that a config names, with the place that names it."""
-    if isinstance(node, Mapping):
-        if isinstance(node.get("_target_"), str):
-            yield path, node["_target_"]
-        for key, one in node.items():
-            yield from _targets(one, f"{path}.{key}")
-    elif isinstance(node, list):
-        for k, one in enumerate(node):
-            yield from _targets(one, f"{path}.{k}")

@@ -40,7 +40,7 @@ def check_named(
 
 def _beyond(config: Any) -> Iterator[str]:
     """Every class that a checkpoint may not name by itself."""
-    for target in targets(config):
+    for _, target in targets(config):
         library = target.startswith(LIBRARIES) and not target.startswith(INERT)
         if is_foreign(target) or (library and target not in ALLOWED):
             yield target

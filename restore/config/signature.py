@@ -12,7 +12,7 @@ from typing import Any
 
 from restore.config import refusal, source
 from restore.config.target import check_allowed, resolve
-from restore.config.trust import STRICT, Trust
+from restore.config.trust import STRICT, Trust, nodes
 from restore.config.value import fits, unknown, wrong_type
 from restore.types import InputError
 
@@ -26,7 +26,7 @@ def check(
 ) -> None:
     """Raises InputError unless every node of the tree may be built. Builds nothing."""
     _check_values(config, path)
-    for place, node in _nodes(config, path):
+    for place, node in nodes(config, path):
         if isinstance(node, Mapping) and "_target_" in node:
             _check_call(node, place, (given or set()) if place == path else set(), trust)
 
@@ -41,7 +41,7 @@ def check_early(config: Mapping[str, Any]) -> None:
     for root, path in _roots(config):
         check_called(root, path)
         _check_values(root, path)
-        for place, node in _nodes(root, path):
+        for place, node in nodes(root, path):
             if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
                 continue
             check_allowed(node["_target_"], place, trust)
@@ -74,23 +74,11 @@ def _roots(config: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]
 
 
 def _check_values(config: Any, path: str) -> None:
-    for place, node in _nodes(config, path):
+    for place, node in nodes(config, path):
         if isinstance(node, str) and "${" in node:
             raise InputError(f"{place}={node}: interpolations are resolved before this point only")
         if isinstance(node, float) and not math.isfinite(node):
             raise InputError(f"{place}={node} must be a finite number")
-
-
-def _nodes(config: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every node of a tree of mappings and lists with its dotted path, the root first."""
-    yield path, config
-    children: Any = ()
-    if isinstance(config, Mapping):
-        children = config.items()
-    elif isinstance(config, list):
-        children = enumerate(config)
-    for key, value in children:
-        yield from _nodes(value, f"{path}.{key}" if path else str(key))
 
 
 def _check_call(node: Mapping[str, Any], path: str, given: set[str], trust: Trust) -> None:

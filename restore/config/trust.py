@@ -103,7 +103,9 @@ def foreign(config: Any) -> dict[str, str]:
     Where its package has no version, the first digits of the SHA-256 of its file.
     """
     return {
-        target: _version(target) for target in sorted(set(targets(config))) if is_foreign(target)
+        target: _version(target)
+        for target in sorted({target for _, target in targets(config)})
+        if is_foreign(target)
     }
 
 
@@ -111,17 +113,23 @@ def is_foreign(target: str) -> bool:
     return root_of(target) not in OURS
 
 
-def targets(node: Any) -> Iterator[str]:
-    """Every dotted path that a config names, in its order."""
-    if isinstance(node, Mapping):
-        target = node.get("_target_")
-        if isinstance(target, str):
-            yield target
-        for value in node.values():
-            yield from targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from targets(value)
+def nodes(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every node of a tree of mappings and lists with its dotted place, the root first."""
+    yield place, config
+    children: Any = ()
+    if isinstance(config, Mapping):
+        children = config.items()
+    elif isinstance(config, list):
+        children = enumerate(config)
+    for key, value in children:
+        yield from nodes(value, f"{place}.{key}" if place else str(key))
+
+
+def targets(config: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """The place and the dotted path of every class that a config names, in its order."""
+    for where, node in nodes(config, place):
+        if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
+            yield where, node["_target_"]
 
 
 def _version(target: str) -> str:
