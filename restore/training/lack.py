@@ -1,6 +1,5 @@
 """The one line that a training says which has no memory left."""
 
-import resource
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from restore.errors import is_lack
 from restore.evaluation.memory import total
+from restore.evaluation.record import peak_memory
 from restore.training.run import Run
 from restore.types import RunError
 
@@ -59,7 +59,7 @@ def consumers(run: Run, device: torch.device) -> Consumers:
             value for one in run.callbacks.values() for value in _averages(one)
         ),
     }
-    parts["activations of a batch"] = max(0, _peak(device) - sum(parts.values()))
+    parts["activations of a batch"] = max(0, peak_memory(device.type) - sum(parts.values()))
     return parts
 
 
@@ -70,13 +70,6 @@ def _averages(callback: Any) -> Iterable[Tensor]:
 
 def _bytes(tensors: Iterable[Tensor | nn.Parameter]) -> int:
     return sum(one.numel() * one.element_size() for one in tensors)
-
-
-def _peak(device: torch.device) -> int:
-    """Bytes that tensors took at most on a GPU; on a CPU, all that the process took."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _remedy(run: Run, largest: str) -> str:
