@@ -100,14 +100,9 @@ def choose(device: Device) -> tuple[str, str]:
         measured = ratio(device)
         says = f"a step in bfloat16 takes {measured:.2f} times as long as in float32 here"
         return (MIXED if measured <= PAYS else EXACT), says
-    return (
-        (MIXED, "the processor has bfloat16 units")
-        if known
-        else (
-            EXACT,
-            "the processor has no bfloat16 units",
-        )
-    )
+    if known:
+        return MIXED, "the processor has bfloat16 units"
+    return EXACT, "the processor has no bfloat16 units"
 
 
 def has_bf16(device: Device) -> bool | None:
@@ -126,13 +121,17 @@ def has_bf16(device: Device) -> bool | None:
 
 def processor_flags() -> set[str]:
     """Features of the first processor as Linux names them; empty where it does not tell."""
+    return set(cpuinfo("flags", "Features").split())
+
+
+def cpuinfo(*names: str) -> str:
+    """What Linux says of the first processor by one of these names; "" where it does not tell."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for line in lines:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return set(value.split())
-    return set()
+        if name.strip() in names:
+            return value.strip()
+    return ""
 
 
 def torch_sees_bf16() -> bool:

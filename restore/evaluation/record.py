@@ -14,6 +14,7 @@ import torch
 from restore import launch
 from restore.callback.progress import Throughput
 from restore.folder import write_whole
+from restore.precision import cpuinfo
 from restore.task.base import Task
 
 PACKAGES = ("torch", "lightning", "hydra-core", "torchmetrics", "kornia", "numpy")
@@ -47,16 +48,9 @@ def device_name(device: str) -> str:
     """The GPU's name, or the processor's with the number of cores that this process may use."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    names = (
-        [
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ]
-        if Path("/proc/cpuinfo").exists()
-        else [platform.processor()]
-    )
-    return f"{names[0]}, {launch.cores()} cores"
+    # Linux tells no model of an ARM processor.
+    name = cpuinfo("model name") or platform.processor() or platform.machine()
+    return f"{name}, {launch.cores()} cores"
 
 
 def peak_memory(device: str) -> int:

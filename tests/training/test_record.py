@@ -1,11 +1,13 @@
 """The record of a training names where it was trained."""
 
+import platform
 from pathlib import Path
 
 import pytest
 import torch
 
 from restore.config.compose import composed
+from restore.evaluation import record as origin
 from restore.training import fit, run
 
 
@@ -23,3 +25,11 @@ def test_a_training_on_a_gpu_is_recorded_as_one(
     found = fit.record(made, {}, [], {})
     assert made.task.device.type == "cpu"
     assert found["device"] == "a GPU" and found["training"]["peak_memory_mib"] == 5
+
+
+def test_a_processor_whose_model_linux_does_not_tell_has_a_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(origin, "cpuinfo", lambda *names: "")
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    assert origin.device_name("cpu").startswith(f"{platform.machine()}, ")
