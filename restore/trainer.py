@@ -15,6 +15,7 @@ from lightning.pytorch.loops.fit_loop import _FitLoop as FitLoop
 from restore import launch
 from restore.build import build
 from restore.config.trust import Trust
+from restore.precision import EXACT
 from restore.recovery.preemption import EndOnSignal
 from restore.types import InputError
 
@@ -67,7 +68,7 @@ def trainer(config: Config, folder: Path, callbacks: list[Callback], loggers: li
     return made
 
 
-def tester(config: Config, precision: str = "32-true") -> Trainer:
+def tester(config: Config, precision: str = EXACT) -> Trainer:
     """A trainer that only evaluates: same devices, no files."""
     keys = ("_target_", "accelerator", "devices", "num_nodes", "strategy", "limit_test_batches")
     node = {key: config["trainer"][key] for key in keys if key in config["trainer"]}

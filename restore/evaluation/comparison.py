@@ -11,8 +11,13 @@ from restore.types import InputError
 
 Values = NDArray[np.float64]
 Row = dict[str, Any]
-NOT_METRICS = ("index", "name", "bucket")  # of a row per image
+_NOT_METRICS = ("index", "name", "bucket")  # of a row per image
 _BLOCK = 1 << 20  # resampled values in memory at a time
+
+
+def image_metrics(rows: Sequence[Row]) -> list[str]:
+    """Metrics of an image, by the rows of a report; none where there is no row."""
+    return [key for key in rows[0] if key not in _NOT_METRICS] if rows else []
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def differences(named: Sequence[tuple[str, list[Row]]]) -> list[Difference]:
     for method, others in named[1:]:
         shared = [row for row in others if (row["index"], row["name"]) in paired]
         partners = [paired[row["index"], row["name"]] for row in shared]
-        for metric in [key for key in rows[0] if key not in NOT_METRICS and key in others[0]]:
+        for metric in [key for key in image_metrics(rows) if key in others[0]]:
             ours = np.array([row[metric] for row in shared], dtype=np.float64)
             theirs = np.array([row[metric] for row in partners], dtype=np.float64)
             if np.count_nonzero(~np.isnan(ours - theirs)) >= 2:
@@ -108,7 +113,7 @@ def differences(named: Sequence[tuple[str, list[Row]]]) -> list[Difference]:
 def intervals(rows: Sequence[Row]) -> dict[str, Interval]:
     """Metric -> its mean over all images with its interval; without those of less than 2 values."""
     found = {}
-    for metric in [key for key in rows[0] if key not in NOT_METRICS] if rows else []:
+    for metric in image_metrics(rows):
         values = np.array([row[metric] for row in rows], dtype=np.float64)
         if np.count_nonzero(~np.isnan(values)) >= 2:
             found[metric] = mean_interval(values)

@@ -18,7 +18,7 @@ from restore.diffusion.schedule import Cosine
 from restore.evaluation import results
 from restore.evaluation.method import SamplingRecord, sampling_of
 from restore.evaluation.results import FIXED, Row
-from restore.evaluation.runner import EXACT
+from restore.precision import EXACT
 from restore.types import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

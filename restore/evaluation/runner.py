@@ -12,14 +12,13 @@ from torch import Tensor, distributed
 
 from restore.evaluation import memory
 from restore.evaluation.benchmark import Benchmark, digest
-from restore.evaluation.comparison import Interval, intervals
+from restore.evaluation.comparison import Interval, image_metrics, intervals
 from restore.evaluation.cost import Cost, total
 from restore.evaluation.loop import Evaluation, Row, num_images
 from restore.evaluation.method import Method
 from restore.metric.distribution import COMPARABLE
+from restore.precision import EXACT
 from restore.types import InputError
-
-EXACT = "32-true"  # Lightning's word for float32 throughout
 
 
 @dataclass
@@ -53,24 +52,19 @@ class Report:
 
 def summarise(rows: list[Row]) -> dict[str, float]:
     """Means over all images as `metric`, and over every bucket as `metric[bucket]`."""
-    metrics = [key for key in rows[0] if key not in ("index", "name", "bucket")]
     groups = {"": rows}
     for bucket in sorted({row["bucket"] for row in rows} - {""}):
         groups[f"[{bucket}]"] = [row for row in rows if row["bucket"] == bucket]
     return {
         f"{metric}{group}": _mean([row[metric] for row in members])
         for group, members in groups.items()
-        for metric in metrics
+        for metric in image_metrics(rows)
     }
 
 
 def undefined(rows: list[Row]) -> list[str]:
     """A line for each metric that some images do not have, which its mean leaves out."""
-    lacks = {
-        metric: sum(math.isnan(row[metric]) for row in rows)
-        for metric in rows[0]
-        if metric not in ("index", "name", "bucket")
-    }
+    lacks = {metric: sum(math.isnan(row[metric]) for row in rows) for metric in image_metrics(rows)}
     return [
         f"{metric}: not defined for {lack} of {len(rows)} images, which its mean leaves out"
         for metric, lack in lacks.items()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from restore.config.compose import composed
 from restore.evaluation import load
+from restore.evaluation.comparison import image_metrics
 from restore.evaluation.loop import Row
 from restore.evaluation.method import Method
 from restore.evaluation.runner import Report, evaluate
@@ -130,8 +131,7 @@ def kept(
 
 def _means(rows: Sequence[Row]) -> dict[str, float]:
     """Of metrics that are defined for all of the images."""
-    names = [key for key in rows[0] if key not in ("index", "name", "bucket")]
-    columns = {name: [float(row[name]) for row in rows] for name in names}
+    columns = {name: [float(row[name]) for row in rows] for name in image_metrics(rows)}
     return {
         name: round(statistics.fmean(column), 5)
         for name, column in columns.items()
