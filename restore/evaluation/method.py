@@ -170,13 +170,18 @@ def averaged(
     return torch.where(agreed, first, parts.mean(dim=2))
 
 
+def for_every_sample(
+    restore: Callable[[Observation], Tensor],
+) -> Callable[[Observation, int], Tensor]:
+    """The `restore` of a method whose one result [B, C, H, W] stands for every sample."""
+    return lambda observation, num_samples: restore(observation)[:, None].repeat_interleave(
+        num_samples, dim=1
+    )
+
+
 def from_baseline(name: str, baseline: Callable[[Observation], Tensor]) -> Method:
-    """Makes a method of a baseline, whose one result [B, C, H, W] stands for every sample."""
-
-    def restore(observation: Observation, num_samples: int) -> Tensor:
-        return baseline(observation)[:, None].repeat_interleave(num_samples, dim=1)
-
-    return Method(name=name, kind="baseline", restore=restore)
+    """Makes a method of a baseline."""
+    return Method(name=name, kind="baseline", restore=for_every_sample(baseline))
 
 
 def baseline_to_beat(batch: Batch) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from restore.evaluation import assignment
 from restore.evaluation.assignment import INPUTS, MASKS, OUTPUTS, Manifest
 from restore.evaluation.benchmark import Benchmark
-from restore.evaluation.method import NO_SAMPLING, Method, SamplingRecord
+from restore.evaluation.method import NO_SAMPLING, Method, SamplingRecord, for_every_sample
 from restore.image import from_uint8, from_unit
 from restore.types import InputError, Observation
 
@@ -63,17 +63,13 @@ class Outputs:
         return restored
 
     def method(self, name: str) -> Method:
-        """The outputs as a method. One result stands for all samples; the row says more."""
-
-        def restore(observation: Observation, num_samples: int) -> Tensor:
-            return self(observation)[:, None].repeat_interleave(num_samples, dim=1)
-
+        """The outputs as a method, whose row says how they were treated."""
         lossy = any(path.suffix.lower() in LOSSY for path in self.paths)
         said = [word for word, is_so in (("composited", self.composite), ("lossy", lossy)) if is_so]
         return Method(
             name=name,
             kind="outputs",
-            restore=restore,
+            restore=for_every_sample(self),
             checkpoint=str(self.folder / OUTPUTS),
             sampling=SamplingRecord(" ".join(said)) if said else NO_SAMPLING,
         )

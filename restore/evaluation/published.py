@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from restore.ensemble import VIEWS, SelfEnsemble
-from restore.evaluation.method import NO_SAMPLING, SELF_ENSEMBLE, Method
+from restore.evaluation.method import NO_SAMPLING, SELF_ENSEMBLE, Method, for_every_sample
 from restore.network.published_denoiser import PublishedDenoiser, restore_any_size
 from restore.types import InputError, Observation
 
@@ -74,19 +75,14 @@ class Published:
         return observation.get("sigma", image.new_zeros(len(image))) / 2
 
     def method(self, name: str, self_ensemble: bool = False) -> Method:
-        """One deterministic result stands for every sample: of one network call, or of eight."""
-
-        def restore(observation: Observation, num_samples: int) -> Tensor:
-            made = self(observation, self_ensemble)
-            return made[:, None].repeat_interleave(num_samples, dim=1)
-
+        """As a method of one network call, or of eight."""
         sampling = SELF_ENSEMBLE if self_ensemble else NO_SAMPLING
         if self.level == "estimated":
             sampling = sampling._replace(sampler="estimated level")
         return Method(
             name=name,
             kind="published",
-            restore=restore,
+            restore=for_every_sample(partial(self, self_ensemble=self_ensemble)),
             checkpoint=str(self.path),
             module=self.network,
             num_calls=VIEWS if self_ensemble else 1,

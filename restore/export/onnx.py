@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from restore.evaluation.method import Method
+from restore.evaluation.method import Method, for_every_sample
 from restore.network.push_pull import OPERATOR
 from restore.task.restoration import RestorationTask
 from restore.types import InputError, Observation
@@ -187,7 +187,7 @@ def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Met
     names = [one.name for one in session.get_inputs()]
     sides = session.get_inputs()[0].shape[2:]  # whole numbers in a graph of one size
 
-    def restore(observation: Observation, num_samples: int) -> Tensor:
+    def restore(observation: Observation) -> Tensor:
         seen = cast(dict[str, Tensor], observation)
         found = [*seen["input"].shape[2:]]
         if all(isinstance(side, int) for side in sides) and found != sides:
@@ -196,13 +196,12 @@ def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Met
                 f"{found[1]}x{found[0]}: export with --size of another benchmark"
             )
         given = {key: seen[key].float().cpu().numpy() for key in names}
-        made = torch.from_numpy(session.run(None, given)[0])
-        return made[:, None].repeat_interleave(num_samples, dim=1)
+        return torch.from_numpy(session.run(None, given)[0])
 
     return Method(
         name=str(content["experiment"]),
         kind="model",
-        restore=restore,
+        restore=for_every_sample(restore),
         check=task.check_observation,
         checkpoint=str(path),
         num_calls=1,
