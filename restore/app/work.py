@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from restore import chain, job
 from restore.api import Model
@@ -22,6 +21,7 @@ from restore.chain import Settings
 from restore.data.image_file import upright_size
 from restore.data.photo_file import write_png
 from restore.diffusion.walk import Step
+from restore.errors import is_lack
 from restore.image import to_uint8
 from restore.types import InputError
 
@@ -242,8 +242,7 @@ def _explained(error: Exception) -> Exception:
     """What the one who asked may read; the rest goes to the log."""
     if isinstance(error, InputError | Stopped):
         return error
-    text = str(error)
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate" in text:
+    if is_lack(error):
         return InputError("the memory does not suffice for this: take a smaller photo, or fewer")
     traceback.print_exception(error)
     return InputError("this could not be restored; the log of the server says why")
