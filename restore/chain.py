@@ -93,40 +93,27 @@ def restore(
         InputError: a file that cannot be read, or a setting that a model cannot use.
     """
     given, profile = read_photo(photo, colors=any(model.colorizes for model in chain))
-    hole = None if mask is None else _hole(mask, invert_mask)
+    hole = None if mask is None else read_mask(mask, invert_mask)[0].numpy()
     soft = None if strength_map is None else load_image(strength_map, 1)[0].numpy()
     images, sigmas = _through(chain, given, hole, [given], settings, callback, soft)
     return Restored(images, profile, sigmas[0] if sigmas else None)
 
 
-def restore_batch(
-    chain: list[Model],
-    photos: list[Path],
-    masks: list[Path | None],
-    settings: Settings,
-    invert_mask: bool = False,
-) -> list[Restored]:
-    """Photos of one size, depth and number of channels at once, as `restore` does it one by one.
+def restore_batch(chain: list[Model], photos: list[Path], settings: Settings) -> list[Restored]:
+    """Photos without masks, of one size, depth and number of channels, at once.
 
-    Raises ValueError where they differ, and what `restore` raises.
+    As `restore` does it one by one. Raises ValueError where they differ, and what `restore` raises.
     """
     colors = any(model.colorizes for model in chain)
     given = [read_photo(photo, colors=colors) for photo in photos]
-    holes = [_hole(mask, invert_mask) for mask in masks if mask is not None]
-    if len({one.dtype for one, _ in given}) > 1 or len(holes) not in (0, len(photos)):
+    if len({one.dtype for one, _ in given}) > 1:
         raise ValueError("photos of one batch differ")
     each = [one if one.ndim == 3 else one[..., None] for one, _ in given]
-    hole = np.stack(holes) if holes else None
-    images, sigmas = _through(chain, np.stack(each), hole, [one for one, _ in given], settings)
+    images, sigmas = _through(chain, np.stack(each), None, [one for one, _ in given], settings)
     return [
         Restored([_flat(image[k]) for image in images], profile, sigmas[k] if sigmas else None)
         for k, (_, profile) in enumerate(given)
     ]
-
-
-def _hole(mask: Path, invert: bool) -> np.ndarray:
-    found: np.ndarray = read_mask(mask, invert)[0].numpy()
-    return found
 
 
 def _flat(image: np.ndarray) -> np.ndarray:

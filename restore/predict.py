@@ -205,8 +205,7 @@ def _lines(
     if len(group) > 1:
         started = time.monotonic()
         with contextlib.suppress(Exception):
-            sources, masks = [one.source for one in group], [one.mask for one in group]
-            made = chain.restore_batch(models, sources, masks, settings, settings.invert_mask)
+            made = chain.restore_batch(models, [one.source for one in group], settings)
             seconds = (time.monotonic() - started) / len(group)
             pairs = zip(group, made, strict=True)
             return [_written(one, models, settings, result, seconds) for one, result in pairs]
