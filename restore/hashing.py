@@ -1,7 +1,14 @@
-"""A digest of what is written, known without reading it back."""
+"""SHA-256 of a file, and of what is written, known without reading it back."""
 
 import hashlib
+from pathlib import Path
 from typing import BinaryIO
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file, in hexadecimal; it is never in memory as a whole."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class HashingWriter:

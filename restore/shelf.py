@@ -1,13 +1,13 @@
 """Trained models by name: the runs of some folders, and which of them has given weights."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from restore import bundle, checkpoint, diffusers_folder, released, zoo
 from restore.checkpoint import SUFFIX, best_of
 from restore.data.name import printable
+from restore.hashing import sha256_of
 from restore.types import InputError
 
 RUNS = (Path("outputs"), Path("multirun"))  # where trainings write, if not told otherwise
@@ -73,7 +73,7 @@ def digest(path: Path) -> str:
     if released.is_bundle(path):
         return str(bundle.verified(path)[0]["sha256"])
     if diffusers_folder.is_folder(path):
-        return hashlib.sha256(zoo.read(path).path.read_bytes()).hexdigest()
+        return sha256_of(zoo.read(path).path)
     path = best_of(path)
     stated = checkpoint.seal(path) if path.is_file() else None
     if stated is None:

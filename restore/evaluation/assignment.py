@@ -1,6 +1,5 @@
 """What a method of others may see of a benchmark, as files: inputs, masks and a manifest."""
 
-import hashlib
 import json
 import shlex
 import shutil
@@ -17,6 +16,7 @@ from restore.data.order import EvalOrder
 from restore.evaluation import load
 from restore.evaluation.benchmark import Benchmark
 from restore.folder import write_whole
+from restore.hashing import sha256_of
 from restore.image import from_uint8, to_uint8, to_unit
 from restore.picture import save_png
 from restore.types import Batch, InputError, Observation
@@ -94,11 +94,11 @@ def _write_one(folder: Path, batch: Observation) -> Image:
         path = picture.with_suffix(".npy")
         _save(image, path)
     said: Image = {"index": index, "name": batch["name"][0], "size": [*image.shape[-2:]]}
-    said |= {"input": path.name, "sha256": digest(path)}
+    said |= {"input": path.name, "sha256": sha256_of(path)}
     if hole is not None:
         mask = folder / MASKS / f"{stem}.png"
         save_png(hole.float() * 2 - 1, mask)
-        said |= {"mask": mask.name, "mask_sha256": digest(mask)}
+        said |= {"mask": mask.name, "mask_sha256": sha256_of(mask)}
     operator = batch.get("operator")
     if operator is not None and not operator.keeps_size:
         small = folder / MEASURED / f"{stem}.npy"
@@ -147,14 +147,8 @@ def read(folder: Path) -> Manifest:
 def _check_unchanged(path: Path, sha256: str) -> None:
     if not path.is_file():
         raise InputError(f"{path} is missing: what was restored from it cannot be known")
-    if digest(path) != sha256:
+    if sha256_of(path) != sha256:
         raise InputError(f"{path} is not what restore task wrote: write a new folder")
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def next_command(name: str, folder: Path, overrides: Sequence[str]) -> str:

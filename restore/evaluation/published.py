@@ -1,6 +1,5 @@
 """Networks of others with their released weights, measured like our own."""
 
-import hashlib
 import os
 import pickle
 from functools import partial
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from restore.ensemble import VIEWS, SelfEnsemble
 from restore.evaluation.method import NO_SAMPLING, SELF_ENSEMBLE, Method, for_every_sample
+from restore.hashing import sha256_of
 from restore.network.published_denoiser import PublishedDenoiser, restore_any_size
 from restore.types import InputError, Observation
 
@@ -103,8 +103,7 @@ def _estimated(image: Tensor) -> Tensor:
 
 
 def _check_hash(path: Path, sha256: str) -> None:
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    actual = sha256_of(path)
     if len(sha256) < 8 or not actual.startswith(sha256.lower()):
         raise InputError(
             f"{path}: its SHA-256 is {actual}, the config says {sha256!r}: get the right file, or "

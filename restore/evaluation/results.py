@@ -12,6 +12,7 @@ from filelock import FileLock
 from restore.evaluation import record
 from restore.evaluation.runner import Report
 from restore.folder import write_whole
+from restore.hashing import sha256_of
 from restore.metric.distribution import DistributionMetric
 from restore.metric.label import OriginalLabelShare
 from restore.types import InputError
@@ -164,14 +165,9 @@ def checkpoint_name(checkpoint: str) -> str:
     path = Path(checkpoint)
     if path.is_dir():  # outputs: every file of it
         names = sorted(file for file in path.iterdir() if not file.name.startswith("."))
-        listing = "".join(f"{file.name} {_sha256(file)}\n" for file in names)
+        listing = "".join(f"{file.name} {sha256_of(file)}\n" for file in names)
         return f"{path.name}@{hashlib.sha256(listing.encode()).hexdigest()[:12]}"
-    return f"{path.name}@{_sha256(path)[:12]}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{path.name}@{sha256_of(path)[:12]}"
 
 
 def _features(metrics: Sequence[object]) -> list[str]:

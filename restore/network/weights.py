@@ -1,6 +1,5 @@
 """Published weights from local files: found, checked by their hash, never downloaded."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -8,6 +7,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import nn
 
+from restore.hashing import sha256_of
 from restore.types import InputError
 
 PYTORCH = "https://download.pytorch.org/models/"
@@ -43,8 +43,7 @@ def find_weights(name: str, address: str = PYTORCH) -> Path:
 
 def _check_hash(path: Path) -> None:
     published = path.stem.rpartition("-")[2]
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    actual = sha256_of(path)
     if not actual.startswith(published):
         raise InputError(f"{path} is damaged: its SHA-256 starts with {actual[:8]}, get it anew")
 
