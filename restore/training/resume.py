@@ -25,23 +25,11 @@ from restore.types import InputError
 # Settings that cannot change a weight: all below a name that ends in a dot.
 FREE = (
     *("max_updates", "callback.", "logger.", "benchmark.", "sampler.", "guidance.", "resume."),
-    *(
-        "task.sampler.",
-        "task.guidance.",
-        "task.val_images",
-        "data.num_workers",
-        "data.root",
-        "data.cache_gb",
-    ),
-    *("packages", "init.partial"),
-    *(
-        f"trainer.{name}"
-        for name in (
-            *("max_time", "max_epochs", "log_every_n_steps", "enable_progress_bar"),
-            "enable_model_summary",
-            *("val_check_interval", "num_sanity_val_steps", "limit_test_batches", "profiler."),
-        )
-    ),
+    *("task.sampler.", "task.guidance.", "task.val_images"),
+    *("data.num_workers", "data.root", "data.cache_gb", "packages", "init.partial"),
+    *("trainer.max_time", "trainer.max_epochs", "trainer.log_every_n_steps"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.profiler."),
+    *("trainer.val_check_interval", "trainer.num_sanity_val_steps", "trainer.limit_test_batches"),
 )
 NOT_FREE = ("callback.ema.",)
 TUNING = ("optimizer", "scheduler")

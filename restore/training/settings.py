@@ -1,5 +1,6 @@
 """Settings of a resumed run in the place of its stored ones."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ PLAIN = ("max_updates", "seed", "packages")  # the settings that have no dot in 
 
 def replace_settings(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a stored config with other settings; what follows max_updates goes along."""
-    config: dict[str, Any] = _copy(stored)
+    config = copy.deepcopy(dict(stored))
     for key, value in settings.items():
         *parents, name = key.split(".")
         if not parents and name not in PLAIN:
@@ -25,12 +26,6 @@ def replace_settings(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> 
         _follow(config, stored["max_updates"], settings["max_updates"], follows=False)
         config["callback"]["max_updates"]["max_updates"] = settings["max_updates"]
     return config
-
-
-def _copy(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {key: _copy(value) for key, value in node.items()}
-    return [_copy(value) for value in node] if isinstance(node, list) else node
 
 
 def _follow(node: Any, old: int, new: int, follows: bool) -> None:
