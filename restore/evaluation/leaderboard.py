@@ -68,7 +68,7 @@ def _published(path: Path) -> list[Row]:
 def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
     """Of every benchmark with a model: the best baseline, network of others, and model."""
     shown: list[Row] = []
-    best: set[tuple[str, str]] = set()  # (key of a row, metric)
+    best: set[tuple[str, str]] = set()  # (place of a row, metric)
     for name in sorted({row["benchmark"] for row in rows if row["kind"] == "model"}):
         mine = latest([row for row in rows if row["benchmark"] == name])
         chosen = [
@@ -77,7 +77,7 @@ def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
             if any(row["kind"] == kind for row in mine)
         ]
         found, _ = _best(chosen, metrics, 0)
-        best |= {(_identity(chosen[row]), metrics[column]) for row, column in found}
+        best |= {(chosen[row][PLACE], metrics[column]) for row, column in found}
         shown += chosen
     if not shown:
         return []
@@ -94,13 +94,9 @@ def _headline(rows: list[Row], metrics: list[str]) -> list[Table]:
         (place, len(lead) + column)
         for place, row in enumerate(shown)
         for column, metric in enumerate(present, start=1)
-        if (_identity(row), metric) in best
+        if (row[PLACE], metric) in best
     }
     return [Table(table.caption, table.header, table.rows, bold)]
-
-
-def _identity(row: Row) -> str:
-    return row[PLACE]
 
 
 def _benchmark(
