@@ -105,12 +105,10 @@ def page(rows: Sequence[Row], command: str) -> str:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Draws a PNG: panels of each metric, against calls on the left and seconds on the right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = metrics_of(rows)
     figure = Figure(figsize=(11, 3.2 * len(names)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes: Any = figure.subplots(len(names), 2, squeeze=False)
     for (left, right), metric in zip(axes, names, strict=True):
         for name, points in curves(rows, metric).items():

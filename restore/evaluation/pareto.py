@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from restore.evaluation.plot import drawn
 from restore.evaluation.ranked import RANKED, lower_is_better
 from restore.evaluation.results import Row
 
@@ -59,20 +60,16 @@ class Plot:
 
     def draw(self) -> Image.Image:
         """RGB: a panel for each cost."""
-        import numpy as np
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 3.6), dpi=90, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
         for axis, (cost, title) in zip(figure.subplots(1, 2), _COSTS.items(), strict=True):
             self._panel(axis, cost)
             axis.set_xlabel(title, fontsize=8)
             axis.set_ylabel(self.metric, fontsize=8)
             axis.tick_params(labelsize=7)
         figure.suptitle(self.caption, fontsize=9)
-        canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+        return drawn(figure)
 
     def _panel(self, axis: Any, cost: str) -> None:
         placed = [(getattr(one, cost), one) for one in self.points if getattr(one, cost)]

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,13 +87,11 @@ def bucket_plot(named: Named) -> Image.Image | None:
     panels = buckets_of([key for _, report in named for key in report.summary])
     if not panels:
         return None
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     num_columns = min(3, len(panels))
     num_rows = math.ceil(len(panels) / num_columns)
     figure = Figure(figsize=(3.2 * num_columns, 2.4 * num_rows), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(num_rows, num_columns, squeeze=False).flatten()
     for axis, (metric, buckets) in zip(axes, panels.items(), strict=False):
         wide = 0.8 / len(named)
@@ -109,6 +108,14 @@ def bucket_plot(named: Named) -> Image.Image | None:
     for axis in axes[len(panels) :]:
         axis.remove()
     axes[0].legend(fontsize=6)
+    return drawn(figure)
+
+
+def drawn(figure: Any) -> Image.Image:
+    """RGB of a figure of matplotlib, drawn without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 

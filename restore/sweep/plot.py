@@ -28,9 +28,6 @@ class Axis:
 
 def draw(path: Path, found: Found, by: str, over: Sequence[str]) -> None:
     """A PNG of mean values over the keys `over`; the best tenth stands out, the rest is faint."""
-    import matplotlib
-
-    matplotlib.use("agg")
     from matplotlib.figure import Figure
 
     keys, groups = group(found, by, over)
