@@ -178,12 +178,12 @@ def _sigma(batch: "Batch") -> float:
 
 def _psnr(batch: "Batch") -> list[float]:
     """In dB, of an input that has the channels of its target, where anything differs."""
-    import math
+    from restore.metric.psnr import psnr_from_mse
 
     if batch["input"].shape != batch["target"].shape or "hole" in batch:
         return []
-    error = float((batch["input"] - batch["target"]).double().square().mean()) / 4
-    return [-10 * math.log10(error)] if error else []
+    error = (batch["input"] - batch["target"]).double().square().mean() / 4  # in units of [0, 1]
+    return [float(psnr_from_mse(error))] if error else []
 
 
 def _images(batch: "Batch") -> "Tensor":
