@@ -54,7 +54,7 @@ def measure_all(
     restored [B, N, C, H, W] and target [B, C, H, W] in [0, 1]. Images are checked and rounded to
     8 bits once for all. Raises InputError as a metric does.
     """
-    check_unit(target, "target", 4)
+    check_target(target)
     check_prediction(restored, 5)
     for metric in metrics:
         if restored[:, 0].shape != target.shape:
@@ -88,13 +88,13 @@ def check_prediction(image: Tensor, num_dims: int) -> None:
         )
 
 
-def check_unit(image: Tensor, what: str, num_dims: int) -> None:
-    """Refuses anything but finite floats in [0, 1]."""
-    _check_tensor(image, what, num_dims)
+def check_target(image: Tensor) -> None:
+    """Refuses anything but finite floats [B, C, H, W] in [0, 1]."""
+    _check_tensor(image, "target", 4)
     low, high = (float(bound) for bound in image.aminmax())
     if low < 0 or high > 1:
         raise InputError(
-            f"{what} spans [{low:.4g}, {high:.4g}]: metrics take images in [0, 1], "
+            f"target spans [{low:.4g}, {high:.4g}]: metrics take images in [0, 1], "
             "convert with restore.image.to_unit"
         )
 

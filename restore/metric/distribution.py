@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from restore.folder import write_whole
-from restore.metric.base import check_prediction, check_unit, eight_bit
+from restore.metric.base import check_prediction, check_target, eight_bit
 from restore.metric.extractor import load_extractor
 from restore.types import InputError
 
@@ -170,7 +170,7 @@ def update_all(
     if not metrics:
         return
     check_prediction(restored, 5 if restored.ndim == 5 else 4)
-    check_unit(target, "target", 4)
+    check_target(target)
     if not len(restored) == len(target) == len(index):
         raise InputError(
             f"{len(restored)} restored, {len(target)} target images and {len(index)} indices do "
