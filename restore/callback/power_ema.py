@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from restore.callback.power_average import combination, decay, exponent
+from restore.folder import write_whole
 from restore.types import InputError
 
 FOLDER = "averages"
@@ -89,8 +90,7 @@ class PowerEMA(Callback):
         for std, average in zip(self.stds, self.averages, strict=True):
             path = folder / f"{self.updates:08d}_{std}.safetensors"
             half = {name: value.half().cpu().contiguous() for name, value in average.items()}
-            save_file(half, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
+            write_whole(path, save(half))
 
     def _bytes(self) -> int:
         """Bytes of the files of one time, without their headers."""

@@ -2,8 +2,6 @@
 
 import gzip
 import hashlib
-import os
-import tempfile
 import urllib.request
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 
 from restore.data.source import Item, Split
+from restore.folder import write_whole
 from restore.types import InputError
 
 MIRRORS = (
@@ -78,7 +77,8 @@ class MNIST:
                 with urllib.request.urlopen(mirror + path.name, timeout=_TIMEOUT) as reply:
                     packed = reply.read()
                 if hashlib.md5(packed).hexdigest() == MD5[path.name]:
-                    return _write(path, packed)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    return write_whole(path, packed)
                 reason = f"{mirror} sent another file"
             except OSError as error:
                 reason = f"download failed: {error}"
@@ -86,16 +86,3 @@ class MNIST:
             f"MNIST: {path.name} not found in {path.parent.absolute()} ({reason}): put the four "
             f"idx.gz files from {MIRRORS[0]} there, or set data.root or $RESTORE_DATA"
         )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, also when several processes write the same one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with open(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from restore.data.shard import Index, Member, Sample, index_shard
+from restore.folder import write_whole
 
 _VERSION = 2  # of what is stored and of the rules by which it was made
 _FOLDER = ".restore-index"
@@ -90,10 +90,4 @@ def _write(kept: Path, state: list[int], index: Index) -> None:
     samples = [[sample.key, sample.members] for sample in index.samples]
     content = {"state": state, "left_out": index.left_out, "samples": samples}
     with contextlib.suppress(OSError):
-        handle, temporary = tempfile.mkstemp(dir=kept.parent, prefix=kept.name)
-        try:
-            with open(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file, separators=(",", ":"))
-            os.replace(temporary, kept)
-        except OSError:
-            os.unlink(temporary)
+        write_whole(kept, json.dumps(content, separators=(",", ":")))

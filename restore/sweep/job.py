@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from restore import collector
+from restore.folder import write_whole
 from restore.recovery import lock
 from restore.recovery.parent import die_with_parent
 from restore.sweep import journal
@@ -32,9 +33,7 @@ class SweepJob:
         """Writes whole or not at all: several tasks of a cluster may write the same job."""
         path = _path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, json.dumps(asdict(self)))
 
     @classmethod
     def read(cls, folder: Path) -> "SweepJob":

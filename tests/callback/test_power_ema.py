@@ -51,7 +51,7 @@ def test_files_stay_within_their_bytes_and_reach_back(tmp_path: Path) -> None:
     found = times(tmp_path)
     assert len(found) <= 6 and found[-1] == 41 and found[0] <= 16
     assert all(t % ema.every == 0 for t in found[:-1])
-    assert not list((tmp_path / FOLDER).glob("*.part"))
+    assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".safetensors"}
 
 
 def test_resumed_averages_go_on_and_later_files_go(tmp_path: Path) -> None:
