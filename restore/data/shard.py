@@ -71,6 +71,20 @@ def index_shard(path: Path) -> Index:
     return Index(complete, +left_out)
 
 
+def class_of(text: bytes, num_classes: int, sample: str) -> int:
+    """The class that the member .cls of a sample holds.
+
+    Raises InputError, which names the sample, for what is no whole number below `num_classes`.
+    """
+    digits = text.strip()
+    if not digits.isdigit() or int(digits) >= num_classes:
+        raise InputError(
+            f"{sample}.cls is missing or holds no class below {num_classes} "
+            "(data.source.num_classes)"
+        )
+    return int(digits)
+
+
 def key_and_extension(name: str) -> tuple[str, str]:
     """By webdataset's rule, the extension in small letters; both are empty where there is none."""
     from webdataset.tariterators import base_plus_ext

@@ -18,7 +18,7 @@ from restore.data import opener
 from restore.data.archive import members, open_tar
 from restore.data.image_file import load_image
 from restore.data.name import printable
-from restore.data.shard import IMAGE, key_and_extension, why_left_out
+from restore.data.shard import IMAGE, class_of, key_and_extension, why_left_out
 from restore.data.source import CHANNELS, Item, Mode, Source, Split
 from restore.stream import SampleStream
 from restore.types import InputError
@@ -182,13 +182,8 @@ class Streaming:
     def _label(self, sample: Sample) -> int | None:
         if self.num_classes is None:
             return None
-        text: bytes = sample.get("cls", b"").strip()
-        if not text.isdigit() or int(text) >= self.num_classes:
-            raise InputError(
-                f"{sample['__url__']}: {sample['__key__']}.cls is missing or holds no class "
-                f"below {self.num_classes} (data.source.num_classes)"
-            )
-        return int(text)
+        named = f"{sample['__url__']}: {sample['__key__']}"
+        return class_of(sample.get("cls", b""), self.num_classes, named)
 
 
 def _once(members: Iterator[Member], url: str) -> Iterator[Member]:

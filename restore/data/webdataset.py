@@ -14,7 +14,7 @@ from typing import Self
 from restore import collector
 from restore.data.image_file import load_image
 from restore.data.name import printable
-from restore.data.shard import IMAGE, Index, Sample
+from restore.data.shard import IMAGE, Index, Sample, class_of
 from restore.data.shard_index import shard_index
 from restore.data.source import CHANNELS, Item, Mode, Split, check_fraction, held_out
 from restore.types import InputError
@@ -85,13 +85,8 @@ class WebDataset:
     def _label(self, sample: Sample) -> int | None:
         if self.num_classes is None:
             return None
-        text = self._read(sample, "cls").strip() if "cls" in sample.members else b""
-        if not text.isdigit() or int(text) >= self.num_classes:
-            raise InputError(
-                f"{sample.shard}: {sample.key}.cls is missing or holds no class below "
-                f"{self.num_classes} (data.source.num_classes)"
-            )
-        return int(text)
+        text = self._read(sample, "cls") if "cls" in sample.members else b""
+        return class_of(text, self.num_classes, f"{sample.shard}: {sample.key}")
 
     def _read(self, sample: Sample, extension: str) -> bytes:
         member = sample.members[extension]
