@@ -50,16 +50,11 @@ class Sweep:
         return [one for one in self.argv[1:] if not one.startswith(FOLDER)]
 
 
-def rank(lines: Sequence[Line], direction: str) -> list[Line]:
-    """Best first; what has no objective last, by job number."""
+def best(lines: Sequence[Line], direction: Direction) -> Line | None:
+    """The line of the best objective, of equals the first; None where no job has one."""
     sign = -1 if direction == "maximize" else 1
-    return sorted(
-        lines,
-        key=lambda one: (
-            one.objective is None,
-            sign * one.objective if one.objective is not None else one.job,
-        ),
-    )
+    ranked = [(sign * one.objective, one) for one in lines if one.objective is not None]
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
 def swept(jobs: Sequence[Sequence[str]]) -> dict[str, list[str]]:
@@ -94,9 +89,8 @@ def finish(folder: Path) -> int:
     statuses = Counter(line.status for line in lines)
     counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
     print(f"{len(lines)} jobs: {counts}")
-    best = rank(lines, sweep.direction)[0] if lines else None
-    if best is not None and best.objective is not None:
-        print(f"best by {sweep.objective}: {sentence(best)}")
+    if (winner := best(lines, sweep.direction)) is not None:
+        print(f"best by {sweep.objective}: {sentence(winner)}")
     print(f"next: {shown(folder)}")
     bad = [line for line in lines if line.status in journal.BAD]
     for line in bad:

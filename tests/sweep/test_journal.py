@@ -10,7 +10,7 @@ import pytest
 from restore.sweep import journal, settings
 from restore.sweep.journal import Line
 from restore.sweep.plot import axis
-from restore.sweep.ranking import rank, swept
+from restore.sweep.ranking import best, swept
 from restore.types import InputError
 
 
@@ -50,14 +50,14 @@ def test_hash_is_of_the_content() -> None:
     assert journal.hash_of({"a": 1}) != journal.hash_of({"a": 2})
 
 
-def test_ranking_has_failures_last_and_only_what_differs() -> None:
+def test_the_best_job_has_an_objective_and_settings_are_what_differs() -> None:
     lines = [
         line(0, "done", 2.0, "seed=1", "lr=1"),
         line(1, "failed", None, "seed=1", "lr=2"),
         line(2, "done", 1.0, "seed=1", "lr=3", "extra=x"),
     ]
-    assert [one.job for one in rank(lines, "minimize")] == [2, 0, 1]
-    assert [one.job for one in rank(lines, "maximize")] == [0, 2, 1]
+    assert best(lines, "minimize") is lines[2] and best(lines, "maximize") is lines[0]
+    assert best(lines[1:2], "minimize") is best([], "maximize") is None
     assert swept([one.overrides for one in lines]) == {
         "lr": ["1", "2", "3"],
         "extra": ["", "", "x"],
