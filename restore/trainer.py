@@ -22,8 +22,8 @@ from restore.types import InputError
 Config = dict[str, Any]
 
 
-class Tasks(SLURMEnvironment):
-    """Tasks that srun started. Submitit queues a preempted job again, so that Lightning must not.
+class SrunEnvironment(SLURMEnvironment):
+    """Of tasks that srun started, without Lightning's requeue: submitit queues a preempted job.
 
     launch.check has counted them already; Lightning's own checks refuse plain `--ntasks`.
     """
@@ -98,7 +98,7 @@ def _made(node: Config, trust: Trust, players: int, given: dict[str, Any]) -> Tr
 
 def _environment(started: launch.Launch) -> ClusterEnvironment:
     if started.launcher == "srun":
-        return Tasks()
+        return SrunEnvironment()
     if started.launcher in ("torchrun", "environment"):
         return TorchElasticEnvironment()
     return LightningEnvironment()

@@ -64,8 +64,8 @@ CASES: list[tuple[dict[str, str], type, int]] = [
     (ONE_TASK, LightningEnvironment, 0),
     (TORCHRUN, TorchElasticEnvironment, 1),
     ({**ONE_TASK, **TORCHRUN}, TorchElasticEnvironment, 1),
-    (SRUN, trainer.Tasks, 1),
-    ({**SRUN, "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1"}, trainer.Tasks, 1),
+    (SRUN, trainer.SrunEnvironment, 1),
+    ({**SRUN, "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1"}, trainer.SrunEnvironment, 1),
 ]
 
 
@@ -84,7 +84,7 @@ def test_two_processes_under_every_launcher(
     assert type(environment) is kind
     assert (own.world_size, own.global_rank, own.local_rank) == (2, rank, rank)
     environment.validate_settings(num_devices=2, num_nodes=1)
-    if kind is trainer.Tasks:
+    if kind is trainer.SrunEnvironment:
         assert not environment.auto_requeue  # submitit does it
 
 
