@@ -13,6 +13,7 @@ from restore.errors import explain
 from restore.types import InputError
 
 LOCK, RUN = ".lock", "run.json"  # of restore.recovery.lock
+HOMES = (Path("outputs"), Path("multirun"))  # where trainings write, if not told otherwise
 _made: list[Path] = []  # folders that `make` has made, the innermost first
 
 

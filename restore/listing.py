@@ -18,12 +18,11 @@ from typing import Any
 
 from restore import columns
 from restore.errors import DONE
-from restore.folder import RUN
+from restore.folder import HOMES, RUN
 from restore.recovery import lock
 from restore.released import Released, released
 from restore.types import InputError
 
-FOLDERS = ("outputs", "multirun")
 RUNNING, FINISHED, INTERRUPTED, DAMAGED = "running", "done", "interrupted", "damaged"
 RELEASED = "released"
 ABOUT = "the trainings here: task, data, updates, metric, size, state"
@@ -52,7 +51,11 @@ class Row:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folders", metavar="DIR", nargs="*", type=Path, help=f"default: {' and '.join(FOLDERS)}"
+        "folders",
+        metavar="DIR",
+        nargs="*",
+        type=Path,
+        help=f"default: {' and '.join(map(str, HOMES))}",
     )
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
     parser.add_argument(
@@ -74,7 +77,7 @@ def show(folders: Sequence[Path], as_json: bool, state: str | None) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder: name one that holds run folders")
-    chosen = folders or [Path(name) for name in FOLDERS if Path(name).is_dir()]
+    chosen = folders or [home for home in HOMES if home.is_dir()]
     found = sorted((row(path) for folder in chosen for path in runs(folder)), key=_age)
     every = found if folders else [*map(_released, released()), *found]
     found = [one for one in every if state in (None, one.state)]
@@ -84,7 +87,7 @@ def show(folders: Sequence[Path], as_json: bool, state: str | None) -> int:
     elif found:
         columns.show([_HEAD, *map(_cells, found)])
     else:
-        where = ", ".join(map(str, folders or FOLDERS))
+        where = ", ".join(map(str, folders or HOMES))
         print(f"no {state + ' ' if state else ''}trainings in {where}")
     return DONE
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from restore import bundle, checkpoint, diffusers_folder, released, zoo
 from restore.checkpoint import SUFFIX, best_of
 from restore.data.name import printable
+from restore.folder import HOMES
 from restore.hashing import sha256_of
 from restore.types import InputError
 
-RUNS = (Path("outputs"), Path("multirun"))  # where trainings write, if not told otherwise
 _CHECKPOINTS = f"checkpoints/*{SUFFIX}"
 
 
@@ -81,7 +81,7 @@ def digest(path: Path) -> str:
     return stated.digest
 
 
-def with_digest(sha256: str, places: Iterable[Path] = RUNS) -> Path | None:
+def with_digest(sha256: str, places: Iterable[Path] = HOMES) -> Path | None:
     """The released model, or the checkpoint or bundle below the places, that has these weights.
 
     None where there is none; a bundle counts by what it states, since whoever reads it checks that.

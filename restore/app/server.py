@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from restore import shelf, zoo
+from restore import zoo
 from restore.app.options import Options
 from restore.errors import DONE
+from restore.folder import HOMES
 from restore.types import InputError
 
 AUTH = "RESTORE_APP_AUTH"
@@ -78,7 +79,7 @@ def check_places(given: Sequence[str]) -> list[Path]:
     for place in places:
         if not place.exists():
             raise InputError(f"{place} does not exist: give run folders, or folders that hold some")
-    return places or list(shelf.RUNS)
+    return places or list(HOMES)
 
 
 def check_users(options: Options) -> list[tuple[str, str]]:
