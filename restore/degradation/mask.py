@@ -183,12 +183,7 @@ class Cycle:
         self.shapes = shapes
 
     def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
-        hole = torch.empty(len(seeds), 1, height, width, device=seeds.device)
-        for number, shape in enumerate(self.shapes):
-            chosen = (seeds % len(self.shapes) == number).nonzero()[:, 0]
-            if len(chosen):
-                hole.index_copy_(0, chosen, shape(seeds[chosen], height, width))
-        return hole
+        return _chosen(self.shapes, seeds % len(self.shapes), seeds, height, width)
 
 
 class ShapeMixture:
@@ -199,10 +194,14 @@ class ShapeMixture:
 
     def __call__(self, seeds: Tensor, height: int, width: int) -> Tensor:
         choice = self.choice(fold(seeds, _CHOICE))
-        seeds = fold(seeds, _SHAPE)
-        hole = torch.empty(len(seeds), 1, height, width, device=seeds.device)
-        for number, shape in enumerate(self.shapes):
-            chosen = (choice == number).nonzero()[:, 0]
-            if len(chosen):
-                hole.index_copy_(0, chosen, shape(seeds[chosen], height, width))
-        return hole
+        return _chosen(self.shapes, choice, fold(seeds, _SHAPE), height, width)
+
+
+def _chosen(shapes: list[Shape], choice: Tensor, seeds: Tensor, height: int, width: int) -> Tensor:
+    """The hole of sample b by the shape of number choice[b], [B, 1, height, width]."""
+    hole = torch.empty(len(seeds), 1, height, width, device=seeds.device)
+    for number, shape in enumerate(shapes):
+        own = (choice == number).nonzero()[:, 0]
+        if len(own):
+            hole.index_copy_(0, own, shape(seeds[own], height, width))
+    return hole
