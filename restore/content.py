@@ -16,7 +16,7 @@ from torch import Tensor
 from restore.config.trust import targets
 from restore.types import Facts, InputError
 
-FORMAT = 2  # of what a file holds; 1 is that of the files that do not say
+FORMAT = 2  # version of what a file holds; a file that states none is of version 1
 # Where the classes of released checkpoints have moved, by old path.
 MOVED = {
     "restore.callback.checkpoint.Checkpoint": "restore.recovery.best.Checkpoint",

@@ -16,7 +16,9 @@ from restore.types import InputError
 
 RANKS = "RESTORE_RANKS"  # the process that lets Lightning start the others
 AGREED = "RESTORE_AGREED_"  # what it has decided for them
-PATIENCE, DOUBT = 300, 20  # seconds until all have met; where nothing proves that others exist
+# Seconds to wait for the other processes: where a launcher proves that there are some, and where
+# variables of the environment alone say so.
+PATIENCE, DOUBT = 300, 20
 LEFT = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 CONTRACT = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # of torch's env://
 MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "JSM_NAMESPACE_SIZE")

@@ -16,8 +16,9 @@ Config = dict[str, Any]
 Device = Literal["cpu", "cuda", "mps"]
 
 EXACT, MIXED = "32-true", "bf16-mixed"
-PAYS = 0.9  # of the time of float32: where a processor leaves a doubt, bf16 must be this fast
-EMULATED = 1.1  # times the time of float32: from here on a precision set by hand is warned of
+# Time of a step in bfloat16 over its time in float32: up to PAYS auto takes bfloat16 where the
+# processor's flags do not decide; above EMULATED a precision set by hand is warned of.
+PAYS, EMULATED = 0.9, 1.1
 _SECONDS = 1.0  # of measuring
 _X86 = ("x86_64", "AMD64", "i686")
 _UNITS = {"avx512_bf16", "amx_bf16"}  # x86 flags of processors that multiply bfloat16

@@ -48,7 +48,7 @@ class PowerEMA(Callback):
             {k: average[k].detach().to(live[k].device, torch.float32, copy=True) for k in live}
             for average in start
         ]
-        needed = 2 * self._bytes()  # one time, and room for another
+        needed = 2 * self._bytes()  # the files of one time, and room for those of the next
         if needed > self.max_bytes:
             raise InputError(
                 f"callback.power_ema.max_bytes={self.max_bytes} holds no two snapshots of this "

@@ -12,7 +12,7 @@ from restore import launch
 from restore.callback.meter import LINE_EVERY, Meter
 from restore.types import InputError
 
-WAITING = 0.2  # the share of a training from which more workers are worth a line
+WAITING = 0.2  # share of a training spent waiting for data, from which a line advises workers
 
 
 class MaxUpdates(Callback):

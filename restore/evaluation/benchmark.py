@@ -21,7 +21,9 @@ from restore.types import Batch, InputError, Observation
 _INCIDENTAL = {
     *("root", "batch_size", "num_workers", "cache_gb", "rotate", "brightness", "augment"),
 }
-_WITHOUT = {"on_error": "error"}  # settings that are younger than recorded hashes, as they were
+# Settings that came after the first recorded hashes, with the value that holds without them: it
+# does not count, so that those hashes stay.
+_WITHOUT = {"on_error": "error"}
 SLOW = 500  # network calls an image
 _PROBE = 32  # pixels of the side on which a method is tried out before work starts
 

@@ -33,7 +33,7 @@ def family(row: Row) -> str:
     if row["sampler"] == "RePaint":
         settings = []
     spelled = row["sampler"] + (f" ({', '.join(settings)})" if settings else "")
-    # Only a network that is shown its input fills holes with neither.
+    # Without RePaint and without a guidance, only a network that is shown its input fills holes.
     lead = "" if row["sampler"] == "RePaint" else "conditional"
     guidance = row["guidance"].replace(";", ", ").removesuffix("()") or lead
     return ", ".join(filter(None, (row["experiment"], spelled, guidance)))

@@ -15,7 +15,7 @@ _LOWER = (
     "sam",
     "squeezenet",
 )
-PLACE = "#"  # of a row in the file: a later one was measured later
+PLACE = "#"  # the key of a row's number in the file, by which later measurements are known
 # What a benchmark is about, in the order in which its methods are ranked.
 RANKED = (
     "original_label_share",

@@ -54,7 +54,7 @@ def device_name(device: str) -> str:
 
 
 def peak_memory(device: str) -> int:
-    """Bytes: the GPU's allocations, or the resident set of this process."""
+    """The most bytes so far: what tensors held on the GPU, or this process in memory."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

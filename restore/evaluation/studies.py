@@ -25,7 +25,8 @@ COSTS = ("updates", "seconds", "images_per_second", "parameters")  # of a traini
 MACS = "macs"  # of one sample of one image, by all calls of the network; the first benchmark's
 ORIGIN = ("device", "commit", "dirty")
 COLUMNS = ("experiment", "settings", "seed", "status", "overrides", *COSTS, MACS, *ORIGIN)
-_VERDICTS = ("val/real_accuracy", "val/fake_accuracy")  # of a discriminator: none is the best
+# Accuracies of a discriminator, of which neither the highest nor the lowest is the best.
+_VERDICTS = ("val/real_accuracy", "val/fake_accuracy")
 _DONE = "done"
 
 

@@ -47,14 +47,16 @@ class Recovery(Callback):
         self._validating = False
         self._validated: int | None = None  # updates at the end of the last validation
         self._before: position.Before | None = None  # the batch that runs
-        self._random: list[dict[str, Any]] | None = None  # by rank, where the others are gone
+        # Random states by rank, for a process that cannot ask the others any more.
+        self._random: list[dict[str, Any]] | None = None
         self._signals: preemption.Signals | None = None
         self._desk = Desk()
-        self._looked = 0.0  # time, when the folder was there
+        self._looked = 0.0  # when the folder was last seen to be there
         self._warned = False
-        self._written = 0.0  # time
-        self._updates: int | None = None  # at the start of the batch before
-        self._shared_batches = 0  # of a validation, in every process
+        self._written = 0.0  # when the last checkpoint was written
+        self._updates: int | None = None  # of the task, when the previous batch began
+        # Batches of a validation that every process has: only between these may they talk.
+        self._shared_batches = 0
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         DurableIO.of(trainer)

@@ -1,4 +1,4 @@
-"""The one line that a training says which has no memory left."""
+"""The one line that a training prints when no memory is left."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -31,7 +31,7 @@ FREE = (
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.profiler."),
     *("trainer.val_check_interval", "trainer.num_sanity_val_steps", "trainer.limit_test_batches"),
 )
-NOT_FREE = ("callback.ema.",)
+NOT_FREE = ("callback.ema.",)  # other averages are other results, though no weight changes
 TUNING = ("optimizer", "scheduler")
 
 _NO_RUN = "is no run folder: it has no folder checkpoints; of RUN/checkpoints/NAME.ckpt give RUN"
