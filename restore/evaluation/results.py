@@ -92,10 +92,7 @@ def read(path: Path) -> tuple[list[str], list[Row]]:
         lines = list(csv.reader(file))
     columns = lines[0] if lines else []
     if tuple(columns[: len(FIXED)]) != FIXED or len(set(columns)) != len(columns):
-        raise InputError(
-            f"{path}: its header must start with {','.join(FIXED)}: restore it, or run python -m "
-            "restore.evaluation.migration where it is of an older version"
-        )
+        raise InputError(f"{path}: its header must start with {','.join(FIXED)}: restore it")
     for number, cells in enumerate(lines, start=1):
         if len(cells) != len(columns):
             raise InputError(

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from entry import ROOT
 from torch import nn
 
-from restore.evaluation import migration, record, results
+from restore.evaluation import record, results
 from restore.evaluation.cost import Cost
 from restore.evaluation.method import SamplingRecord, sampling_of
 from restore.metric.fid import FID
@@ -136,28 +135,6 @@ def test_a_write_that_breaks_off_leaves_the_old_file(
         record.write_json(path.with_name("result.json"), {})
     hidden = [one.name for one in path.parent.iterdir() if "lock" not in one.name]
     assert hidden == ["results.csv"]
-
-
-def test_rows_of_an_older_version_get_todays_columns(make_report: Any, path: Path) -> None:
-    folder = path.parent / "ddpm"
-    folder.mkdir(parents=True)
-    named = {"psnr": PSNR().definition, "kid_flowers": "kid/old/v1"}
-    record.write_json(folder / "result.json", {"evaluation": [{"definitions": named}]})
-    columns = [name for name in HEADER.split(",") if name not in migration.ADDED]
-    old = {"experiment": "ddpm", "nfe": "210", "checkpoint": "outputs/x/best.ckpt", "psnr": "20"}
-    older = {"experiment": "gan", "nfe": "1", "psnr": "21", "kid_flowers": "0.5"}
-    results.write(path, columns, [old, older])
-    with pytest.raises(InputError, match=r"restore\.evaluation\.migration"):
-        results.read(path)
-    assert migration.migrate(path, ROOT / "conf") == 2
-    found, (ddpm, gan) = results.read(path)
-    assert found == HEADER.split(",")
-    assert ddpm["checkpoint"] == "best.ckpt" and ddpm["psnr"] == "20"
-    assert ddpm["sampler"] == "RePaint" and ddpm["precision"] == "32-true"
-    assert ddpm["sampler_settings"] == "jump_count=5;jump_length=10;num_steps=50"
-    assert gan["definitions"] == f"kid/old/v1;{PSNR().definition}" and gan["sampler"] == ""
-    with pytest.raises(InputError, match="none of an older version"):
-        migration.migrate(path, ROOT / "conf")
 
 
 def test_new_metrics_get_columns_and_old_ones_stay(make_report: Any, path: Path) -> None:
