@@ -14,7 +14,7 @@ from restore.build import build
 from restore.data.module import DataModule
 from restore.evaluation import load
 from restore.evaluation.benchmark import fingerprint
-from restore.training import again
+from restore.training import next_command
 from restore.types import InputError
 
 
@@ -84,7 +84,7 @@ def test_the_next_command_measures_what_the_training_measured(
     tmp_path: Path, settings: list[str]
 ) -> None:
     node = composed("train", "data=folder", f"data.root={tmp_path}", *settings)["benchmark"]
-    words = [shlex.split(one)[0] for one in again.inherited(node["folder"], set())]
+    words = [shlex.split(one)[0] for one in next_command.inherited(node["folder"], set())]
     root = f"benchmark.folder.data.root={tmp_path}"
     measured = composed("evaluate", root, *words)["benchmark"]["folder"]
     assert fingerprint(measured) == fingerprint(node["folder"])
@@ -95,7 +95,7 @@ def test_what_is_named_already_is_not_named_again(tmp_path: Path) -> None:
     node = composed("train", "data=folder", f"data.root={tmp_path}", "degradation=noise")
     own = {"degradation@benchmark.folder.data.degradation"}
     own |= {"benchmark.folder.data.source.val_fraction"}
-    assert again.inherited(node["benchmark"]["folder"], own) == []
+    assert next_command.inherited(node["benchmark"]["folder"], own) == []
 
 
 def test_other_photos_are_another_protocol_and_another_task(tmp_path: Path) -> None:

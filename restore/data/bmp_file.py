@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from restore.data.words import by_opencv, image_of
+from restore.data.deep_pixels import by_opencv, image_of
 
 _HEADER = 14  # bytes before the one that says its own size
 _RLE4 = 2

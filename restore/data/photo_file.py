@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from restore.data import image_file, tiff_file
+from restore.data.deep_pixels import by_opencv
 from restore.data.image_file import load_image, opened
-from restore.data.words import by_opencv
 
 _GREY = ("1", "L", "LA", "I", "F")
 _SIGNATURE_AND_HEADER = 8 + 25  # bytes of a PNG before the place of its profile

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from restore.data.words import by_opencv, image_of, levels
+from restore.data.deep_pixels import by_opencv, image_of, levels
 
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 274, 277, 338, 339
 _COMPRESSION, _FILL_ORDER, _PLANAR = 259, 266, 284

@@ -18,7 +18,7 @@ from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
 from restore.recovery import lock, preemption
 from restore.recovery.on_checkpoint import OnCheckpoint
-from restore.training import again, lack
+from restore.training import lack, next_command
 from restore.training.run import Run
 from restore.types import InputError
 
@@ -151,17 +151,17 @@ def go_on(run: Run) -> str:
         named = [f"--packages {packages}"] if packages else []
         return " ".join(["restore sweep", shlex.quote(str(sweep)), "--resume", *named])
     path = paste("resume.path", str(run.folder))
-    return " ".join([program("train"), path, *again.own_code(run.config)])
+    return " ".join([program("train"), path, *next_command.own_code(run.config)])
 
 
 def print_end(run: Run, validation: dict[str, float]) -> None:
     """The last validation where nothing else was measured, and a command that works next."""
     checkpoint = best_checkpoint(run)
     if run.benchmarks:
-        print(f"next: {program('evaluate')} {' '.join(again.arguments(run, checkpoint))}")
+        print(f"next: {program('evaluate')} {' '.join(next_command.arguments(run, checkpoint))}")
         return
     for name, value in validation.items():
         print(f"{name:<24} {value:.4f}")
     print(f"checkpoint: {checkpoint}")
-    seeds = [f"experiment={run.experiment}", *again.own_configs(run), "seed=1,2,3"]
+    seeds = [f"experiment={run.experiment}", *next_command.own_configs(run), "seed=1,2,3"]
     print(f"next: {program('train')} -m {' '.join(seeds)}")
