@@ -62,14 +62,6 @@ class Released:
         return str(self.said["config"]["task"]["_target_"]).rpartition(".")[2]
 
     @property
-    def parameters(self) -> int:
-        return int(self.said["parameters"])
-
-    @property
-    def licence(self) -> str:
-        return str(self.said.get("licence", ""))
-
-    @property
     def data(self) -> Mapping[str, str]:
         """Terms of the data that it learnt from, by name."""
         terms: Mapping[str, str] = self.said.get("data", {})

@@ -41,7 +41,7 @@ def test_what_is_released_is_listed(shelf: Path) -> None:
     assert [one.name for one in found] == ["blind_one", "denoise_any", "fill"]
     assert [one.task for one in found] == ["Denoiser", "Denoiser", "InpaintingGAN"]
     network = restore.load("blind_one").task.network
-    assert found[0].parameters == sum(one.numel() for one in network.parameters())
+    assert found[0].said["parameters"] == sum(one.numel() for one in network.parameters())
     assert released.defaults() == {"denoise": "denoise_any"}
 
 

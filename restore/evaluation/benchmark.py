@@ -34,8 +34,9 @@ class Benchmark:
     bucket: names a group for every hole [B, 1, H, W]; metrics are averaged over all images and over
     each group. protocol, reference: hashes of the config, from `fingerprint`, of all of it and of
     what makes its targets. slow_limit: photos instead of data.limit for methods that cost more than
-    SLOW network calls an image (see `affordable`). task: hash of its data and degradation alone.
-    by_files: which files there are is a part of both hashes, as it must be for photos of users.
+    SLOW network calls an image; `affordable` obeys it before this is made. task: hash of its data
+    and degradation alone. by_files: which files there are is a part of both hashes, as it must be
+    for photos of users.
     """
 
     def __init__(
@@ -61,7 +62,6 @@ class Benchmark:
         self._reference = digest([reference, str(data_root(data.root).resolve())])
         self.num_samples = num_samples
         self.bucket = bucket
-        self.slow_limit = slow_limit
 
     @property
     def protocol(self) -> str:

@@ -32,7 +32,7 @@ class Outputs:
     def __init__(
         self, benchmark: Benchmark, folder: Path, composite: bool = False, lossy: bool = False
     ) -> None:
-        self.folder, self.composite, self.lossy = folder, composite, lossy
+        self.folder, self.composite = folder, composite
         self.manifest = assignment.read(folder)
         _check_task(self.manifest, benchmark, folder)
         self.paths = _paths(self.manifest, folder, (*EXACT, *LOSSY) if lossy else EXACT)
