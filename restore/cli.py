@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from restore.errors import DONE, explain, readable
+from restore.types import InputError
 
 _HYDRA = {
     "train": "train an experiment: what train.py does, in any folder",
@@ -194,8 +195,6 @@ def _sweep(arguments: argparse.Namespace) -> int:
         from restore.sweep import keep
 
         return keep.keep(arguments.folders, arguments.record)
-    from restore.types import InputError
-
     if len(arguments.folders) > 1:
         raise InputError("several sweeps are one study: add --record NAME, or give one DIR")
     (folder,) = arguments.folders
@@ -215,7 +214,6 @@ def _sweep(arguments: argparse.Namespace) -> int:
 def _schema(arguments: argparse.Namespace) -> int:
     from restore.config import editor
     from restore.config.command import conf
-    from restore.types import InputError
 
     folders = [conf(), *arguments.conf]
     asked = (arguments.group, arguments.write, arguments.check)

@@ -19,6 +19,7 @@ from restore.types import InputError
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 CLASS, AUTOENCODER = "UNet2DModel", "AutoencoderKL"
+VERSION = "0.36.0"  # of diffusers, as the files say that we write
 # Arguments that network.unet2d has, and those that must be as they are by default.
 TAKEN = (
     *("block_out_channels", "layers_per_block", "down_block_types", "up_block_types"),

@@ -11,10 +11,8 @@ from restore.data.division import check_names, divide
 from restore.data.image_file import SUFFIXES, load_image
 from restore.data.name import printable
 from restore.data.source import CHANNELS, SPLITS, Item, Mode, Split, check_fraction, data_root
-from restore.data.walk import Listing, walk
+from restore.data.walk import OUTSIDE, Listing, walk
 from restore.types import InputError
-
-_OUTSIDE = "outside of train, val and test"
 
 
 @dataclass
@@ -102,7 +100,7 @@ class Folder:
             check_names(self.folder, listing.folders)
             parts = divide(self.folder, listing.names, self.val_fraction)
             used = set().union(*parts.values())
-            listing.left_out[_OUTSIDE] = len(listing.names) - len(used)
+            listing.left_out[OUTSIDE] = len(listing.names) - len(used)
             self._shared.append(Shared(listing, parts))
         return self._shared[0]
 

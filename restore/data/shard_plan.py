@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from restore.data.division import check_names
 from restore.data.image_file import SUFFIXES
 from restore.data.source import SPLITS
-from restore.data.walk import walk
+from restore.data.walk import OUTSIDE, walk
 from restore.types import InputError
 
 FORMAT = 1
@@ -57,7 +57,7 @@ def plan(source: Path, shard_bytes: int, labelled: bool) -> ShardPlan:
     left_out = dict(listing.left_out)
     if divided:
         inside = sum(map(len, parts.values()))
-        left_out["outside of train, val and test"] = len(listing.names) - inside
+        left_out[OUTSIDE] = len(listing.names) - inside
     else:
         parts = {"train": listing.names}
     if not any(parts.values()):

@@ -13,6 +13,7 @@ SYSTEM = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
 HIDDEN = "hidden or of the system"
 BROKEN = "a broken link or no file"
 LISTED = "a folder that is listed by another name"
+OUTSIDE = "outside of train, val and test"
 _Identity = tuple[int, int]  # device and inode
 
 

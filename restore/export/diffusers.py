@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from restore import diffusers_folder
 from restore.build import restored
-from restore.diffusers_folder import CLASS, CONFIG, PREDICTIONS, WEIGHTS
+from restore.diffusers_folder import CLASS, CONFIG, PREDICTIONS, VERSION, WEIGHTS
 from restore.diffusion.schedule import Cosine, Discrete, LinearBeta
 from restore.evaluation.method import Method, from_task, sampling_of
 from restore.export import diffusers_autoencoder
@@ -101,7 +101,7 @@ def settings(task: Diffusion) -> dict[str, Any]:
     widths, attends, blocks = _shape(network)
     return {
         "_class_name": CLASS,
-        "_diffusers_version": "0.36.0",
+        "_diffusers_version": VERSION,
         "sample_size": task.facts.image_size,
         "in_channels": network.conv_in.in_channels,
         "out_channels": network.conv_out.out_channels,

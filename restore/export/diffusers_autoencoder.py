@@ -6,7 +6,7 @@ from typing import Any
 
 import safetensors.torch
 
-from restore.diffusers_folder import AUTOENCODER, CONFIG, WEIGHTS
+from restore.diffusers_folder import AUTOENCODER, CONFIG, VERSION, WEIGHTS
 from restore.network.autoencoder_kl2d import AutoencoderKL2D
 from restore.task.autoencoder import Autoencoder
 from restore.types import InputError
@@ -39,7 +39,7 @@ def _settings(task: Autoencoder, network: AutoencoderKL2D) -> dict[str, Any]:
     measured = bool((task.latent_std > 0).all())
     return {
         "_class_name": AUTOENCODER,
-        "_diffusers_version": "0.36.0",
+        "_diffusers_version": VERSION,
         "in_channels": channels,
         "out_channels": channels,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
