@@ -46,14 +46,14 @@ def show(overrides: Sequence[str], output: Path | None = None) -> int:
     """
     from restore.config import command, rules
     from restore.config.compose import composed
+    from restore.data.survey import lines
     from restore.picture import save, sheet
-    from restore.training.fit import told
 
     config = composed("train", command.spell([*overrides]))
     rules.check_run(config)
     data = open_data(config)
     samples = list(islice(first(data, config), SHOWN))
-    for line in (*told(data.summary("train", "val")), *_sizes(data), *_damage(data, samples)):
+    for line in (*lines(data.summary("train", "val")), *_sizes(data), *_damage(data, samples)):
         print(line, flush=True)
     path = output or Path(f"show_{_experiment(overrides)}.png")
     try:

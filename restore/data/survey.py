@@ -50,6 +50,19 @@ def summary(
     }
 
 
+def lines(summary: Mapping[str, Any]) -> list[str]:
+    """What a `summary` says, a line a fact: images, what was left out and why."""
+    counts = ", ".join(f"{split} {count}" for split, count in summary["photos"].items())
+    said = [f"images: {counts}"]
+    said += [f"left out: {count} {reason}" for reason, count in summary["left_out"].items()]
+    pairs = summary["duplicates"]
+    if pairs:
+        named = ", ".join(f"{one} and {other}" for one, other in pairs[:3])
+        said.append(f"equal files in two splits: {len(pairs)}, such as {named}")
+    said += [f"skipped: {line}" for line in summary["skipped"]]
+    return said
+
+
 def _few(count: int, split: Split, limit: int | None) -> int:
     return count if split == "train" or limit is None else min(count, limit)
 

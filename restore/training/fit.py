@@ -11,6 +11,7 @@ from lightning.pytorch.profilers import SimpleProfiler
 from restore import tracking
 from restore.config.command import paste, program
 from restore.config.trust import foreign
+from restore.data.survey import lines
 from restore.evaluation import load, report, upload
 from restore.evaluation import record as origin
 from restore.evaluation.runner import Report
@@ -29,7 +30,7 @@ def train(run: Run) -> dict[str, Any]:
     """Fits, evaluates, records; returns the record."""
     if run.trainer.is_global_zero:
         begin(run)
-        for note in [*told(run.data.summary("train", "val")), *run.notes]:
+        for note in [*lines(run.data.summary("train", "val")), *run.notes]:
             print(note, flush=True)
     with tracking.finish_at_end(run.trainer.loggers):
         validation = fit(run)
@@ -53,19 +54,6 @@ def begin(run: Run) -> None:
     except OSError as error:
         raise InputError(f"run folder {run.folder} cannot be written: {error.strerror}") from error
     work_begins(run.folder, yaml.safe_dump(run.config, sort_keys=False))
-
-
-def told(summary: dict[str, Any]) -> list[str]:
-    """What a summary of the data says, a line a fact: images, what was left out and why."""
-    counts = ", ".join(f"{split} {count}" for split, count in summary["photos"].items())
-    lines = [f"images: {counts}"]
-    lines += [f"left out: {count} {reason}" for reason, count in summary["left_out"].items()]
-    pairs = summary["duplicates"]
-    if pairs:
-        named = ", ".join(f"{one} and {other}" for one, other in pairs[:3])
-        lines.append(f"equal files in two splits: {len(pairs)}, such as {named}")
-    lines += [f"skipped: {line}" for line in summary["skipped"]]
-    return lines
 
 
 def fit(run: Run) -> dict[str, float]:
