@@ -24,6 +24,8 @@ TRAIN = [
     ("benchmark=[digits_half,nope]", "benchmark=nope does not exist: choose from bsd68_sigma25"),
     ("seed=1,2", "seed=1,2 names several values: add -m for a sweep"),
     ("max_updates 3", "max_updates cannot be read: give max_updates=VALUE"),
+    ("ddpm_digits", "stands without its group: give experiment=ddpm_digits (evaluate: checkpoint="),
+    ("l1", "l1 stands without its group: give loss=l1"),
     ("benchmark=[digits_hafl]", "did you mean digits_half? choose from"),
     ("debug=nope", "debug=nope does not exist"),
     ("sampler=null", "Interpolation key 'sampler' not found"),

@@ -109,7 +109,7 @@ def test_a_sampler_draws_equal_noise_in_every_frame(
 
 
 def test_other_videos_are_refused(video: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--invert-mask says how --mask is read"):
+    with pytest.raises(InputError, match="--invert-mask is of a mask: give --mask"):
         show(video["filled"], video["frames"], None, invert=True)
     shutil.copy(video["filled"] / "00002.png", video["filled"] / "extra.png")
     with pytest.raises(InputError, match=r"has no frame for .*extra.png: give the same names"):

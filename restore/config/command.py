@@ -5,8 +5,9 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from restore.types import InputError
 
@@ -52,11 +53,21 @@ def spell(arguments: list[str]) -> list[str]:
     shows = [one for one in arguments if one.partition("=")[0] in _SHOW]
     if shows and {"-m", "--multirun"} & {*arguments}:
         raise InputError(f"{shows[0]} shows one config and starts no sweep: leave out -m")
-    for one in arguments:
+    for before, one in pairwise(["", *arguments]):
         if one.startswith("="):
             raise InputError(f"{one} names no key: give KEY{one}")
+        if not before.startswith("-"):  # else it may be the value of a flag
+            _refuse_choice_alone(one)
         _refuse_several(one)
     return [_whole_path(without_null(one)) for one in arguments]
+
+
+def _refuse_choice_alone(word: str) -> None:
+    groups = sorted(one.name for one in conf().iterdir() if (one / f"{word}.yaml").is_file())
+    if groups:
+        meant = " or ".join(f"{group}={word}" for group in groups)
+        meant += f" (evaluate: checkpoint={word})" if "experiment" in groups else ""
+        raise InputError(f"{word} stands without its group: give {meant}")
 
 
 def _refuse_several(argument: str) -> None:
@@ -210,38 +221,6 @@ def plain(cfg: Any) -> dict[str, Any]:
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
-
-
-class ResumeRequest(NamedTuple):
-    """What `train.py resume.path=FOLDER key=value` asks for."""
-
-    folder: Path
-    allow_inexact: bool
-    settings: dict[str, Any]  # by dotted key
-
-
-def resume_request(arguments: list[str]) -> ResumeRequest | None:
-    """What `resume.path` asks for; None where a new run is asked for. The stored config is the
-    base, so that Hydra composes nothing: its groups and flags have no meaning here."""
-    named = [one for one in arguments if one.startswith("resume.path=")]
-    if set(named) <= {"resume.path=null"}:  # as a new run has it
-        return None
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    settings: dict[str, Any] = {}
-    parsed = [argument for argument in arguments if not argument.startswith("-")]
-    for one in OverridesParser.create().parse_overrides(parsed):
-        if one.is_delete() or one.is_sweep_override() or one.package is not None:
-            raise InputError(f"{one.input_line}: a resumed run takes plain key=value only")
-        settings[one.key_or_group] = one.value()
-    flags = [argument for argument in arguments if argument.startswith("-")]
-    if flags or "experiment" in settings:
-        wrong = flags[0] if flags else "experiment="
-        raise InputError(f"{wrong} has no meaning with resume.path, which knows its own run")
-    allow = settings.pop("resume.allow_inexact", False)
-    if not isinstance(allow, bool):
-        raise InputError(f"resume.allow_inexact={allow} must be true or false")
-    return ResumeRequest(Path(str(settings.pop("resume.path"))), allow, settings)
 
 
 def as_list(value: Any) -> list[str]:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from restore import collector, errors, launch
 from restore.config import command, manual, rules, searchpath
+from restore.config.resume_request import resume_request
 from restore.folder import run_folder, written_by_hydra
 from restore.recovery import lock
 from restore.recovery.parent import die_with_launcher
@@ -41,7 +42,7 @@ def _main() -> None:
         [re.sub("^init=", "init.path=", argument) for argument in sys.argv[1:]]
     )
     searchpath.check(sys.argv[1:])
-    request = command.resume_request(sys.argv[1:])
+    request = resume_request(sys.argv[1:])
     if request is None:
         with written_by_hydra():
             multirun.conclude(command.patient(composed))()
