@@ -38,6 +38,18 @@ def test_a_pipe_gets_a_line_at_every_validation(
     assert "left" in lines[0] and "left" not in lines[2]
 
 
+@pytest.mark.parametrize("limit", [{}, {"max_epochs": 1}])
+def test_a_run_ends_with_a_validation_whatever_epoch_it_ends_in(
+    tmp_path: Path, limit: dict[str, int]
+) -> None:
+    """Lightning validates in every third epoch alone, also where a callback stops the training."""
+    task = Line()
+    settings = {"every": 1.0, "check_val_every_n_epoch": 3, **limit}
+    fit(tmp_path, task, MaxUpdates(8 if limit else 5), **settings)
+    assert len(task.validated) == 1
+    assert torch.equal(task.validated[0], task.network.weight)
+
+
 def test_a_pipe_gets_a_line_after_the_given_seconds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import cast
 
@@ -69,8 +70,9 @@ def middle(path: Path) -> int:
     return int(pixels[-SMALL // 2, pixels.shape[1] // 2, 0])
 
 
-def test_first_last_and_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, level = Line(scores=(0.5, 0.2, 0.9)), iter((-1.0, 0.0, 1.0))
+@pytest.mark.parametrize("first", [0.5, math.nan])
+def test_first_last_and_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: float) -> None:
+    task, level = Line(scores=(first, 0.2, 0.9)), iter((-1.0, 0.0, 1.0))
 
     def restore(batch: Batch, num_samples: int) -> torch.Tensor:
         return torch.full((1, num_samples, 1, 2, 2), next(level))
