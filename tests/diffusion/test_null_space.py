@@ -17,6 +17,7 @@ from restore.degradation.noise import Gaussian, Speckle
 from restore.degradation.operator import Downsample, Known, LinearOperator, Luminance
 from restore.degradation.product import Product
 from restore.diffusion.guidance import Replacement
+from restore.diffusion.measurement import measurement
 from restore.diffusion.null_space import NullSpace
 from restore.diffusion.parameterization import Prediction
 from restore.diffusion.sampler import ddim, ddpm, dpm_solver_pp_2m
@@ -124,6 +125,21 @@ def test_gray_keeps_lightness_and_takes_colour_from_the_prior() -> None:
     lightness = made["operator"].forward(x0)
     assert (lightness - made["input"]).abs().median() < 1e-4
     assert x0.std(dim=1).mean() > 0.05  # not grey
+
+
+def test_a_named_operator_counts_before_a_hole() -> None:
+    """The hole says where a network fills; what was measured, the operator alone knows."""
+    known = seen(Luminance(), 0.0)
+    observation: Observation = {**known.observation, "hole": torch.ones(2, 1, SIDE, SIDE)}
+    assert measurement(observation, "null_space").operator is known.operator
+
+
+def test_a_sampler_starts_from_the_image_nearest_to_grey() -> None:
+    """Of all with this lightness the one nearest to 0 is A+ y: A^T y over the sum of squares."""
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(1, 3, 1, 1)
+    known = seen(Luminance(), 0.0)
+    image = NullSpace().image(known.observation, 3)
+    torch.testing.assert_close(image, known.y * weights / weights.square().sum())
 
 
 def test_noise_alone_has_the_identity() -> None:

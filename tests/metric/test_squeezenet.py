@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from restore.metric.extractor import SqueezeNetExtractor, load_extractor
@@ -37,3 +38,19 @@ def test_extractor_names_its_weights_and_takes_grey() -> None:
     expected = load_squeezenet().features(grey.expand(-1, 3, -1, -1))["fire9"].mean(dim=(2, 3))
     assert features.shape == (2, 512)
     torch.testing.assert_close(features, expected)
+
+
+def test_extractor_sees_no_more_than_images_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cubic kernel overshoots at edges: values beyond black and white are clipped."""
+    extractor, seen = SqueezeNetExtractor(), list[torch.Tensor]()
+    features = extractor.network.features
+
+    def watched(image: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:
+        seen.append(image)
+        return features(image, names)
+
+    monkeypatch.setattr(extractor.network, "features", watched)
+    edge = torch.zeros(1, 3, 40, 40)
+    edge[..., 20:] = 1
+    extractor(edge)
+    assert seen[0].aminmax() == (0, 1)
