@@ -79,6 +79,14 @@ def test_photos_lie_in_the_order_of_the_hashes_of_their_names(tmp_path: Path) ->
     assert names == sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
 
 
+def test_a_shard_is_full_when_not_another_photo_fits(tmp_path: Path) -> None:
+    for name in "abcde":
+        (tmp_path / f"{name}.png").write_bytes(bytes(100))
+    for shard_bytes, counts in ((200, [2, 2, 1]), (199, [1] * 5), (299, [2, 2, 1]), (500, [5])):
+        made = plan(tmp_path, shard_bytes, labelled=False).shards
+        assert [len(one.photos) for one in made] == counts
+
+
 def test_without_splits_validation_is_a_part_of_them(tmp_path: Path) -> None:
     sharding.shard(photos(tmp_path / "photos"), tmp_path / "out")
     train, val = (pixels(read(tmp_path / "out", split)) for split in ("train", "val"))

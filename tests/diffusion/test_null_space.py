@@ -181,6 +181,16 @@ def test_of_noise_alone_it_is_the_posterior_mean_of_any_data(schedule: Schedule,
     torch.testing.assert_close(guided, 0.5 * torch.tanh(logit), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("noise", [1e-5, 1e-3])
+def test_noise_of_a_fraction_of_a_level_counts_as_what_it_is(noise: float) -> None:
+    prior, known = White(0.5), seen(Blur(torch.ones(1, 1)), noise)
+    del known.observation["operator"]
+    x = torch.randn(2, 3, SIDE, SIDE, dtype=torch.float64)
+    guided = NullSpace().guide(prior, known.observation)(x, T).x0
+    exact = prior.posterior(known.operator, known.y, noise, x, T[0])
+    torch.testing.assert_close(guided, exact, rtol=0, atol=1e-3 * noise)
+
+
 def test_an_image_without_noise_among_noisy_ones_is_kept() -> None:
     y, x = torch.randn(2, 2, 3, 4, 4)
     sigma = torch.tensor([0.0, 0.3])

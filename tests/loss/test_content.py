@@ -81,6 +81,14 @@ def test_roughness_at_the_border_is_that_of_known_pixels() -> None:
     torch.testing.assert_close(found, wanted)
 
 
+def test_roughness_of_known_pixels_is_no_loss() -> None:
+    """Nothing can be learnt of it: neighbours count that both lie in the hole or touch it."""
+    term = TotalVariation(weight=0.5)([TARGET], TARGET, HOLE)["total_variation"]
+    rows = TARGET[0, :, :4]  # 3 of the hole and the one beside it
+    rough = rows.diff(dim=1).abs().sum() + rows.diff(dim=2).abs().sum()
+    torch.testing.assert_close(term, 0.5 * torch.stack([rough / (3 * 64), 0 * rough]))
+
+
 def test_composite_takes_no_gradient_outside_the_hole() -> None:
     output = REFINED.clone().requires_grad_()
     keep_known(output, TARGET, HOLE).sum().backward()
