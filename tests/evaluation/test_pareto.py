@@ -92,6 +92,13 @@ def test_results_of_fewer_images_or_of_an_older_protocol_are_left_out(
     assert [(one.name, one.quality) for one in found.points] == names and len(names) == 3
 
 
+def test_a_name_tells_of_several_calls_and_not_of_one(root: Path, make_report: Any) -> None:
+    once = make_report("once", {"hole_psnr": [1.0]}, benchmark="masks", num_calls=1)
+    row = results.row_of(once)
+    assert pareto._point(row, "hole_psnr").name == "once"
+    assert pareto._point({**row, "nfe": "2"}, "hole_psnr").name == "once (2 calls)"
+
+
 def test_the_page_shows_plots_that_are_written_anew_where_results_change(
     root: Path, make_report: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
