@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from restore.network.bias_free import BiasFreeUNet
 from restore.network.unet import UNet
-from restore.tiling import Span, Tiled, around, replace_attribute, spans, weights
+from restore.tiling import SIDE, Span, Tiled, around, replace_attribute, spans, weights
 
 CASES = [  # length, side, margin, blend, factor
     (1, 40, 4, 4, 1),
@@ -203,8 +203,8 @@ def test_a_hole_is_shown_amid_what_is_around_it(
 ) -> None:
     tall = torch.zeros(1, 1, 2000, 3)
     tall[..., slice(*hole), 1] = 1
-    assert around(tall) == (slice(*window), slice(0, 3))
-    assert around(tall.mT) == (slice(0, 3), slice(*window))
+    assert around(tall, SIDE) == (slice(*window), slice(0, 3))
+    assert around(tall.mT, SIDE) == (slice(0, 3), slice(*window))
 
 
 def test_diffusion_networks_are_tiled_with_their_time() -> None:
