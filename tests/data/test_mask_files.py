@@ -167,3 +167,17 @@ def test_a_picture_in_colours_is_no_mask_without_a_word(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         for name in ("mask.jpg", "mask.png"):
             assert (read_mask(tmp_path / name, invert=False) > 127).float().mean() == 0.25
+
+
+def test_a_mask_that_a_camera_has_tinted_is_one(tmp_path: Path) -> None:
+    """Red is 10 levels above the rest; at 20 it is said."""
+    for tint in (10, 20):
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        pixels[:4] = 230
+        pixels[..., 0] += tint
+        Image.fromarray(pixels).save(tmp_path / f"{tint}.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_mask(tmp_path / "10.png", invert=False)
+    with pytest.warns(UserWarning, match="has colours"):
+        read_mask(tmp_path / "20.png", invert=False)

@@ -104,3 +104,9 @@ def test_what_it_cannot_learn_from() -> None:
     with pytest.raises(InputError, match=r"kl_weight=-1\.0 must be at least 0"):
         autoencoder(kl_weight=-1.0)
     autoencoder().check(data)
+
+
+def test_no_divergence_may_be_asked_for() -> None:
+    assert autoencoder(kl_weight=0.0).losses(batch(), None)["kl"] == 0
+    with pytest.raises(InputError, match="kl_weight=-1"):
+        autoencoder(kl_weight=-1.0)
