@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from restore.data.item import read_item
 from restore.data.split import Raw, SplitDataset
 from restore.degradation.contract import Degradation
 from restore.degradation.gray import Gray
@@ -33,7 +34,8 @@ def check_task(
 
 
 def _all_grey(samples: SplitDataset) -> bool:
-    photos = (samples.source[index].image for index in range(min(samples.num_photos, _PHOTOS)))
+    source, count = samples.source, min(samples.num_photos, _PHOTOS)
+    photos = (read_item(source, index).image for index in range(count))
     return all(bool((photo == photo[:1]).all()) for photo in photos)
 
 

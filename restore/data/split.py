@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from restore.data.augmentation import Augmentation
 from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
+from restore.data.item import read_item
 from restore.data.source import Item, Source
 from restore.data.streaming import ShardReader, Streaming
 from restore.types import InputError
@@ -68,7 +69,7 @@ class SplitDataset(Dataset[Raw]):
 
     def _photo(self, index: int) -> Item:
         """A photo, framed already where the framing depends on no seed."""
-        item = self.source[index]
+        item = read_item(self.source, index)
         if not self.framing.fixed:
             return item
         return item._replace(image=self.framing(item.image, 0).contiguous())
