@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
 from torch import Tensor
 
 from restore.data.module import DataModule
-from restore.data.source import StoredSource, data_root
+from restore.data.source import data_root
+from restore.evaluation import measured_files
 from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import Metric
@@ -35,8 +36,8 @@ class Benchmark:
     each group. protocol, reference: hashes of the config, from `fingerprint`, of all of it and of
     what makes its targets. slow_limit: photos instead of data.limit for methods that cost more than
     SLOW network calls an image; `affordable` obeys it before this is made. task: hash of its data
-    and degradation alone. by_files: which files there are is a part of both hashes, as it must be
-    for photos of users.
+    and degradation alone. by_files: which photos and which masks there are is a part of both
+    hashes, as it must be for those of users.
     """
 
     def __init__(
@@ -65,24 +66,29 @@ class Benchmark:
 
     @property
     def protocol(self) -> str:
-        return digest([self._protocol, self._files]) if self.by_files else self._protocol
+        return digest([self._protocol, *self._files]) if self.by_files else self._protocol
 
     @property
     def task(self) -> str:
-        return digest([self._task, self._files]) if self.by_files else self._task
+        return digest([self._task, *self._files]) if self.by_files else self._task
 
     @property
     def reference(self) -> str:
         """A hash of the targets' config, and of files, which may be replaced."""
-        return digest([self._reference, self._files])
+        return digest([self._reference, self._photos])
 
     @cached_property
-    def _files(self) -> list[tuple[str, int]]:
-        """Names and bytes of the photos that are files of their own."""
-        source = self.data.samples("test").source
-        if not isinstance(source, StoredSource):
-            return []
-        return [(source.name(k), source.size(k)) for k in range(len(source))]
+    def _files(self) -> list[Any]:
+        """The photos, and the masks where there are any: hashes of before masks counted stay."""
+        masks = measured_files.masks(self.data.degradation)
+        return [self._photos, masks] if masks else [self._photos]
+
+    @cached_property
+    def _photos(self) -> Sequence[Any]:
+        samples = self.data.samples("test")
+        if self.by_files:
+            return measured_files.photos(samples)
+        return measured_files.photo_files(samples)
 
     @property
     def image_metrics(self) -> list[Metric]:
