@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from restore.config.trust import foreign
 from restore.data.module import DataModule
 from restore.data.source import data_root
 from restore.evaluation import measured_files
@@ -180,7 +181,7 @@ def fingerprint(config: Mapping[str, Any], *without: str) -> str:
     """Twelve hex digits that identify data, degradation, metrics and protocol of a benchmark.
 
     Where its files lie, batch_size, num_workers, cache_gb, rotate, brightness and augment do not
-    count, nor the top-level keys `without`.
+    count, nor the top-level keys `without`. The code of classes that are not restore's counts.
     """
 
     def counts(key: str, value: Any) -> bool:
@@ -191,7 +192,9 @@ def fingerprint(config: Mapping[str, Any], *without: str) -> str:
             return {k: essential(v) for k, v in node.items() if counts(k, v)}
         return [essential(v) for v in node] if isinstance(node, list) else node
 
-    return digest(essential({k: v for k, v in config.items() if k not in without}))
+    counted = essential({k: v for k, v in config.items() if k not in without})
+    own = foreign(counted)
+    return digest([counted, own] if own else counted)  # hashes of before code counted stay
 
 
 def digest(node: Any) -> str:
