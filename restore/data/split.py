@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from restore.data.augmentation import Augmentation
 from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
-from restore.data.item import read_item
+from restore.data.item import checked, read_item
 from restore.data.source import Item, Source
 from restore.data.streaming import ShardReader, Streaming
 from restore.types import InputError
@@ -65,7 +65,8 @@ class SplitDataset(Dataset[Raw]):
             yield from (self[k * len(self) // count, 0] for k in range(count))
             return
         for k, item in enumerate(islice(self.source.items(0, 0, ShardReader()), count)):
-            yield one(item._replace(image=self.framing(item.image, 0)), k, 0)
+            image = self.framing(checked(item, self.source).image, 0)
+            yield one(item._replace(image=image), k, 0)
 
     def _photo(self, index: int) -> Item:
         """A photo, framed already where the framing depends on no seed."""
