@@ -1,7 +1,7 @@
 import math
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -151,6 +151,27 @@ def test_samples_are_drawn_in_the_precision_of_the_training(
         samples = Samples("val/score", num_images=1)
         fit(tmp_path, task, samples, MaxUpdates(4), precision=precision)
     assert low == [False, True]
+
+
+def test_of_equal_validations_the_first_is_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, level = Line(scores=(0.5, 0.5, 0.9)), iter((-1.0, 0.0, 1.0))
+    restored = lambda batch, count: torch.full((1, count, 1, 2, 2), next(level))  # noqa: E731
+    monkeypatch.setattr(task, "restore", restored)
+    fit(tmp_path, task, Samples("val/score", num_images=1), MaxUpdates(12))
+    assert middle(tmp_path / "samples" / "best.png") == 0
+
+
+def test_eight_images_of_one_result_are_kept_unless_others_are_asked_for() -> None:
+    target = torch.zeros(20, 1, 2, 2)
+    batch = Batch(target=target, input=target, index=torch.arange(20), name=[""] * 20)
+    loader = SimpleNamespace(batch_size=20, dataset=range(20))
+    told: dict[str, Any] = {"val_dataloaders": loader, "num_val_batches": [1], "world_size": 1}
+    samples, trainer = Samples(), SimpleNamespace(is_global_zero=True, **told)
+    samples.on_validation_batch_end(cast(Any, trainer), None, None, batch, 0)
+    assert sum(len(one["index"]) for one in samples._kept) == 8
+    assert (samples.num_samples, samples.scale) == (1, 1)
 
 
 def test_unknown_monitor_is_named(tmp_path: Path) -> None:

@@ -109,7 +109,10 @@ def test_sizes_below_one_are_refused(framing: type, size: int) -> None:
         framing(size)
 
 
-def test_random_square_shows_a_place_of_the_photo_at_a_scale_of_its_range() -> None:
+@pytest.mark.parametrize(("range_", "least"), [({"smallest": 0.5}, 50), ({}, 60)])
+def test_random_square_shows_a_place_of_the_photo_at_a_scale_of_its_range(
+    range_: dict[str, float], least: int
+) -> None:
     """Where every pixel says its row and column, the framing can be read off the result."""
     height, width = 100, 120
     rows = torch.arange(height)[:, None].expand(height, width)
@@ -117,14 +120,14 @@ def test_random_square_shows_a_place_of_the_photo_at_a_scale_of_its_range() -> N
     image = torch.stack([rows, columns]).to(torch.uint8)
     sides = []
     for seed in range(200):
-        framed = RandomSquare(20, smallest=0.5)(image, seed).double()
+        framed = RandomSquare(20, **range_)(image, seed).double()
         assert framed.shape == (2, 20, 20)
         steps = framed.diff(dim=1)[0].mean(), framed.diff(dim=2)[1].mean()
         side = 20 * steps[0].item()
         assert side == pytest.approx(20 * steps[1].item(), abs=2)
         assert framed[0].min() >= 0 and framed[1].max() <= width - 1
         sides.append(side)
-    assert 48 <= min(sides) < 56 and 94 < max(sides) <= 102
+    assert least - 2 <= min(sides) < least + 6 and 94 < max(sides) <= 102
     again = [RandomSquare(20)(image, 3) for _ in range(2)]
     assert torch.equal(*again)
 

@@ -87,6 +87,12 @@ def test_is_kornias_own_work_in_8_bits() -> None:
     assert torch.equal(inverted, 255 - IMAGE)
 
 
+def test_each_step_sees_an_image_between_0_and_1() -> None:
+    """White, with 1 taken from it, is black; what is brighter than white would stay so."""
+    steps = [{"RandomGaussianNoise": {"mean": mean, "std": 0.0, "p": 1.0}} for mean in (2.0, -1.0)]
+    assert KorniaAugmentation(steps)(IMAGE, 3).max() == 0
+
+
 def test_the_steps_draw_apart() -> None:
     """Two equal steps that both flip or both do not would leave every image as it was."""
     twice = KorniaAugmentation(["RandomHorizontalFlip", "RandomHorizontalFlip"])

@@ -1,6 +1,7 @@
 """What is said of the files before training, and what a broken one does."""
 
 import pickle
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from restore.data.framing import CenterSquare, RandomPatch, Whole
 from restore.data.image_file import ImageError
 from restore.data.module import DataModule
 from restore.data.photos import Photos
+from restore.data.probe import check_task
 from restore.data.several import Several
 from restore.data.source import Item
 from restore.degradation.composition import Curriculum
@@ -203,6 +205,39 @@ def test_grey_photos_are_not_colored(tmp_path: Path) -> None:
     data.check("val")
     with pytest.raises(InputError, match="3 channels, got 1"):
         module(tmp_path, degradation=Gray(), source=partial(Photos, mode="gray")).check("val")
+
+
+class Few:
+    """What `check_task` asks of a split; the first `grey` photos, of 400, have no colour."""
+
+    num_photos, framing = 400, Whole()
+
+    def __init__(self, grey: int) -> None:
+        self.source, self.grey = self, grey
+
+    def __len__(self) -> int:
+        return 400
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple):
+            return {"seed": torch.tensor([key[1]])}
+        return Item(torch.tensor([9, 9, 9 + (key >= self.grey)])[:, None, None], None, "")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_sixteen_photos_and_256_holes_are_looked_at_before_all_are_thought_alike(
+    fails: bool,
+) -> None:
+    """Colour in the 16th photo is enough, and a pixel in the 256th hole; the next are not seen."""
+    seen: Any = Few(grey=15 + fails)
+    holes = lambda raw: {"hole": raw["seed"] == 1000 + 255 + fails}  # noqa: E731
+    for degradation, to_batch, named in (
+        (Gray(), lambda raw: {}, "photos are grey"),
+        (Gaussian(1.0), holes, "no hole has a single pixel"),
+    ):
+        given: Any = degradation, to_batch
+        with pytest.raises(InputError, match=named) if fails else nullcontext():
+            check_task(seen, *given, 1000)
 
 
 def test_the_limit_of_a_validation_is_in_its_count(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from restore.evaluation.leaderboard import tables
 from restore.evaluation.markup import NONE
 from restore.evaluation.method import SELF_ENSEMBLE
 from restore.evaluation.pareto import Plot, Point, front, plots
+from restore.evaluation.protocols import PEER, protocols
 from restore.evaluation.ranked import best_first
 
 
@@ -161,3 +162,10 @@ def test_one_photo_set_under_two_protocols(root: Path, make_report: Any) -> None
     assert table.main([], root) == 0
     assert "| 25 | 20.18 |" in (root / "ARCHITECTURE.md").read_text()
     assert "protocols" not in (root / "experiments" / "README.md").read_text()
+
+
+def test_what_was_measured_last_counts_under_a_protocol() -> None:
+    row = {"benchmark": "cbsd68_sigma25", "experiment": PEER, "kind": "published", "n": "68"}
+    row |= {"sampler": "", "input_psnr": "20.18"}
+    [found] = protocols([row | {"psnr": psnr} for psnr in ("30.0", "31.0", "")])
+    assert found.rows[1] == ["25", "20.18", NONE, "31.00", NONE]

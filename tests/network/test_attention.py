@@ -147,3 +147,11 @@ def test_patches_are_matched_in_float32_under_autocast() -> None:
         half = ContextualAttention()(x.bfloat16(), hole)
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), expected, atol=0.1, rtol=0.05)
+
+
+def test_cosines_are_multiplied_by_the_published_ten() -> None:
+    """A larger number would copy the likest patch alone, a smaller one would blur."""
+    x, hole = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)), square_hole(8)
+    rebuilt = ContextualAttention()(x, hole)
+    assert torch.equal(rebuilt, ContextualAttention(scale=10.0)(x, hole))
+    assert not torch.equal(rebuilt, ContextualAttention(scale=9.0)(x, hole))

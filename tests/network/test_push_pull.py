@@ -91,3 +91,9 @@ def test_keeps_the_type_and_its_precision_under_autocast() -> None:
     half = push_pull(image.bfloat16(), hole.bfloat16())
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), plain, atol=0.02, rtol=0)
+
+
+def test_four_relaxations_are_what_nobody_asks_for() -> None:
+    image, hole = with_hole(21, 34)
+    assert torch.equal(push_pull(image, hole), push_pull(image, hole, relaxations=4))
+    assert not torch.equal(push_pull(image, hole), push_pull(image, hole, relaxations=3))

@@ -1,14 +1,18 @@
 """What a search is told, and what it takes for the best."""
 
+import math
 import os
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from restore.sweep import study
+from restore.sweep.pruning import Pruning
 from restore.sweep.settings import Direction, Search
 
 
@@ -111,3 +115,17 @@ def test_a_step_of_a_range_is_kept() -> None:
     assert study._stepped([9, 5, 1], -4, log=False) == optuna.distributions.IntDistribution(
         1, 9, step=4
     )
+
+
+def test_a_value_that_is_none_is_not_told_to_a_pruner(tmp_path: Path) -> None:
+    """An infinite loss would be the worst of all, or the best of a maximisation."""
+    storage = str(tmp_path / "study.journal")
+    made = study.open_study(storage, "any", "minimize")
+    made.ask()
+    watch = Pruning(storage, "any", 0, "val/loss", "median", 0, 0)
+    for step, value in enumerate((math.nan, math.inf, -math.inf, 2.0)):
+        trainer: Any = SimpleNamespace(callback_metrics={"val/loss": torch.tensor(value)})
+        assert not watch._lags(trainer, step)
+    assert not watch._lags(cast(Any, SimpleNamespace(callback_metrics={})), 4)
+    found = study.open_study(storage, "any").trials[0]
+    assert found.intermediate_values == {3: 2.0}

@@ -159,3 +159,14 @@ def test_all_processes_validate_the_statistics_that_are_saved(
         monkeypatch.setattr(Task, "trainer", SimpleNamespace(world_size=world))
         task.on_validation_start()
         assert sent == buffers * (world - 1) and len(buffers) == 3
+
+
+def test_weights_of_batches_can_be_divided_by_the_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lightning divides their sum in integers: of 3 + 2 images it would make 2 of each process."""
+    task = Linear()
+    for world in (1, 2, 3):
+        monkeypatch.setattr(Task, "trainer", SimpleNamespace(world_size=world))
+        weighed = [task.weight(Batch(index=torch.arange(n))) for n in (3, 2)]  # type: ignore[typeddict-item]
+        assert weighed == [3 * world, 2 * world]

@@ -10,8 +10,11 @@ from restore.diffusion.guidance import Replacement
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, ddim
 from restore.diffusion.schedule import Cosine
+from restore.diffusion.walk import initial_noise
 from restore.network.unet import UNet
+from restore.stream import Stream, fold
 from restore.task.diffusion import Diffusion
+from restore.task.key import Key
 from restore.types import Batch, Facts, InputError
 
 FACTS = Facts(image_channels=1, input_channels=1, image_size=8, num_classes=3)
@@ -146,6 +149,22 @@ def test_generated_image_belongs_to_its_index() -> None:
         # A vectorised loop may round the end of a batch differently.
         torch.testing.assert_close(images[0], images[2], rtol=0, atol=1e-4)
         assert (images[0] - images[1]).abs().max() > 0.1
+
+
+def test_new_images_begin_with_noise_that_no_restoration_has() -> None:
+    """A number of their own, -1, stands where that of a sample stands: 0, 1, ..."""
+    task, begun = build(sampler=DDIM, seed=7), list[Tensor]()
+    sample = task.sampler
+
+    def watched(denoise: Any, x: Tensor, *rest: Any, **named: Any) -> Tensor:
+        begun.append(x)
+        return sample(denoise, x, *rest, **named)
+
+    index = torch.tensor([3, 4])
+    task.sampler = watched  # type: ignore[assignment]
+    task.generate(index, (8, 8))
+    stream = Stream(fold(index, 7, Key.SAMPLING, -1))
+    assert torch.equal(begun[0], initial_noise(task.schedule, torch.ones(()), (1, 8, 8), stream))
 
 
 def test_labels_steer_a_class_conditional_prior_if_asked_for() -> None:

@@ -306,6 +306,26 @@ def test_tiles_are_smaller_among_latents() -> None:
     assert max(seen) <= 16
 
 
+def test_a_latent_changes_where_a_strength_map_has_any_of_its_pixels() -> None:
+    task, data = tiny(lossless(), condition=None), batch()
+    point, block = torch.zeros(3, 1, SIZE, SIZE), torch.zeros(3, 1, SIZE, SIZE)
+    point[..., 3, 4] = 1
+    block[..., 2:4, 4:6] = 1
+    seen: Any = {key: data[key] for key in ("input", "index", "name")}  # type: ignore[literal-required]
+    by_point, by_block = (task.restore(seen, strength_map=one) for one in (point, block))
+    assert torch.equal(by_point[..., 3, 4], by_block[..., 3, 4])
+    assert (by_point[..., 3, 4] != data["input"][:, None, ..., 3, 4]).all()
+
+
+def test_a_tile_is_drawn_where_the_last_row_alone_is_needed() -> None:
+    task: Any = tiny(lossless())
+    needed = torch.zeros(1, 1, 9, 8)
+    needed[..., 8, 5] = 1
+    with task.within(16, needed):
+        found = task.network.needed.nonzero().tolist()
+    assert found == [[0, 0, 4, 2]]
+
+
 def test_a_codec_sees_large_images_tile_by_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     codec, sides = lossless(), list[int]()
     image = torch.rand(2, 1, 300, 404) * 2 - 1

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -138,6 +139,22 @@ def test_frequent_colors_are_measured_once_and_travel_with_the_weights(
     other.load_state_dict(task.state_dict())
     other.on_fit_start()  # has no trainer to ask
     assert other.bins is not None and torch.equal(other.bins.distribution, bins.distribution)
+
+
+def test_each_of_a_thousand_photos_counts_alike_whatever_its_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task, asked = speaker(), list[int]()
+    photos = [batch(Gray(), size)["target"][number][None] for number, size in ((0, 4), (1, 16))]
+    samples = SimpleNamespace(spread=lambda count: asked.append(count) or photos)
+    data = SimpleNamespace(samples=lambda split: samples, to_batch=lambda one: {"target": one})
+    monkeypatch.setattr(Colorizer, "trainer", SimpleNamespace(datamodule=data))
+    task.on_fit_start()
+    bins = task.bins
+    assert bins is not None and asked == [1000]
+    shares = [bins.histogram(lab_from_rgb(one)[:, 1:]) for one in photos]
+    expected = sum(one / one.sum() for one in shares) / 2
+    torch.testing.assert_close(bins.distribution, expected)
 
 
 def test_bins_and_losses_must_fit() -> None:
