@@ -76,10 +76,28 @@ def test_int8_is_within_half_a_step_of_every_kernel(tmp_path: Path, name: str) -
             continue
         highest = tensor.abs().flatten(1).amax(1)
         assert (error.flatten(1).amax(1) <= 0.501 * highest / 127).all()
+    stored = safetensors.torch.load_file(folder / "model.safetensors")
+    for key, tensor in source.items():
+        kernel = key.startswith("network.") and tensor.ndim > 1 and tensor.is_floating_point()
+        assert (stored[key].dtype == torch.int8) == kernel, key
     said = json.loads((folder / "model.json").read_text())
     network = [one.numel() for key, one in source.items() if key.startswith("network.")]
     assert said["weights"] == "int8" and said["parameters"] == sum(network)
     restore.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("network.kernel", torch.int8),
+        ("codec.network.kernel", torch.int8),
+        ("codec.latent_mean", torch.float16),
+        ("other.kernel", torch.float16),
+    ],
+)
+def test_kernels_of_networks_alone_are_int8(name: str, kind: torch.dtype) -> None:
+    made = bundle._stored(name, torch.rand(3, 2), "int8")
+    assert made[name].dtype == kind and len(made) == 1 + (kind == torch.int8)
 
 
 def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path) -> None:

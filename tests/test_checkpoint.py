@@ -91,6 +91,32 @@ def test_newest_whole_one_is_found_and_the_damaged_are_named(tmp_path: Path) -> 
     assert path == tmp_path / "recovery-10.ckpt" and damaged == [tmp_path / "recovery-101.ckpt"]
 
 
+def test_of_equal_updates_the_one_of_more_batches_goes_on(tmp_path: Path) -> None:
+    """An open window of accumulation has seen more; which was written last plays no part."""
+    for name, batches in (("more", 7), ("fewer", 6)):
+        path = tmp_path / f"{name}.ckpt"
+        write({**content(3), "progress": {"updates": 3, "batches": batches}}, path)
+        os.utime(path, (batches == 6, batches == 6))
+    assert newest_valid(tmp_path) == (tmp_path / "more.ckpt", [])
+
+
+def test_a_seal_of_large_numbers_and_an_id_is_found(tmp_path: Path) -> None:
+    path, run, count = tmp_path / "last.ckpt", "f" * 32, 10**12
+    write({**content(1), "progress": {"updates": count, "batches": count}, "run": run}, path)
+    stated = seal(path)
+    assert stated is not None and is_whole(path)
+    assert (stated.updates, stated.batches, stated.run) == (count, count, run)
+
+
+def test_a_disk_that_has_room_again_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    writer = DurableIO()
+    writer.save_checkpoint(content(1), tmp_path / "file" / "a.ckpt")
+    assert writer.error is not None
+    writer.save_checkpoint(content(1), tmp_path / "a.ckpt")
+    assert writer.error is None and is_whole(tmp_path / "a.ckpt")
+
+
 class Killed:
     """A file that ends the process with SIGKILL when `left` more bytes have been written."""
 

@@ -1,3 +1,4 @@
+import argparse
 import json
 import re
 from functools import partial
@@ -9,7 +10,7 @@ from entry import ROOT
 from latents import write_autoencoder
 from torch import Tensor, nn
 
-from restore.describe import describe, markdown, show
+from restore.describe import arguments, describe, markdown, show
 from restore.types import InputError
 
 PAGE = (ROOT / "experiments" / "networks" / "README.md").read_text()
@@ -23,6 +24,12 @@ def test_every_parameter_stands_in_one_layer_and_on_the_page(name: str) -> None:
     assert section in PAGE, "python experiments/networks/make.py writes the page anew"
     assert sum(layer.parameters for layer in layers) == total
     assert len({layer.name for layer in layers}) == len(layers)
+
+
+def test_an_image_of_256_px_is_what_nobody_asks_for() -> None:
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    assert parser.parse_args(["network=inpainting"]).size == 256
 
 
 def test_the_page_has_no_other_network() -> None:

@@ -57,6 +57,11 @@ def test_alone_python_starts_what_is_asked_for(environ: dict[str, str], devices:
     launch.check(found, devices, 1)
 
 
+def test_a_second_task_was_started_by_srun_whatever_its_job_is_named() -> None:
+    found = launch.detect({**srun(2, 1), "SLURM_JOB_NAME": "bash"}, PARENT)
+    assert (found.launcher, found.world_size, found.rank) == ("srun", 2, 1)
+
+
 STARTED: dict[str, Any] = {
     "torchrun": torchrun,
     "torchrun in the only task of a job": lambda n, k: torchrun(n, k) | srun(1),

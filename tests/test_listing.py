@@ -67,6 +67,41 @@ def test_the_best_of_a_metric_is_its_highest(tmp_path: Path) -> None:
     assert listing.row(begun(tmp_path / "a", monitor="val/psnr")).value == 25.5
 
 
+@pytest.mark.parametrize(("monitor", "best"), [("val/loss", 0.25), ("val/psnr", 25.5)])
+def test_what_is_not_finite_is_never_the_best(tmp_path: Path, monitor: str, best: float) -> None:
+    folder = begun(tmp_path / "a", monitor)
+    head, *rest = ROWS.splitlines()
+    (folder / "metrics.csv").write_text("\n".join([head, "1,nan,nan", "2,-inf,inf", *rest]))
+    assert listing.row(folder).value == best
+
+
+def test_the_oldest_comes_first_and_only_an_open_run_has_an_aim(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, year in (("b", 2021), ("a", 2023), ("c", 2022)):
+        folder = begun(tmp_path / name)
+        known = json.loads((folder / "run.json").read_text())
+        said = {**known, "started": f"{year}-01-02T03:04:05+00:00"}
+        (folder / "run.json").write_text(json.dumps(said))
+    with (ended(tmp_path / "a") / "big").open("wb") as file:
+        file.truncate(3 * 2**20)
+    listing.show([tmp_path], as_json=False, state=None)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [Path(row[0]).name for row in rows] == ["b", "c", "a"]
+    assert [row[3] for row in rows] == ["30/40", "30/40", "40"]
+    assert rows[2][6:8] == ["3.0", "MiB"] and rows[2][8:10] == ["2023-01-02", "03:04"]
+
+
+def test_a_run_that_has_its_record_and_is_still_at_work_is_running(tmp_path: Path) -> None:
+    folder = ended(begun(tmp_path / "a"))
+    lock.hold(folder)
+    try:
+        assert listing.row(folder).state == listing.RUNNING
+    finally:
+        lock.release()
+    assert listing.row(folder).state == listing.FINISHED
+
+
 def test_a_finished_run_and_one_that_goes_on_behind_its_record(tmp_path: Path) -> None:
     folder = ended(begun(tmp_path / "a"))
     row = listing.row(folder)

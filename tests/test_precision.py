@@ -65,7 +65,9 @@ def test_flags_that_leave_no_doubt(machine: Any, flags: set[str], becomes: str) 
         (set(), False, "x86_64"),  # no /proc/cpuinfo
     ],
 )
-@pytest.mark.parametrize(("ratio", "becomes"), [(0.5, "bf16-mixed"), (0.95, "32-true")])
+@pytest.mark.parametrize(
+    ("ratio", "becomes"), [(0.5, "bf16-mixed"), (0.9, "bf16-mixed"), (0.95, "32-true")]
+)
 def test_a_doubt_is_measured(
     machine: Any, flags: set[str], seen: bool, kind: str, ratio: float, becomes: str
 ) -> None:

@@ -95,6 +95,18 @@ def test_names_never_collide() -> None:
     ]
     flat = [str(target).casefold() for targets in names for target in targets]
     assert len(set(flat)) == 4
+    assert names[3] == [Path("o/a.jpg_2.png")]
+
+
+def test_each_photo_once_however_often_and_deep_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("in/deep/er/a.png"), pixels())
+    Path("link.png").symlink_to("in/deep/er/a.png")
+    named = photos.found(["in", "in/**/*.png", "link.png"]).photos
+    assert named == [(Path("in/deep/er/a.png"), Path("deep/er/a.png"))]
+    assert photos.found(["in/**/*.png"]).photos == [(Path("in/deep/er/a.png"), Path("a.png"))]
 
 
 def test_a_chain_hands_on_and_sigma_is_estimated(
@@ -108,10 +120,11 @@ def test_a_chain_hands_on_and_sigma_is_estimated(
     save(tmp_path / "a.png", array)
     ended = run(f"{models['denoiser']},{models['colorizer']}", "a.png", "-o", "out")
     (line,) = lines(ended)
+    found = chain.estimate_sigma(np.repeat(array[..., None], 3, -1))
     assert line["sigma"] == pytest.approx(15, abs=0.7)
+    assert line["sigma"] == pytest.approx(found, abs=0.0005)
     step = restore.load(models["denoiser"], device="cpu")(
-        np.repeat(array[..., None], 3, -1),
-        sigma=chain.estimate_sigma(np.repeat(array[..., None], 3, -1)),
+        np.repeat(array[..., None], 3, -1), sigma=found
     )
     wanted = restore.load(models["colorizer"], device="cpu")(step)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), wanted)

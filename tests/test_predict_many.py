@@ -98,6 +98,14 @@ def test_groups_hold_no_more_pixels_than_memory(tmp_path: Path) -> None:
     assert [len(group) for group in photos.grouped(jobs, 8)] == [2, 1]
 
 
+def test_two_photos_of_two_megapixels_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are 4 megapixels, 2^22, to the last pixel; a row more is too much."""
+    jobs = [photos.Photo(Path(f"{k}.png"), None, []) for k in range(4)]
+    for height, sizes in ((1024, [2, 2]), (1025, [1, 1, 1, 1])):
+        monkeypatch.setattr(photos, "upright_size", lambda path, height=height: (2048, height))
+        assert [len(group) for group in photos.grouped(jobs, 8)] == sizes
+
+
 def odd_files(folder: Path) -> int:
     """60 files that are called photos: what people have, what programs leave, and mutations."""
     folder.mkdir()
@@ -233,12 +241,15 @@ def test_of_several_images_in_a_file_the_first_is_restored_with_a_warning(
     run: Any, models: dict[str, str]
 ) -> None:
     pages = [Image.new("RGB", (12, 8), (level, level, level)) for level in (40, 90, 200)]
-    for name in ("a.tif", "b.png", "c.webp"):
-        pages[0].save(name, save_all=True, append_images=pages[1:])
+    names = {"a.tif": 3, "b.png": 3, "c.webp": 3, "two.tif": 2}
+    for name, count in names.items():
+        pages[0].save(name, save_all=True, append_images=pages[1:count])
     pages[0].save("one.tif")
-    names = ("a.tif", "b.png", "c.webp")
     ended = run(models["blind"], *names, "one.tif", "-o", "out")
     assert ended.code == 0, ended.err
     told = [line for line in ended.err.splitlines() if line.startswith("warning")]
-    assert told == [f"warning: {name} holds 3 images: the first is restored" for name in names]
-    assert len(arrays(Path("out"))) == 4
+    assert told == [
+        f"warning: {name} holds {count} images: the first is restored"
+        for name, count in names.items()
+    ]
+    assert len(arrays(Path("out"))) == 5
