@@ -48,7 +48,7 @@ def check_evaluation(config: Config, named: bool = False) -> None:
         if not isinstance(config.get(key, False), bool):
             raise InputError(f"{key}={config[key]!r} must be true or false")
     start = config.get("start")
-    if start is not None and not (isinstance(start, int | float) and 0 < start <= 1):
+    if start is not None and not (type(start) in (int, float) and 0 < start <= 1):
         raise InputError(f"start={start!r} must be above 0 and at most 1, or null")
     chosen = config["trainer"].get("precision")
     if chosen not in EVALUATED:

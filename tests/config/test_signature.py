@@ -1,11 +1,14 @@
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 
 from restore.config.signature import check, check_early
 from restore.config.target import resolve
-from restore.config.value import fits
+from restore.config.value import fits, unknown
 from restore.types import InputError
 
 HALF = "restore.degradation.mask.Half"
@@ -35,6 +38,10 @@ HALF = "restore.degradation.mask.Half"
         ({"_target_": "x"}, Callable[..., int], True),
         ({"_target_": "x"}, int, False),
         (3, Callable[..., int], False),
+        ([1.0], torch.Tensor, False),  # though one can be iterated over
+        ("photos", Path, True),
+        (3, Path, False),
+        (True, Path, False),
         (object(), Any, True),
     ],
 )
@@ -111,3 +118,25 @@ def test_a_function_in_the_place_of_an_object_is_refused_from_the_text(path: str
     key, _, inner = path.partition(".")
     with pytest.raises(InputError, match=rf"^{path}\._partial_=true is refused"):
         check_early({key: {inner: node} if inner else node})
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_numbers_are_finite_at_any_depth(value: float) -> None:
+    for refuse in (check, check_early):
+        with pytest.raises(InputError, match=r"task\.schedules\.0\.lr=-?(inf|nan) must be"):
+            refuse({"task": {"_target_": HALF, "schedules": [{"lr": value}]}})
+
+
+def test_only_the_outermost_node_may_lack_what_the_program_gives() -> None:
+    patch = {"_target_": "restore.data.framing.RandomPatch"}
+    check_early({"data": patch})
+    with pytest.raises(InputError, match=r"data\.train_framing\.size is missing"):
+        check_early(
+            {"data": {"_target_": "restore.data.module.DataModule", "train_framing": patch}}
+        )
+
+
+def test_twenty_names_are_all_told_and_of_more_the_nearest() -> None:
+    names = [f"name{number:02}" for number in range(21)]
+    assert unknown("x", "zzz", names[:20]).endswith(f"known are: {', '.join(names[:20])}")
+    assert "among others there are" in unknown("x", "zzz", names)

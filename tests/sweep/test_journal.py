@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from restore.sweep import journal, settings
+from restore.sweep import journal, plot, settings
+from restore.sweep.found import Found
 from restore.sweep.journal import Line
 from restore.sweep.plot import axis
-from restore.sweep.ranking import best, swept
+from restore.sweep.ranking import Sweep, best, finish, swept
 from restore.types import InputError
 
 
@@ -150,3 +151,48 @@ def test_whole_numbers_stay_whole() -> None:
     widths = axis("width", [str(k) for k in (16, 24, 32, 48, 64, 80, 96, 128)])
     assert [text for _, text in widths.ticks] == ["16", "44", "72", "100", "128"]
     assert all(0 <= at <= 1 for at, _ in widths.ticks)
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_of_equal_jobs_the_first_is_the_best(direction: Any) -> None:
+    found = best([line(k, "done", 1.0) for k in (2, 0, 1)], direction)
+    assert found is not None and found.job == 2
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        (["done"], 0),
+        (["done", "pruned"], 0),
+        (["refused", "refused"], 2),
+        (["refused", "done"], 1),
+        (["refused", "failed"], 1),
+        (["interrupted"], 1),
+    ],
+)
+def test_a_sweep_is_refused_where_each_of_its_jobs_was(
+    tmp_path: Path, statuses: list[str], code: int
+) -> None:
+    Sweep(["train.py"], str(tmp_path), "val/loss", "minimize").settle(tmp_path)
+    for job, status in enumerate(statuses):
+        journal.append(tmp_path, line(job, status, None))
+    assert finish(tmp_path) == code
+
+
+def test_a_whole_decade_is_shown_by_logarithm_and_seven_values_have_a_tick_each() -> None:
+    assert axis("x", ["1", "10"]).title == "x (log)" and axis("x", ["1", "9.9"]).title == "x"
+    for count, ticks in ((7, 7), (8, 5)):
+        assert len(axis("x", [str(k / 8) for k in range(8, 8 + count)]).ticks) == ticks
+
+
+def test_the_best_tenth_stands_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for count, best_ones in ((4, 1), (20, 2), (30, 3)):
+        seen = list[int]()
+        monkeypatch.setattr(plot, "_parallel", lambda *given, seen=seen: seen.append(given[-1]))
+        monkeypatch.setattr(plot, "_effect", lambda *given, seen=seen: seen.append(given[-2]))
+        values = [float(k) for k in range(count)]
+        jobs = [line(k) for k in range(count)]
+        settings_ = {"lr": [str(value) for value in values]}
+        found = Found(jobs, settings_, {"a": values}, {"a": True}, [None] * count)
+        plot.draw(tmp_path / "x.png", found, "a", [])
+        assert seen == [best_ones] * 2

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from fake_job import Sweep
 from PIL import Image
 
 from restore.sweep import again, journal, show
-from restore.sweep.found import group, labels, read, repeats
+from restore.sweep.found import Group, group, labels, read, repeats
 from restore.sweep.ranking import Sweep as Started
 from restore.types import InputError
 
@@ -191,3 +192,8 @@ def test_a_job_that_repeats_another_counts_once(folder: Path) -> None:
     _, groups = group(found, "b/psnr", ["seed"])
     assert [sorted(one.values) for one in groups] == [[30, 32, 34], [20, 21, 22]]
     assert [repeats(found.lines, k) for k in range(8)] == [False] * 6 + [True] * 2
+
+
+def test_two_values_have_a_deviation_and_one_has_none() -> None:
+    assert Group((), [1.0, 3.0]).deviation == pytest.approx(2**0.5)
+    assert math.isnan(Group((), [1.0]).deviation)

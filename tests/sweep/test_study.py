@@ -9,11 +9,14 @@ from typing import Any, cast
 import optuna
 import pytest
 import torch
+import yaml
+from entry import ROOT
 from optuna.trial import TrialState
 
 from restore.sweep import study
 from restore.sweep.pruning import Pruning
-from restore.sweep.settings import Direction, Search
+from restore.sweep.settings import Direction, Search, parse
+from restore.types import InputError
 
 
 def told(folder: Path, direction: Direction, *outcomes: dict[str, Any]) -> optuna.Study:
@@ -129,3 +132,40 @@ def test_a_value_that_is_none_is_not_told_to_a_pruner(tmp_path: Path) -> None:
     assert not watch._lags(cast(Any, SimpleNamespace(callback_metrics={})), 4)
     found = study.open_study(storage, "any").trials[0]
     assert found.intermediate_values == {3: 2.0}
+
+
+def test_halving_begins_after_the_updates_that_a_job_is_given() -> None:
+    made = optuna.create_study(pruner=study.pruner_of("halving", 0, 5))
+    asked = []
+    for value in (1.0, 2.0):
+        trial = made.ask()
+        for step in (4, 5):
+            trial.report(value, step)
+            asked.append(trial.should_prune())
+        made.tell(trial, value)
+    assert asked == [False, False, False, True]
+
+
+def test_a_sampler_learns_after_as_many_jobs_as_it_is_told() -> None:
+    found: Any = study._sampler(Search(sampler="tpe", num_startup_trials=3), 0)
+    assert found._n_startup_trials == 3
+
+
+def test_settings_of_a_search_are_those_of_its_file_where_none_are_given() -> None:
+    told = yaml.safe_load((ROOT / "conf" / "search" / "random.yaml").read_text())["search"]
+    assert parse(told) == Search(sampler="random")
+
+
+def test_a_job_that_was_cut_off_and_queued_anew_counts_once(tmp_path: Path) -> None:
+    made = begun(tmp_path, tmp_path, 3)
+    study.reclaim(made, os.path.realpath(tmp_path), [0, 1], False)
+    assert len(made.trials) == 4 and study.count(made) == 2
+    made.ask()
+    assert study.count(made) == 3
+
+
+def test_the_password_of_a_database_is_not_told() -> None:
+    storage = "nothing://me:secret@host/db"
+    with pytest.raises(InputError, match=r"storage=nothing://me:\*\*\*@host/db cannot") as error:
+        study.open_study(storage, "any")
+    assert "secret" not in str(error.value)
