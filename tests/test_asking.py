@@ -18,7 +18,7 @@ from stopping import DIGITS, SMALL, differences, everything, started
 
 from restore import asking
 from restore.folder import RUN
-from restore.recovery import lock, request
+from restore.recovery import desk, lock, request
 from restore.recovery.desk import Desk
 from restore.task.restoration import RestorationTask
 from restore.types import InputError, RunError
@@ -200,3 +200,27 @@ def test_two_processes_that_were_asked(tmp_path: Path, environment: dict[str, st
     said = more.communicate(timeout=300)
     assert more.returncode == 0, said
     assert differences(everything(tmp_path / "whole"), everything(folder)) == []
+
+
+def test_who_asked_first_is_answered_first(tmp_path: Path) -> None:
+    words = ["stop", "sample", "status", "save", "sample", "status"]
+    for word in words:
+        request.leave(tmp_path, word)
+    assert [one.word for one in request.waiting(tmp_path)] == words
+
+
+def test_seconds_left_are_those_of_the_updates_that_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From update 10 to 30 of 40 in 60 seconds: half as long again; behind the last one nothing."""
+    monkeypatch.setattr(desk, "max_updates", lambda trainer: 40)
+    trainer: Any = SimpleNamespace(
+        callback_metrics={}, current_epoch=0, callbacks=[], world_size=1, is_global_zero=False
+    )
+    mine = Desk()
+    mine.open(trainer, SimpleNamespace(updates=10))
+    for updates, left in ((30, 30.0), (40, 0.0), (41, 0.0)):
+        mine._started = time.monotonic() - 60
+        said = mine._status(trainer, SimpleNamespace(updates=updates))
+        assert said["seconds_left"] == pytest.approx(left, abs=1)
+    assert "seconds_left" not in mine._status(trainer, SimpleNamespace(updates=10))

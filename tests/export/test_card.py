@@ -57,3 +57,14 @@ def test_names_of_data_are_whole() -> None:
     names = ("restore.data.digits.Digits", "train-*.tar", ".", "photos")
     text = card.text("a", {**model(), "data": dict.fromkeys(names, "so")})
     assert "Data: Digits: so; train-*.tar: so; photos of one's own: so; photos: so\n" in text
+
+
+def test_what_a_training_measured_comes_before_what_its_export_measured() -> None:
+    metrics = {"psnr": 30.123456, "fid_inception": 4.5, "kid_inception": 0.5}
+    own = [{"benchmark": "own", "n": 7, "metrics": metrics}]
+    check = {"later": {"metric": "psnr", "value": 20.0, "lost_db": -0.00001}}
+    assert card._answer(own, check) == "own (n = 7): psnr 30.12, fid_inception 4.5"
+    assert card._answer([], check) == "later: psnr 20"
+    assert card._answer([], {}) == "not measured on a benchmark"
+    assert card._benchmark(own, check) == "own" and card._benchmark([], check) == "later"
+    assert card._loss(check) == "; against float32 it costs 0.0000 dB on later"

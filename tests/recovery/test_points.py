@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from restore import checkpoint as durable
 from restore.callback.ema import EMA
 from restore.callback.progress import MaxUpdates, Throughput
 from restore.checkpoint import newest_valid
-from restore.recovery import preemption
+from restore.recovery import points, preemption
 from restore.recovery.best import Checkpoint
 from restore.recovery.points import Recovery, remove_old
 from restore.trainer import EnteredFitLoop
@@ -354,3 +355,23 @@ def test_gradient_that_is_not_finite_is_named_before_the_step(
     assert bool(torch.isfinite(task.network.weight).all())
     assert torch.equal(task.network.weight, task.history[2])
     assert names(tmp_path) == ["recovery-2.ckpt", "recovery-3.ckpt"]
+
+
+class Clock(Callback):
+    """Three minutes and twenty seconds pass with each batch."""
+
+    now = 0.0
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        self.now += 200.0
+
+
+def test_ten_minutes_pass_between_two_points_unless_others_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, (given, saved) in enumerate((({}, [3, 6]), ({"every_minutes": 5.0}, [4, 6]))):
+        clock, folder = Clock(), tmp_path / str(number)
+        monkeypatch.setattr(points, "time", SimpleNamespace(monotonic=lambda one=clock: one.now))
+        fit(folder, Line(), clock, Recovery(**given), MaxUpdates(8))
+        kept = {path.stem for path in (folder / "checkpoints").glob("recovery-*.ckpt")}
+        assert kept == {f"recovery-{count}" for count in saved}

@@ -83,3 +83,10 @@ def test_full_disk_costs_one_warning_and_no_row(
 
 def refuse(*arguments: Any) -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_every_twentieth_step_is_written(tmp_path: Path) -> None:
+    rows = Rows(str(tmp_path))
+    for step, written in ((0, False), (18, False), (19, True)):
+        rows.log_metrics({"loss": 1.0}, step)
+        assert rows.path.exists() == written

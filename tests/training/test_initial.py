@@ -15,6 +15,7 @@ from torch import Tensor
 
 from restore import checkpoint, zoo
 from restore.build import build, restored
+from restore.training import initial
 from restore.training.initial import start
 from restore.types import Facts, InputError, Observation
 
@@ -181,3 +182,9 @@ def test_own_packages_start_from_their_models(
 )
 def test_refusals_leave_nothing(command: Command, tmp_path: Path, given: str, says: str) -> None:
     check_refused(command(*SMALL, given), says, tmp_path)
+
+
+def test_four_tensors_are_named_and_the_rest_is_counted() -> None:
+    said = initial._refusal("m", {f"t{number}": "why" for number in range(6)}, True)
+    assert "t3: why; and 2 more" in said and "t4" not in said
+    assert "more" not in initial._refusal("m", {f"t{k}": "why" for k in range(4)}, True)

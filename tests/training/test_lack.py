@@ -103,3 +103,16 @@ def test_the_largest_consumer_is_named() -> None:
         "optimizer states": 8_000_000 + step,
         "averages of weights": 4_000_000,
     }
+
+
+def test_the_same_update_is_asked_for_in_twice_as_many_batches() -> None:
+    settings = {"config": {"trainer": {"precision": "32-true"}}}
+    run: Any = SimpleNamespace(
+        data=SimpleNamespace(batch_size=8), task=SimpleNamespace(accumulate=3), **settings
+    )
+    said = lack._remedy(run, "activations of a batch")
+    assert "data.batch_size=4 with task.accumulate=6 gives the same updates" in said
+
+
+def test_an_eighth_of_a_gibibyte_is_told_in_gibibytes() -> None:
+    assert lack._gib(2**27) == "0.12 GiB" and lack._gib(2**26) == "64.0 MiB"

@@ -2,12 +2,14 @@
 
 import errno
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from entry import Command
+from lightning.pytorch import Trainer
 from stopping import (
     BORDER,
     EXPERIMENTS,
@@ -22,7 +24,7 @@ from restore import errors
 from restore.checkpoint import newest_valid
 from restore.data.module import DataModule
 from restore.training import resume
-from restore.training.limits import check_not_ended
+from restore.training.limits import check_lengths, check_not_ended
 from restore.training.settings import replace_settings
 from restore.types import InputError
 
@@ -251,3 +253,29 @@ def test_folder_that_cannot_be_written_is_one_line(here: Here, tmp_path: Path) -
     assert str(tmp_path / "file") in ended.err
     refusal = OSError(errno.EROFS, "Read-only file system", "/run/folder")
     assert errors.one_line(refusal) == "/run/folder cannot be made or opened: Read-only file system"
+
+
+def test_what_is_given_follows_nothing_and_only_the_length_of_a_schedule_follows_the_run() -> None:
+    scheduler = {"total_steps": 40, "step_size": 5, "lr": 40.0}
+    task = {"seed": 3, "scheduler": scheduler, "width": 40}
+    callback = {"max_updates": {"max_updates": 40}}
+    stored = {"seed": 3, "data": {"seed": 3}, "task": task, "max_updates": 40, "callback": callback}
+    made = replace_settings(stored, {"data.seed": 3, "seed": 7, "max_updates": 60})
+    assert (made["seed"], made["data"]["seed"], made["task"]["seed"]) == (7, 3, 7)
+    assert made["task"]["scheduler"] == {"total_steps": 60, "step_size": 5, "lr": 40.0}
+    assert made["task"]["width"] == 40 and made["callback"]["max_updates"]["max_updates"] == 60
+
+
+def test_a_run_that_was_killed_behind_its_last_update_goes_on_to_its_record(tmp_path: Path) -> None:
+    config: dict[str, Any] = {"max_updates": 40, "trainer": {}}
+    for updates in (40, 41):
+        content = {"progress": {"updates": updates}, "config": config}
+        with nullcontext() if updates == 40 else pytest.raises(InputError, match="has ended"):
+            check_not_ended(tmp_path, "x", content, config)
+
+
+def test_an_epoch_may_be_as_long_as_the_interval_of_its_validation() -> None:
+    made = Trainer(accelerator="cpu", val_check_interval=4, logger=False)
+    check_lengths(made, 4, 1)
+    with pytest.raises(InputError, match="more than the 3 batches of an epoch"):
+        check_lengths(made, 3, 1)

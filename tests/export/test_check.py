@@ -1,0 +1,55 @@
+"""What a check of an export tells and allows, without a measurement."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from restore.evaluation.method import Method
+from restore.export import check
+from restore.types import InputError, RunError
+
+
+def checked(lost: float) -> check.Checked:
+    return check.Checked("digits", "float16", "psnr", 30.0, lost, 1.0, 2.0, [])
+
+
+def test_a_hundredth_of_a_decibel_may_be_lost_and_no_more() -> None:
+    check.check([checked(0.01), checked(-3.0)])
+    for lost in (0.0101, float("nan")):
+        with pytest.raises(RunError, match=r"more than 0\.01: nothing was written"):
+            check.check([checked(0.0), checked(lost)])
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, *summaries: dict[str, float]) -> check.Checked:
+    """What is said of two methods of these summaries, of 9 images each, a file of 2.5 MB."""
+    rows = [{"index": k, "name": "", "bucket": "", "psnr": float(k)} for k in range(9)]
+    reports = iter(
+        SimpleNamespace(summary=one, rows=rows, cost=SimpleNamespace(seconds=0.25), benchmark=named)
+        for one in summaries
+    )
+    monkeypatch.setattr(check, "composed", lambda *given: {})
+    monkeypatch.setattr(check, "tester", lambda config: None)
+    monkeypatch.setattr(check.load, "benchmarks", lambda config, num_calls: [named])
+    monkeypatch.setattr(check, "evaluate", lambda trainer, method, benchmark: next(reports))
+    method = cast(Method, SimpleNamespace(num_calls=1))
+    (found,) = check.measure(method, method, "int8", 2_500_000, ["digits"])
+    return found
+
+
+named: Any = SimpleNamespace(name="digits", check_method=lambda method: None)
+
+
+def test_the_loss_is_that_of_the_hole_in_decibels_and_sizes_are_megabytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both = {"psnr": 31.0, "hole_psnr": 20.0}, {"psnr": 29.0, "hole_psnr": 19.5}
+    found = measured(monkeypatch, *both)
+    assert (found.metric, found.value, found.lost_db) == ("hole_psnr", 19.5, 0.5)
+    assert (found.megabytes, found.milliseconds, len(found.first)) == (2.5, 250.0, 4)
+    kept = check.kept([found], ["sampler=ddim"], "int8")["digits"]
+    assert kept["first"] == 4 and kept["first_metrics"] == {"psnr": 1.5}  # of 0, 1, 2 and 3
+    assert (kept["with"], kept["source"]) == (["sampler=ddim"], "int8")
+    assert measured(monkeypatch, {"psnr": 31.0}, {"psnr": 29.0}).lost_db == 2.0
+    with pytest.raises(InputError, match="measures none of hole_psnr, psnr"):
+        measured(monkeypatch, {"ssim": 0.5}, {"ssim": 0.5})
