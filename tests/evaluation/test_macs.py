@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from restore.evaluation import macs, record, results
-from restore.evaluation.results import FIXED, Row
+from restore.evaluation.header import FIXED
+from restore.evaluation.results import Row
 
 OVERRIDES = ["experiment=denoise_photos_regression", "task.network.widths=[4,4,4]"]
 COLUMNS = [*FIXED, "psnr", "macs", "cost_size"]
