@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from restore.loss.content import ContentLoss
+from restore.loss.content import ContentLoss, check_terms
 from restore.stream import Stream, fold
 from restore.task.adversary import Adversary
 from restore.task.key import Key
@@ -112,8 +112,22 @@ class AdversarialTask(RestorationTask):
         if batch is not None:
             training = self.training
             with torch.no_grad():
-                self.eval().restore(batch)
+                stages = self.eval().predict(batch)
+                self.check_stages(stages, batch)
+                self.judged(stages, batch)
             self.train(training)
+
+    def check_stages(self, stages: tuple[Tensor, ...], batch: Batch) -> None:
+        """Raises InputError for a stage that is not of the shape of what it is compared with."""
+        wanted = list(self.truth(batch).shape)
+        for stage in stages:
+            shape = list(stage.shape) if isinstance(stage, Tensor) else type(stage).__name__
+            if shape != wanted:
+                kind = type(self.network)
+                raise InputError(
+                    f"task.network {kind.__module__}.{kind.__qualname__} returned {shape} for "
+                    f"targets {wanted}: it must return images of their shape"
+                )
 
     def configure_optimizers(self) -> Any:
         players = [(make_optimizer(self.optimizer, self.network.parameters()), self.scheduler)]
@@ -133,8 +147,9 @@ class AdversarialTask(RestorationTask):
         self, stages: tuple[Tensor, ...], target: Tensor, hole: Tensor | None
     ) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
-        for loss in self.content.values():
-            for name, value in loss(stages, target, hole).items():
+        for key, loss in self.content.items():
+            said = check_terms(key, loss, loss(stages, target, hole), len(target))
+            for name, value in said.items():
                 terms[name] = terms.get(name, 0) + value.mean()
         return terms
 
