@@ -109,6 +109,7 @@ def speaker(**settings: Any) -> Colorizer:
 @pytest.mark.parametrize("size", [16, 21])
 def test_a_colorizer_of_bins_restores_and_is_judged_by_ab(size: int) -> None:
     task, given = speaker(adversary=adversary()), batch(Gray(), size)
+    task.check(given)  # bins are no image of the target's shape
     logits, ab = task.predict(given)
     assert task.bins is not None
     half = (size + 1) // 2
