@@ -14,6 +14,7 @@ from restore.ability import Ability
 from restore.build import restored
 from restore.config.naming import Packages
 from restore.data.photo import Values, hole_of, strength_of, values
+from restore.network.size import at_any_size
 from restore.precision import EXACT, MIXED, choose, device_of
 from restore.task.restoration import RestorationTask
 from restore.tiling import SIDE, around, crop, in_whole
@@ -200,7 +201,11 @@ class Model(Ability):
             told = in_whole(settings["callback"], image, num_samples, window)
             settings = {**settings, "callback": told}
         with within:
-            made = self.task.restore(seen, num_samples, **settings)
+            made = at_any_size(
+                self.task.network,
+                seen["input"],
+                lambda: self.task.restore(seen, num_samples, **settings),
+            )
         if hole is None or made.shape[-2:] == image.shape[-2:]:
             return made
         whole = whole.clone()

@@ -448,3 +448,25 @@ def test_samplers_compute_in_bfloat16_where_a_device_has_it(
 def test_other_precisions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="precision=half: use auto, 32-true, bf16-mixed"):
         restore.load(write_model("prior", tmp_path), device="cpu", precision="half")
+
+
+class Quartering(torch.nn.Conv2d):
+    """Takes multiples of four alone."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3, 4, stride=4)
+
+    def forward(self, image: Tensor, sigma: Tensor | None = None) -> Tensor:
+        small = super().forward(image)
+        return image + torch.nn.functional.interpolate(small, scale_factor=4.0)
+
+
+@pytest.mark.parametrize("side", [512, 16])  # in one go, and in tiles
+def test_a_network_of_ones_own_has_to_take_any_size(
+    side: int, models: dict[str, restore.Model]
+) -> None:
+    model = copy.deepcopy(models["blind"])
+    model.task.network, model.side = Quartering(), side
+    assert model(photo(32, 32)).shape == (32, 32, 3)
+    with pytest.raises(InputError, match=r"Quartering does not take images of 35x33 px \(fails: "):
+        model(photo(33, 35))
