@@ -1,7 +1,7 @@
 """What lets strided networks take images of any size."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,20 @@ def at_any_size(network: nn.Module, image: Tensor, restore: Callable[[], Tensor]
         height, width = made.shape[-2:]
         raise InputError(_unkept(network, image, f"makes {width}x{height} px of them"))
     return made
+
+
+def check_shape(network: nn.Module, returned: object, wanted: Sequence[int]) -> None:
+    """Raises InputError for what is not of the shape of what it is compared with.
+
+    A single channel would be compared with each of three, in silence.
+    """
+    shape = list(returned.shape) if isinstance(returned, Tensor) else type(returned).__name__
+    if shape != [*wanted]:
+        kind = type(network)
+        raise InputError(
+            f"task.network {kind.__module__}.{kind.__qualname__} returned {shape} for targets "
+            f"{[*wanted]}: it must return a tensor of their shape"
+        )
 
 
 def _is_ours(network: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from restore.loss.content import ContentLoss, check_terms
+from restore.network.size import check_shape
 from restore.stream import Stream, fold
 from restore.task.adversary import Adversary
 from restore.task.key import Key
@@ -119,15 +120,8 @@ class AdversarialTask(RestorationTask):
 
     def check_stages(self, stages: tuple[Tensor, ...], batch: Batch) -> None:
         """Raises InputError for a stage that is not of the shape of what it is compared with."""
-        wanted = list(self.truth(batch).shape)
         for stage in stages:
-            shape = list(stage.shape) if isinstance(stage, Tensor) else type(stage).__name__
-            if shape != wanted:
-                kind = type(self.network)
-                raise InputError(
-                    f"task.network {kind.__module__}.{kind.__qualname__} returned {shape} for "
-                    f"targets {wanted}: it must return images of their shape"
-                )
+            check_shape(self.network, stage, self.truth(batch).shape)
 
     def configure_optimizers(self) -> Any:
         players = [(make_optimizer(self.optimizer, self.network.parameters()), self.scheduler)]
