@@ -4,6 +4,7 @@ The whole tree is checked before the first object is built, wherever the config 
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from hydra.utils import instantiate
 
 from restore.config.naming import Packages, check_named
 from restore.config.signature import check, check_called
-from restore.config.trust import STRICT, Trust, parse_names
+from restore.config.trust import STRICT, Trust, code_differences, foreign, parse_names
 from restore.types import Facts, InputError
 
 Config = dict[str, Any]
@@ -54,13 +55,14 @@ def restored(content: Config, task: Config | None = None, packages: Iterable[str
     """The task of a checkpoint's content in eval mode, with its averaged weights if it has them.
 
     task: replaces top-level keys of the task's config, such as the sampler. packages: those that
-    the reader trusts beside restore.
+    the reader trusts beside restore. A warning names classes of theirs whose code has changed.
     """
     facts, trust = Facts(**content["facts"]), Trust(parse_names(list(packages)))
     node = {**content["config"]["task"], **(task or {})}
     said = {"words": packages.words} if isinstance(packages, Packages) else {}
     check_named(node, content.get("foreign", {}), trust, **said)
     made = build(node, "task", trust=trust, facts=facts)
+    _warn_of_other_code(content, node)
     try:
         made.load_state_dict(content["state_dict"])
         if content.get("ema", {}).get("weights"):
@@ -71,6 +73,14 @@ def restored(content: Config, task: Config | None = None, packages: Iterable[str
     except RuntimeError as error:
         raise InputError(f"the checkpoint's weights do not fit its config: {error}") from error
     return made.eval()
+
+
+def _warn_of_other_code(content: Config, node: Config) -> None:
+    """One line where classes beside restore's, which `node` names, are not what was trained."""
+    changed = code_differences(content.get("foreign", {}), foreign(node))
+    if changed:
+        said = "since it was trained, so that it may restore otherwise"
+        warnings.warn(f"{content['experiment']}: {'; '.join(changed)} {said}", stacklevel=3)
 
 
 def is_off(node: Any) -> bool:

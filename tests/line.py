@@ -61,7 +61,9 @@ def batches(count: int = 8) -> DataLoader[Any]:
     return DataLoader(samples, batch_size=1)
 
 
-def fit(folder: Path, task: Line, *callbacks: Callback, every: int = 4, **settings: Any) -> Trainer:
+def fit(
+    folder: Path, task: Line, *callbacks: Callback, every: float = 4, **settings: Any
+) -> Trainer:
     quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(
         accelerator="cpu",
@@ -69,9 +71,8 @@ def fit(folder: Path, task: Line, *callbacks: Callback, every: int = 4, **settin
         callbacks=list(callbacks),
         enable_checkpointing=any("Checkpoint" in type(one).__name__ for one in callbacks),
         num_sanity_val_steps=0,
-        check_val_every_n_epoch=None,
         val_check_interval=every,
-        **{"max_epochs": -1, "logger": False, **quiet, **settings},
+        **{"check_val_every_n_epoch": None, "max_epochs": -1, "logger": False, **quiet, **settings},
     )
     trainer.fit(task, batches(), batches(1))
     return trainer

@@ -18,7 +18,10 @@ from small_models import MODELS, write_model
 from torch import Tensor
 
 import restore
+from restore.api import _in_whole
+from restore.chain import estimate_sigma
 from restore.diffusion.guidance import Guidance
+from restore.diffusion.walk import Step
 from restore.image import lab_from_rgb
 from restore.types import InputError, Observation
 
@@ -265,6 +268,63 @@ def test_large_images_are_seen_in_pieces(models: dict[str, restore.Model], name:
         assert np.array_equal(made[~hole], image[~hole])
     else:
         assert model.task.network is models[name].task.network
+
+
+def test_a_grey_image_gets_the_luma_of_a_coloured_result(models: dict[str, restore.Model]) -> None:
+    """ITU-R 601, as Pillow has it, in whole levels."""
+    colored = photo()
+    made = models["blind"]._as_given(torch.from_numpy(colored).permute(2, 0, 1)[None].float(), 1)
+    grey = np.asarray(Image.fromarray(colored).convert("L"))
+    np.testing.assert_allclose(made[0, 0], grey, atol=0.51)
+
+
+def test_the_ends_of_levels_and_strengths(models: dict[str, restore.Model]) -> None:
+    for sigma in (0.0, 255.0):
+        models["denoiser"].check(sigma=sigma)
+    models["prior"].check(hole=True, strength=1.0)
+    for name, bad in (
+        ("denoiser", {"sigma": -0.1}),
+        ("denoiser", {"sigma": 255.1}),
+        ("prior", {"hole": True, "strength": 0.0}),
+        ("prior", {"hole": True, "strength": 1.1}),
+    ):
+        with pytest.raises(InputError, match="must be"):
+            models[name].check(**bad)
+
+
+@pytest.mark.parametrize("level", [10.0, 50.0])
+def test_the_noise_of_a_photo_is_estimated_in_levels_of_255(level: float) -> None:
+    noise = np.random.default_rng(0).normal(128, level, (80, 90, 3))
+    eight = noise.clip(0, 255).round().astype(np.uint8)
+    found = estimate_sigma(eight)
+    assert found == pytest.approx(level, rel=0.1)
+    assert estimate_sigma(eight.astype(np.uint16) * 257) == pytest.approx(found)
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 300), (300, 24)])
+def test_a_long_image_is_large(models: dict[str, restore.Model], height: int, width: int) -> None:
+    model, seen = restore.Model(models["blind"].task, "blind", side=64), list[int]()
+    watch = model.task.network.register_forward_pre_hook(
+        lambda network, given: seen.append(max(given[0].shape[-2:]))
+    )
+    try:
+        model(photo(height, width))
+    finally:
+        watch.remove()
+    assert len(seen) > 1 and max(seen) < 300
+
+
+def test_a_callback_sees_each_sample_in_its_own_image() -> None:
+    """Samples of an image stand in a row: two of the first, then two of the second."""
+    images = torch.stack([torch.full((1, 4, 4), 0.25), torch.full((1, 4, 4), 0.75)])
+    made, seen = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2), list[Step]()
+    _in_whole(seen.append, images, 2, (slice(1, 3), slice(2, 4)))(Step(1, 1, 0.5, made, -made))
+    for k, value in enumerate((0.25, 0.25, 0.75, 0.75)):
+        expected = torch.full((4, 4), value)
+        expected[1:3, 2:4] = k
+        assert torch.equal(seen[0].x[k, 0], expected)
+        expected[1:3, 2:4] = -k
+        assert torch.equal(seen[0].x0[k, 0], expected)
 
 
 def test_only_what_is_around_a_hole_is_seen(models: dict[str, restore.Model]) -> None:

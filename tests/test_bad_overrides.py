@@ -169,6 +169,20 @@ SLOW = [
     ("task.class_conditional=true task.label_dropout=0", "task.label_dropout=0"),
     ("task.given_label=true", "task.given_label=true needs task.class_conditional=true"),
     ("+trainer.fast_dev_run=true", "debug=smoke"),
+    ("+trainer.min_epochs=2", "trainer.min_epochs is refused: max_updates ends a run"),
+    ("+trainer.min_steps=2", "trainer.min_steps is refused: max_updates ends a run"),
+    ("+trainer.limit_train_batches=0.001", "trainer.limit_train_batches=0.001 leaves none of"),
+    ("trainer.limit_val_batches=0.0001", "trainer.limit_val_batches=0.0001 leaves none of"),
+    (
+        "trainer.check_val_every_n_epoch=1 trainer.val_check_interval=100000",
+        "trainer.val_check_interval=100000 is more than the",
+    ),
+    (
+        "trainer.devices=2 trainer.val_check_interval=00:00:00:02",
+        "trainer.val_check_interval as a time is of one process",
+    ),
+    ("debug=overfit trainer.devices=2", "trainer.overfit_batches=1 repeats batches in one process"),
+    ("data.batch_size=700 trainer.devices=2", "data.batch_size=700 is more than the 548 training"),
     ("+trainer.callbacks=[]", "trainer.callbacks is refused: name each one"),
     ("trainer.use_distributed_sampler=true", "trainer.use_distributed_sampler"),
     ("trainer.accelerator=abacus", "abacus"),
@@ -176,6 +190,10 @@ SLOW = [
     ("logger=wandb logger.timeout=0", "logger: timeout"),
     # what does not go together
     ("experiment=denoise_photos trainer.strategy=ddp", "trainer.strategy=ddp"),
+    (
+        "experiment=denoise_photos trainer.strategy=ddp_find_unused_parameters_false",
+        "trainer.strategy=ddp_find_unused_parameters_false stops at a task with an adversary",
+    ),
     (f"{PHOTOS} network=bias_free degradation=jpeg", "noise_map"),
     ("experiment=colorize_photos degradation=noise", "gray"),
     ("experiment=classifier_digits benchmark=digits_half", "Classification restores nothing"),

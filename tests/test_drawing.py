@@ -34,6 +34,13 @@ def test_black_of_a_strength_map_comes_back_bit_for_bit_and_white_is_the_strengt
     assert np.array_equal(prior(IMAGE, strength_map=np.zeros((23, 32), dtype=bool)), IMAGE)
 
 
+def test_a_map_without_a_strength_is_of_the_whole_of_it(prior: restore.Model) -> None:
+    strength = np.linspace(0, 1, 32, dtype=np.float32)[None].repeat(23, 0)
+    made = prior(IMAGE, strength_map=strength)
+    assert np.array_equal(made, prior(IMAGE, strength=1.0, strength_map=strength))
+    assert not np.array_equal(made, prior(IMAGE, strength=0.5, strength_map=strength))
+
+
 def test_a_hole_and_a_strength_map_act_where_both_do(prior: restore.Model) -> None:
     hole, strength = np.zeros((23, 32), dtype=bool), np.zeros((23, 32))
     hole[4:12], strength[8:16] = True, 0.7

@@ -17,6 +17,7 @@ import restore
 from restore import job
 from restore.chain import Settings
 from restore.ensemble import SelfEnsemble
+from restore.tiling import Tiled
 from restore.types import InputError
 
 
@@ -69,6 +70,14 @@ def test_one_that_sees_places_sees_each_from_eight_sides() -> None:
     made = SelfEnsemble(lambda x: x + ramp)(torch.zeros(1, 1, 8, 8))
     whole = np.mean(symmetries(ramp[0, 0].numpy()), axis=0)
     torch.testing.assert_close(made[0, 0], torch.from_numpy(whole))
+
+
+def test_tiles_that_are_needed_are_needed_in_every_view() -> None:
+    """The corner that is to be filled lies in another corner of each view."""
+    shown, hole = image(1, 1, 96, 96), torch.zeros(1, 1, 96, 96)
+    hole[..., :20, :20] = 1
+    made = SelfEnsemble(Tiled(nn.Identity(), side=32, margin=2, blend=4, needed=hole))(shown)
+    torch.testing.assert_close(made * hole, shown * hole)
 
 
 def test_half_precision_is_averaged_in_float32() -> None:

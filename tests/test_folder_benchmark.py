@@ -1,6 +1,7 @@
 """benchmark=folder inherits what the training says of its data, and never measures its photos."""
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from restore.build import build
+from restore.data.folder import Folder
+from restore.data.framing import Whole
 from restore.data.module import DataModule
+from restore.data.source import Item, Split
+from restore.degradation.noise import Gaussian
 from restore.evaluation import load
-from restore.evaluation.benchmark import fingerprint
+from restore.evaluation.benchmark import Benchmark, digest, fingerprint
+from restore.metric.psnr import PSNR
 from restore.training import next_command
 from restore.types import InputError
 
@@ -98,20 +104,121 @@ def test_what_is_named_already_is_not_named_again(tmp_path: Path) -> None:
     assert next_command.inherited(node["benchmark"]["folder"], own) == []
 
 
-def test_other_photos_are_another_protocol_and_another_task(tmp_path: Path) -> None:
-    def hashes(folder: Path) -> tuple[str, str]:
-        root = f"benchmark.folder.data.root={folder}"
-        named = "+degradation@benchmark.folder.data.degradation=noise"
-        [made] = load.benchmarks(composed("evaluate", root, named), 0)
-        return made.protocol, made.task
+def hashes(folder: Path, *settings: str, degradation: str = "noise") -> tuple[str, str, str]:
+    """The protocol, the task and the reference of the folder's benchmark."""
+    root = f"benchmark.folder.data.root={folder}"
+    named = f"+degradation@benchmark.folder.data.degradation={degradation}"
+    [made] = load.benchmarks(composed("evaluate", root, named, *settings), 0)
+    return made.protocol, made.task, made.reference
 
+
+def test_other_photos_are_another_protocol_and_another_task(tmp_path: Path) -> None:
     for place in ("a", "b", "again"):
         (tmp_path / place).mkdir()
         level = 9 if place == "b" else 0
         for number in range(4):
             own = Image.new("RGB", (12, 12), (number, level, level))
             own.save(tmp_path / place / f"{'b' * (place == 'b')}{number}.png")
-    first, other, again = (hashes(tmp_path / place) for place in ("a", "b", "again"))
+    first, other, again = (hashes(tmp_path / place)[:2] for place in ("a", "b", "again"))
     assert first == again and first[0] != other[0] and first[1] != other[1]
     (tmp_path / "again" / "3.png").unlink()
     assert hashes(tmp_path / "again")[0] != first[0]
+
+
+def photos(folder: Path, level: int, size: int = 12) -> Path:
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (size, size), (number, level, level)).save(folder / f"{number}.bmp")
+    return folder
+
+
+def test_photos_that_were_skipped_leave_the_others_in_the_hashes(tmp_path: Path) -> None:
+    skip = "benchmark.folder.data.on_error=skip"
+    first, other = photos(tmp_path / "a", 0, size=12), photos(tmp_path / "b", 9, size=14)
+    assert not set(hashes(first, skip)) & set(hashes(other, skip))
+    for folder in (first, other):
+        (folder / "1.bmp").write_bytes(b"no image")
+    one, two = hashes(first, skip), hashes(other, skip)
+    assert not set(one) & set(two)
+    (first / "1.bmp").write_bytes(b"no image either")  # and not measured either
+    assert hashes(first, skip) == one
+
+
+def masks(folder: Path, first: int) -> Path:
+    """Two masks of equal size, which are equally long as files, too."""
+    folder.mkdir(parents=True)
+    for number in range(2):
+        mask = Image.new("L", (12, 12))
+        mask.putpixel((first + number, 3), 255)
+        mask.save(folder / f"{number}.bmp")
+    return folder
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_other_masks_are_another_protocol_and_another_task(tmp_path: Path, nested: bool) -> None:
+    folder = photos(tmp_path / "photos", 0)
+    node = composed("evaluate", "+degradation@benchmark.folder.data.degradation=files")
+    shape = node["benchmark"]["folder"]["data"]["degradation"]["shape"]
+
+    def hashes_with(root: Path) -> list[str]:
+        one = {**shape, "folder": "masks", "root": str(root)}
+        half = {"_target_": "restore.degradation.mask.Half", "side": "left"}
+        mixed = {"_target_": "restore.degradation.mask.ShapeMixture", "shapes": [half, one]}
+        mask = {"_target_": "restore.degradation.mask.Mask", "shape": mixed if nested else one}
+        chain = {"_target_": "restore.degradation.composition.Chain", "steps": [mask]}
+        config = composed("evaluate", f"benchmark.folder.data.root={folder}")
+        config["benchmark"]["folder"]["data"]["degradation"] = chain if nested else mask
+        [made] = load.benchmarks(config, 0)
+        return [made.protocol, made.task, made.reference]
+
+    masks(tmp_path / "a" / "masks", 0)
+    masks(tmp_path / "b" / "masks", 5)
+    first, other = hashes_with(tmp_path / "a"), hashes_with(tmp_path / "b")
+    assert first[0] != other[0] and first[1] != other[1]
+    assert first[2] == other[2]  # of the targets alone
+    shutil.copytree(tmp_path / "a", tmp_path / "elsewhere")
+    assert hashes_with(tmp_path / "elsewhere") == first
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_without_mask_files_photos_alone_are_hashed(tmp_path: Path, side: str) -> None:
+    """As they were before masks counted: rows on record keep their place."""
+    half = f"benchmark.folder.data.degradation.shape.side={side}"
+    photos(tmp_path / "photos", 0)
+    root = f"benchmark.folder.data.root={tmp_path / 'photos'}"
+    named = "+degradation@benchmark.folder.data.degradation=half"
+    config = composed("evaluate", root, named, half)
+    [made] = load.benchmarks(config, 0)
+    files = [(path.name, path.stat().st_size) for path in sorted((tmp_path / "photos").iterdir())]
+    definitions = sorted(one.definition for one in made.metrics)
+    protocol = digest([fingerprint(config["benchmark"]["folder"]), definitions])
+    assert made.protocol == digest([protocol, files])
+    assert made.task == digest([fingerprint(config["benchmark"]["folder"]["data"]), files])
+
+
+class Own:
+    """A folder of photos of which restore knows nothing but the images."""
+
+    channels, num_classes = 3, None
+
+    def __init__(self, root: Path, split: Split) -> None:
+        self.photos = Folder(root, split, val_fraction=1.0)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.photos[index]
+
+
+def test_other_images_of_an_own_source_are_another_protocol(tmp_path: Path) -> None:
+    def hashes_of(folder: Path, by_files: bool = True) -> list[str]:
+        data = DataModule(Own, Gaussian(25.0), Whole(), Whole(), 1, root=str(folder))
+        made = Benchmark("own", data, {"psnr": PSNR()}, "p", "r", task="t", by_files=by_files)
+        return [made.protocol, made.task]
+
+    for number, level in enumerate((0, 9, 0)):
+        photos(tmp_path / f"{number}", level)
+    first, other, again = (hashes_of(tmp_path / f"{number}") for number in range(3))
+    assert first == again and not set(first) & set(other)
+    assert hashes_of(tmp_path / "0", by_files=False) == hashes_of(tmp_path / "1", by_files=False)

@@ -1,10 +1,12 @@
 """A package beside restore trains, is measured and goes on; restore knows nothing of it."""
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,12 @@ from entry import ROOT, Command
 from test_cli import TINY, check_refused
 
 import restore
-from restore import checkpoint
+from restore import bundle, checkpoint
+from restore.build import build
 from restore.config import searchpath, trust
-from restore.types import InputError
+from restore.config.compose import composed
+from restore.evaluation import load
+from restore.types import Facts, InputError
 
 MYLAB = ROOT / "tests" / "outside" / "mylab"
 SEARCH = "hydra.searchpath=[pkg://mylab.conf]"
@@ -110,6 +115,97 @@ def test_a_version_is_of_the_distribution_and_all_are_read_once(
             assert trust.foreign(config) == dict.fromkeys(names, f"{name} 1.5")
         shutil.rmtree(info)
     assert len(read) == 2
+
+
+def test_code_installed_with_e_has_digits_beside_its_version(mylab: Path) -> None:
+    name = "mylab.network.PartialConv"
+    config = {"_target_": name}
+    info = mylab / "mylab-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mylab\nVersion: 1.5\n")
+    (info / "top_level.txt").write_text("mylab\n")
+    for editable, said in ((True, "mylab 1.5 sha256 "), (False, "mylab 1.5")):
+        origin = {"url": mylab.as_uri(), "dir_info": {"editable": editable}}
+        (info / "direct_url.json").write_text(json.dumps(origin))
+        assert trust.foreign(config)[name].rstrip("0123456789abcdef") == said.rstrip("5")
+    both = {name: "mylab 1.5 sha256 aa"}
+    assert not trust.code_differences({name: "mylab 1.5"}, both)  # as it was recorded once
+    for recorded in ("mylab 1.5 sha256 ab", "mylab 1", "mylab 1.4"):
+        assert len(trust.code_differences({name: recorded}, both)) == 1
+
+
+def test_versions_are_known_without_an_import(mylab: Path) -> None:
+    (mylab / "mylab" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    (mylab / "alone.py").write_text("raise RuntimeError('imported')\n")
+    names = ("mylab.network.Plain", "alone.Net", "mylab.gone.Net", "nowhere_at_all.Net")
+    versions = trust.foreign([{"_target_": name} for name in names])
+    for name, file in zip(names, ("mylab/network.py", "alone.py"), strict=False):
+        digest = hashlib.sha256((mylab / file).read_bytes()).hexdigest()
+        assert versions[name] == f"sha256 {digest[:12]}"
+    assert versions["mylab.gone.Net"] == versions["nowhere_at_all.Net"] == "unknown"
+
+
+@pytest.fixture
+def trained(mylab: Path) -> list[Path]:
+    """A checkpoint and a bundle of a denoiser with an own network, as they were after training."""
+    node = {
+        "_target_": "restore.task.denoising.Denoiser",
+        "network": {"_target_": "mylab.network.Plain", "_partial_": True, "width": 2},
+        "loss": {"l1": {"_target_": "restore.loss.content.Pixels"}},
+        "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True},
+    }
+    facts = {"image_channels": 1, "input_channels": 1, "image_size": 8, "num_classes": 10}
+    task = build(node, "task", trust=trust.Trust(("mylab",)), facts=Facts(**facts))
+    content = {
+        "config": {"task": node, "seed": 0, "data": {"batch_size": 1}},
+        "facts": facts,
+        "state_dict": task.state_dict(),
+        "experiment": "mine",
+        "foreign": trust.foreign(node),
+        "progress": {"updates": 1, "batches": 1},
+    }
+    checkpoint.write(content, mylab / "mine.ckpt")
+    (mylab / "bundle").mkdir()
+    bundle.write(content, mylab / "bundle", {})
+    return [mylab / "mine.ckpt", mylab / "bundle"]
+
+
+def test_a_model_of_other_code_is_told_in_one_line(mylab: Path, trained: list[Path]) -> None:
+    readers: list[Callable[[Path], Any]] = [
+        lambda place: restore.load(place, packages=["mylab"], device="cpu"),
+        lambda place: load.method(place, {"packages": ["mylab"]}),
+    ]
+    for place in trained:
+        for read in readers:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                read(place)
+    with open(mylab / "mylab" / "network.py", "a") as file:
+        file.write("# another version\n")
+    for place in trained:
+        for read in readers:
+            with pytest.warns(UserWarning) as told:
+                read(place)
+            [one] = [str(warning.message) for warning in told]
+            assert one.startswith("mine: the code of mylab.network.Plain: sha256 "), one
+            assert one.endswith(" since it was trained, so that it may restore otherwise")
+
+
+def test_other_code_of_a_benchmark_is_another_protocol(mylab: Path) -> None:
+    """Of what makes its inputs also another task."""
+    overrides = ["benchmark=digits_scratches", SEARCH, "packages=[mylab]"]
+
+    def hashes() -> list[str]:
+        [made] = load.benchmarks(composed("evaluate", overrides), 0)
+        return [made.protocol, made.task]
+
+    first = hashes()
+    assert hashes() == first
+    for name, changes in (("metric", [True, False]), ("degradation", [True, True])):
+        before = hashes()
+        with open(mylab / "mylab" / f"{name}.py", "a") as file:
+            file.write("# another version\n")
+        assert [one != other for one, other in zip(hashes(), before, strict=True)] == changes
 
 
 def check_loaded(run: Path) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.stream import SampleStream, Stream, fold
+from restore.stream import SampleStream, Stream, check_seed, fold
+from restore.types import InputError
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -135,6 +136,14 @@ def test_no_global_state() -> None:
     first = Stream(SEEDS).normal(4)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(Stream(SEEDS).normal(4), first)
+
+
+def test_seeds_have_64_bits() -> None:
+    for seed in (2**64, -(2**63) - 1):
+        with pytest.raises(InputError, match=f"seed={seed} must be a whole number"):
+            check_seed(seed)
+    check_seed(2**64 - 1)
+    check_seed(-(2**63))
 
 
 def test_bounds() -> None:

@@ -5,10 +5,11 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from restore.network.bias_free import BiasFreeUNet
 from restore.network.unet import UNet
-from restore.tiling import Span, Tiled, replace_attribute, spans, weights
+from restore.tiling import SIDE, Span, Tiled, around, replace_attribute, spans, weights
 
 CASES = [  # length, side, margin, blend, factor
     (1, 40, 4, 4, 1),
@@ -35,6 +36,11 @@ def test_spans_cover_an_axis_with_their_margins(case: tuple[int, ...]) -> None:
         assert span.stop == length or span.stop - span.high >= margin
         if side >= 2 * (margin + blend // 2 + factor) + max(blend, factor):
             assert span.stop - span.start <= side
+
+
+def test_an_axis_of_one_side_is_one_tile() -> None:
+    assert spans(40, 40, 4, 4) == [Span(0, 40, 0, 40, 0, 0)]
+    assert len(spans(41, 40, 4, 4)) == 2
 
 
 def test_weights_are_a_partition_of_unity() -> None:
@@ -114,6 +120,8 @@ def test_the_last_of_several_outputs_is_blended() -> None:
     image = torch.randn(1, 1, 64, 64)
     made = Tiled(Two(), side=32, margin=4, blend=4)(image)
     assert isinstance(made, tuple) and torch.equal(made[-1], image + 1)
+    whole = Tiled(Two(), side=64, margin=4, blend=4)(image)  # as the network gives it: all outputs
+    assert torch.equal(whole[0], image - 1) and torch.equal(whole[1], image + 1)
 
 
 def test_tiles_that_nobody_needs_are_left_out() -> None:
@@ -126,6 +134,77 @@ def test_tiles_that_nobody_needs_are_left_out() -> None:
     assert 0 < len(few.sizes) < len(every.sizes) / 2
     nothing = Tiled(few, side=40, margin=4, blend=4, needed=0 * hole)(image)
     assert nothing.shape == image.shape
+
+
+def test_a_tile_that_reads_what_is_needed_and_writes_none_of_it_is_left_out() -> None:
+    """A pixel right behind what one tile writes lies in its margin, and in the next tile alone."""
+    before, after = spans(150, 40, 4, 4)[1:3]
+    assert before.high < before.stop and before.high == after.fade
+    hole = torch.zeros(1, 1, 150, 150)
+    hole[..., before.high, before.high] = 1
+    watched = Watched(nn.Identity())
+    Tiled(watched, side=40, margin=4, blend=4, needed=hole)(torch.rand(1, 1, 150, 150))
+    assert len(watched.sizes) == 1
+
+
+class Far(nn.Module):
+    """Every pixel becomes the sum of those 48 px before and behind it."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        seen = F.pad(image, (0, 0, 48, 48))
+        return seen[..., :-96, :] + seen[..., 96:, :]
+
+
+class Counting(nn.Module):
+    """Answers with the number of its call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.calls += 1
+        return torch.full_like(image, float(self.calls))
+
+
+def test_as_it_comes_it_hides_no_neighbour_within_48_px_and_fades_over_32() -> None:
+    image = torch.rand(1, 1, 1200, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(Tiled(Far())(image), Far()(image))
+    said = Tiled(Counting())(image)[0, 0, :, 0]
+    fading = (said != said.round()).sum()
+    seams = len(spans(1200)) - 1
+    assert said.max() == seams + 1 > 2 and fading == 32 * seams
+    assert len(spans(512)) == 1
+
+
+def test_what_a_network_is_told_beside_the_image_is_cut_only_where_it_is_a_map() -> None:
+    """A table [B, D] may have the height and the width of the image by chance."""
+
+    class Told(nn.Module):
+        def forward(self, image: Tensor, table: Tensor) -> Tensor:
+            assert table.shape == (64, 48)
+            return image + table[5, 7]
+
+    image, table = torch.rand(1, 1, 64, 48), torch.rand(64, 48)
+    torch.testing.assert_close(Tiled(Told(), 32, 4, 4)(image, table), image + table[5, 7])
+
+
+@pytest.mark.parametrize(
+    ("hole", "window"),
+    [
+        ((500, 600), (294, 806)),  # 512 px, the hole in the middle of them
+        ((10, 20), (0, 512)),
+        ((1990, 2000), (1488, 2000)),
+        ((500, 1100), (436, 1164)),  # more than 512 px: 64 px on either side
+    ],
+)
+def test_a_hole_is_shown_amid_what_is_around_it(
+    hole: tuple[int, int], window: tuple[int, int]
+) -> None:
+    tall = torch.zeros(1, 1, 2000, 3)
+    tall[..., slice(*hole), 1] = 1
+    assert around(tall, SIDE) == (slice(*window), slice(0, 3))
+    assert around(tall.mT, SIDE) == (slice(0, 3), slice(*window))
 
 
 def test_diffusion_networks_are_tiled_with_their_time() -> None:

@@ -1,5 +1,6 @@
 """Pictures of what a task does: one row an image."""
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,7 +83,7 @@ class Samples(Callback):
         check_monitor("callback.samples", self.monitor, trainer.callback_metrics)
         value = float(trainer.callback_metrics[self.monitor])
         sign = -1 if best_is_high(self.monitor) else 1
-        if self.best is None or sign * value < sign * self.best:
+        if self.best is None or math.isnan(self.best) or sign * value < sign * self.best:
             self.best = value
             names.append("best")
         for name in names:

@@ -63,6 +63,8 @@ def spell(arguments: list[str]) -> list[str]:
 
 
 def _refuse_choice_alone(word: str) -> None:
+    if not re.fullmatch(r"\w+", word):
+        return
     groups = sorted(one.name for one in conf().iterdir() if (one / f"{word}.yaml").is_file())
     if groups:
         meant = " or ".join(f"{group}={word}" for group in groups)

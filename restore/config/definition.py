@@ -17,26 +17,28 @@ def public(module: str) -> list[str]:
     ]
 
 
-def _path(module: str) -> Path | None:
+def file_of(module: str) -> Path | None:
     """The file of a module; the packages on the way are not imported."""
     root, *parts = module.split(".")
     try:
         spec = importlib.util.find_spec(root)
     except (ImportError, ValueError):
         return None
-    if spec is None or not spec.submodule_search_locations:
+    if spec is None:
         return None
-    path = Path(next(iter(spec.submodule_search_locations))).joinpath(*parts)
-    for file in (path.with_suffix(".py"), path / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
+    for folder in spec.submodule_search_locations or ():
+        path = Path(folder).joinpath(*parts)
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+    alone = not parts and spec.origin is not None and spec.origin.endswith(".py")
+    return Path(str(spec.origin)) if alone else None
 
 
 @functools.cache
 def _tree(module: str) -> dict[str, ast.AST]:
     """What the top level of a module defines or imports, by name."""
-    path = _path(module)
+    path = file_of(module)
     if path is None:
         return {}
     names: dict[str, ast.AST] = {}

@@ -1,12 +1,11 @@
 """What the settings of a run must say together, before anything is built."""
 
-import os
-import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from restore.config.signature import check_early
+from restore.config.trainer_rules import check_machine, check_trainer
 from restore.config.value import unknown
 from restore.types import InputError
 
@@ -23,22 +22,6 @@ INIT: dict[str, tuple[type, ...]] = {"path": (str, type(None)), "partial": (bool
 # Precisions of a method that is measured: of its arithmetic, never of its weights or the images.
 EVALUATED = ("32-true", "bf16-mixed", "16-mixed", "auto")
 NEEDED = ("max_updates", "throughput", "best", "last", "recovery")  # callbacks
-# Weights, EMA and what a schedule computes stay in float32, whatever the network multiplies in.
-TRAINED = ("auto", "32-true", "32", "bf16-mixed", "bf16", "16-mixed", "16")  # trainer.precision
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-STRATEGIES = ("auto", "ddp", *(f"ddp_find_unused_parameters_{one}" for one in ("true", "false")))
-# Keys of Lightning's Trainer that mean something else, or nothing, here.
-REFUSED = {
-    "max_steps": "it counts the steps of every optimizer: set max_updates",
-    "gradient_clip_val": "set task.clip_norm, which has one meaning for all tasks",
-    "accumulate_grad_batches": "set task.accumulate, which has one meaning for all tasks",
-    "fast_dev_run": "a run without checkpoints cannot end: take debug=smoke",
-    "enable_checkpointing": "a run without checkpoints cannot end",
-    "callbacks": "name each one, as +callback.mine._target_=mylab.watch.Mine",
-    "logger": "choose one as logger=NAME",
-    "default_root_dir": "set hydra.run.dir",
-    "plugins": "precision and processes choose them",
-}
 
 
 def check_evaluation(config: Config, named: bool = False) -> None:
@@ -47,7 +30,7 @@ def check_evaluation(config: Config, named: bool = False) -> None:
     named: whether there is a method besides those of the config.
     """
     _check_keys(config, EVALUATION)
-    _check_machine(config["trainer"])
+    check_machine(config["trainer"])
     named = named or any(config.get(key) for key in ("checkpoint", "baseline", "published"))
     if not (has_outputs(config) or named):
         raise InputError(
@@ -95,8 +78,8 @@ def check_run(config: Config) -> None:
     seed = config["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
         raise InputError(f"seed={seed!r} must be an integer in [0, 2^31)")
-    _check_machine(config["trainer"])
-    _check_trainer(config["trainer"], config["task"])
+    check_machine(config["trainer"])
+    check_trainer(config["trainer"], config["task"])
     _check_callbacks(config["callback"])
     _check_logger(config["logger"])
     _check_benchmarks(config)
@@ -146,67 +129,6 @@ def _check_keys(config: Config, known: set[str]) -> None:
     for key in config:
         if key not in known:
             raise InputError(unknown(key, key, known))
-
-
-def _check_trainer(trainer: Config, task: Config) -> None:
-    for key, reason in REFUSED.items():
-        if key in trainer:
-            raise InputError(f"trainer.{key} is refused: {reason}")
-    precision = trainer.get("precision")
-    if precision is not None and str(precision) not in TRAINED:
-        raise InputError(
-            f"trainer.precision={precision} is refused: weights and images stay in float32, use "
-            "bf16-mixed, 16-mixed (on a GPU) or 32-true"
-        )
-    for key in ("val_check_interval", "limit_train_batches", "limit_val_batches"):
-        value = trainer.get(key)
-        if isinstance(value, int | float) and value <= 0:
-            raise InputError(
-                f"trainer.{key}={value} must be a number of batches from 1 up, or a part above 0: "
-                "a run trains, and its best checkpoint is what validation found"
-            )
-        if isinstance(value, float) and value > 1:
-            raise InputError(
-                f"trainer.{key}={value} must be a whole number of batches, or a part of at most 1"
-            )
-    limit = trainer.get("max_time")
-    if isinstance(limit, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit.strip()):
-        raise InputError(f"trainer.max_time={limit} is no time: give DAYS:HH:MM:SS, as 00:02:30:00")
-    if "_target_" in trainer and trainer.get("use_distributed_sampler") is not False:
-        raise InputError("trainer.use_distributed_sampler must be false: the data module shards")
-    if task.get("adversary") is not None and trainer.get("strategy") == "ddp":
-        raise InputError(
-            "trainer.strategy=ddp stops at a task with an adversary, whose players step apart: use "
-            "trainer.strategy=auto"
-        )
-
-
-def _check_machine(trainer: Config) -> None:
-    """Raises InputError for what no machine, or not this one, can start."""
-    accelerator, devices = trainer.get("accelerator", "auto"), trainer.get("devices", 1)
-    if accelerator not in ACCELERATORS:
-        raise InputError(
-            f"trainer.accelerator={accelerator} is not served: choose from "
-            f"{', '.join(ACCELERATORS)}"
-        )
-    strategy = trainer.get("strategy", "auto")
-    if strategy not in STRATEGIES:
-        raise InputError(
-            f"trainer.strategy={strategy} is not served: choose from {', '.join(STRATEGIES)}"
-        )
-    if type(devices) is not int:
-        return
-    least = 1 if accelerator == "cpu" or devices != -1 else -1
-    if devices < least:
-        raise InputError(
-            f"trainer.devices={devices} must be at least 1, or -1 for all GPUs of the machine"
-        )
-    cores = os.cpu_count() or 1
-    if accelerator == "cpu" and devices > max(4, 2 * cores):
-        raise InputError(
-            f"trainer.devices={devices} asks for as many processes on {cores} CPU cores: take at "
-            f"most {max(4, 2 * cores)}"
-        )
 
 
 def _check_callbacks(callbacks: Config) -> None:

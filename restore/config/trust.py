@@ -8,12 +8,14 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from restore.config.definition import file_of
 from restore.types import InputError
 
 # Libraries whose classes and functions a user's config may name.
@@ -100,7 +102,8 @@ def root_of(target: str) -> str:
 def foreign(config: Any) -> dict[str, str]:
     """Version of every class that is neither restore's nor a library's, by its dotted path.
 
-    Where its package has no version, the first digits of the SHA-256 of its file.
+    Where its package has no version, the first digits of the SHA-256 of its file; both where it was
+    installed with -e, since its code changes there and its version does not. Nothing is imported.
     """
     return {
         target: _version(target)
@@ -133,13 +136,21 @@ def targets(config: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _version(target: str) -> str:
-    root = root_of(target)
-    for distribution in _distributions(_places()).get(root, ()):
-        return f"{distribution} {importlib.metadata.version(distribution)}"
-    spec = importlib.util.find_spec(target.rpartition(".")[0])
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        return "unknown"
-    return f"sha256 {hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:12]}"
+    said = []
+    for name in _distributions(_places()).get(root_of(target), ())[:1]:
+        said.append(f"{name} {importlib.metadata.version(name)}")
+        if not _is_editable(name):
+            return said[0]
+    path = file_of(target.rpartition(".")[0])
+    if path is not None:
+        said.append(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}")
+    return " ".join(said) or "unknown"
+
+
+def _is_editable(distribution: str) -> bool:
+    """Whether pip installed it with -e (PEP 610): its files are those that the user works on."""
+    text = importlib.metadata.distribution(distribution).read_text("direct_url.json")
+    return text is not None and bool(json.loads(text).get("dir_info", {}).get("editable"))
 
 
 def _places() -> tuple[tuple[str, int], ...]:
@@ -158,9 +169,12 @@ def _distributions(places: tuple[tuple[str, int], ...]) -> Mapping[str, list[str
 
 
 def code_differences(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Classes of other packages that are in both, in another version."""
+    """Classes of other packages that are in both, in another version.
+
+    Where a version alone was recorded, as of packages installed with -e once, it alone is compared.
+    """
     return [
         f"the code of {target}: {recorded[target]} -> {now[target]}"
         for target in sorted(recorded.keys() & now.keys())
-        if recorded[target] != now[target]
+        if not f"{now[target]} ".startswith(f"{recorded[target]} ")
     ]

@@ -46,6 +46,10 @@ class MaskFiles:
         holes = [self._hole(seed % count, height, width) for seed in seeds.tolist()]
         return torch.stack(holes).float().to(seeds.device)
 
+    def files(self) -> list[tuple[str, Path]]:
+        """The masks in their order: names, which are paths below the folder, and places."""
+        return [(path.relative_to(self._folder).as_posix(), path) for path in self._paths]
+
     def _hole(self, index: int, height: int, width: int) -> Tensor:
         """bool [1, H, W]."""
         key = (index, height, width)
@@ -60,9 +64,13 @@ class MaskFiles:
             self._used -= self._kept.popitem(last=False)[1].numel()
         return hole
 
+    @property
+    def _folder(self) -> Path:
+        return data_root(self.root) / self.folder
+
     @cached_property
     def _paths(self) -> list[Path]:
-        folder = data_root(self.root) / self.folder
+        folder = self._folder
         paths = [folder / name for name in walk(folder, SUFFIXES).names]
         if not paths:
             raise InputError(

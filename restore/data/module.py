@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from restore.data.augmentation import Augmentation
 from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
+from restore.data.item import read_item
 from restore.data.loader import check_batch, loader
 from restore.data.order import EvalOrder, TrainOrder
 from restore.data.probe import check_task
@@ -41,7 +42,7 @@ class DataModule(LightningDataModule):
     index alone, so that their corruptions are frozen for ever. Per process: `batch_size` and
     `num_workers`. `limit` keeps the first photos of validation and test. Every photo gives
     `repeat` samples there and `train_repeat` samples per epoch of training, where alone `flip`,
-    `rotate`, `brightness` and `augment` act (see Augmentation). on_error=skip decodes every file
+    `rotate`, `brightness` and `augment` act (see Augmentation). on_error=skip decodes every image
     before the first batch (streams aside) and leaves out what cannot be read; with error, a broken
     file ends the pass that meets it, by its name. cache_gb: memory of a process for decoded photos,
     shared by its workers; samples are the same with any. The trainer must run with
@@ -197,7 +198,7 @@ class DataModule(LightningDataModule):
         train = self.samples("train")
         digest = hashlib.sha256()
         for k in range(16):
-            item = train.source[k * train.num_photos // 16]
+            item = read_item(train.source, k * train.num_photos // 16)
             digest.update(item.name.encode() + item.image.contiguous().numpy().tobytes())
         val = self.samples("val")
         if isinstance(train.source, Streaming):  # its order depends on them

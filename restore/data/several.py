@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Self
 
+from restore.data.item import read_item
 from restore.data.source import Divided, Item, Source, Split
 from restore.types import InputError
 
@@ -42,7 +43,7 @@ class Several:
             raise IndexError(f"image {index} of {len(self)}")
         place = bisect_right(self._ends, index)
         name, source = list(self.sources.items())[place]
-        item = source[index - (self._ends[place] - len(source))]
+        item = read_item(source, index - (self._ends[place] - len(source)))
         return Item(item.image, None, f"{name}/{item.name}")
 
     def left_out(self) -> Counter[str]:

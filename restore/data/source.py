@@ -56,7 +56,7 @@ class Divided(Source, Protocol):
 
 
 @runtime_checkable
-class StoredSource(Divided, Protocol):
+class StoredSource(Source, Protocol):
     """A source with one file, or one member of an archive, an image."""
 
     def size(self, index: int) -> int:

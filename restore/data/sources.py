@@ -4,14 +4,16 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from restore.data.cache import PhotoCache
-from restore.data.part import Part
+from restore.data.part import Part, part
 from restore.data.source import Divided, Source, Split, data_root
+from restore.data.streaming import Streaming
 from restore.data.survey import Broken, find_broken, summary
 from restore.types import InputError
 
 
 class Sources:
-    """A source per split. on_error=skip decodes every file and leaves out what cannot be read."""
+    """A source per split. on_error=skip decodes every image and leaves out what cannot be read,
+    streams aside: what their shards hold is known only when they are read."""
 
     def __init__(
         self, source: Callable[..., Source], root: str | None, on_error: Literal["error", "skip"]
@@ -36,13 +38,15 @@ class Sources:
         return self._readable[split]
 
     def _part(self, split: Split, whole: Source) -> Source:
-        if self.on_error == "error" or not isinstance(whole, Divided):
+        if self.on_error == "error" or isinstance(whole, Streaming):
             return whole
         found = self._broken[split] = find_broken(whole)
+        if not found:
+            return whole
         if len(found) == len(whole):
             raise InputError(f"no image of the {split} split can be read: {found[0].reason}")
         bad = {one.number for one in found}
-        return Part(whole, [index for index in range(len(whole)) if index not in bad])
+        return part(whole, [index for index in range(len(whole)) if index not in bad])
 
     def cache(self, split: Split, num_bytes: float) -> PhotoCache:
         """A cache of a split. It keeps nothing of sources that lie in memory as they are."""

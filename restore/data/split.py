@@ -1,5 +1,7 @@
 """A split as the loader reads it: framed and, in training, augmented; nothing is degraded yet."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import TypedDict
 
 import torch
@@ -9,7 +11,9 @@ from torch.utils.data import Dataset
 from restore.data.augmentation import Augmentation
 from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
+from restore.data.item import checked, read_item
 from restore.data.source import Item, Source
+from restore.data.streaming import ShardReader, Streaming
 from restore.types import InputError
 
 
@@ -54,9 +58,19 @@ class SplitDataset(Dataset[Raw]):
             image = self.augmentation(image, seed)
         return one(item._replace(image=image), index, seed)
 
+    def spread(self, count: int) -> Iterator[Raw]:
+        """So many samples, or all where there are fewer, spread evenly; of a stream the first."""
+        count = min(count, len(self))
+        if not isinstance(self.source, Streaming):
+            yield from (self[k * len(self) // count, 0] for k in range(count))
+            return
+        for k, item in enumerate(islice(self.source.items(0, 0, ShardReader()), count)):
+            image = self.framing(checked(item, self.source).image, 0)
+            yield one(item._replace(image=image), k, 0)
+
     def _photo(self, index: int) -> Item:
         """A photo, framed already where the framing depends on no seed."""
-        item = self.source[index]
+        item = read_item(self.source, index)
         if not self.framing.fixed:
             return item
         return item._replace(image=self.framing(item.image, 0).contiguous())

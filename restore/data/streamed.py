@@ -6,6 +6,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from restore.data.augmentation import Augmentation
 from restore.data.framing import Framing
+from restore.data.item import checked
 from restore.data.source import Item
 from restore.data.split import Raw, one
 from restore.data.streaming import ShardReader, Streaming, seed_of
@@ -55,5 +56,6 @@ class StreamedSamples(IterableDataset[Raw]):
                 yield self._framed(next(items), index, seed_of(self.seed, epoch, index))
 
     def _framed(self, item: Item, index: int, seed: int) -> Raw:
-        image = self.augmentation(self.framing(item.image, seed), seed)
+        image = self.framing(checked(item, self.source).image, seed)
+        image = self.augmentation(image, seed)
         return one(item._replace(image=image), index, seed)

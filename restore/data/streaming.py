@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from restore.data import opener
 from restore.data.archive import members, open_tar
 from restore.data.image_file import load_image
+from restore.data.item import read_item
 from restore.data.name import printable
 from restore.data.shard import IMAGE, class_of, key_and_extension, why_left_out
 from restore.data.source import CHANNELS, Item, Mode, Source, Split
@@ -104,7 +105,7 @@ class Streaming:
     def __getitem__(self, index: int) -> Item:
         """A sample; of the training split the first of the shard that lies where the index does."""
         if self.held is not None:
-            return self.held[index]
+            return read_item(self.held, index)
         shards = self.shards
         return self._item(next(self._read([shards[index * len(shards) // len(self)]])))
 

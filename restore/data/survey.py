@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from restore import launch
 from restore.data.image_file import header_size
-from restore.data.part import Part
+from restore.data.item import read_item
 from restore.data.several import Several
 from restore.data.source import Divided, Source, Split, StoredSource
 from restore.types import InputError
@@ -106,32 +106,29 @@ def _across(images: list[StoredImage]) -> bool:
 
 def header_sizes(source: Source, count: int) -> Iterator[tuple[str, int, int]]:
     """Name, height and width of the first `count` images of files, where their headers tell."""
-    whole = source.source if isinstance(source, Part) else source
-    if not isinstance(whole, StoredSource):
+    if not isinstance(source, StoredSource):
         return
     for index in range(count):
-        place = source.places[index] if isinstance(source, Part) else index
-        size = header_size(whole.opened(place))
+        size = header_size(source.opened(index))
         if size is not None:
-            yield whole.name(place), *size
+            yield source.name(index), *size
 
 
 def find_broken(source: Source) -> list[Broken]:
     """The images of a source that cannot be read, each with its reason.
 
-    Every file is decoded whole, on all processors: headers say nothing of what is cut off or
-    damaged behind them.
+    Every image is decoded whole, since headers say nothing of what is cut off or damaged behind
+    them: on all processors where the source is one of ours, and else one after the other, since a
+    class of the user may share an open file between its images.
     """
 
     def reason(index: int) -> str | None:
         try:
-            source[index]
+            read_item(source, index)
         except InputError as error:
             return str(error)
-        except OSError as error:
-            return f"{error.filename}: {error.strerror}"
         return None
 
-    with ThreadPoolExecutor(launch.cores()) as pool:
+    with ThreadPoolExecutor(launch.cores() if isinstance(source, Divided) else 1) as pool:
         reasons = enumerate(pool.map(reason, range(len(source))))
         return [Broken(index, why) for index, why in reasons if why is not None]

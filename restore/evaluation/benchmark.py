@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
 from torch import Tensor
 
+from restore.config.trust import foreign
 from restore.data.module import DataModule
-from restore.data.source import StoredSource, data_root
+from restore.data.source import data_root
+from restore.evaluation import measured_files
 from restore.evaluation.header import TAKEN
 from restore.evaluation.method import Method
 from restore.image import to_unit
@@ -42,8 +44,8 @@ class Benchmark:
     each group. protocol, reference: hashes of the config, from `fingerprint`, of all of it and of
     what makes its targets. slow_limit: photos instead of data.limit for methods that cost more than
     SLOW network calls an image; `affordable` obeys it before this is made. task: hash of its data
-    and degradation alone. by_files: which files there are is a part of both hashes, as it must be
-    for photos of users.
+    and degradation alone. by_files: which photos and which masks there are is a part of both
+    hashes, as it must be for those of users.
     """
 
     def __init__(
@@ -72,24 +74,29 @@ class Benchmark:
 
     @property
     def protocol(self) -> str:
-        return digest([self._protocol, self._files]) if self.by_files else self._protocol
+        return digest([self._protocol, *self._files]) if self.by_files else self._protocol
 
     @property
     def task(self) -> str:
-        return digest([self._task, self._files]) if self.by_files else self._task
+        return digest([self._task, *self._files]) if self.by_files else self._task
 
     @property
     def reference(self) -> str:
         """A hash of the targets' config, and of files, which may be replaced."""
-        return digest([self._reference, self._files])
+        return digest([self._reference, self._photos])
 
     @cached_property
-    def _files(self) -> list[tuple[str, int]]:
-        """Names and bytes of the photos that are files of their own."""
-        source = self.data.samples("test").source
-        if not isinstance(source, StoredSource):
-            return []
-        return [(source.name(k), source.size(k)) for k in range(len(source))]
+    def _files(self) -> list[Any]:
+        """The photos, and the masks where there are any: hashes of before masks counted stay."""
+        masks = measured_files.masks(self.data.degradation)
+        return [self._photos, masks] if masks else [self._photos]
+
+    @cached_property
+    def _photos(self) -> Sequence[Any]:
+        samples = self.data.samples("test")
+        if self.by_files:
+            return measured_files.photos(samples)
+        return measured_files.photo_files(samples)
 
     @property
     def image_metrics(self) -> list[Metric]:
@@ -198,7 +205,7 @@ def fingerprint(config: Mapping[str, Any], *without: str) -> str:
     """Twelve hex digits that identify data, degradation, metrics and protocol of a benchmark.
 
     Where its files lie, batch_size, num_workers, cache_gb, rotate, brightness and augment do not
-    count, nor the top-level keys `without`.
+    count, nor the top-level keys `without`. The code of classes that are not restore's counts.
     """
 
     def counts(key: str, value: Any) -> bool:
@@ -209,7 +216,9 @@ def fingerprint(config: Mapping[str, Any], *without: str) -> str:
             return {k: essential(v) for k, v in node.items() if counts(k, v)}
         return [essential(v) for v in node] if isinstance(node, list) else node
 
-    return digest(essential({k: v for k, v in config.items() if k not in without}))
+    counted = essential({k: v for k, v in config.items() if k not in without})
+    own = foreign(counted)
+    return digest([counted, own] if own else counted)  # hashes of before code counted stay
 
 
 def digest(node: Any) -> str:

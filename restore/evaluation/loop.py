@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, distributed
 
 from restore.callback.meter import Meter
 from restore.evaluation.benchmark import Benchmark
@@ -39,6 +39,17 @@ class Evaluation(LightningModule):
         self._meter: Meter | None = None
         self._calls: Pace | None = None
         self._spread: Spread | None = None
+
+    def setup(self, stage: str) -> None:
+        """Measures the targets where not every process has found the same statistics of them.
+
+        Each looks into a cache of its own machine, and what was kept is of all targets.
+        """
+        metrics = self.benchmark.distribution_metrics
+        found = gather([metric.kept for metric in metrics], self.trainer.world_size)
+        for metric, kept in zip(metrics, zip(*found, strict=True), strict=True):
+            if len({*kept}) > 1:
+                metric.forget_kept()
 
     def on_test_start(self) -> None:
         if self.trainer.is_global_zero:
@@ -96,6 +107,18 @@ class Evaluation(LightningModule):
         if places:
             few = panel(select(batch, places), restored[places].clamp(-1, 1)).cpu()
             self.pictures.extend(few)
+
+
+def gather(own: Any, world_size: int) -> list[Any]:
+    """Collects what every process gives, in the order of ranks.
+
+    Never in a hook around batches: Lightning calls none where a process has no image, and the
+    others would wait for it for ever.
+    """
+    parts = [own] * world_size
+    if world_size > 1:
+        distributed.all_gather_object(parts, own)
+    return parts
 
 
 def _check_restored(name: str, restored: Tensor, batch: Batch, num_samples: int) -> None:

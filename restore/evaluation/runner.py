@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from torch import Tensor, distributed
+from torch import Tensor
 
 from restore.evaluation import memory
 from restore.evaluation.benchmark import Benchmark, digest
 from restore.evaluation.comparison import Interval, image_metrics, intervals
 from restore.evaluation.cost import Cost, total
-from restore.evaluation.loop import Evaluation, Row, num_images
+from restore.evaluation.loop import Evaluation, Row, gather, num_images
 from restore.evaluation.method import Method
 from restore.metric.distribution import COMPARABLE
 from restore.precision import EXACT
@@ -99,7 +99,7 @@ def evaluate(
         raise InputError(f"trainer.limit_test_batches={limit} leaves no image of {benchmark.name}")
     evaluation = _run(trainer, method, benchmark, shared)
     states = [metric.state() for metric in benchmark.distribution_metrics]
-    parts = _gather(
+    parts = gather(
         (evaluation.rows, evaluation.costs.part, states, method.calls), trainer.world_size
     )
     rows = sorted((row for part in parts for row in part[0]), key=lambda row: int(row["index"]))
@@ -157,18 +157,6 @@ def _mean_calls(method: Method, parts: list[list[int]]) -> int:
     """Network calls for a sample, the mean over the samples of all processes."""
     made = [calls for part in parts for calls in part]
     return round(statistics.fmean(made)) if made else method.num_calls
-
-
-def _gather(own: Any, world_size: int) -> list[Any]:
-    """Collects what every process gives, in the order of ranks.
-
-    Not in a hook of the module: Lightning calls none where a process has no image, and the others
-    would wait for it for ever.
-    """
-    parts = [own] * world_size
-    if world_size > 1:
-        distributed.all_gather_object(parts, own)
-    return parts
 
 
 def _is_whole(trainer: Trainer) -> bool:

@@ -24,7 +24,8 @@ def note(method: Method, benchmark: Benchmark) -> str | None:
     config = Path(method.checkpoint).parent.parent / "config.yaml"
     with contextlib.suppress(OSError, yaml.YAMLError, InputError, KeyError, TypeError):
         said = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
-        own = build({**method.data, "root": said.get("root")}, "data")
+        # A broken photo was never measured, so that none of training has to be decoded to know it.
+        own = build({**method.data, "root": said.get("root"), "on_error": "error"}, "data")
         measured = _files(benchmark.data, "test")
         both = len(measured & _files(own, "train"))
         if both:

@@ -56,9 +56,11 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
     """|| grad of the sum of logits by the image ||^2 / 2, [B]: Mescheder et al. 2018, eq. 9.
 
     discriminator: images [B, C, H, W] to logits; `real` needs no gradient. Without gamma. In
-    float32 whatever the precision of training: squared gradients of bf16 are noise.
+    float32 whatever the precision of training: squared gradients of bf16 are noise. A compiled
+    discriminator runs as it is written: torch.compile has no second derivatives.
     """
-    with torch.autocast(real.device.type, enabled=False):
+    exact = torch.autocast(real.device.type, enabled=False)
+    with torch.compiler.set_stance("force_eager"), exact:
         image = real.detach().float().requires_grad_()
         (gradient,) = torch.autograd.grad(discriminator(image).sum(), image, create_graph=True)
         return gradient.square().flatten(1).sum(1) / 2

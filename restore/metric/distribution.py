@@ -102,6 +102,15 @@ class DistributionMetric(ABC):
         return self._cache is not None
 
     @property
+    def kept(self) -> int | None:
+        """The digest of the images whose statistics were kept; None where none were."""
+        return None if self._cached is None else int(self._cached["digest"])
+
+    def forget_kept(self) -> None:
+        """Puts the targets through the feature network, and keeps their statistics anew."""
+        self._cached = None
+
+    @property
     def is_cached(self) -> bool:
         """Whether the targets' statistics are known, so that their features are not needed."""
         return self._cached is not None

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from restore.callback.progress import MaxUpdates
+from restore.stream import SampleStream
 from restore.task import gradient
 from restore.task.learning import (
     OptimizerFactory,
@@ -90,6 +91,12 @@ class Task(LightningModule, ABC):
             return optimizer
         return [optimizer], [self.scheduler(optimizer)]
 
+    def on_train_start(self) -> None:
+        """Gives every process a random state of its own, of which dropout draws."""
+        rank = self.trainer.global_rank
+        if rank:
+            torch.manual_seed(SampleStream(torch.initial_seed(), rank).seed)
+
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         terms = self.losses(batch, self.current_epoch)
         optimizer = self.optimizers()
@@ -153,6 +160,13 @@ class Task(LightningModule, ABC):
             if isinstance(scheduler, LRScheduler):
                 scheduler.step()
 
+    def on_validation_start(self) -> None:
+        """Validates rank 0's running statistics, which checkpoints hold: each process has its own
+        of its last batch."""
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.log_terms("val", self.losses(batch, None), batch_size=self.weight(batch))
 
@@ -172,6 +186,7 @@ class Task(LightningModule, ABC):
         In training with what the optimizers stepped with, and where it is read alone: in the first
         batches, every trainer.log_every_n_steps, and in the last of an epoch or a run. Each time
         the newest values are logged, of a player that does not take each turn, too.
+        Of several processes, training logs the losses of rank 0's share, validation those of all.
         """
         named = {f"{stage}/{name}": term.detach() for name, term in terms.items()}
         if total:

@@ -114,10 +114,8 @@ class Colorizer(AdversarialTask):
         if bins is None or bins.distribution.any():
             return
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        samples = data.samples("train")
         counted = torch.zeros_like(bins.distribution)
-        for k in range(min(_COUNTED, len(samples))):
-            raw = samples[k * len(samples) // min(_COUNTED, len(samples)), 0]
+        for raw in data.samples("train").spread(_COUNTED):
             target = data.to_batch(raw)["target"].to(counted.device)
             counted += bins.histogram(lab_from_rgb(target)[:, 1:]) / target[0, 0].numel()
         bins.distribution.copy_(counted / counted.sum())

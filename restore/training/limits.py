@@ -1,9 +1,11 @@
-"""What ends a run: updates, epochs or time, and whether one that has ended may go on."""
+"""What ends a run and its epochs, and whether a run that has ended may go on."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from lightning.pytorch import Trainer
 
 from restore.types import InputError
 
@@ -40,3 +42,30 @@ def recorded_updates(folder: Path, own: str | None) -> int:
     record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     is_own = bool(record) and record.get("id") == own
     return int(record["training"]["updates"]) if is_own else -1
+
+
+def check_lengths(trainer: Trainer, training: int, validation: int) -> None:
+    """Raises InputError for parts of an epoch, and intervals between validations, that cannot be.
+
+    training, validation: batches of an epoch in each process.
+    """
+    for name, batches in (("train", training), ("val", validation)):
+        part = getattr(trainer, f"limit_{name}_batches")
+        if isinstance(part, float) and int(batches * part) < 1:
+            raise InputError(
+                f"trainer.limit_{name}_batches={part} leaves none of {batches} batches: give a "
+                "larger part, or a number of batches"
+            )
+    given = vars(trainer)
+    limit, interval = trainer.limit_train_batches, given.get("val_check_interval")
+    most = int(training * limit) if isinstance(limit, float) else min(training, limit)
+    if trainer.check_val_every_n_epoch is not None and type(interval) is int and interval > most:
+        raise InputError(
+            f"trainer.val_check_interval={interval} is more than the {most} batches of an epoch: "
+            "lower it, or leave out trainer.check_val_every_n_epoch"
+        )
+    if given.get("_val_check_time_interval") is not None and trainer.world_size > 1:
+        raise InputError(
+            "trainer.val_check_interval as a time is of one process, whose clock it follows: give "
+            "a number of batches"
+        )

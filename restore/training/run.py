@@ -11,7 +11,9 @@ from restore import busy, launch, precision, tracking, workers
 from restore.build import build, is_off
 from restore.config import rules
 from restore.config.trust import Trust
+from restore.data.loader import check_batch
 from restore.data.module import DataModule
+from restore.data.streaming import Streaming
 from restore.evaluation import load
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import NO_SAMPLING, from_task
@@ -22,6 +24,7 @@ from restore.task.dry import check_learns
 from restore.task.restoration import RestorationTask
 from restore.trainer import tester, trainer
 from restore.training import initial
+from restore.training.limits import check_lengths
 from restore.training.monitors import check_monitors
 from restore.types import Batch, Facts, InputError
 
@@ -119,7 +122,7 @@ def _build(config: Config) -> tuple[DataModule, Task, Batch]:
 
 def _trainer(config: Config, folder: Path, watching: list[Callback], data: DataModule) -> Trainer:
     made = trainer(config, folder, watching, tracking.loggers(config, folder))
-    _check_validation(data, made.world_size)
+    _check_shares(data, made)
     return made
 
 
@@ -149,13 +152,23 @@ def _cut_short(config: Config) -> Config:
     return {**config, "benchmark": cut}
 
 
-def _check_validation(data: DataModule, processes: int) -> None:
-    """Lightning cannot validate where a process gets no image."""
-    images = len(data.samples("val"))
+def _check_shares(data: DataModule, made: Trainer) -> None:
+    """Raises InputError for what leaves a process without a batch, or apart from the others."""
+    processes, images = made.world_size, len(data.samples("val"))
     if images < processes:
         raise InputError(
             f"data has {images} validation images for {processes} processes: lower trainer.devices "
             "(or trainer.num_nodes), or raise data.limit or the validation part"
+        )
+    samples = data.samples("train")
+    share = len(samples) // processes
+    check_batch(share, data.batch_size)
+    check_lengths(made, share // data.batch_size, -(-images // processes // data.batch_size))
+    repeated = vars(made).get("overfit_batches")
+    if repeated and (processes > 1 or isinstance(samples.source, Streaming)):
+        raise InputError(
+            f"trainer.overfit_batches={repeated} repeats batches in one process, of "
+            "data that is no stream: set trainer.devices=1, or choose other data"
         )
 
 

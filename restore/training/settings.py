@@ -7,25 +7,46 @@ from typing import Any
 from restore.types import InputError
 
 PLAIN = ("max_updates", "seed", "packages")  # the settings that have no dot in their name
+# Settings that hold the value of another one by an interpolation of conf/, which stored configs
+# have no more.
+FOLLOWERS = {
+    "seed": ("data.seed", "task.seed"),
+    "task.optimizer.lr": ("task.scheduler.max_lr", "task.adversary.scheduler.max_lr"),
+    "data.root": ("benchmark.folder.data.root",),
+    "data.train_framing.size": ("data.eval_framing.size",),
+}
 
 
 def replace_settings(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a stored config with other settings; what follows max_updates goes along."""
+    """A copy of a stored config with other settings; what followed them goes along."""
     config = copy.deepcopy(dict(stored))
     for key, value in settings.items():
         *parents, name = key.split(".")
         if not parents and name not in PLAIN:
             raise InputError(f"{key}={value}: a resumed run keeps its groups, set single keys")
-        node: Any = config
-        for parent in parents:
-            node = node.get(parent) if isinstance(node, dict) else None
-        if not isinstance(node, dict):
+        node = _node(config, parents)
+        if node is None:
             raise InputError(f"{key} is not a setting of this run")
+        old = node.get(name)
         node[name] = value
+        for follower in FOLLOWERS.get(key, ()):
+            *above, its = follower.split(".")
+            following = _node(config, above)
+            followed = following is not None and its in following and following[its] == old
+            if followed and follower not in settings:
+                following[its] = value  # type: ignore[index]
     if "max_updates" in settings:
         _follow(config, stored["max_updates"], settings["max_updates"], follows=False)
         config["callback"]["max_updates"]["max_updates"] = settings["max_updates"]
     return config
+
+
+def _node(config: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
+    """The section of that path; None where it is not there, or is none."""
+    node: Any = config
+    for name in path:
+        node = node.get(name) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else None
 
 
 def _follow(node: Any, old: int, new: int, follows: bool) -> None:

@@ -96,6 +96,16 @@ def test_a_gan_learns_the_same_compiled_or_not(tmp_path: Path) -> None:
         torch.testing.assert_close(ours[name], value, rtol=0, atol=1e-6, msg=name)
 
 
+def test_a_gradient_penalty_is_that_of_the_network_as_it_is_written(tmp_path: Path) -> None:
+    """No compiler has the second derivatives that it needs."""
+    penalty = "task.adversary.r1_gamma=1.0"
+    plain, _ = trained(tmp_path / "plain", penalty)
+    more = ("callback=compiled", "callback.compiled.backend=aot_eager")
+    made, _ = trained(tmp_path / "compiled", penalty, *more)
+    for name, value in plain.task.state_dict().items():
+        torch.testing.assert_close(made.task.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
 def test_a_backend_that_torch_lacks_is_refused() -> None:
     with pytest.raises(InputError, match=r"backend=inductr: choose from .*inductor"):
         Compiled("inductr")

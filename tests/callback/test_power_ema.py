@@ -49,6 +49,7 @@ def test_files_stay_within_their_bytes_and_reach_back(tmp_path: Path) -> None:
     task, ema = Line(), PowerEMA(every=1, max_bytes=6 * one)
     fit(tmp_path, task, ema, MaxUpdates(41))
     found = times(tmp_path)
+    assert ema.every == 16  # doubled at 7, 12 and 28, and for the last file
     assert len(found) <= 6 and found[-1] == 41 and found[0] <= 16
     assert all(t % ema.every == 0 for t in found[:-1])
     assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".safetensors"}

@@ -13,7 +13,11 @@ from rich.console import Console
 
 from restore.callback import meter, progress
 from restore.callback.meter import Meter, duration
+from restore.callback.monitor import best_is_high
 from restore.callback.progress import MaxUpdates, Progress, Throughput
+from restore.metric.colorfulness import Colorfulness
+from restore.metric.psnr import PSNR, HolePSNR
+from restore.metric.ssim import SSIM
 
 LINE = re.compile(
     r"update: (\d+) of 12, loss [\d.e+-]+, val/loss [\d.e+-]+(, \d+ images/s)?(, \d+ s left)?"
@@ -36,6 +40,18 @@ def test_a_pipe_gets_a_line_at_every_validation(
     found = [LINE.fullmatch(line) for line in lines]
     assert [one and one[1] for one in found] == ["4", "8", "12"], lines
     assert "left" in lines[0] and "left" not in lines[2]
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_epochs": 1}])
+def test_a_run_ends_with_a_validation_whatever_epoch_it_ends_in(
+    tmp_path: Path, limit: dict[str, int]
+) -> None:
+    """Lightning validates in every third epoch alone, also where a callback stops the training."""
+    task = Line()
+    settings = {"every": 1.0, "check_val_every_n_epoch": 3, **limit}
+    fit(tmp_path, task, MaxUpdates(8 if limit else 5), **settings)
+    assert len(task.validated) == 1
+    assert torch.equal(task.validated[0], task.network.weight)
 
 
 def test_a_pipe_gets_a_line_after_the_given_seconds(
@@ -94,6 +110,21 @@ class TestWaiting:
         made = Throughput()
         made.load_state_dict({"images": 3, "seconds": 2.0})
         assert (made.images, made.waited) == (3, 0.0)
+
+
+def test_every_process_of_a_training_counts_its_images() -> None:
+    made = Throughput()
+    trainer: Any = SimpleNamespace(world_size=3)
+    task: Any = SimpleNamespace(batches=1)
+    made.on_train_batch_start(trainer, task, None, 0)
+    made.on_train_batch_end(trainer, task, None, {"index": torch.arange(4)}, 0)
+    assert made.images == 12
+
+
+def test_what_validation_measures_is_best_where_its_metric_says() -> None:
+    for metric in (PSNR(), SSIM(), HolePSNR(), Colorfulness()):
+        assert best_is_high(f"val/{metric.name}") == metric.higher_is_better
+    assert not best_is_high("val/loss") and not best_is_high("train/loss")
 
 
 class TestMeter:
@@ -166,5 +197,5 @@ def test_a_schedule_that_epochs_cut_off_is_told(
 
 
 def test_durations_are_read_at_a_glance() -> None:
-    spoken = [duration(seconds) for seconds in (42, 99.4, 720, 5940, 11_100)]
-    assert spoken == ["42 s", "99 s", "12 min", "99 min", "3 h 05 min"]
+    spoken = [duration(seconds) for seconds in (42, 99.4, 170, 720, 5940, 11_100)]
+    assert spoken == ["42 s", "99 s", "3 min", "12 min", "99 min", "3 h 05 min"]

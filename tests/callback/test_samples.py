@@ -1,4 +1,6 @@
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -8,7 +10,7 @@ from line import Line, fit
 from PIL import Image
 
 from restore.callback.progress import MaxUpdates
-from restore.callback.samples import Samples
+from restore.callback.samples import Samples, _validated
 from restore.picture import SMALL, Spread, grid, panel, titles
 from restore.types import Batch, InputError
 
@@ -62,6 +64,14 @@ def test_samples_are_spread_over_all() -> None:
     assert Spread(total=2, count=8).take(torch.arange(2)) == [0, 1]
 
 
+def test_pictures_are_spread_over_what_all_processes_validate() -> None:
+    """Three batches of 4 on each of 2 processes, unless there are fewer images."""
+    for images, seen in ((100, 24), (20, 20)):
+        loader = SimpleNamespace(batch_size=4, dataset=range(images))
+        told = {"val_dataloaders": loader, "num_val_batches": [3], "world_size": 2}
+        assert _validated(SimpleNamespace(**told)) == seen
+
+
 def middle(path: Path) -> int:
     """A pixel of the second of three columns, near the bottom."""
     pixels = np.asarray(Image.open(path))
@@ -69,8 +79,9 @@ def middle(path: Path) -> int:
     return int(pixels[-SMALL // 2, pixels.shape[1] // 2, 0])
 
 
-def test_first_last_and_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, level = Line(scores=(0.5, 0.2, 0.9)), iter((-1.0, 0.0, 1.0))
+@pytest.mark.parametrize("first", [0.5, math.nan])
+def test_first_last_and_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: float) -> None:
+    task, level = Line(scores=(first, 0.2, 0.9)), iter((-1.0, 0.0, 1.0))
 
     def restore(batch: Batch, num_samples: int) -> torch.Tensor:
         return torch.full((1, num_samples, 1, 2, 2), next(level))
@@ -85,6 +96,16 @@ def test_first_last_and_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert columns[1:3] == [0, 255]  # input | first | last | target
     given, target = pixels[-SMALL - 2 : -2, 2 : 2 + SMALL], pixels[-SMALL - 2 : -2, -SMALL - 2 : -2]
     assert np.array_equal(given, 255 - target)
+
+
+def test_the_best_of_a_psnr_is_the_highest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, level = Line(scores=(20.0, 30.0, 25.0)), iter((-1.0, 0.0, 1.0))
+    log = task.log
+    monkeypatch.setattr(task, "log", lambda name, value, **said: log("val/psnr", value, **said))
+    restored = lambda batch, count: torch.full((1, count, 1, 2, 2), next(level))  # noqa: E731
+    monkeypatch.setattr(task, "restore", restored)
+    fit(tmp_path, task, Samples("val/psnr", num_images=1), MaxUpdates(12))
+    assert middle(tmp_path / "samples" / "best.png") == 128
 
 
 @pytest.mark.parametrize("older", [False, True])

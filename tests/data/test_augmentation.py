@@ -40,6 +40,12 @@ def test_flip_and_rotate_are_the_symmetries_of_the_square() -> None:
     assert all(55 < seen.count(one) < 105 for one in symmetries)
 
 
+def test_a_flip_is_left_to_right() -> None:
+    augment = Augmentation(flip=True, rotate=False, brightness=0.0)
+    seen = {tuple(augment(IMAGE, seed).flatten().tolist()) for seed in range(20)}
+    assert seen == {tuple(one.flatten().tolist()) for one in (IMAGE, IMAGE.flip(-1))}
+
+
 def test_nothing_asked_for_is_nothing_done() -> None:
     assert Augmentation(flip=False, rotate=False, brightness=0.0)(IMAGE, 3) is IMAGE
 

@@ -134,6 +134,13 @@ def test_random_square_of_the_whole_square_is_the_center_square() -> None:
     assert torch.equal(RandomSquare(8, smallest=1.0)(image, 5), CenterSquare(8)(image, 5))
 
 
+def test_random_square_reaches_every_place() -> None:
+    """The largest square of a photo of 4 x 6 px begins in column 0, 1 or 2, and in row 0."""
+    image = torch.arange(24, dtype=torch.uint8).view(1, 4, 6)
+    firsts = {int(RandomSquare(4, smallest=1.0)(image, seed)[0, 0, 0]) for seed in range(60)}
+    assert firsts == {0, 1, 2}
+
+
 @pytest.mark.parametrize("smallest", [0.0, 1.1])
 def test_random_square_of_an_impossible_share(smallest: float) -> None:
     with pytest.raises(InputError, match="smallest"):
@@ -145,3 +152,9 @@ def test_resized_is_the_whole_photo() -> None:
     means = image.double().view(2, 2, 3, 2, 2).mean(dim=(2, 4))
     assert torch.equal(Resized(2)(image, 0), means.round().to(torch.uint8))
     assert torch.equal(Resized(4)(image[:, :4], 0), image[:, :4])
+
+
+def test_the_largest_size_is_allowed_and_no_larger_one() -> None:
+    assert RandomPatch(8192).size == 8192
+    with pytest.raises(InputError, match="at most 8192 pixels, got 8193"):
+        RandomPatch(8193)

@@ -120,6 +120,32 @@ def test_memory_of_masks_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert len(shape._kept) == 2 and shape._used == 128
 
 
+def test_the_mask_that_was_used_last_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_masks(tmp_path / "masks")
+    monkeypatch.setattr(mask_files, "_BUDGET", 2 * 64)
+    shape, read = MaskFiles("masks", root=str(tmp_path)), list[str]()
+
+    def noted(path: Path, invert: bool) -> torch.Tensor:
+        read.append(path.stem)
+        return read_mask(path, invert)
+
+    monkeypatch.setattr(mask_files, "read_mask", noted)
+    shape(torch.tensor([0, 1, 0, 2, 0, 1]), 8, 8)  # 2 takes the place of 1
+    assert read == ["0", "1", "2", "1"]
+
+
+def test_half_white_is_enough_and_less_is_a_mask_that_lost_its_meaning(tmp_path: Path) -> None:
+    for brightest in (127, 128):
+        pixels = np.zeros((4, 4), np.uint8)
+        pixels[0] = brightest
+        Image.fromarray(pixels).save(tmp_path / f"{brightest}.png")
+    with pytest.raises(InputError, match="brightest is 127 of 255"):
+        read_mask(tmp_path / "127.png", invert=False)
+    assert read_mask(tmp_path / "128.png", invert=False).max() == 128
+
+
 @pytest.mark.data
 def test_masks300_ratios(real_data: Path) -> None:
     """Files come in six blocks of 50 by their hole ratio, 1-10 % to 50-60 %."""
@@ -141,3 +167,17 @@ def test_a_picture_in_colours_is_no_mask_without_a_word(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         for name in ("mask.jpg", "mask.png"):
             assert (read_mask(tmp_path / name, invert=False) > 127).float().mean() == 0.25
+
+
+def test_a_mask_that_a_camera_has_tinted_is_one(tmp_path: Path) -> None:
+    """Red is 10 levels above the rest; at 20 it is said."""
+    for tint in (10, 20):
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        pixels[:4] = 230
+        pixels[..., 0] += tint
+        Image.fromarray(pixels).save(tmp_path / f"{tint}.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_mask(tmp_path / "10.png", invert=False)
+    with pytest.warns(UserWarning, match="has colours"):
+        read_mask(tmp_path / "20.png", invert=False)

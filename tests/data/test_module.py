@@ -136,6 +136,25 @@ def test_repeat_and_limit() -> None:
     assert digits(limit=9999).num_test == 500
 
 
+def test_the_cache_of_a_process_is_shared_by_its_workers(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    source = partial(Folder, folder=".", val_fraction=1.0)
+    for workers, share in ((0, 2**29), (1, 2**29), (4, 2**27)):
+        module = digits(source=source, root=str(tmp_path), cache_gb=0.5, num_workers=workers)
+        assert module.samples("val").cache.left == share
+
+
+def test_the_fingerprint_sees_16_photos_spread_over_the_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = list[int]()
+    item = Digits.__getitem__
+    monkeypatch.setattr(Digits, "__getitem__", lambda self, k: (read.append(k), item(self, k))[1])
+    module = digits()
+    module.fingerprint()
+    assert read == [k * len(module.samples("train")) // 16 for k in range(16)]
+
+
 def test_train_repeat_gives_other_patches() -> None:
     module = digits(
         source=partial(Photos), train_framing=RandomPatch(16), train_repeat=20, batch_size=140

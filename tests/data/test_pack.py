@@ -16,7 +16,7 @@ from restore.config.compose import composed
 from restore.data import pack
 from restore.data.folder import Folder
 from restore.data.image_file import SUFFIXES
-from restore.data.shard_plan import PackedPhoto
+from restore.data.shard_plan import PackedPhoto, plan
 from restore.data.source import SPLITS, Split
 from restore.data.webdataset import WebDataset
 from restore.types import InputError
@@ -69,6 +69,22 @@ def test_every_photo_comes_back_and_splits_stay(tmp_path: Path) -> None:
         data = (tmp_path / "out" / one["file"]).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (one["bytes"], one["sha256"])
     assert len(manifest["shards"]) > 3 and not (tmp_path / "out" / pack.PARTS).exists()
+
+
+def test_photos_lie_in_the_order_of_the_hashes_of_their_names(tmp_path: Path) -> None:
+    """So that a stream is no folder after the other."""
+    made = plan(photos(tmp_path / "photos"), 3000, labelled=False).shards
+    names = [one.name for shard in made for one in shard.photos]
+    assert len(made) > 1
+    assert names == sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+
+
+def test_a_shard_is_full_when_not_another_photo_fits(tmp_path: Path) -> None:
+    for name in "abcde":
+        (tmp_path / f"{name}.png").write_bytes(bytes(100))
+    for shard_bytes, counts in ((200, [2, 2, 1]), (199, [1] * 5), (299, [2, 2, 1]), (500, [5])):
+        made = plan(tmp_path, shard_bytes, labelled=False).shards
+        assert [len(one.photos) for one in made] == counts
 
 
 def test_without_splits_validation_is_a_part_of_them(tmp_path: Path) -> None:

@@ -142,6 +142,15 @@ def test_one_epoch_over_http_reads_every_sample_once(server: Server) -> None:
     assert epochs(module(server, samples_per_epoch=20)) == [first, second]
 
 
+def test_samples_that_are_counted_are_different_photos(server: Server) -> None:
+    """Of a stream, which has no index, its first ones: one of each shard is all that it can look
+    up."""
+    samples = module(server, samples_per_epoch=20).samples("train")
+    for count in (7, 20):
+        names = [raw["name"][0] for raw in samples.spread(count)]
+        assert len({*names}) == count and {*names} <= NAMES
+
+
 def test_processes_get_equally_many_of_different_shards(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,7 @@ def test_what_has_no_place_in_the_stream_is_refused() -> None:
 def test_the_middle_of_a_photo_is_kept(height: int, width: int) -> None:
     photo = torch.arange(height * width, dtype=torch.int32).view(1, height, width)
     kept = Multiple(16)(photo, 5)
+    assert torch.equal(Multiple()(photo, 0), kept)  # the factor of the tables is the default
     rows, columns = height % 16, width % 16
     assert kept.shape == (1, height - rows, width - columns)
     assert kept[0, 0, 0] == (rows // 2) * width + columns // 2

@@ -23,6 +23,12 @@ def painted_by_distance(points: Tensor, radius: Tensor, height: int, width: int)
     return hole
 
 
+def test_a_brush_of_no_radius_paints_the_centres_that_it_meets() -> None:
+    points = torch.tensor([[1.0, 2.0], [4.0, 5.0]]).view(1, 1, 2, 2)
+    hole = paint(points, torch.zeros(1, 1, 1), 6, 7)
+    assert hole.nonzero()[:, 2:].tolist() == [[1, 2], [2, 3], [3, 4], [4, 5]]
+
+
 @pytest.mark.parametrize("size", [(40, 33), (7, 60), (1, 1), (1, 30)])
 def test_paints_all_pixels_within_reach(size: tuple[int, int]) -> None:
     """Steep, flat, level, upright and single-point segments, brushes beyond the border."""

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from restore.degradation.gray import Gray
-from restore.image import to_unit
+from restore.degradation.gray import Gray, Lightness
+from restore.image import lab_from_rgb, to_unit
 from restore.stream import Stream
 from restore.types import InputError
 
@@ -29,3 +29,14 @@ def test_channels() -> None:
     assert Gray().input_channels(3) == 1
     with pytest.raises(InputError, match="3 channels, got 1"):
         Gray().input_channels(1)
+
+
+def test_the_nearest_image_weighs_lightness_by_its_noise() -> None:
+    """z minimises |z - x|^2 + |y - z|^2 / ridge: at 1 half the way, at 3 a quarter; ab stays."""
+    x = TARGET * 0.3
+    lab = lab_from_rgb(x)
+    y = lab[:, :1] + 0.2
+    for ridge, share in ((0.0, 1.0), (1.0, 1 / 2), (3.0, 1 / 4)):
+        found = lab_from_rgb(Lightness().nearest(x, y, ridge))
+        expected = torch.cat([lab[:, :1] + share * 0.2, lab[:, 1:]], dim=1)
+        torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)

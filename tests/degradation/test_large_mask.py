@@ -32,6 +32,12 @@ def test_hole_is_binary_and_stateless(name: str) -> None:
         assert len(hole.flatten(1).unique(dim=0)) == 40
 
 
+def test_the_thinnest_stroke_leaves_a_mark() -> None:
+    """A brush of no width would miss the centres of all pixels."""
+    hole = Irregular(1, 1, 0.1, 0.3, 0.0, 0.0)(SEEDS, 40, 40)
+    assert (hole.flatten(1).sum(1) > 0).all()
+
+
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (5, 64)])
 def test_small_images(name: str, size: tuple[int, int]) -> None:

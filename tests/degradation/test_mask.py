@@ -75,6 +75,11 @@ def test_box_in_the_center() -> None:
     assert Box(fraction=0.5)(SEEDS, 10, 8).sum(dim=(1, 2, 3)).unique().tolist() == [5 * 4]
 
 
+@pytest.mark.parametrize(("fraction", "side"), [(0.24, 2), (0.26, 3), (0.34, 3), (0.36, 4)])
+def test_a_share_is_rounded_to_the_nearest_pixel(fraction: float, side: int) -> None:
+    assert Box(fraction=fraction)(torch.arange(1), 10, 10).sum() == side**2
+
+
 def test_random_boxes_reach_every_place_and_stay_inside() -> None:
     hole = Box(size=3, position="random")(torch.arange(2000), 6, 5)
     assert hole.sum(dim=(1, 2, 3)).unique().tolist() == [9]

@@ -154,6 +154,43 @@ def test_a_flat_image_stays_flat(operator: LinearOperator) -> None:
     assert torch.allclose(operator.forward(flat), flat.new_tensor(0.25), atol=1e-6)
 
 
+def test_the_narrowest_and_the_widest_blur() -> None:
+    """Kernels reach to 3 deviations, at least to the next pixel."""
+    for std, side in ((0.3, 3), (1.0, 7), (100.0, 601)):
+        assert GaussianBlur(std).kernel.shape == (side, side)
+    for std in (0.29, 100.1):
+        with pytest.raises(InputError, match=f"blur std={std}"):
+            GaussianBlur(std)
+
+
+def test_a_product_mixes_pixels_where_one_of_its_operators_does() -> None:
+    for operators, mixes, keeps in (
+        ([Luminance()], False, True),
+        ([Downsample(2), Luminance()], True, False),
+        ([Luminance(), Blur(torch.ones(1, 3))], True, True),
+    ):
+        made = Product(list(operators))
+        assert (made.mixes_pixels, made.keeps_size) == (mixes, keeps)
+
+
+@pytest.mark.parametrize(("kept", "comes_back"), [(1e-3, True), (5e-5, False)])
+def test_what_keeps_a_ten_thousandth_comes_back(kept: float, comes_back: bool) -> None:
+    """The fastest wave, of which the kernel (a, 1 - 2 a, a) keeps 1 - 4 a."""
+    side = (1 - kept) / 4
+    blur = Blur(torch.tensor([[side, 1 - 2 * side, side]], dtype=torch.float64))
+    wave = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(4).expand(1, 1, 8, 8)
+    found = blur.inverse(blur.forward(wave), 8, 8)
+    torch.testing.assert_close(found, wave if comes_back else 0 * wave, atol=1e-9, rtol=0)
+
+
+def test_luminance_is_that_of_pillow() -> None:
+    """ITU-R 601, in whole levels."""
+    levels = torch.randint(0, 256, (3, 9, 7), generator=torch.Generator().manual_seed(0))
+    grey = Image.fromarray(levels.permute(1, 2, 0).numpy().astype(np.uint8)).convert("L")
+    found = Luminance().forward(levels[None].double())[0, 0]
+    np.testing.assert_allclose(found, np.array(grey), atol=0.51)
+
+
 def test_lightness_is_replaced_and_colour_stays() -> None:
     operator = Lightness()
     x, y = image().float() * 0.3, operator.forward(image(seed=1).float() * 0.3)

@@ -105,3 +105,9 @@ def test_the_outermost_draws_give_photons(drawn: float, monkeypatch: pytest.Monk
     photons = (Poisson(100.0)(constant(0.5, size=2), SEEDS)["input"] + 1) * 50
     # 50 -+ 6 standard deviations, with the skew of the distribution
     assert (photons < 18).all() if drawn < 0 else ((photons > 95) & (photons < 110)).all()
+
+
+def test_light_that_is_less_than_none_gives_no_photons() -> None:
+    """A noise before it, as in a chain, leaves values below black."""
+    below = torch.full((48, 1, 4, 4), -1.5)
+    assert torch.equal(Poisson(20.0)(below, SEEDS)["input"], torch.full_like(below, -1.0))

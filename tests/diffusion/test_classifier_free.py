@@ -96,6 +96,15 @@ def test_rescale_measures_the_hole_alone() -> None:
     torch.testing.assert_close(results[0], results[1])
 
 
+def test_rescale_leaves_alone_what_has_no_contrast() -> None:
+    """Of flat images, and of a hole without pixels, the deviations are 0, and 0 / 0 is no share."""
+    x, t = torch.zeros(2, 1, 4, 4), torch.full((2,), 0.5)
+    plain = 0.3 + 4 * (CONDITION - 0.3)
+    for hole in (torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)):
+        guided = ClassifierFree(4.0, rescale=0.7).guide(conditional(Network()), observed(x, hole))
+        torch.testing.assert_close(guided(x, t).x0, plain)
+
+
 def test_outside_of_the_interval_the_condition_alone_speaks() -> None:
     network, x = Network(), torch.randn(2, 1, 4, 4)
     guidance = ClassifierFree(2.0, interval=[0.2, 0.6])
@@ -121,6 +130,21 @@ def test_calls_are_what_is_counted(interval: list[float]) -> None:
     guided = guidance.guide(conditional(network), observed(x, x))
     sampler(guided, x, Cosine(), None)  # type: ignore[arg-type]
     assert guidance.calls(sampler.calls(Cosine())) == sum(network.sizes) // 2
+
+
+def test_a_learned_variance_is_that_of_the_condition() -> None:
+    """Guidance moves x0 alone: how unsure the network is, it says of what it was told."""
+
+    def made(told: Told) -> Predictor:
+        assert told.shown is not None
+        said = told.shown[:, :1]
+        return Predictor(lambda y, t: torch.cat([y, said], dim=1), "x0", Cosine(), False)
+
+    x, t = torch.zeros(2, 1, 4, 4), torch.tensor([0.3, 0.9])
+    prior = Conditional(made, Told(SHOWN), Told(drop(SHOWN)))
+    fraction = ClassifierFree(3.0).guide(prior, observed(x, x))(x, t).fraction
+    assert fraction is not None
+    torch.testing.assert_close(fraction, (CONDITION + 1) / 2)
 
 
 def test_bounds_hold_for_the_guided_x0_and_not_for_its_parts() -> None:

@@ -14,7 +14,7 @@ from restore.diffusion.likelihood import DPS, PiGDM
 from restore.diffusion.null_space import NullSpace
 from restore.diffusion.parameterization import Prediction
 from restore.diffusion.sampler import ddim
-from restore.diffusion.schedule import Cosine
+from restore.diffusion.schedule import Cosine, Rectified
 from restore.stream import Stream
 from restore.types import InputError, Observation
 
@@ -58,6 +58,26 @@ def test_dps_moves_down_the_slope_of_the_distance(operator: LinearOperator) -> N
     expected = 0.7 * k * operator.adjoint(residual, SIDE, SIDE) / length
     assert predicted.shift is not None
     torch.testing.assert_close(predicted.shift, expected)
+
+
+@operators
+def test_pigdm_is_the_prior_where_x_says_nothing(operator: LinearOperator) -> None:
+    """At alpha = 0 the slope is 0, and the score is not divided by alpha: 0 / 0 is no image."""
+    prior, known, x = White(0.5, Rectified()), seen(operator, 0.1), noise()
+    t = torch.ones(2, dtype=torch.float64)
+    assert torch.equal(PiGDM().guide(prior, known.observation)(x, t).x0, prior(x, t).x0)
+
+
+@pytest.mark.parametrize("guidance", [DPS(), PiGDM()], ids=lambda one: one.name)
+def test_a_learned_variance_passes_through(guidance: DPS | PiGDM) -> None:
+    fraction, prior = torch.rand(2, 3, SIDE, SIDE), White(0.5)
+
+    class Unsure(White):
+        def __call__(self, x: torch.Tensor, t: torch.Tensor) -> Prediction:
+            return prior(x, t)._replace(fraction=fraction)
+
+    said = guidance.guide(Unsure(0.5), seen(Luminance(), 0.1).observation)(noise(), T).fraction
+    assert said is not None and torch.equal(said, fraction)
 
 
 def test_a_sampler_adds_the_shift_to_all_but_the_last_x() -> None:

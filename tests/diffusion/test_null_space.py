@@ -17,6 +17,7 @@ from restore.degradation.noise import Gaussian, Speckle
 from restore.degradation.operator import Downsample, Known, LinearOperator, Luminance
 from restore.degradation.product import Product
 from restore.diffusion.guidance import Replacement
+from restore.diffusion.measurement import measurement
 from restore.diffusion.null_space import NullSpace
 from restore.diffusion.parameterization import Prediction
 from restore.diffusion.sampler import ddim, ddpm, dpm_solver_pp_2m
@@ -126,6 +127,21 @@ def test_gray_keeps_lightness_and_takes_colour_from_the_prior() -> None:
     assert x0.std(dim=1).mean() > 0.05  # not grey
 
 
+def test_a_named_operator_counts_before_a_hole() -> None:
+    """The hole says where a network fills; what was measured, the operator alone knows."""
+    known = seen(Luminance(), 0.0)
+    observation: Observation = {**known.observation, "hole": torch.ones(2, 1, SIDE, SIDE)}
+    assert measurement(observation, "null_space").operator is known.operator
+
+
+def test_a_sampler_starts_from_the_image_nearest_to_grey() -> None:
+    """Of all with this lightness the one nearest to 0 is A+ y: A^T y over the sum of squares."""
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(1, 3, 1, 1)
+    known = seen(Luminance(), 0.0)
+    image = NullSpace().image(known.observation, 3)
+    torch.testing.assert_close(image, known.y * weights / weights.square().sum())
+
+
 def test_noise_alone_has_the_identity() -> None:
     target = torch.zeros(1, 3, 4, 4)
     noisy = Gaussian(50.0)(target, torch.zeros(1, dtype=torch.int64))
@@ -163,6 +179,16 @@ def test_of_noise_alone_it_is_the_posterior_mean_of_any_data(schedule: Schedule,
     alpha, sigma = (float(level) for level in schedule(times[0]))
     logit = 0.5 * (alpha * x / sigma**2 + y / noise.view(-1, 1, 1, 1) ** 2)
     torch.testing.assert_close(guided, 0.5 * torch.tanh(logit), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("noise", [1e-5, 1e-3])
+def test_noise_of_a_fraction_of_a_level_counts_as_what_it_is(noise: float) -> None:
+    prior, known = White(0.5), seen(Blur(torch.ones(1, 1)), noise)
+    del known.observation["operator"]
+    x = torch.randn(2, 3, SIDE, SIDE, dtype=torch.float64)
+    guided = NullSpace().guide(prior, known.observation)(x, T).x0
+    exact = prior.posterior(known.operator, known.y, noise, x, T[0])
+    torch.testing.assert_close(guided, exact, rtol=0, atol=1e-3 * noise)
 
 
 def test_an_image_without_noise_among_noisy_ones_is_kept() -> None:

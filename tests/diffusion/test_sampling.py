@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,15 @@ def test_learned_variance_of_a_plain_denoiser_is_refused() -> None:
             LinearBeta(),
             Stream(torch.tensor([0])),
         )
+
+
+@pytest.mark.parametrize("num_steps", [8, 10, 12, 14, 16, 18])
+def test_heun_corrects_steps_whose_noise_falls_to_no_less_than_a_quarter(num_steps: int) -> None:
+    levels = [80 ** (1 / 7) + k / (num_steps - 1) * (0.002 ** (1 / 7) - 80 ** (1 / 7))
+              for k in range(num_steps)]  # fmt: skip
+    ratios = [(a / b) ** 7 for a, b in pairwise(levels)]  # Karras et al. 2022, eq. 5
+    calls = num_steps + sum(ratio <= 4 for ratio in ratios)
+    assert Sampling(heun, num_steps).num_calls(EDM()) == calls
 
 
 def test_heun_corrects_no_step_that_spans_too_much() -> None:

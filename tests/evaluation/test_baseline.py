@@ -212,6 +212,11 @@ def test_median_beats_identity_on_salt_and_pepper() -> None:
             Median(size)
 
 
+def test_the_median_is_of_one_channel() -> None:
+    flat = torch.tensor([0.0, 0.9, -0.5]).view(1, 3, 1, 1).expand(1, 3, 6, 7)
+    assert torch.equal(Median()(make(flat, flat)), flat)
+
+
 @pytest.mark.parametrize("method", FILLS, ids=lambda one: one.name)
 def test_fills_need_a_hole(method: Baseline) -> None:
     with pytest.raises(InputError, match=f"{method.name} needs a hole"):

@@ -71,3 +71,9 @@ def test_refuses_what_cannot_be_compared() -> None:
     for setting in ({"num_resamples": 0}, {"level": 1.0}, {"level": 0.0}):
         with pytest.raises(InputError, match=next(iter(setting))):
             mean_interval(np.arange(5.0), **setting)
+
+
+def test_the_interval_of_two_images_is_both_of_them() -> None:
+    """Of four equally likely draws one has the first twice, and one the second."""
+    found = mean_interval(np.array([1.0, 3.0]))
+    assert (found.mean, found.low, found.high) == (2, 1, 3)

@@ -1,5 +1,6 @@
 """The size of a batch changes no number beyond the rounding of float32."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -34,6 +35,16 @@ def test_images_fit_into_an_eighth_of_the_memory(
     data = SimpleNamespace(batch_size=own, first=lambda split: first)
     benchmark = cast(Benchmark, SimpleNamespace(data=data, num_samples=samples))
     assert memory.batch_size(benchmark, torch.device("cpu")) == expected
+
+
+def test_a_container_has_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no more than the machine, of which it may be promised all."""
+    limit, device = tmp_path / "memory.max", torch.device("cpu")
+    monkeypatch.setattr(memory, "_LIMIT", limit)
+    whole = memory.total(device)
+    for stated, expected in ((f"{2**28}\n", 2**28), ("max\n", whole), (str(2**60), whole)):
+        limit.write_text(stated)
+        assert memory.total(device) == expected
 
 
 def test_the_memory_of_this_machine_is_known() -> None:

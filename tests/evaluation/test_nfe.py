@@ -59,6 +59,12 @@ def test_the_table_marks_the_best_of_each_number_of_calls() -> None:
     ]
 
 
+def test_of_a_distance_the_least_is_best() -> None:
+    rows = [{**row, "fid_flowers": value} for row, value in zip(ROWS, "3124", strict=True)]
+    best = nfe.table(rows, "fid_flowers")
+    assert best.count("**") == 4 and "**1**" in best and "**2**" in best
+
+
 def test_a_study_has_every_method_at_every_number_of_calls() -> None:
     runs = list(study.settings("A", "B", (10, 20)))
     assert len(runs) == 3 * 2 + 2 + 3 * 2

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from restore.evaluation import pareto, record, results, table
+from restore.evaluation import pareto, record, results, spelling, table
 from restore.evaluation.cost import Cost
 from restore.evaluation.leaderboard import tables
 from restore.evaluation.markup import NONE
 from restore.evaluation.method import SELF_ENSEMBLE
 from restore.evaluation.pareto import Plot, Point, front, plots
+from restore.evaluation.ranked import best_first
 
 
 @pytest.fixture
@@ -41,6 +42,32 @@ def test_the_front_is_what_no_other_beats() -> None:
     assert front([(2.0, 15.4), (3.0, 16.3), free], lower=False) == [free]
 
 
+def test_only_a_baseline_without_products_is_free() -> None:
+    """What was never counted of a network is unknown, and not 0."""
+    for kind, macs, free in (
+        ("baseline", None, True),
+        ("baseline", 1e9, False),
+        ("model", None, False),
+        ("published", None, False),
+    ):
+        assert Point("a", kind, 20.0, macs, 1.0).costs_no_products == free
+
+
+@pytest.mark.parametrize(("metric", "order"), [("psnr", "bca"), ("lpips_vgg", "cba")])
+def test_the_best_comes_first_and_what_has_no_value_last(metric: str, order: str) -> None:
+    values = {"a": "nan", "b": "3.0", "c": "1.0"}
+    rows = [{"experiment": name, metric: value} for name, value in values.items()]
+    assert "".join(row["experiment"] for row in best_first(rows, (metric,))) == order
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [("999", "999"), ("1000", "1 k"), ("1000000", "1 M"), ("103400000000", "103 G")],
+)
+def test_macs_have_the_largest_unit_that_they_fill(count: str, text: str) -> None:
+    assert spelling.macs({"macs": count}) == text
+
+
 def test_a_plot_has_the_methods_of_a_benchmark_and_their_costs(root: Path) -> None:
     found = plots(results.read(root / "experiments" / "results.csv")[1])
     assert list(found) == ["masks"]
@@ -63,6 +90,13 @@ def test_results_of_fewer_images_or_of_an_older_protocol_are_left_out(
     names = [(one.name, one.quality) for one in plots(rows)["masks"].points]
     found = plots([older, fewer, *rows])["masks"]
     assert [(one.name, one.quality) for one in found.points] == names and len(names) == 3
+
+
+def test_a_name_tells_of_several_calls_and_not_of_one(root: Path, make_report: Any) -> None:
+    once = make_report("once", {"hole_psnr": [1.0]}, benchmark="masks", num_calls=1)
+    row = results.row_of(once)
+    assert pareto._point(row, "hole_psnr").name == "once"
+    assert pareto._point({**row, "nfe": "2"}, "hole_psnr").name == "once (2 calls)"
 
 
 def test_the_page_shows_plots_that_are_written_anew_where_results_change(

@@ -246,3 +246,8 @@ def test_what_a_method_of_outputs_costs_is_not_known(make_report: Any, path: Pat
     results.append(path, [make_report("a", kind="outputs", cost=Cost())])
     _, [row] = results.read(path)
     assert row["seconds_per_image"] == row["macs"] == row["peak_memory_mib"] == ""
+
+
+def test_seconds_have_four_digits(make_report: Any, path: Path) -> None:
+    results.append(path, [make_report(cost=Cost(seconds=0.01234567))])
+    assert results.read(path)[1][0]["seconds_per_image"] == "0.01235"

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -17,9 +19,10 @@ from restore.data.folder import Folder
 from restore.data.framing import CenterSquare
 from restore.data.module import DataModule
 from restore.degradation.mask import Half, Mask
+from restore.evaluation import loop
 from restore.evaluation.baseline import MeanFill
 from restore.evaluation.benchmark import Benchmark
-from restore.evaluation.loop import NUM_PICTURES
+from restore.evaluation.loop import NUM_PICTURES, Evaluation
 from restore.evaluation.method import Method, from_baseline
 from restore.evaluation.report import describe, print_table, write_per_image
 from restore.evaluation.results import row_of
@@ -257,3 +260,17 @@ def test_a_changed_file_is_another_reference(tmp_path: Path) -> None:
     assert reference() == first
     Image.effect_noise((16, 16), 50).convert("RGB").save(tmp_path / "b.png")
     assert reference() != first
+
+
+@pytest.mark.parametrize(("others", "stays"), [(7, True), (8, False), (None, False)])
+def test_statistics_that_one_process_alone_has_kept_are_measured_anew(
+    monkeypatch: pytest.MonkeyPatch, others: int | None, stays: bool
+) -> None:
+    """Each looks into a cache of its machine; one that had none knows its own targets alone."""
+    metric = SimpleNamespace(kept=7, forget_kept=lambda: setattr(metric, "kept", None))
+    benchmark = SimpleNamespace(distribution_metrics=[metric])
+    monkeypatch.setattr(loop, "gather", lambda own, world: [own, [others]])
+    monkeypatch.setattr(Evaluation, "trainer", SimpleNamespace(world_size=2))
+    method = SimpleNamespace(module=None, name="m", kind="model")
+    Evaluation(cast(Any, method), cast(Any, benchmark)).setup("test")
+    assert metric.kept == (7 if stays else None)

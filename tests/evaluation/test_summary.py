@@ -2,6 +2,8 @@
 
 import functools
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from lightning.pytorch import Trainer
@@ -13,6 +15,7 @@ from restore.degradation.mask import Half, Mask
 from restore.evaluation import cost, runner
 from restore.evaluation.baseline import MeanFill
 from restore.evaluation.benchmark import Benchmark
+from restore.evaluation.loop import num_images
 from restore.evaluation.method import from_baseline
 from restore.metric.psnr import PSNR
 
@@ -57,3 +60,20 @@ def test_seconds_are_those_of_one_image(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cost, "time", Clock())
     report = runner.evaluate(trainer, from_baseline("mean_fill", MeanFill()), benchmark)
     assert report.cost.seconds == pytest.approx(2 * 2 / 3)
+
+
+def test_calls_of_a_sampler_that_ends_by_itself_are_the_mean_over_all_samples() -> None:
+    """However many of them each process has drawn; as planned where nothing was counted."""
+    method = from_baseline("mean_fill", MeanFill())
+    method.num_calls = 500
+    assert runner._mean_calls(method, [[10, 20], [60], []]) == 30
+    assert runner._mean_calls(method, [[], []]) == 500
+
+
+def test_a_pass_that_is_cut_short_counts_the_batches_of_all_processes() -> None:
+    """Two batches of 5 on each of 3 processes, but never more images than there are."""
+    for limit, total, expected in ((2, 100, 30), (2, 17, 17), (1.0, 17, 17), (0.5, 100, 100)):
+        trainer: Any = SimpleNamespace(limit_test_batches=limit, world_size=3)
+        data = SimpleNamespace(num_test=total, batch_size=5)
+        benchmark: Any = SimpleNamespace(data=data)
+        assert num_images(trainer, benchmark) == expected

@@ -136,6 +136,15 @@ def test_each_metric_has_a_best_model_of_its_own(root: Path, make_report: Any) -
     assert best == {"hole_psnr ↑": "regression", "fid ↓": "gan"}
 
 
+def test_two_metrics_decide_a_benchmark(root: Path, make_report: Any) -> None:
+    """The first two that it measures of those by which methods are ranked."""
+    values = {"psnr": [20.0], "fid": [0.8], "hole_psnr": [19.0]}
+    made = make_report("net", values, benchmark="three", kind="model")
+    results.append(root / "experiments" / "results.csv", [made])
+    [table] = tables(root)["winners"]
+    assert [row[1] for row in table.rows if row[0] == "three"] == ["hole_psnr ↑", "fid ↓"]
+
+
 def test_bucket_table_in_ascending_order(root: Path) -> None:
     _, by_bucket = tables(root)["bench"]
     assert by_bucket.header == ["method", "<1", "1-10"]

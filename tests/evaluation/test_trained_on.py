@@ -60,6 +60,20 @@ def test_photos_in_both_are_counted_with_the_way_out(photos: Path, tmp_path: Pat
     assert trained_on.note(method, benchmark(photos, key)) is None
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_photos_in_both_are_counted_where_broken_ones_are_skipped(
+    photos: Path, tmp_path: Path, broken: bool
+) -> None:
+    method = model(tmp_path / "run", photos, 0.3)
+    data = build({**(method.data or {}), "root": str(photos)}, "data")
+    names = [data.samples("train").source[k].name for k in range(data.samples("train").num_photos)]
+    if broken:
+        (photos / names[0]).write_bytes(b"no image")
+    said = trained_on.note(method, benchmark(photos, "benchmark.folder.data.on_error=skip"))
+    assert said is not None
+    assert f"was trained on {len(names) - broken} of the {40 - broken} photos of folder" in said
+
+
 def test_nothing_is_said_of_others(photos: Path, tmp_path: Path) -> None:
     method = model(tmp_path / "run", photos, 0.3)
     others = tmp_path / "others"

@@ -78,6 +78,24 @@ def test_roughness_counts_inside_the_hole_alone() -> None:
     assert loss([rough], flat, None)["total_variation"].item() > 0
 
 
+def test_roughness_at_the_border_is_that_of_known_pixels() -> None:
+    """The network may say what it likes of them: they are put back before anything is compared."""
+    wild = torch.where(HOLE[:1] > 0, REFINED[:1], 100.0)
+    found, wanted = (
+        TotalVariation()([output], TARGET[:1], HOLE[:1])["total_variation"]
+        for output in (wild, REFINED[:1])
+    )
+    torch.testing.assert_close(found, wanted)
+
+
+def test_roughness_of_known_pixels_is_no_loss() -> None:
+    """Nothing can be learnt of it: neighbours count that both lie in the hole or touch it."""
+    term = TotalVariation(weight=0.5)([TARGET], TARGET, HOLE)["total_variation"]
+    rows = TARGET[0, :, :4]  # 3 of the hole and the one beside it
+    rough = rows.diff(dim=1).abs().sum() + rows.diff(dim=2).abs().sum()
+    torch.testing.assert_close(term, 0.5 * torch.stack([rough / (3 * 64), 0 * rough]))
+
+
 def test_composite_takes_no_gradient_outside_the_hole() -> None:
     output = REFINED.clone().requires_grad_()
     keep_known(output, TARGET, HOLE).sum().backward()

@@ -50,3 +50,12 @@ def test_shapes() -> None:
     hole[7, :, 7, 9] = 1
     shapes = ["half", "lines", "box", "box", "outside", "strokes", "strokes", "strokes"]
     assert hole_shape(hole) == shapes
+
+
+def test_several_rectangles_are_no_box() -> None:
+    """Four in a grid are all rows and all columns that they touch, and still not one."""
+    hole = torch.zeros(1, 1, 10, 10)
+    for rows in (slice(1, 3), slice(6, 8)):
+        for columns in (slice(2, 4), slice(5, 9)):
+            hole[..., rows, columns] = 1
+    assert hole_shape(hole) == ["strokes"] and hole_shape(1 - hole) == ["strokes"]

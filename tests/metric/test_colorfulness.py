@@ -41,3 +41,11 @@ def test_refuses_grey_images(make_batch: MakeBatch) -> None:
     target = torch.rand(1, 1, 4, 4)
     with pytest.raises(InputError, match="RGB"):
         Colorfulness()(target, target, make_batch(target))
+
+
+def test_colours_are_those_of_a_file(make_batch: Callable[..., Batch]) -> None:
+    target = torch.tensor([1.0, 0.4, 0.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    restored = target + torch.tensor([30, 0.4, -30]).view(1, 3, 1, 1) / 255
+    batch = make_batch(target)
+    for metric in (Colorfulness(), ColorfulnessDifference()):
+        assert torch.equal(metric(restored, target, batch), metric(target, target, batch))

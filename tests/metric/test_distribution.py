@@ -389,6 +389,18 @@ class TestCache:
         ranks[0].merge(ranks[1].state())
         assert ranks[0].compute() == pytest.approx(expected, rel=1e-9)
 
+    def test_what_was_kept_can_be_left_aside(self, make_metric: type) -> None:
+        target = images(30, 1)
+        _, calls = self.run(make_metric, target)
+        metric = make_metric()
+        metric.use_cache("flowers")
+        total = int(distribution._digest(target))
+        assert metric.kept == total - 2**64 * (total >= 2**63)
+        metric.forget_kept()
+        assert metric.kept is None
+        feed(metric, images(30, 0), target, torch.arange(30))
+        assert metric.extractor.calls == calls
+
     def test_is_off_by_default(self, make_metric: type, folder: Path) -> None:
         metric = make_metric()
         feed(metric, images(10, 0), images(10, 1))

@@ -39,6 +39,15 @@ def test_resizes_to_what_it_was_trained_on(saved: Path) -> None:
     assert torch.allclose(loaded.logits(flat), loaded.logits(flat[:, :, :16, :16]), atol=1e-5)
 
 
+def test_shrinks_by_means_and_not_by_picking_pixels(saved: Path) -> None:
+    """A board of black and white pixels is grey from afar; picked pixels would be of one colour."""
+    loaded = load_classifier("toy", saved)
+    rows, columns = torch.meshgrid(torch.arange(80), torch.arange(80), indexing="ij")
+    board = ((rows + columns) % 2).float()[None, None]
+    grey = torch.full((1, 1, 16, 16), 0.5)
+    torch.testing.assert_close(loaded.logits(board), loaded.logits(grey), atol=0.02, rtol=0.02)
+
+
 def test_refuses_missing_damaged_and_other_channels(saved: Path) -> None:
     with pytest.raises(InputError, match=r"classifier=nope.*toy"):
         load_classifier("nope", saved)
@@ -66,6 +75,21 @@ def test_share_counts_matching_labels(
     assert metric.definition.startswith("original_label_share/toy-")
     with pytest.raises(InputError, match="labels"):
         metric(target, target, make_batch(target))
+
+
+def test_share_judges_what_a_file_would_hold(
+    saved: Path, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The restored image, clamped and rounded to 8 bits; never the target."""
+    loaded, judged = load_classifier("toy", saved), list[torch.Tensor]()
+    monkeypatch.setattr("restore.metric.label.load_classifier", lambda name: loaded)
+    logits = loaded.logits
+    monkeypatch.setattr(loaded, "logits", lambda seen: (judged.append(seen), logits(seen))[1])
+    levels = torch.tensor([0.0, 100.0, 255.0]).repeat(6)[:16].expand(1, 1, 16, 16)
+    restored = (levels + torch.tensor([-30.0, 0.4, 30.0]).repeat(6)[:16]) / 255
+    target = torch.zeros(1, 1, 16, 16)
+    OriginalLabelShare("toy")(restored, target, make_batch(target, label=torch.zeros(1)))
+    torch.testing.assert_close(judged[0], levels.double() / 255)
 
 
 def test_shipped_files_load_and_stay_small() -> None:

@@ -128,6 +128,15 @@ def test_hole_metrics_see_the_hole_alone(make_batch: MakeBatch) -> None:
     assert HolePSNR()(restored, target, batch).tolist() == pytest.approx(expected, abs=1e-4)
 
 
+def test_hole_metrics_are_of_eight_bits(make_batch: MakeBatch) -> None:
+    """An error that a file rounds or clips away is none."""
+    target = torch.tensor([100 / 255, 1.0]).view(1, 1, 1, 2)
+    restored = target + torch.tensor([0.4 / 255, 0.5]).view(1, 1, 1, 2)
+    batch = make_batch(target, hole=torch.ones(1, 1, 1, 2))
+    assert HolePSNR()(restored, target, batch).tolist() == [CAP]
+    assert HoleL1()(restored, target, batch).tolist() == [0]
+
+
 def test_empty_hole_is_undefined_not_perfect(make_batch: MakeBatch) -> None:
     target = torch.rand(1, 3, 4, 4)
     batch = make_batch(target, hole=torch.zeros(1, 1, 4, 4))

@@ -51,6 +51,14 @@ def test_an_image_has_the_mean_over_its_pixels() -> None:
     assert SpectralAngle()(target, target, batch).tolist() == [0.0, 0.0]
 
 
+def test_colours_are_those_of_eight_bits() -> None:
+    """What is rounded or clipped away turns no colour."""
+    target = torch.tensor([0.2, 0.4, 1.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    off = torch.tensor([0.4, -0.4, 30.0]).view(1, 3, 1, 1) / 255
+    batch = Batch(target=target, input=target, index=torch.arange(1), name=["a"])
+    assert SpectralAngle()(target + off, target, batch).tolist() == [0.0]
+
+
 def test_grey_images_have_no_colours() -> None:
     with pytest.raises(InputError, match="1 channel"):
         SpectralAngle().check(1, 8, 8)

@@ -1,5 +1,8 @@
+import pytest
 import torch
+from torch.nn import functional as F
 
+from restore.metric import extractor as extractor_module
 from restore.metric.extractor import SqueezeNetExtractor, load_extractor
 from restore.metric.squeezenet import SqueezeNetDistance
 from restore.network.squeezenet1_0 import load_squeezenet
@@ -37,3 +40,45 @@ def test_extractor_names_its_weights_and_takes_grey() -> None:
     expected = load_squeezenet().features(grey.expand(-1, 3, -1, -1))["fire9"].mean(dim=(2, 3))
     assert features.shape == (2, 512)
     torch.testing.assert_close(features, expected)
+
+
+def test_extractor_sees_no_more_than_images_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cubic kernel overshoots at edges: values beyond black and white are clipped."""
+    extractor, seen = SqueezeNetExtractor(), list[torch.Tensor]()
+    features = extractor.network.features
+
+    def watched(image: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:
+        seen.append(image)
+        return features(image, names)
+
+    monkeypatch.setattr(extractor.network, "features", watched)
+    edge = torch.zeros(1, 3, 40, 40)
+    edge[..., 20:] = 1
+    extractor(edge)
+    assert seen[0].aminmax() == (0, 1)
+
+
+def test_extractor_resizes_by_a_cubic_kernel() -> None:
+    small = torch.rand(1, 3, 60, 50, generator=torch.Generator().manual_seed(0))
+    grown = F.interpolate(small, (227, 227), mode="bicubic", antialias=True).clamp(0, 1)
+    extractor = SqueezeNetExtractor()
+    torch.testing.assert_close(extractor(small), extractor(grown))
+
+
+def test_distance_is_of_eight_bits() -> None:
+    image = (torch.rand(1, 3, 40, 33) * 255).round() / 255
+    assert SqueezeNetDistance()(image + 0.4 / 255, image, batch(image)).tolist() == [0]
+
+
+def test_inception_sees_images_of_299_px_around_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pytorch-fid shows them: picked by a linear kernel that blurs nothing, from -1 to 1."""
+
+    class Seeing(torch.nn.Module):
+        def features(self, image: torch.Tensor) -> torch.Tensor:
+            return image
+
+    monkeypatch.setattr(extractor_module, "load_published", lambda network: Seeing())
+    grey = torch.rand(1, 1, 400, 350)
+    seen = extractor_module.InceptionExtractor()(grey)
+    expected = 2 * F.interpolate(grey, (299, 299), mode="bilinear", align_corners=False) - 1
+    torch.testing.assert_close(seen, expected.expand(1, 3, 299, 299))

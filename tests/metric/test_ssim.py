@@ -54,6 +54,11 @@ def test_refuses_images_below_its_window(make_batch: MakeBatch) -> None:
     SSIM().check(1, 11, 11)
 
 
+def test_an_image_above_what_is_blurred_at_once(make_batch: MakeBatch) -> None:
+    target = torch.full((1, 1, 11, 2**17 // 11 + 1), 0.4)
+    assert SSIM()(target, target, make_batch(target)).tolist() == pytest.approx([1])
+
+
 def test_is_a_mean_of_windows_by_definition(make_batch: MakeBatch) -> None:
     """Eq. 13 of Wang et al. 2004, window by window, on more planes than are blurred at once."""
     generator = torch.Generator().manual_seed(3)

@@ -133,3 +133,17 @@ def test_a_package_that_is_missing_at_the_first_image_is_named(
     monkeypatch.setattr(metric.metric, "update", lacking)
     with pytest.raises(InputError, match="No module named 'transformers'"):
         metric.check(3, 64, 64)
+
+
+def test_both_images_are_in_the_range_that_the_metric_takes() -> None:
+    """Squared errors grow with the square of the range, and so does the peak."""
+    generator = torch.Generator().manual_seed(0)
+    restored, target = (torch.rand(2, 2, 3, 16, 16, generator=generator) * 255).round() / 255
+    batch = Batch(target=target, input=target, index=torch.arange(2), name=["a", "b"])
+    path = "torchmetrics.image.PeakSignalNoiseRatio"
+    found = [
+        TorchMetric(path, {"data_range": high - low}, low=low, high=high)(restored, target, batch)
+        for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+    ]
+    for one in found[1:]:
+        torch.testing.assert_close(one, found[0], rtol=1e-5, atol=0)

@@ -115,6 +115,13 @@ def test_texture_is_completed_from_known_patches() -> None:
     torch.testing.assert_close(rebuilt, texture, atol=1e-3, rtol=0)
 
 
+def test_patches_at_the_border_paste_what_is_there() -> None:
+    """Where the hole leaves the border alone, a flat map is filled from it and stays flat."""
+    flat, hole = torch.ones(1, 4, 12, 12), torch.zeros(1, 1, 12, 12)
+    hole[..., 4:8, 4:8] = 1
+    torch.testing.assert_close(ContextualAttention()(flat, hole), flat)
+
+
 def test_nothing_is_copied_out_of_the_hole() -> None:
     torch.manual_seed(0)
     hole = square_hole(16)

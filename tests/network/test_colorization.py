@@ -1,9 +1,10 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from restore.image import lab_from_rgb
-from restore.network.colorization import ColorizationUNet, recombine
+from restore.network.colorization import ColorClassUNet, ColorizationUNet, recombine
 from restore.stream import Stream
 from restore.types import InputError
 
@@ -80,6 +81,29 @@ def test_lightness_stays_full_size_under_small_colour(interpolation: str) -> Non
     rgb = recombine(lightness, ab, interpolation)  # type: ignore[arg-type]
     expected = torch.cat([lightness, ab[..., :1, :1].expand(2, 2, 12, 10)], dim=1)
     torch.testing.assert_close(lab_from_rgb(rgb), expected, atol=2e-3, rtol=0)
+
+
+def test_small_colour_grows_by_a_cubic_kernel() -> None:
+    lightness = lab_from_rgb(PHOTO)[:, :1]
+    small = 0.2 * Stream(torch.arange(2)).normal(2, 3, 4)
+    grown = F.interpolate(small, (12, 10), mode="bicubic", align_corners=False)
+    assert torch.equal(recombine(lightness, small), recombine(lightness, grown))
+
+
+def test_colour_beyond_its_range_is_that_of_the_end() -> None:
+    """A cubic kernel overshoots, and 1.4 times the most of a is no more of it."""
+    lightness = lab_from_rgb(PHOTO)[:, :1]
+    beyond = torch.tensor([1.4, -0.2]).view(1, 2, 1, 1).expand(2, 2, 12, 10)
+    assert torch.equal(recombine(lightness, beyond), recombine(lightness, beyond.clamp(-1, 1)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 10), (9, 5)])
+def test_classes_of_colour_cover_every_pixel(height: int, width: int) -> None:
+    """At half size, an odd row or column at the end included."""
+    network = ColorClassUNet(image_size=8, widths=(4, 4))
+    logits, ab = network(torch.zeros(1, 1, height, width))
+    assert logits.shape == (1, len(network.bins), (height + 1) // 2, (width + 1) // 2)
+    assert ab.shape == (1, 2, height, width)
 
 
 def test_refuses_images_that_cannot_be_halved() -> None:

@@ -173,6 +173,14 @@ def test_starts_near_the_tanh_of_its_input() -> None:
     assert (started - image.tanh()).abs().mean() < 0.1
 
 
+def test_what_is_negative_in_an_encoder_leaks_a_fifth() -> None:
+    """Isola et al. 2017, section 6.1.1: the first encoder is not normalised."""
+    encoder, x = DenoisingUNet(1, 8).trunk.encoders[0], torch.randn(1, 1, 8, 8)
+    first = encoder[0](x)
+    assert (first < 0).any()
+    torch.testing.assert_close(encoder(x), torch.where(first > 0, first, first / 5))
+
+
 def test_activation_of_the_encoders() -> None:
     leaky = {type(m) for block in DenoisingUNet(1, 8).trunk.encoders for m in block}
     rectified = {

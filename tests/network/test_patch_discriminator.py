@@ -108,6 +108,15 @@ def test_map_size(network: PatchDiscriminator, size: int) -> None:
     assert logits.shape[2:] == (network.map_size(size), network.map_size(size + 8))
 
 
+def test_what_is_negative_leaks_a_fifth() -> None:
+    """Isola et al. 2017, section 6.1: the first layer is not normalised."""
+    network, images = PatchDiscriminator(1, [4, 4], [2, 1]), torch.randn(2, 1, 16, 16)
+    first = network.layers[0][0](images)
+    assert (first < 0).any()
+    expected = torch.where(first > 0, first, first / 5)
+    torch.testing.assert_close(network(images)[1][0], expected)
+
+
 def test_logits_are_the_head_of_the_last_feature() -> None:
     network = PatchDiscriminator(1, [4, 4], [2, 1])
     logits, features = network(torch.randn(2, 1, 16, 16))

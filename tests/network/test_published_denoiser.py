@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from restore.network.dncnn import DnCNN
 from restore.network.drunet import DRUNet
 from restore.network.ffdnet import FFDNet
-from restore.network.published_denoiser import PublishedDenoiser
+from restore.network.published_denoiser import PublishedDenoiser, restore_any_size
 from restore.types import InputError
 
 TINY = {
@@ -111,6 +112,22 @@ def test_ffdnet_with_an_identity_network_returns_the_image() -> None:
         last.weight[range(4), range(4), 1, 1] = 1
     image = torch.rand(2, 1, 6, 8)
     assert torch.equal(network(image, torch.zeros(2)), image)
+
+
+def test_sides_grow_to_multiples_by_repeating_the_last_pixel() -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watching:
+        factor = 4
+
+        def __call__(self, image: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            seen.append(image)
+            return image
+
+    image = torch.rand(1, 1, 5, 6) * 2 - 1
+    torch.testing.assert_close(restore_any_size(Watching(), image, torch.zeros(1)), image)
+    padded = np.pad((image.numpy() + 1) / 2, ((0, 0), (0, 0), (0, 3), (0, 2)), mode="edge")
+    np.testing.assert_allclose(seen[0], padded, rtol=1e-6)
 
 
 def test_refuses_what_no_release_has() -> None:

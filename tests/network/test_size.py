@@ -23,7 +23,16 @@ def test_pads_as_numpy_reflects(height: int, width: int) -> None:
 
 @pytest.mark.parametrize(
     ("num_levels", "image_size", "smallest", "capped"),
-    [(8, 256, 1, 8), (8, 512, 1, 8), (8, 64, 1, 6), (8, 28, 1, 4), (7, 256, 2, 7), (7, 64, 2, 5)],
+    [
+        (8, 256, 1, 8),
+        (8, 512, 1, 8),
+        (8, 64, 1, 6),
+        (8, 28, 1, 4),
+        (7, 256, 2, 7),
+        (7, 64, 2, 5),
+        (3, 2, 1, 1),
+        (3, 4, 2, 1),
+    ],
 )
 def test_levels_stop_at_the_smallest_map(
     num_levels: int, image_size: int, smallest: int, capped: int

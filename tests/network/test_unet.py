@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from restore.network.unet import (
     ConditionedResidualBlock,
+    Level,
     MultiHeadAttention,
     UNet,
     sinusoidal_embedding,
@@ -95,6 +96,15 @@ def test_attention_is_scaled_dot_product_attention() -> None:
     )
     mixed = F.scaled_dot_product_attention(q, k, v).mT.reshape(2, 12, 3, 5)
     torch.testing.assert_close(attention(x), x + attention.out(mixed))
+
+
+def test_attention_is_at_the_factors_that_are_named() -> None:
+    """The levels are 1, 2 and 4 times smaller than the image; the middle attends always."""
+    network = tiny(multipliers=(1, 1, 1), num_blocks=1, attention=(4, 2))
+    for modules, order in ((network.down, (1, 2, 4)), (network.up, (4, 4, 2, 2, 1, 1))):
+        levels = [one for one in modules if isinstance(one, Level)]
+        assert [one.attention is not None for one in levels] == [k in (2, 4) for k in order]
+    assert [one.attention is not None for one in network.middle] == [True, False]
 
 
 def test_time_embedding_in_closed_form() -> None:

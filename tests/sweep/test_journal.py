@@ -45,6 +45,24 @@ def test_lines_of_many_processes_do_not_mix(tmp_path: Path) -> None:
     assert sorted(json.loads(text)["job"] for text in texts if text) == [*range(200)]
 
 
+@pytest.mark.parametrize("status", ["failed", "refused", "killed", "interrupted", "pruned"])
+def test_work_that_did_not_end_well_is_not_done(tmp_path: Path, status: str) -> None:
+    journal.append(tmp_path, line(0, status, None))
+    assert journal.done(tmp_path, "hash0") is None
+    journal.append(tmp_path, line(0))
+    assert journal.done(tmp_path, "hash0") == line(0)
+
+
+@pytest.mark.parametrize(
+    ("key", "least"),
+    [("jobs_per_gpu", 1), ("num_trials", 1), ("num_jobs", 1), ("seed", 0), ("warmup_updates", 0)],
+)
+def test_the_least_is_allowed_and_nothing_below_it(key: str, least: int) -> None:
+    assert getattr(settings.parse({key: least}), key) == least
+    with pytest.raises(InputError, match=f"search.{key}={least - 1} must be at least {least}"):
+        settings.parse({key: least - 1})
+
+
 def test_hash_is_of_the_content() -> None:
     assert journal.hash_of({"a": 1, "b": [1.0]}) == journal.hash_of({"b": [1.0], "a": 1})
     assert journal.hash_of({"a": 1}) != journal.hash_of({"a": 2})

@@ -145,3 +145,13 @@ def test_a_machine_without_gpus_cannot_share_them(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(InputError, match="this machine shows 0"), gpu.take(1, 2):
         pass
+
+
+@pytest.mark.parametrize(
+    ("named", "seen"), [("", []), ("-1", []), ("0", ["0"]), ("2,GPU-a", ["2", "GPU-a"])]
+)
+def test_the_gpus_are_those_that_the_environment_leaves(
+    named: str, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert gpu.visible() == seen

@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from restore.sweep import study
-from restore.sweep.settings import Direction
+from restore.sweep.settings import Direction, Search
 
 
 def told(folder: Path, direction: Direction, *outcomes: dict[str, Any]) -> optuna.Study:
@@ -80,3 +80,34 @@ def test_trials_of_others_stay_theirs_in_a_shared_study(tmp_path: Path) -> None:
     assert study.reclaim(made, own, [], False) == 0
     assert made.trials[2].state == TrialState.RUNNING
     assert study.reclaim(made, own, [0, 4], False) == 5  # what the journal has is no free number
+
+
+def test_a_pruner_waits_for_jobs_and_for_updates() -> None:
+    """Of three jobs that fell behind none is pruned before the third, or before update 5."""
+    made = optuna.create_study(pruner=study.pruner_of("median", 2, 5))
+    asked = []
+    for value in (1.0, 2.0, 3.0):
+        trial = made.ask()
+        for step in (4, 5, 6):
+            trial.report(value, step)
+            asked.append(trial.should_prune())
+        made.tell(trial, value)
+    assert asked == [*[False] * 6, False, True, True]
+
+
+def test_each_trial_of_each_seed_has_draws_of_its_own() -> None:
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    drawn = []
+    for seed in (0, 1):
+        made = optuna.create_study()
+        search = Search(sampler="random", seed=seed)
+        drawn += [study.ask(made, search, space).params["x"] for _ in range(3)]
+    assert len(set(drawn)) == 6
+
+
+def test_a_step_of_a_range_is_kept() -> None:
+    found = study._stepped([0.5, 0.75, 1.0], 0.25, log=False)
+    assert found == optuna.distributions.FloatDistribution(0.5, 1.0, step=0.25)
+    assert study._stepped([9, 5, 1], -4, log=False) == optuna.distributions.IntDistribution(
+        1, 9, step=4
+    )

@@ -458,3 +458,73 @@ def test_validation_says_how_often_the_discriminator_is_right(tmp_path: Path, lo
         assert found[f"val/{name}_accuracy"] == pytest.approx(sum(told) / len(told), abs=1e-6)
     assert found["val/loss"] == pytest.approx(plain["val/loss"], rel=1e-6)
     assert not {"val/real_accuracy"} & {*plain}
+
+
+def test_a_patch_on_the_border_is_taken_for_a_fake() -> None:
+    """Which is right of a fake, and wrong of a real one."""
+    made = adversary()(image_channels=1, condition_channels=1, image_size=SIZE)
+    for parameter in made.parameters():
+        torch.nn.init.zeros_(parameter)
+    image = torch.rand(2, 1, SIZE, SIZE)
+    found = made.accuracy(image, image, image)
+    assert {name: float(share) for name, share in found.items()} == {
+        "real_accuracy": 0.0,
+        "fake_accuracy": 1.0,
+    }
+
+
+def test_each_player_has_draws_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, seeds = denoiser(adversary=adversary(input_noise=0.3)), dict[str, Tensor]()
+    assert task.adversary is not None
+    for name in ("generator_terms", "discriminator_terms"):
+        terms = getattr(task.adversary, name)
+
+        def watched(*given: Any, of: str = name, terms: Any = terms, **named: Any) -> Any:
+            seeds[of] = next(one for one in given if isinstance(one, Stream)).seeds
+            return terms(*given, **named)
+
+        monkeypatch.setattr(task.adversary, name, watched)
+    trainer(tmp_path, max_epochs=1).fit(task, batches(4, 4))
+    assert not (seeds["generator_terms"] == seeds["discriminator_terms"]).any()
+
+
+def test_a_discriminator_of_three_turns_is_answered_after_the_third() -> None:
+    sizes = {"image_channels": 1, "condition_channels": 1, "image_size": SIZE}
+    thrice = adversary(discriminator_steps=3)(**sizes)
+    turns = [thrice.turns(window, 0) for window in range(6)]
+    assert turns == 2 * [(False, True), (False, True), (True, True)]
+    seldom = adversary(discriminator_every=3)(**sizes)
+    turns = [seldom.turns(window, 0) for window in range(6)]
+    assert turns == 2 * [(True, True), (True, False), (True, False)]
+
+
+def test_turns_are_those_that_the_discriminator_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a lazy penalty comes at every n-th of them, and not at none of those it has."""
+    task, turns = denoiser(adversary=adversary(discriminator_every=2)), list[int]()
+    assert task.adversary is not None
+    terms = task.adversary.discriminator_terms
+
+    def watched(*given: Any, turn: int) -> Any:
+        turns.append(turn)
+        return terms(*given, turn=turn)
+
+    monkeypatch.setattr(task.adversary, "discriminator_terms", watched)
+    trainer(tmp_path, max_epochs=1).fit(task, batches(4, 20))
+    assert turns == [0, 1, 2]
+
+
+def test_losses_of_one_name_are_added() -> None:
+    task = denoiser(adversary=None, loss={"weak": Pixels(1.0), "strong": Pixels(2.5)})
+    output, target = torch.zeros(2, 1, SIZE, SIZE), torch.full((2, 1, SIZE, SIZE), 0.2)
+    terms = task.content_terms((output,), target, None)
+    assert {name: term.item() for name, term in terms.items()} == {"l1": pytest.approx(0.7)}
+
+
+def test_a_condition_has_channels_only_where_it_is_seen() -> None:
+    sizes = {"image_channels": 2, "condition_channels": 3, "image_size": SIZE}
+    for conditional, channels in ((True, 5), (False, 2)):
+        made = adversary(conditional=conditional)(**sizes)
+        assert made.network.layers[0][0].in_channels == channels
+        made.accuracy(*torch.rand(2, 1, 2, SIZE, SIZE), torch.rand(1, 3, SIZE, SIZE))

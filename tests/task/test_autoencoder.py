@@ -43,8 +43,11 @@ def loader(count: int) -> DataLoader[Any]:
     )
 
 
-def test_loss_by_hand() -> None:
-    task, data = autoencoder(kl_weight=0.01).eval(), batch()
+@pytest.mark.parametrize("latent_channels", [3, 4])
+def test_loss_by_hand(latent_channels: int) -> None:
+    network = partial(AutoencoderKL, width=4, multipliers=(1, 2), latent_channels=latent_channels)
+    task = Autoencoder(FACTS, network, {"pixels": Pixels()}, kl_weight=0.01, optimizer=SGD)
+    task, data = task.eval(), batch()
     terms = task.losses(data, None)
     mean, log_variance = task.network.encode(data["input"])
     made = task.network.decode(mean)
@@ -101,3 +104,9 @@ def test_what_it_cannot_learn_from() -> None:
     with pytest.raises(InputError, match=r"kl_weight=-1\.0 must be at least 0"):
         autoencoder(kl_weight=-1.0)
     autoencoder().check(data)
+
+
+def test_no_divergence_may_be_asked_for() -> None:
+    assert autoencoder(kl_weight=0.0).losses(batch(), None)["kl"] == 0
+    with pytest.raises(InputError, match="kl_weight=-1"):
+        autoencoder(kl_weight=-1.0)

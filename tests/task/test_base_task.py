@@ -3,6 +3,7 @@
 import copy
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,3 +129,33 @@ def test_check_names_a_schedule_that_cannot_be_stepped() -> None:
     once = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=20, pct_start=0.05)
     with pytest.raises(InputError, match="change max_updates"):
         Linear(scheduler=once).check()
+
+
+def test_every_process_draws_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All begin with the same weights, of one seed, and differ from their first draw on; rank 0
+    draws what a run of one process does."""
+    task, drawn = Linear(), dict[int, Tensor]()
+    for rank in range(3):
+        torch.manual_seed(5)
+        monkeypatch.setattr(Task, "trainer", SimpleNamespace(global_rank=rank))
+        task.on_train_start()
+        drawn[rank] = torch.rand(4)
+    torch.manual_seed(5)
+    torch.testing.assert_close(drawn[0], torch.rand(4), rtol=0, atol=0)
+    assert len({tuple(one.tolist()) for one in drawn.values()}) == 3
+
+
+def test_all_processes_validate_the_statistics_that_are_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A batch normalisation has running statistics of its own process after each step."""
+    task, sent = Linear(), list[tuple[int, int]]()
+    task.network = nn.BatchNorm1d(3)
+    buffers = [(id(one), 0) for one in task.network.buffers()]
+    monkeypatch.setattr(
+        torch.distributed, "broadcast", lambda one, src: sent.append((id(one), src))
+    )
+    for world in (1, 2):
+        monkeypatch.setattr(Task, "trainer", SimpleNamespace(world_size=world))
+        task.on_validation_start()
+        assert sent == buffers * (world - 1) and len(buffers) == 3

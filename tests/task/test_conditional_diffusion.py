@@ -2,10 +2,13 @@
 
 import math
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from test_diffusion_by_hand import Recorder, levels
 from torch import Tensor
 
@@ -176,6 +179,16 @@ def test_dropout_leaves_noise_and_times_as_they_were() -> None:
     assert torch.equal(seen[0][0], seen[1][0]) and torch.equal(seen[0][1], seen[1][1])  # type: ignore[arg-type]
 
 
+def test_labels_that_the_network_does_not_hear_change_nothing() -> None:
+    """The same samples lose their condition, whether the data has labels or not."""
+    missing, data = [], batch(HALF)
+    for given in (data, {key: value for key, value in data.items() if key != "label"}):
+        task = recorded(HALF, condition=Condition(dropout=0.5))
+        task.losses(cast(Batch, given), 0)
+        missing.append(split(task)[2])
+    assert torch.equal(*missing)
+
+
 CORRELATION, KNOWN = 0.8, 0.7
 
 
@@ -290,6 +303,11 @@ def test_a_start_needs_an_input_like_the_image() -> None:
     with pytest.raises(InputError, match="3 channels and the degradation leaves 1"):
         tiny(GRAY).restore(batch(GRAY, 2), start=0.5)
     assert tiny(NOISE).restore(batch(NOISE, 2), start=0.7).shape == (2, 1, 3, 8, 8)
+
+
+def test_the_leaf_of_the_condition_is_the_class() -> None:
+    leaf = Path(__file__).parents[2] / "conf" / "condition" / "observation.yaml"
+    assert instantiate(OmegaConf.load(leaf)) == Condition()
 
 
 def test_settings_of_the_condition() -> None:

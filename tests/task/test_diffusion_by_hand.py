@@ -238,3 +238,16 @@ def test_learned_variance_has_a_slope_outside_of_its_range() -> None:
         task.network.answer = lambda x, t, v=learned: torch.cat([x, v], 1)  # type: ignore[assignment]
         task.losses(data, 0)["bound"].backward()
         assert learned.grad is not None and (learned.grad != 0).all()
+
+
+def test_validation_draws_for_itself_and_always_the_same() -> None:
+    """Not the noise and the times of the first epoch, which training has seen."""
+    task, times = build(), list[Tensor]()
+    for epoch in (None, 0, None, 1):
+        task.losses(batch(), epoch)
+        shown: Any = task.network
+        times.append(shown.t)
+    validated, first, again, second = times
+    assert torch.equal(validated, again)
+    for one, other in ((validated, first), (validated, second), (first, second)):
+        assert not torch.isclose(one, other).any()

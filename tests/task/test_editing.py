@@ -14,10 +14,11 @@ from restore.diffusion.parameterization import Prediction
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, ddim, ddpm, dpm_solver_pp_2m, heun
 from restore.diffusion.schedule import Cosine
-from restore.diffusion.walk import times_from
+from restore.diffusion.walk import Step, times_from
 from restore.network.unet import UNet
-from restore.stream import Stream
+from restore.stream import Stream, fold
 from restore.task.diffusion import Diffusion
+from restore.task.key import Key
 from restore.types import Facts, InputError, Observation
 
 SAMPLERS: dict[str, Sampling | RePaint] = {
@@ -59,6 +60,44 @@ def test_0_keeps_every_bit_and_1_is_the_plain_start(sampler: Sampling | RePaint)
     plain = task.restore(seen, 2, start=0.7)
     assert torch.equal(task.restore(seen, 2, start=0.7, strength_map=torch.ones(size)), plain)
     assert (plain != kept).all()
+
+
+@pytest.mark.parametrize("start", [0.3, 0.7, 1.0])
+def test_a_start_is_the_image_under_the_noise_of_its_time(start: float) -> None:
+    """Drawn by the image's number, the seed and the number of the sample alone."""
+    task, seen, steps = prior(SAMPLERS["ddim"]), observed(), list[Step]()
+    task.restore(seen, 2, start=start, seed=5, callback=steps.append)
+    index, draw = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+    noise = Stream(fold(index, 5, Key.SAMPLING, draw)).normal(1, 8, 8)
+    alpha, sigma = (float(level) for level in Cosine()(torch.tensor(start).double()))
+    assert steps[0].t == pytest.approx(start)
+    image = seen["input"].repeat_interleave(2, 0)
+    torch.testing.assert_close(steps[0].x, alpha * image + sigma * noise)
+
+
+def test_a_seed_of_0_is_a_seed() -> None:
+    own, none = prior(SAMPLERS["ddim"], seed=3), prior(SAMPLERS["ddim"], seed=0)
+    expected = none.restore(observed(), start=0.7)
+    assert torch.equal(own.restore(observed(), start=0.7, seed=0), expected)
+    assert not torch.equal(own.restore(observed(), start=0.7), expected)
+
+
+def test_half_of_a_strength_of_06_is_a_strength_of_03() -> None:
+    """Until its time comes, a deterministic sampler carries the image under its own noise."""
+    task, seen = prior(SAMPLERS["ddim"]), observed()
+    made = task.restore(seen, 2, start=0.6, strength_map=torch.full((2, 1, 8, 8), 0.5))
+    steps = list[Step]()
+    task.restore(seen, 2, start=0.3, callback=steps.append)
+    torch.testing.assert_close(steps[0].t, 0.3)
+    torch.testing.assert_close(made, task.restore(seen, 2, start=0.3), atol=2e-4, rtol=0)
+
+
+def test_every_image_of_a_batch_has_its_own_strength() -> None:
+    task, seen = prior(SAMPLERS["ddim"]), observed()
+    strength = torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])
+    made = task.restore(seen, 3, start=0.7, strength_map=strength)
+    assert torch.equal(made[0], seen["input"][:1].expand(3, 1, 8, 8))
+    assert (made[1] != seen["input"][1]).all()
 
 
 @samplers

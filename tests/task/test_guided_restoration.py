@@ -24,7 +24,8 @@ from restore.diffusion.sampler import Sampling, ddim
 from restore.diffusion.schedule import Cosine
 from restore.network.unet import UNet
 from restore.task.diffusion import Diffusion
-from restore.types import Batch, Facts, InputError
+from restore.task.seen import pad
+from restore.types import Batch, Facts, InputError, Observation
 
 DEGRADATIONS: dict[str, Degradation] = {
     "mask": Mask(Box(size=5)),
@@ -122,3 +123,14 @@ def test_what_nobody_knows_is_refused_before_work() -> None:
     with pytest.raises(InputError, match="multiples of 2 px"):
         prior(NullSpace()).restore(observed(Linear(GaussianBlur(1.0)), side=15))
     assert prior(NullSpace()).restore(observed(Gray(), side=15)).shape[-1] == 15
+
+
+@pytest.mark.parametrize("size", [(8, 10), (10, 8), (10, 10)])
+def test_no_side_grows_where_an_operator_mixes_pixels(size: tuple[int, int]) -> None:
+    """It would not have seen the mirrored pixels; one that looks at each alone does not mind."""
+    image = torch.zeros(1, 3, *size)
+    seen = Observation(input=image, index=torch.arange(1), name=[""])
+    with pytest.raises(InputError, match=f"got {size[0]} x {size[1]}"):
+        pad({**seen, "operator": GaussianBlur(1.0)}, 4)
+    grown = pad({**seen, "operator": Luminance()}, 4)["input"]
+    assert [side % 4 for side in grown.shape[-2:]] == [0, 0]

@@ -25,7 +25,7 @@ from restore.network.inpainting import InpaintingGenerator
 from restore.task.colorization import Colorizer
 from restore.task.denoising import Denoiser
 from restore.task.inpainting import InpaintingGAN
-from restore.types import Batch, Facts, InputError
+from restore.types import Batch, Facts, InputError, Observation
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 RGB = Facts(image_channels=3, input_channels=3, image_size=16, num_classes=None)
@@ -167,6 +167,18 @@ def test_colour_is_predicted_small_and_recombined_with_full_lightness(
     assert tint.size == (seen, seen)
     expected = torch.cat([given["input"], torch.full((2, 2, 40, 40), 0.1)], dim=1)
     torch.testing.assert_close(restored, rgb_from_lab(expected))
+
+
+def test_colour_is_predicted_at_a_size_of_the_longer_side() -> None:
+    task, seen = colorizer(size=8), list[torch.Size]()
+    task.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
+    wide: Observation = {"input": torch.zeros(1, 1, 8, 32), "index": torch.zeros(1), "name": [""]}
+    task.restore(wide)
+    with task.within(4):  # a smaller limit counts, a larger one changes nothing
+        task.restore(wide)
+    with task.within(16):
+        task.restore(wide)
+    assert [tuple(one[-2:]) for one in seen] == [(2, 8), (1, 4), (2, 8)]
 
 
 def test_denoiser_gives_its_network_the_noise_level() -> None:

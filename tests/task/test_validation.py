@@ -96,6 +96,21 @@ def test_empty_holes_are_left_out_and_a_diverged_network_is_told() -> None:
     assert math.isnan(validation.compare(target * torch.nan, given)["psnr"][0])
 
 
+def test_ssim_is_measured_from_its_window_on() -> None:
+    for side, measured in ((10, False), (11, True)):
+        made = Batch(target=torch.zeros(1, 3, side, 40), input=torch.zeros(1, 3, side, 40),
+                     index=torch.arange(1), name=[""])  # fmt: skip
+        assert ("ssim" in {metric.name for metric in validation.metrics_for(made)}) == measured
+
+
+def test_a_diverged_batch_counts_with_all_of_its_images() -> None:
+    """Else the mean over the validation would be that of the others, as if nothing had happened."""
+    target = torch.zeros(3, 3, 16, 16)
+    made = Batch(target=target, input=target, index=torch.arange(3), name=[""] * 3)
+    for mean, count in validation.compare(torch.full_like(target, torch.nan), made).values():
+        assert math.isnan(mean) and count == 3
+
+
 def test_what_validation_will_log_is_known_before_the_first_update() -> None:
     task = Denoiser(RGB, Generator, {"pixels": Pixels()}, optimizer=SGD)
     names = logged_in_validation(task, data(Gaussian(sigma=25)).first("val"))

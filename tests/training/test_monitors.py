@@ -77,6 +77,15 @@ def test_the_task_and_the_random_numbers_are_as_before(sample: Batch) -> None:
     assert task.mean.update_count == 0
 
 
+def test_what_a_network_measures_of_its_training_is_as_before(sample: Batch) -> None:
+    """A batch norm would learn its means from a sample that no update has seen."""
+    task = Line()
+    norm = task.network.norm = torch.nn.BatchNorm2d(1)
+    task.losses = lambda batch, epoch: {"one": norm(batch["target"] + 3).sum()}  # type: ignore
+    assert logged_in_training(task, sample) == ["train/one", "train/loss"]
+    assert norm.running_mean is not None and norm.running_mean.item() == 0 and norm.training
+
+
 def test_a_step_that_asks_for_its_trainer_is_left_to_validation(sample: Batch) -> None:
     task = Measuring(asks=True)
     assert logged_in_validation(task, sample) is None

@@ -104,7 +104,7 @@ def test_what_cannot_be_exact_is_refused_or_named(
         assert (ended.code, ended.out) == (2, ""), (argument, ended)
         assert said in ended.err and len(ended.err.splitlines()) == 1, ended.err
     ended = here(f"resume.path={run}", "data.batch_size=8", "seed=3")
-    assert "data.batch_size: 4 -> 8; seed: 0 -> 3" in ended.err
+    assert "data.batch_size: 4 -> 8; data.seed: 0 -> 3; seed: 0 -> 3" in ended.err
     ended = here(f"resume.path={run}", "task.network.width=8", "resume.allow_inexact=true")
     assert ended.code == 2 and "do not fit" in ended.err and len(ended.err.splitlines()) == 1
     with monkeypatch.context() as other:
@@ -191,6 +191,32 @@ def test_settings_go_on_top_of_the_stored_config() -> None:
         "task.adversary.scheduler.T_max: 8 -> 9",
         "task.scheduler.total_steps: 8 -> 9",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "follower"),
+    [
+        ("task.optimizer.lr", "task.scheduler.max_lr"),
+        ("seed", "data.seed"),
+        ("data.root", "benchmark.folder.data.root"),
+    ],
+)
+def test_what_held_the_value_of_a_setting_goes_along(key: str, follower: str) -> None:
+    """As in a new run, whose interpolations a stored config has no more; unless it had its own."""
+
+    def made(value: int, other: int) -> dict[str, Any]:
+        config: dict[str, Any] = {"max_updates": 8, "callback": {"max_updates": {}}}
+        for path, one in ((key, value), (follower, other)):
+            node = config
+            *parents, name = path.split(".")
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[name] = one
+        return config
+
+    assert replace_settings(made(1, 1), {key: 5}) == made(5, 5)
+    assert replace_settings(made(1, 2), {key: 5}) == made(5, 2)
+    assert replace_settings(made(1, 1), {key: 5, follower: 7}) == made(5, 7)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""What a source of the user gives is checked where it is read, and left out where it is broken."""
+
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from restore.data.framing import RandomPatch, Whole
+from restore.data.item import checked, read_item
+from restore.data.module import DataModule
+from restore.data.several import Several
+from restore.data.source import Item, Split
+from restore.data.streamed import StreamedSamples
+from restore.degradation.noise import Gaussian
+from restore.types import InputError
+
+IMAGE = torch.arange(3 * 4 * 5, dtype=torch.uint8).reshape(3, 4, 5)
+
+
+class Own:
+    """Four images, each made of IMAGE by `make`."""
+
+    channels, num_classes = 3, None
+
+    def __init__(self, root: Path, split: Split, make: Any) -> None:
+        self.make = make
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        return self.make(index)
+
+
+def item(image: Any, name: Any = "a") -> Item:
+    return Item(image, None, name)
+
+
+WRONG = {
+    "a tuple": (IMAGE, None, "a"),
+    "a Tensor": IMAGE,
+    "an image that is a ndarray": item(IMAGE.numpy()),
+    "an image of float32 [3, 4, 5]": item(IMAGE / 255),
+    "an image of int64 [3, 4, 5]": item(IMAGE.long()),
+    "an image of uint8 [4, 5, 3]": item(IMAGE.permute(1, 2, 0)),
+    "an image of uint8 [1, 4, 5]": item(IMAGE[:1]),
+    "an image of uint8 [4, 5]": item(IMAGE[0]),
+    "a name that is a int": item(IMAGE, 7),
+}
+
+
+def module(make: Any, **options: Any) -> DataModule:
+    given: dict[str, Any] = {"train_framing": Whole(), "eval_framing": Whole(), "batch_size": 1}
+    source = options.pop("source", partial(Own, make=make))
+    return DataModule(source=source, degradation=Gaussian(1.0), **{**given, **options})
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_what_is_no_item_is_refused_by_the_class_that_gave_it(said: str) -> None:
+    def make(index: int) -> Any:
+        return WRONG[said]
+
+    several = partial(Several, sources={"own": partial(Own, make=make)})
+    for options in ({}, {"train_framing": RandomPatch(4)}, {"source": several}):
+        with pytest.raises(InputError) as caught:
+            module(make, **options).check("train", "val")
+        assert str(caught.value).startswith(f"Own gave {said}: a source gives ")
+        assert str(caught.value).endswith("a torch tensor of uint8 [3, H, W]")
+
+
+def test_an_item_stays_what_it_is() -> None:
+    right = item(IMAGE.permute(0, 2, 1))  # contiguous or not
+    source = Own(Path(), "train", lambda index: right)
+    assert checked(right, source) is right and read_item(source, 0) is right
+
+
+def test_what_a_stream_gives_is_checked() -> None:
+    class Stream(Own):
+        def items(self, *given: Any) -> Any:
+            return iter([item(IMAGE), item(IMAGE / 255)])
+
+    stream: Any = Stream(Path(), "train", None)
+    samples = iter(StreamedSamples(stream, Whole(), lambda image, seed: image, 0, 2))  # type: ignore[arg-type]
+    assert torch.equal(next(samples)["image"][0], IMAGE)
+    with pytest.raises(InputError, match=r"Stream gave an image of float32 \[3, 4, 5\]"):
+        next(samples)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Any:
+    """A function that reads PNG files by PIL, of which number 2 is cut off."""
+    noise = np.random.default_rng(0).integers(0, 256, (4, 30, 30, 3), dtype=np.uint8)
+    for number, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    cut = (tmp_path / "2.png").read_bytes()[:-200]
+    (tmp_path / "2.png").write_bytes(cut)
+
+    def make(index: int) -> Item:
+        with Image.open(tmp_path / f"{index}.png") as image:
+            pixels = torch.from_numpy(np.array(image))
+        return item(pixels.permute(2, 0, 1), f"{index}.png")
+
+    return make
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_image_that_cannot_be_read_is_one_line(broken: Any, num_workers: int) -> None:
+    with pytest.raises(InputError, match="image 2 of Own cannot be read: ") as caught:
+        list(module(broken, num_workers=num_workers).val_dataloader())
+    assert "image file is truncated" in str(caught.value)
+
+
+def test_a_missing_file_is_named(broken: Any, tmp_path: Path) -> None:
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(InputError, match=r"image 1 of Own cannot be read: .*1\.png: No such file"):
+        read_item(Own(tmp_path, "val", broken), 1)
+
+
+def test_broken_images_of_any_source_are_left_out(broken: Any, tmp_path: Path) -> None:
+    threads = set()
+
+    def make(index: int) -> Item:
+        threads.add(threading.get_ident())
+        return item(broken(index).image, f"{index}.png")
+
+    data = module(make, on_error="skip")
+    names = [name for raw in data.val_dataloader() for name in raw["name"]]
+    assert names == ["0.png", "1.png", "3.png"]
+    [said] = data.summary("val")["skipped"]
+    assert said.startswith("image 2 of Own cannot be read: image file is truncated")
+    threads.clear()
+    module(make, on_error="skip").samples("val")
+    assert len(threads) == 1  # it may share an open file between its images
