@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +12,12 @@ from torch import Tensor
 from restore import zoo
 from restore.ability import Ability
 from restore.build import restored
+from restore.config.naming import Packages
 from restore.data.photo import Values, hole_of, strength_of, values
+from restore.network.size import at_any_size
 from restore.precision import EXACT, MIXED, choose, device_of
 from restore.task.restoration import RestorationTask
-from restore.tiling import SIDE, around, crop
+from restore.tiling import SIDE, around, crop, in_whole
 from restore.types import InputError, Observation
 
 PRECISIONS = ("auto", EXACT, MIXED)
@@ -24,7 +25,7 @@ PRECISIONS = ("auto", EXACT, MIXED)
 
 def load(
     path: str | Path,
-    packages: Iterable[str] = (),
+    packages: str | Iterable[str] = (),
     device: str | torch.device | None = None,
     precision: str = "auto",
 ) -> "Model":
@@ -40,7 +41,8 @@ def load(
             nothing.
     """
     content = zoo.read(path).content
-    task = restored(content, packages=packages)
+    named = packages if isinstance(packages, Packages) else Packages(packages)
+    task = restored(content, packages=named)
     if not isinstance(task, RestorationTask):
         raise InputError(
             f"{path}: {type(task).__name__} restores no images; choose another checkpoint"
@@ -196,10 +198,14 @@ class Model(Ability):
             soft = settings["strength_map"][..., window[0], window[1]].to(self.device)
             settings = {**settings, "strength_map": soft}
         if settings["callback"] is not None and seen["input"].shape != image.shape:
-            told = _in_whole(settings["callback"], image, num_samples, window)
+            told = in_whole(settings["callback"], image, num_samples, window)
             settings = {**settings, "callback": told}
         with within:
-            made = self.task.restore(seen, num_samples, **settings)
+            made = at_any_size(
+                self.task.network,
+                seen["input"],
+                lambda: self.task.restore(seen, num_samples, **settings),
+            )
         if hole is None or made.shape[-2:] == image.shape[-2:]:
             return made
         whole = whole.clone()
@@ -234,16 +240,3 @@ def _each(
         if "strength_map" in settings:
             own = {**settings, "strength_map": settings["strength_map"][at]}
         yield cast(Observation, part), own, hole[at]
-
-
-def _in_whole(
-    callback: Callable[[Any], None], image: Tensor, num_samples: int, window: tuple[slice, slice]
-) -> Callable[[Any], None]:
-    """callback, shown the rows and columns `window` that a sampler works on inside of the image."""
-
-    def placed(made: Tensor) -> Tensor:
-        whole = image.repeat_interleave(num_samples, 0).expand(-1, made.shape[1], -1, -1).clone()
-        whole[..., window[0], window[1]] = made.to(whole)
-        return whole
-
-    return lambda step: callback(replace(step, x=placed(step.x), x0=placed(step.x0)))

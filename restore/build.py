@@ -11,7 +11,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from restore.config.naming import check_named
+from restore.config.naming import Packages, check_named
 from restore.config.signature import check, check_called
 from restore.config.trust import STRICT, Trust, code_differences, foreign, parse_names
 from restore.types import Facts, InputError
@@ -59,7 +59,8 @@ def restored(content: Config, task: Config | None = None, packages: Iterable[str
     """
     facts, trust = Facts(**content["facts"]), Trust(parse_names(list(packages)))
     node = {**content["config"]["task"], **(task or {})}
-    check_named(node, content.get("foreign", {}), trust)
+    said = {"words": packages.words} if isinstance(packages, Packages) else {}
+    check_named(node, content.get("foreign", {}), trust, **said)
     made = build(node, "task", trust=trust, facts=facts)
     _warn_of_other_code(content, node)
     try:

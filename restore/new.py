@@ -49,7 +49,9 @@ from torch import Tensor, nn
 class Net(nn.Module):
     """Masked images [B, C, H, W] in [-1, 1] and hole [B, 1, H, W] to the one stage [B, C, H, W].
 
-    image_channels: comes from the data. The others are settings, checked by their types.
+    image_channels: comes from the data. The others are settings, checked by their types. Photos
+    have any size: a network that halves them pads inside and cuts again, as
+    restore.network.denoising.DenoisingUNet does by pad_to_multiple.
     """
 
     def __init__(self, image_channels: int, width: int = 32, depth: int = 3) -> None:
@@ -99,6 +101,13 @@ def test_every_weight_learns() -> None:
     assert filled.shape == image.shape
     (filled - image).square().mean().backward()
     assert all(weight.grad is not None for weight in network.parameters())
+
+
+def test_it_takes_images_of_any_size():
+    network = Net(image_channels=1, width=8)
+    for height, width in ((8, 8), (33, 35), (17, 6)):
+        image = torch.zeros(1, 1, height, width)
+        assert network(image, torch.ones_like(image))[-1].shape == image.shape
 """,
 }
 

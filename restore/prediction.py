@@ -93,13 +93,14 @@ def _of_samplers(words: argparse.ArgumentParser) -> None:
 def _predict(arguments: argparse.Namespace) -> int:
     with collector.paused():
         from restore import predict
+        from restore.config.naming import PackagesOption
 
     given = vars(arguments)
     settings = predict.PredictionSettings(
         **{key: given[key] for key in predict.PredictionSettings.__match_args__}
     )
     models = [model for model in arguments.models.split(",") if model]
-    trust = tuple(name for name in arguments.packages.split(",") if name)
+    trust = PackagesOption(arguments.packages)
     where = arguments.output, settings, arguments.device, trust, arguments.precision
     if arguments.job is not None:
         return predict.repeat(arguments.job, models, arguments.inputs, *where)

@@ -7,7 +7,7 @@ thrown away; then neighbours fade into each other.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -213,3 +213,16 @@ def crop(
             seen = value[..., window[0], window[1]] if value.ndim == 4 else value
             cropped[key] = seen.to(device)
     return cast(Observation, cropped)
+
+
+def in_whole(
+    callback: Callable[[Any], None], image: Tensor, num_samples: int, window: tuple[slice, slice]
+) -> Callable[[Any], None]:
+    """callback, shown the rows and columns `window` that a sampler works on inside of the image."""
+
+    def placed(made: Tensor) -> Tensor:
+        whole = image.repeat_interleave(num_samples, 0).expand(-1, made.shape[1], -1, -1).clone()
+        whole[..., window[0], window[1]] = made.to(whole)
+        return whole
+
+    return lambda step: callback(replace(step, x=placed(step.x), x0=placed(step.x0)))

@@ -18,11 +18,11 @@ from small_models import MODELS, write_model
 from torch import Tensor
 
 import restore
-from restore.api import _in_whole
 from restore.chain import estimate_sigma
 from restore.diffusion.guidance import Guidance
 from restore.diffusion.walk import Step
 from restore.image import lab_from_rgb
+from restore.tiling import in_whole
 from restore.types import InputError, Observation
 
 
@@ -318,7 +318,7 @@ def test_a_callback_sees_each_sample_in_its_own_image() -> None:
     """Samples of an image stand in a row: two of the first, then two of the second."""
     images = torch.stack([torch.full((1, 4, 4), 0.25), torch.full((1, 4, 4), 0.75)])
     made, seen = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2), list[Step]()
-    _in_whole(seen.append, images, 2, (slice(1, 3), slice(2, 4)))(Step(1, 1, 0.5, made, -made))
+    in_whole(seen.append, images, 2, (slice(1, 3), slice(2, 4)))(Step(1, 1, 0.5, made, -made))
     for k, value in enumerate((0.25, 0.25, 0.75, 0.75)):
         expected = torch.full((4, 4), value)
         expected[1:3, 2:4] = k
@@ -508,3 +508,25 @@ def test_samplers_compute_in_bfloat16_where_a_device_has_it(
 def test_other_precisions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="precision=half: use auto, 32-true, bf16-mixed"):
         restore.load(write_model("prior", tmp_path), device="cpu", precision="half")
+
+
+class Quartering(torch.nn.Conv2d):
+    """Takes multiples of four alone."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3, 4, stride=4)
+
+    def forward(self, image: Tensor, sigma: Tensor | None = None) -> Tensor:
+        small = super().forward(image)
+        return image + torch.nn.functional.interpolate(small, scale_factor=4.0)
+
+
+@pytest.mark.parametrize("side", [512, 16])  # in one go, and in tiles
+def test_a_network_of_ones_own_has_to_take_any_size(
+    side: int, models: dict[str, restore.Model]
+) -> None:
+    model = copy.deepcopy(models["blind"])
+    model.task.network, model.side = Quartering(), side
+    assert model(photo(32, 32)).shape == (32, 32, 3)
+    with pytest.raises(InputError, match=r"Quartering does not take images of 35x33 px \(fails: "):
+        model(photo(33, 35))

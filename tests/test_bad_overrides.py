@@ -49,6 +49,8 @@ FAST = [
         "logger=[wandb,csv]: choose one logger; -m logger=wandb,csv",
     ),
     ("sampler=[ddim,ddpm]", "choose one sampler; -m sampler=ddim,ddpm tries each"),
+    (f"{GAN} sampler=ddim", "sampler=... is of task=diffusion: InpaintingGAN has none, leave it"),
+    (f"{GAN} guidance=cfg", "guidance=... is of task=diffusion: InpaintingGAN has none, leave it"),
     # folders that cannot be
     ("hydra.run.dir=", "hydra.run.dir='' is the working directory"),
     ("hydra.run.dir=.", "hydra.run.dir='.' is the working directory"),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 from small_models import MODELS, part, task, write_model, write_run
 from test_checkpoint_content import WRONG, set_at
 
@@ -234,13 +235,32 @@ def test_damage_and_strangers_are_refused(tmp_path: Path) -> None:
         zoo.read(tmp_path / "alone.safetensors")
 
 
-def test_packages_of_others_are_named_by_the_reader(tmp_path: Path) -> None:
+def test_packages_of_others_are_named_by_the_reader(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the spelling of where he reads it."""
     folder = bundled(tmp_path)
     said = json.loads((folder / "model.json").read_text())
     said["config"]["task"]["network"]["_target_"] = "antigravity_lab.Net"
     (folder / "model.json").write_text(json.dumps(said))
-    with pytest.raises(InputError, match=r"packages=\[antigravity_lab\]"):
+    with pytest.raises(InputError, match=r"add packages=\['antigravity_lab'\]$"):
         restore.load(folder)
+    for named in ("antigravity_lab", ["antigravity_lab"]):  # not its letters
+        with pytest.raises(InputError, match=r"packages=\[antigravity_lab\] is not installed"):
+            restore.load(folder, packages=named)
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(photo)
+    for words in (
+        ["predict", str(folder), str(photo), "-o", str(tmp_path / "made")],
+        ["export", str(folder), "--format", "onnx", "-o", str(tmp_path / "graph")],
+    ):
+        with (
+            mock.patch.object(sys, "argv", ["restore", *words]),
+            pytest.raises(SystemExit) as ended,
+        ):
+            cli.main()
+        said = capsys.readouterr().err.strip()
+        assert ended.value.code == 2 and said.endswith("add --packages antigravity_lab")
 
 
 def test_nothing_is_overwritten_or_left_behind(tmp_path: Path) -> None:

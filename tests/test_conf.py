@@ -17,6 +17,7 @@ from torch import nn
 
 from restore import build, precision
 from restore.config.command import plain
+from restore.config.drawing import check_drawing
 from restore.config.rules import check_run
 from restore.config.signature import check
 from restore.training import run
@@ -73,6 +74,7 @@ def test_experiment_composes_and_fits(experiment: str, debug: str | None) -> Non
     if config["task"].get("codec") is not None:
         config["task"]["codec"]["path"] = "RUN"  # which no recipe can know
     check_run(config)
+    check_drawing(config)
     assert config["trainer"]["precision"] == "auto"  # what the machine is, no recipe can know
     config = precision.settle(config)[0]
     given: dict[str, set[str]] = {

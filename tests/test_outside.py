@@ -210,9 +210,9 @@ def test_other_code_of_a_benchmark_is_another_protocol(mylab: Path) -> None:
 
 def check_loaded(run: Path) -> None:
     """`restore.load` of a run with own code: the network fills the hole, the rest is as it was."""
-    with pytest.raises(InputError, match=r"packages=\[mylab\]"):
+    with pytest.raises(InputError, match=r"packages=\['mylab'\]"):
         restore.load(run, device="cpu")
-    model = restore.load(run, packages=["mylab"], device="cpu")
+    model = restore.load(run, packages="mylab", device="cpu")
     image = torch.arange(64, dtype=torch.uint8).mul(3).view(1, 8, 8)
     hole = torch.zeros(8, 8, dtype=torch.bool)
     hole[2:5, 3:] = True

@@ -35,7 +35,8 @@ def arguments(words: argparse.ArgumentParser) -> None:
 def _serve(given: argparse.Namespace) -> int:
     with collector.paused():
         from restore.app import server
+        from restore.config.naming import PackagesOption
 
-    packages = tuple(name for name in given.packages.split(",") if name)
+    packages = PackagesOption(given.packages)
     models = tuple(given.models)
     return server.serve(Options(models, given.host, given.port, packages, given.auth, given.device))

@@ -27,7 +27,7 @@ def type_of(node: ast.expr | None, module: str, depth: int = 0) -> Any:
         return Any
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):
-            return type_of(_parsed(node.value), module, depth + 1)
+            return type_of(parsed(node.value), module, depth + 1)
         return node.value
     if isinstance(node, ast.Name):
         if node.id in _KNOWN:
@@ -55,7 +55,8 @@ def _subscript(node: ast.Subscript, module: str, depth: int) -> Any:
     return origin[arguments if len(arguments) > 1 else arguments[0]]
 
 
-def _parsed(text: str) -> ast.expr | None:
+def parsed(text: str) -> ast.expr | None:
+    """An annotation in quotes; None where it is no expression."""
     try:
         return ast.parse(text, mode="eval").body
     except SyntaxError:

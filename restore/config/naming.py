@@ -6,12 +6,28 @@ reads it or goes on with its run.
 """
 
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Self
 
 from restore.config.target import ALLOWED
 from restore.config.trust import INERT, LIBRARIES, Trust, is_foreign, root_of, targets
 from restore.types import InputError
+
+
+class Packages(tuple[str, ...]):
+    """Packages that a reader names in Python, in a list or with commas between them."""
+
+    words = "packages=['{}']"  # that name one, where he is told to
+
+    def __new__(cls, names: str | Iterable[str] = ()) -> Self:
+        listed = names.split(",") if isinstance(names, str) else names
+        return super().__new__(cls, (name for name in listed if name != ""))
+
+
+class PackagesOption(Packages):
+    """Packages that a reader names by the option of a command: mylab,other."""
+
+    words = "--packages {}"
 
 
 def packages_of(config: Mapping[str, Any]) -> list[str]:
@@ -21,12 +37,16 @@ def packages_of(config: Mapping[str, Any]) -> list[str]:
 
 
 def check_named(
-    config: Any, recorded: Mapping[str, str], trust: Trust, typed: Collection[Any] = ()
+    config: Any,
+    recorded: Mapping[str, str],
+    trust: Trust,
+    typed: Collection[Any] = (),
+    words: str = "packages=[{}]",
 ) -> None:
     """Raises InputError where a stored config names a package that the reader did not.
 
     recorded: version of every foreign class when the config was stored. typed: what the reader
-    typed himself, and may therefore be named.
+    typed himself, and may therefore be named. words: by which he names a package.
     """
     for target in _beyond(config):
         root = root_of(target)
@@ -34,7 +54,8 @@ def check_named(
             continue
         made = f" (of {recorded[target]})" if target in recorded else ""
         raise InputError(
-            f"the checkpoint names {target}{made}: if you trust that package, add packages=[{root}]"
+            f"the checkpoint names {target}{made}: if you trust that package, add "
+            f"{words.format(root)}"
         )
 
 

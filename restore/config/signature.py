@@ -17,6 +17,7 @@ from restore.config.value import fits, unknown, wrong_type
 from restore.types import InputError
 
 _SPECIAL = {"_target_", "_partial_"}
+_EVERY_TASK = "restore.task.base.Task"
 # What a class does not take: something that it takes is put in its place before it is built.
 SETTLED = [["lightning.pytorch.Trainer", "precision", "auto"]]
 
@@ -47,6 +48,8 @@ def check_early(config: Mapping[str, Any]) -> None:
             check_allowed(node["_target_"], place, trust)
             described = source.describe(node["_target_"])
             if described is not None:
+                if place == "task":
+                    _check_handed_on(node, described)
                 _check_arguments(node, place, described.parameters, is_new=True)
                 if place != path:
                     _check_complete(node, place, described.parameters, set())
@@ -55,6 +58,19 @@ def check_early(config: Mapping[str, Any]) -> None:
                 known = {key: one for key, one in node.items() if one is not None or not inherits}
                 is_open = place == path or inherits or node.get("_partial_") is True
                 refusal.check(known, place, is_open)
+
+
+def _check_handed_on(task: Mapping[str, Any], described: source.Description) -> None:
+    """Raises InputError for a setting of every task that a task of somebody's own takes by a
+    `**learning` of which its text does not tell what it is."""
+    every, rest = source.describe(_EVERY_TASK), described.rest
+    shared = every.parameters.keys() if every and rest else set()
+    for key in task:
+        if key in shared - described.parameters.keys():
+            raise InputError(
+                f"task.{key}: {task['_target_']} takes **{rest} and does not say what it is: "
+                f"annotate it as **{rest}: Unpack[Learning], of restore.task.learning"
+            )
 
 
 def check_called(root: Mapping[str, Any], path: str) -> None:

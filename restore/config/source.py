@@ -10,10 +10,11 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from restore.config.annotation import type_of
+from restore.config.annotation import parsed, type_of
 from restore.config.definition import DEPTH, find
 
 _EMPTY = {"ABC", "Protocol", "object"}  # bases that take no argument
+_UNPACK = ("Unpack", "typing.Unpack")
 UNTOLD: Any = object()  # a default that is no plain value
 
 
@@ -28,10 +29,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Description:
-    """What a class or function takes, and what its docstring says."""
+    """What a class or function takes, and what its docstring says.
+
+    rest: the name of a class's own `**settings` of which the text does not tell what they are.
+    """
 
     parameters: dict[str, Parameter]
     doc: str
+    rest: str = ""
 
 
 @functools.cache
@@ -49,7 +54,15 @@ def describe(target: str) -> Description | None:
     parameters = _constructor(home, node)
     if parameters is None:
         return None
-    return Description(parameters, ast.get_docstring(node) or "")
+    return Description(parameters, ast.get_docstring(node) or "", _untold(node, home))
+
+
+def _untold(node: ast.ClassDef, module: str) -> str:
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__" and item.args.kwarg:
+            rest = item.args.kwarg
+            return "" if _record(rest.annotation, module) else rest.arg
+    return ""
 
 
 def _constructor(module: str, node: ast.ClassDef, depth: int = 0) -> dict[str, Parameter] | None:
@@ -116,8 +129,10 @@ def _parameter(annotation: ast.expr | None, default: ast.expr | None, module: st
 
 
 def _record(node: ast.expr | None, module: str) -> dict[str, Parameter]:
-    """The arguments that `**settings: Unpack[SomeTypedDict]` stands for."""
-    if not (isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Unpack"):
+    """The arguments that `**settings: Unpack[SomeTypedDict]` stands for, in quotes or not."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        node = parsed(node.value)
+    if not (isinstance(node, ast.Subscript) and ast.unparse(node.value) in _UNPACK):
         return {}
     found = find(module, ast.unparse(node.slice))
     if found is None or not isinstance(found[1], ast.ClassDef):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from restore.data.item import read_item
 from restore.data.split import Raw, SplitDataset
@@ -19,8 +20,10 @@ def check_task(
     to_batch: Callable[[Raw], Batch],
     first_seed: int,
 ) -> None:
-    """Raises InputError where no hole has a pixel, or where all photos to be coloured are grey."""
+    """Raises InputError where no hole has a pixel, where all photos to be coloured are grey, or for
+    a degradation that makes no input of the target's size."""
     batch = to_batch(samples[0, first_seed])
+    _check_made(degradation, batch)
     if isinstance(degradation, Gray) and _all_grey(samples):
         raise InputError(
             "the photos are grey, so that there is no colour to learn or to measure: choose photos "
@@ -31,6 +34,22 @@ def check_task(
             "no hole has a single pixel, so that there is nothing to fill: look at the masks, or "
             "choose another degradation or size"
         )
+
+
+def _check_made(degradation: Degradation, batch: Batch) -> None:
+    target = batch["target"]
+    channels = degradation.input_channels(target.shape[1])
+    wanted = {"input": channels, "hole": 1} if "hole" in batch else {"input": channels}
+    for key, number in wanted.items():
+        made: Tensor = batch[key]  # type: ignore[literal-required]
+        shape = [len(target), number, *target.shape[-2:]]
+        if list(made.shape) != shape or made.dtype != target.dtype:
+            kind = type(degradation)
+            raise InputError(
+                f"data.degradation {kind.__module__}.{kind.__qualname__} made {key} "
+                f"{list(made.shape)} {made.dtype} of targets {list(target.shape)} {target.dtype}: "
+                f"it must be {shape} {target.dtype}"
+            )
 
 
 def _all_grey(samples: SplitDataset) -> bool:

@@ -12,6 +12,7 @@ from restore.config.trust import foreign
 from restore.data.module import DataModule
 from restore.data.source import data_root
 from restore.evaluation import measured_files
+from restore.evaluation.header import TAKEN
 from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import Metric
@@ -27,6 +28,12 @@ _INCIDENTAL = {
 # does not count, so that those hashes stay.
 _WITHOUT = {"on_error": "error"}
 SLOW = 500  # network calls an image
+# What a class of metrics has to say, for whoever wrote one that does not.
+_EXAMPLES = {
+    "name": "'edge_error', its column",
+    "definition": "'edge_error/v1', with a version",
+    "higher_is_better": "True or False",
+}
 _PROBE = 32  # pixels of the side on which a method is tried out before work starts
 
 
@@ -159,6 +166,9 @@ class Benchmark:
 def _distinct(
     name: str, metrics: list[Metric | DistributionMetric]
 ) -> list[Metric | DistributionMetric]:
+    """The metrics, of which each says what tables need to know of it."""
+    for metric in metrics:
+        _check_told(name, metric)
     columns = [metric.name for metric in metrics]
     for column in columns:
         if columns.count(column) > 1:
@@ -166,6 +176,20 @@ def _distinct(
     if not metrics:
         raise InputError(f"benchmark {name} has no metric: give it one, as metric/psnr")
     return metrics
+
+
+def _check_told(benchmark: str, metric: object) -> None:
+    """Raises InputError for a metric that tables cannot show, before anything is measured."""
+    kind = f"benchmark {benchmark}: metric {type(metric).__name__}"
+    if not isinstance(metric, Metric | DistributionMetric):
+        raise InputError(f"{kind} is no restore.metric.base.Metric: make it a subclass of it")
+    for key, wanted in (("name", str), ("definition", str), ("higher_is_better", bool)):
+        value = getattr(metric, key, None)
+        if not isinstance(value, wanted) or value == "":
+            said = f"says no {key}" if value is None else f"has {key}={value!r}"
+            raise InputError(f"{kind} {said}: give the class {key} = {_EXAMPLES[key]}")
+    if metric.name in TAKEN:
+        raise InputError(f"{kind} is named {metric.name}, as a column of every table is: rename it")
 
 
 def affordable(config: dict[str, Any], num_calls: int) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from restore.evaluation.header import IMAGE
 from restore.types import InputError
 
 Values = NDArray[np.float64]
 Row = dict[str, Any]
-_NOT_METRICS = ("index", "name", "bucket")  # of a row per image
 _BLOCK = 1 << 20  # resampled values in memory at a time
 
 
 def image_metrics(rows: Sequence[Row]) -> list[str]:
     """Metrics of an image, by the rows of a report; none where there is no row."""
-    return [key for key in rows[0] if key not in _NOT_METRICS] if rows else []
+    return [key for key in rows[0] if key not in IMAGE] if rows else []
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from restore.evaluation import before_after, results, spelling
 from restore.evaluation.departures import departures
+from restore.evaluation.header import ADDED, FIXED
 from restore.evaluation.markup import NONE, Table
 from restore.evaluation.plot import buckets_of
 from restore.evaluation.protocols import protocols
 from restore.evaluation.ranked import PLACE, RANKED, best_first, latest, lower_is_better
-from restore.evaluation.results import ADDED, FIXED, Row
+from restore.evaluation.results import Row
 from restore.evaluation.studies import studies
 from restore.evaluation.trainings import trainings
 from restore.evaluation.winners import winners

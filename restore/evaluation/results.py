@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from restore.evaluation import record
+from restore.evaluation.header import ADDED, FIXED
 from restore.evaluation.runner import Report
 from restore.folder import write_whole
 from restore.hashing import sha256_of
@@ -17,29 +18,6 @@ from restore.metric.distribution import DistributionMetric
 from restore.metric.label import OriginalLabelShare
 from restore.types import InputError
 
-FIXED = (
-    "experiment",
-    "checkpoint",
-    "kind",
-    "benchmark",
-    "protocol",
-    "feature",
-    "definitions",
-    "n",
-    "seeds",
-    "sampler",
-    "sampler_settings",
-    "guidance",
-    "precision",
-    "nfe",
-    "parameters",
-    "seconds_per_image",
-    "device",
-    "commit",
-    "dirty",
-)
-# Columns that older files lack: they come behind what is there.
-ADDED = ("macs", "cost_size", "peak_memory_mib", "intervals", "lower_is_better")
 # One row each: a later measurement of the same replaces the earlier one.
 _KEY = (
     *("experiment", "checkpoint", "benchmark", "protocol", "n", "seeds"),

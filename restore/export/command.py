@@ -52,6 +52,7 @@ def _add_check(words: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from restore.config.naming import PackagesOption
     from restore.export import check, write
 
     settings = write.ExportSettings(
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         check=_names(arguments.check),
         licence=arguments.licence,
         size=arguments.size,
-        packages=_names(arguments.packages),
+        packages=PackagesOption(arguments.packages),
         drawn=tuple(arguments.drawn),
     )
     model, output = arguments.model, arguments.output

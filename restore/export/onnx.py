@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from torch.export import Dim
 
 from restore.evaluation.method import Method, for_every_sample
 from restore.network.push_pull import OPERATOR
+from restore.network.size import at_any_size
 from restore.task.restoration import RestorationTask
 from restore.types import InputError, Observation
 
@@ -92,7 +94,8 @@ def _check(task: RestorationTask, path: Path, size: tuple[int, int] | None) -> N
         noise = torch.rand(given["input"].shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
         given["input"] = noise * (1 - given.get("hole", 0.0))
         with torch.no_grad():
-            apart = float((run(given, 1) - task.restore(given)).abs().max())
+            made = at_any_size(task.network, given["input"], partial(task.restore, given))
+            apart = float((run(given, 1) - made).abs().max())
         if not apart < _APART:
             raise InputError(
                 f"--format onnx: the graph of {type(task).__name__} is another function at "

@@ -131,6 +131,31 @@ class TotalVariation:
         return {"total_variation": self.weight * total_variation(result, hole)}
 
 
+def check_terms(name: str, loss: ContentLoss, terms: object, count: int) -> dict[str, Tensor]:
+    """What a loss said of `count` images; InputError for what is no number for each, or for all.
+
+    A tensor of another shape would be averaged in silence, whatever stands in it.
+    """
+    kind = f"task.loss.{name} {type(loss).__module__}.{type(loss).__qualname__}"
+    wanted = (
+        f"it must return a dict of names to tensors of shape [{count}], as "
+        "error.mean(dim=(1, 2, 3))"
+    )
+    if not isinstance(terms, dict):
+        raise InputError(f"{kind} returned {_shown(terms)}: {wanted}")
+    for key, value in terms.items():
+        fits = isinstance(value, Tensor) and value.shape in ((count,), ())
+        if not isinstance(key, str) or not fits:
+            raise InputError(
+                f"{kind} returned {key!r}: {_shown(value)} for {count} images: {wanted}"
+            )
+    return terms
+
+
+def _shown(value: object) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
 def keep_known(output: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:
     return output if hole is None else composite(target, output, hole)
 

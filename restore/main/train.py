@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from restore import collector, errors, launch
 from restore.config import command, manual, rules, searchpath
+from restore.config.drawing import check_drawing
 from restore.config.resume_request import resume_request
 from restore.folder import run_folder, written_by_hydra
 from restore.recovery import lock
@@ -65,6 +66,7 @@ def composed(cfg: DictConfig) -> Any:
     with run_folder(folder):
         config = multirun.single(command.plain(cfg), str(job.runtime.choices["hydra/launcher"]))
         rules.check_run(config)
+        check_drawing(config)
         with collector.paused():
             from restore.training import trial
 

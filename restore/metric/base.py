@@ -52,7 +52,8 @@ def measure_all(
     """Each metric's float64 [B] by its name, a mean over the samples where it takes one at a time.
 
     restored [B, N, C, H, W] and target [B, C, H, W] in [0, 1]. Images are checked and rounded to
-    8 bits once for all. Raises InputError as a metric does.
+    8 bits once for all. Raises InputError as a metric does, and for one that gives anything but a
+    number for each image, or that changes the images, which all metrics share.
     """
     check_target(target)
     check_prediction(restored, 5)
@@ -70,11 +71,32 @@ def measure_all(
     for metric in metrics:
         images, clean = pairs[metric.takes_levels]
         if metric.takes_samples:
-            values[metric.name] = metric.measure(images, clean, batch)
+            values[metric.name] = _measured(metric, images, clean, batch)
         else:
-            each = [metric.measure(one, clean, batch) for one in images.unbind(1)]
+            each = [_measured(metric, one, clean, batch) for one in images.unbind(1)]
             values[metric.name] = torch.stack(each).mean(dim=0)
     return values
+
+
+def _measured(metric: Metric, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
+    """Float64 [B] of one metric."""
+    shared = [one for one in (restored, target, *batch.values()) if isinstance(one, Tensor)]
+    # In inference mode tensors count no changes. A benchmark measures its first image without it.
+    counted = [one for one in shared if not one.is_inference()]
+    before = [one._version for one in counted]
+    values = metric.measure(restored, target, batch)
+    if before != [one._version for one in counted]:
+        raise InputError(
+            f"metric {metric.name} changes its images in place, which the metrics after it "
+            "measure, too: let it work on a copy, as (restored - target).square()"
+        )
+    shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+    if shape != [len(target)]:
+        raise InputError(
+            f"metric {metric.name} gives {shape} for {len(target)} images: it must give a tensor "
+            f"of shape [{len(target)}], a number for each, as error.mean(dim=(1, 2, 3))"
+        )
+    return values.double()
 
 
 def check_prediction(image: Tensor, num_dims: int) -> None:

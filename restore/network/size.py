@@ -1,7 +1,10 @@
 """What lets strided networks take images of any size."""
 
+import re
+from collections.abc import Callable, Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from restore.types import InputError
 
@@ -18,6 +21,55 @@ def pad_to_multiple(image: Tensor, factor: int) -> Tensor:
             place = torch.arange((length + factor - 1) // factor * factor, device=image.device)
             image = image.index_select(dim, mirror(place, length))
     return image
+
+
+def at_any_size(network: nn.Module, image: Tensor, restore: Callable[[], Tensor]) -> Tensor:
+    """What `restore` makes of images [B, C, H, W] by `network`: images of their size.
+
+    Raises InputError where a network of somebody's own does not take, or does not keep, a size.
+    """
+    while isinstance(inner := getattr(network, "network", None), nn.Module) and _is_ours(network):
+        network = inner  # of what cuts into tiles, or turns
+    try:
+        made = restore()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        if _is_ours(network) or not re.search("size|shape|dimension", reason, re.IGNORECASE):
+            raise
+        raise InputError(_unkept(network, image, f"fails: {reason}")) from error
+    if made.shape[-2:] != image.shape[-2:]:
+        height, width = made.shape[-2:]
+        raise InputError(_unkept(network, image, f"makes {width}x{height} px of them"))
+    return made
+
+
+def check_shape(network: nn.Module, returned: object, wanted: Sequence[int]) -> None:
+    """Raises InputError for what is not of the shape of what it is compared with.
+
+    A single channel would be compared with each of three, in silence.
+    """
+    shape = list(returned.shape) if isinstance(returned, Tensor) else type(returned).__name__
+    if shape != [*wanted]:
+        kind = type(network)
+        raise InputError(
+            f"task.network {kind.__module__}.{kind.__qualname__} returned {shape} for targets "
+            f"{[*wanted]}: it must return a tensor of their shape"
+        )
+
+
+def _is_ours(network: nn.Module) -> bool:
+    return type(network).__module__.startswith("restore.")
+
+
+def _unkept(network: nn.Module, image: Tensor, what: str) -> str:
+    kind, (height, width) = type(network), image.shape[-2:]
+    return (
+        f"task.network {kind.__module__}.{kind.__qualname__} does not take images of "
+        f"{width}x{height} px ({what}): it has to take any size, so let it pad them inside and cut "
+        "again, as restore.network.denoising.DenoisingUNet does by pad_to_multiple"
+    )
 
 
 def mirror(index: Tensor, length: int) -> Tensor:

@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 from restore import errors
 from restore.config import rules
 from restore.config.command import plain
+from restore.config.drawing import check_drawing
 from restore.folder import remove_empty
 from restore.recovery import lock
 from restore.sweep import gpu, journal, process, ranking, settings
@@ -112,6 +113,7 @@ def _read(cfg: DictConfig) -> tuple[dict[str, Any], Search]:
     search = Search(**(config.pop("search", None) or {}))
     settings.check_benchmark(search.objective, config)
     rules.check_run(config)
+    check_drawing(config)
     return config, search
 
 

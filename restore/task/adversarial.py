@@ -8,7 +8,8 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from restore.loss.content import ContentLoss
+from restore.loss.content import ContentLoss, check_terms
+from restore.network.size import check_shape
 from restore.stream import Stream, fold
 from restore.task.adversary import Adversary
 from restore.task.key import Key
@@ -112,8 +113,15 @@ class AdversarialTask(RestorationTask):
         if batch is not None:
             training = self.training
             with torch.no_grad():
-                self.eval().restore(batch)
+                stages = self.eval().predict(batch)
+                self.check_stages(stages, batch)
+                self.judged(stages, batch)
             self.train(training)
+
+    def check_stages(self, stages: tuple[Tensor, ...], batch: Batch) -> None:
+        """Raises InputError for a stage that is not of the shape of what it is compared with."""
+        for stage in stages:
+            check_shape(self.network, stage, self.truth(batch).shape)
 
     def configure_optimizers(self) -> Any:
         players = [(make_optimizer(self.optimizer, self.network.parameters()), self.scheduler)]
@@ -133,8 +141,9 @@ class AdversarialTask(RestorationTask):
         self, stages: tuple[Tensor, ...], target: Tensor, hole: Tensor | None
     ) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
-        for loss in self.content.values():
-            for name, value in loss(stages, target, hole).items():
+        for key, loss in self.content.items():
+            said = check_terms(key, loss, loss(stages, target, hole), len(target))
+            for name, value in said.items():
                 terms[name] = terms.get(name, 0) + value.mean()
         return terms
 

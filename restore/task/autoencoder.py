@@ -71,6 +71,9 @@ class Autoencoder(AdversarialTask):
             raise InputError("an autoencoder learns images as they are: use degradation=unchanged")
         super().check(batch)
 
+    def check_stages(self, stages: tuple[Tensor, ...], batch: Batch) -> None:
+        super().check_stages(stages[-1:], batch)  # the others are latents
+
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
         """Mean and log variance of the latents, and the image of a draw from them."""
         image = observation["input"]

@@ -86,6 +86,10 @@ class Colorizer(AdversarialTask):
         said = self.network(observation["input"])
         return said if isinstance(said, tuple) else (said,)
 
+    def check_stages(self, stages: tuple[Tensor, ...], batch: Batch) -> None:
+        if self.bins is None:  # which are no image
+            super().check_stages(stages, batch)
+
     def truth(self, batch: Batch) -> Tensor:
         return lab_from_rgb(batch["target"])[:, 1:]
 

@@ -12,6 +12,7 @@ from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling
 from restore.diffusion.schedule import Schedule
 from restore.loss.diffusion import Parameterization, denoising_loss
+from restore.network.size import check_shape
 from restore.network.unet import UNet
 from restore.stream import Stream, fold
 from restore.task.codec import Codec
@@ -137,6 +138,8 @@ class Diffusion(Prior):
         region = self.telling.region(told)
         predictor = self.predictor(told)
         output = predictor.output(x_t, t)
+        channels = x_0.shape[1] * (2 if self.learned_variance else 1)
+        check_shape(self.network, output, [len(x_0), channels, *x_0.shape[2:]])
         error = denoising_loss(
             output[:, : x_0.shape[1]],
             predictor.target(x_0, eps, t),

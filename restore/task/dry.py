@@ -1,17 +1,51 @@
-"""What a task logs, known from one sample before the first update."""
+"""What a task logs and what it learns from, known from one sample before the first update."""
 
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torchmetrics import Metric
 
 from restore.task.base import Task
 from restore.task.restoration import RestorationTask
-from restore.types import Batch
+from restore.types import Batch, InputError
 
 _NO_TRAINER = "not attached to a `Trainer`"  # Lightning's words
+
+
+def check_learns(task: Task, sample: Batch) -> None:
+    """Raises InputError unless the losses of a batch [1, ...] are scalars that lead to a weight."""
+    said: list[Any] = []
+    try:
+        _tried(task, lambda: said.append(task.losses(sample, 0)), gradients=True)
+    except RuntimeError as error:
+        if _NO_TRAINER in str(error):
+            return
+        raise
+    kind, terms = f"the losses of {type(task).__module__}.{type(task).__qualname__}", said[0]
+    shapes = _shapes(terms)
+    if not isinstance(terms, Mapping) or not terms or set(shapes.values()) != {"[]"}:
+        found = shapes or type(terms).__name__
+        raise InputError(
+            f"{kind} are {found}: they must be a dict of names to scalars, as "
+            "{'l2': error.square().mean()}"
+        )
+    if not any(term.requires_grad for term in terms.values()):
+        raise InputError(
+            f"{kind}, {', '.join(terms)}, lead to no weight of its network: leave out detach() and "
+            "no_grad(), which cut them off"
+        )
+
+
+def _shapes(terms: Any) -> dict[str, str]:
+    """Shapes of terms by their names, or what stands in place of a tensor."""
+    named = terms if isinstance(terms, Mapping) else {}
+    return {
+        str(name): str(list(one.shape)) if isinstance(one, Tensor) else type(one).__name__
+        for name, one in named.items()
+    }
 
 
 def logged_in_validation(task: Task, sample: Batch) -> list[str] | None:
@@ -52,14 +86,15 @@ def logged_in_training(task: Task, sample: Batch) -> list[str]:
     return [f"train/{term}" for term in (*terms, "loss")]
 
 
-def _tried(task: Task, call: Callable[[], None]) -> None:
-    """Calls without gradients, and leaves random numbers and metrics as they were."""
+def _tried(task: Task, call: Callable[[], None], gradients: bool = False) -> None:
+    """Calls, with gradients or without, and leaves random numbers and metrics as they were."""
     training = task.training
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             task.eval()
-            call()
+            with torch.set_grad_enabled(gradients):
+                call()
     finally:
         task.train(training)
         for module in task.modules():

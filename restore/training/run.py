@@ -20,6 +20,7 @@ from restore.evaluation.method import NO_SAMPLING, from_task
 from restore.recovery.best import ConfigInCheckpoint
 from restore.recovery.lock import new_id
 from restore.task.base import Task
+from restore.task.dry import check_learns
 from restore.task.restoration import RestorationTask
 from restore.trainer import tester, trainer
 from restore.training import initial
@@ -115,6 +116,7 @@ def _build(config: Config) -> tuple[DataModule, Task, Batch]:
     task: Task = build(config["task"], "task", trust=trust, facts=data.facts)
     sample = data.first("val")
     task.check(sample)
+    check_learns(task, data.first("train"))
     return data, task, sample
 
 

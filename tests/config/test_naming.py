@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from restore.config.naming import check_named, packages_of
+from restore.config.naming import Packages, PackagesOption, check_named, packages_of
 from restore.config.trust import Trust
 from restore.types import InputError
 
@@ -53,3 +53,9 @@ def test_packages_of_a_run_stand_first_and_once() -> None:
     assert packages_of(both) == ["b", "a"]  # no class of kornia.x is one of a library
     both["data"] = {"_target_": BEYOND[-1]}
     assert packages_of(both) == ["b", "a", "kornia"]
+
+
+def test_names_are_listed_or_have_commas_between_them() -> None:
+    for names in ("mylab,other", ["mylab", "other"], ("mylab", "other")):
+        assert Packages(names) == ("mylab", "other")
+    assert PackagesOption("mylab") == ("mylab",) and PackagesOption("") == () == Packages()

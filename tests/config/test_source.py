@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,59 @@ def test_it_follows_imports_bases_and_aliases(
     assert fits("y", found.parameters["kind"].annotation)
     assert not fits("z", found.parameters["kind"].annotation)
     assert not fits(1.5, found.parameters["size"].annotation)
+
+
+OWN_TASK = """
+import typing
+from typing import Unpack
+from restore.task.learning import Learning
+class Own:
+    def __init__(self, facts, gain: float = 1.0, **learning{annotation}): ...
+"""
+
+
+@pytest.fixture
+def own_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
+    """Writes a task with settings of learning that are annotated so; its dotted path."""
+
+    def written(package: str, annotation: str) -> str:
+        (tmp_path / package).mkdir()
+        text = OWN_TASK.format(annotation=annotation)
+        (tmp_path / package / "__init__.py").write_text(text)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        return f"{package}.Own"
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("number", "annotation"),
+    [(0, ": Unpack[Learning]"), (1, ": 'Unpack[Learning]'"), (2, ": typing.Unpack[Learning]")],
+)
+def test_settings_of_learning_are_those_of_every_task(
+    number: int, annotation: str, own_task: Callable[[str, str], str]
+) -> None:
+    package = f"own_task_{number}"
+    task = {"_target_": own_task(package, annotation), "gain": 2.0}
+    check_early({"packages": [package], "task": {**task, "clip_norm": 1.0}})
+    with pytest.raises(
+        InputError, match=r"task\.clip_nrm is not a setting: did you mean clip_norm"
+    ):
+        check_early({"packages": [package], "task": {**task, "clip_nrm": 1.0}})
+
+
+@pytest.mark.parametrize(("number", "annotation"), [(0, ""), (1, ": Any"), (2, ": 'no['")])
+def test_a_task_is_told_how_to_take_the_settings_of_learning(
+    number: int, annotation: str, own_task: Callable[[str, str], str]
+) -> None:
+    """To leave them out is no way out: the optimizer is among them."""
+    package = f"untold_task_{number}"
+    task = {"_target_": own_task(package, annotation), "gain": 1.0}
+    way = r"takes \*\*learning .*: annotate it as \*\*learning: Unpack\[Learning\], of restore"
+    with pytest.raises(InputError, match=rf"task\.clip_norm: {package}\.Own {way}"):
+        check_early({"packages": [package], "task": {**task, "clip_norm": 1.0}})
+    with pytest.raises(InputError, match=r"task\.other is not a setting"):
+        check_early({"packages": [package], "task": {**task, "other": 1.0}})
 
 
 def test_what_text_does_not_tell_is_left_to_the_class() -> None:

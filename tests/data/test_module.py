@@ -261,6 +261,47 @@ def test_missing_data_is_found_before_any_work(split: Split) -> None:
         module.setup("test" if split == "test" else "fit")
 
 
+class Misshaped:
+    """kind: what is wrong with what it makes."""
+
+    makes_holes = True
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def input_channels(self, image_channels: int) -> int:
+        return image_channels
+
+    def __call__(self, target: Tensor, seeds: Tensor) -> Any:
+        hole = torch.ones(len(target), 1, *target.shape[-2:])
+        made = {
+            "right": {"input": target},
+            "small": {"input": target[..., ::2, ::2]},
+            "channels": {"input": target.repeat(1, 2, 1, 1)},
+            "double": {"input": target.double()},
+            "hole": {"input": target, "hole": hole[:, 0]},
+        }
+        return {"target": target, "hole": hole, **made[self.kind]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("small", r"input \[1, 1, 4, 4\] torch.float32 .* it must be \[1, 1, 8, 8\]"),
+        ("channels", r"input \[1, 2, 8, 8\]"),
+        ("double", r"input \[1, 1, 8, 8\] torch.float64 .* it must be .* torch.float32"),
+        ("hole", r"hole \[1, 8, 8\] .* it must be \[1, 1, 8, 8\]"),
+    ],
+)
+def test_an_input_of_another_size_or_type_is_found_before_any_work(kind: str, said: str) -> None:
+    digits(degradation=Misshaped("right")).check("train", "val")
+    for split in ("train", "val", "test"):
+        with pytest.raises(
+            InputError, match=rf"data\.degradation {__name__}\.Misshaped made {said}"
+        ):
+            digits(degradation=Misshaped(kind)).first(split)
+
+
 def test_sizes_that_differ(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / "val").mkdir(exist_ok=True)

@@ -178,6 +178,56 @@ def test_a_metric_that_does_not_fit_is_refused_before_work(
         make(metric).check()
 
 
+class Own(Metric):
+    """Of somebody who forgot something."""
+
+    def __init__(self, **said: Any) -> None:
+        for key, value in said.items():
+            setattr(self, key, value)
+
+    def measure(self, restored: torch.Tensor, target: torch.Tensor, batch: Any) -> torch.Tensor:
+        return (restored - target).abs().mean(dim=(1, 2, 3))
+
+
+class Total(Own):
+    def measure(self, restored: torch.Tensor, target: torch.Tensor, batch: Any) -> torch.Tensor:
+        return (restored - target).abs().mean()
+
+
+TOLD: dict[str, Any] = {"name": "own", "definition": "own/v1", "higher_is_better": False}
+
+
+def test_a_metric_says_what_tables_need_to_know() -> None:
+    make({"own": Own(**TOLD)}).check()
+
+
+@pytest.mark.parametrize("key", [*TOLD])
+@pytest.mark.parametrize("value", [None, "", 7])
+def test_a_metric_that_says_too_little_is_refused_before_work(key: str, value: Any) -> None:
+    said = {**TOLD, key: value}
+    if value is None:
+        del said[key]
+    with pytest.raises(InputError, match=f"digits: metric Own .*give the class {key} = "):
+        make({"own": Own(**said)})
+
+
+@pytest.mark.parametrize("name", ["index", "bucket", "method", "benchmark", "n"])
+def test_a_metric_with_the_name_of_a_column_is_refused_before_work(name: str) -> None:
+    with pytest.raises(InputError, match=f"metric Own is named {name}, .*rename it"):
+        make({"own": Own(**TOLD | {"name": name})})
+
+
+def test_what_is_no_metric_is_refused() -> None:
+    mean: Any = nn.L1Loss()
+    with pytest.raises(InputError, match=r"L1Loss is no restore\.metric\.base\.Metric"):
+        make({"own": mean})
+
+
+def test_one_number_for_all_images_is_refused_before_work() -> None:
+    with pytest.raises(InputError, match=r"own gives \[\] for 1 images: .* shape \[1\]"):
+        make({"own": Total(**TOLD)}).check()
+
+
 def test_holes_are_asked_for_before_work() -> None:
     noise = Gaussian(25.0)
     with pytest.raises(InputError, match="needs a hole"):

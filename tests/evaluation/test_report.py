@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from restore.evaluation import plot, report, upload
+from restore.evaluation import plot, report, results, upload
 from restore.evaluation.comparison import differences
+from restore.evaluation.header import TAKEN
 from restore.evaluation.method import SamplingRecord
 from restore.metric.psnr import PSNR
 from restore.picture import GAP, _wrap
@@ -84,6 +85,18 @@ class TestDifferences:
             rows = list(csv.DictReader(file))
         assert [(row["method"], row["difference"]) for row in rows] == [("b", "2.0"), ("c", "4.0")]
         assert all(row["reference"] == "a" and row["n"] == "2" for row in rows)
+
+
+def test_no_metric_may_be_named_as_a_column_of_a_table(make_report: Any, tmp_path: Path) -> None:
+    """Its numbers would stand in place of what the column is for."""
+    made = [make_report(name, {"psnr": [1.0, 2.0]}) for name in "ab"]
+    report.write(tmp_path, made)
+    results.append(tmp_path / "recorded.csv", made)
+    for name in ("results.csv", "per_image.csv", "recorded.csv"):
+        with (tmp_path / name).open() as file:
+            columns = set(next(csv.reader(file)))
+        measured = set(results._METRICS) & columns
+        assert measured and columns - TAKEN == measured
 
 
 class TestPictures:

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -433,3 +434,20 @@ def test_a_graph_that_is_no_graph_for_every_size_is_refused(
     assert "the graph of Colorizer is another function at 120x80 px" in said
     assert "--size WxH" in said and not (tmp_path / "onnx").exists()
     export(run, tmp_path / "onnx", "--format", "onnx", "--size", "120x80")
+
+
+class Halving(torch.nn.Module):
+    def forward(self, given: Tensor, sigma: Tensor | None = None) -> Tensor:
+        small = torch.nn.functional.avg_pool2d(given, 2)
+        return given + torch.nn.functional.interpolate(small, scale_factor=2.0)
+
+
+def test_a_network_of_even_sizes_alone_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its graph may do for the example that is traced; the sizes that it is checked by are odd."""
+    own = restored(zoo.read(write_model("blind", tmp_path)).content)
+    own.network = Halving()
+    monkeypatch.setattr(onnx, "method", lambda *_: SimpleNamespace(restore=None))
+    with pytest.raises(InputError, match="Halving does not take images of 18x33 px"):
+        onnx._check(own, tmp_path, None)

@@ -5,7 +5,14 @@ import torch
 from torch import Tensor
 
 from restore.loss import content
-from restore.loss.content import NegativePSNR, Perceptual, Pixels, TotalVariation, keep_known
+from restore.loss.content import (
+    NegativePSNR,
+    Perceptual,
+    Pixels,
+    TotalVariation,
+    check_terms,
+    keep_known,
+)
 from restore.types import InputError
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -141,3 +148,27 @@ def test_weights_that_mean_nothing(features: list[int]) -> None:
     for make in (lambda: Pixels(0.0), lambda: TotalVariation(-1.0), lambda: Perceptual(0.0, 0.0)):
         with pytest.raises(InputError, match="weight"):
             make()
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        (None, "returned NoneType"),
+        (torch.ones(2), r"returned \[2\]"),
+        ({"own": 0.5}, "'own': float"),
+        ({"l1": torch.ones(2), "own": None}, "'own': NoneType"),
+        ({"own": torch.ones(3, 8, 8)}, r"'own': \[3, 8, 8\]"),
+        ({"own": torch.ones(2, 1, 8, 8)}, r"'own': \[2, 1, 8, 8\]"),
+        ({"own": torch.ones(8)}, r"'own': \[8\]"),
+        ({1: torch.ones(2)}, r"1: \[2\]"),
+    ],
+)
+def test_what_is_no_number_for_each_image_is_refused(terms: object, said: str) -> None:
+    kind = r"task\.loss\.mine restore\.loss\.content\.Pixels"
+    with pytest.raises(InputError, match=rf"{kind} .*{said}.* tensors of shape \[2\], as"):
+        check_terms("mine", Pixels(), terms, 2)
+
+
+def test_a_number_for_each_image_or_for_all_stands() -> None:
+    terms = {"l1": torch.ones(2), "kl": torch.tensor(0.5)}
+    assert check_terms("mine", Pixels(), terms, 2) is terms

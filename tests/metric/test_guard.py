@@ -85,6 +85,63 @@ def test_all_metrics_at_once_are_each_alone(make_batch: MakeBatch) -> None:
     assert torch.equal(together["diversity"], diversity)
 
 
+class InPlace(PSNR):
+    """Spoils the images for every metric after it. what: which of them."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.name, self.what, self.takes_levels = "in_place", what, False
+
+    def measure(self, restored: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
+        seen = {"restored": restored, "target": target, "input": batch["input"]}
+        return seen[self.what].mul_(2).double().mean(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("what", ["restored", "target", "input"])
+def test_a_metric_that_works_in_place_is_refused(what: str, make_batch: MakeBatch) -> None:
+    metrics = [InPlace(what), PSNR()]
+    with pytest.raises(InputError, match=r"in_place changes its images in place.* on a copy"):
+        measure_all(metrics, GOOD.clone()[:, None], GOOD.clone(), make_batch(GOOD))
+
+
+class Shaped(PSNR):
+    """given: what it gives for two images."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__()
+        self.name, self.given = "shaped", given
+
+    def measure(self, restored: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
+        given: torch.Tensor = self.given  # type: ignore[assignment]
+        return given
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (torch.tensor(0.5), r"\[\]"),
+        (torch.ones(2, 1), r"\[2, 1\]"),
+        (torch.ones(3), r"\[3\]"),
+        ([0.5, 0.5], "list"),
+        (0.5, "float"),
+        (None, "NoneType"),
+    ],
+)
+def test_a_metric_gives_a_number_for_each_image(
+    given: object, said: str, make_batch: MakeBatch
+) -> None:
+    two = GOOD.repeat(2, 1, 1, 1)
+    with pytest.raises(InputError, match=rf"shaped gives {said} for 2 images: .* shape \[2\]"):
+        measure_all([Shaped(given)], two[:, None], two, make_batch(two))
+
+
+def test_numbers_of_any_type_become_float64(make_batch: MakeBatch) -> None:
+    two = GOOD.repeat(2, 1, 1, 1)
+    for given in (torch.tensor([1, 4]), torch.tensor([1.0, 4.0], dtype=torch.float16)):
+        made = measure_all([Shaped(given)], two[:, None], two, make_batch(two))["shaped"]
+        assert made.dtype == torch.float64 and made.tolist() == [1, 4]
+
+
 def test_metrics_leave_their_images_alone(make_batch: MakeBatch) -> None:
     """Several works are done in place, on copies; float64 images need a copy, too."""
     restored, target = torch.rand(2, 1, 3, 16, 12, dtype=torch.float64)

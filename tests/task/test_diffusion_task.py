@@ -202,3 +202,18 @@ def test_learned_variance_trains_and_samples() -> None:
     gradient = task.network.conv_out.weight.grad
     assert gradient is not None and gradient[1].abs().sum() > 0
     assert task.restore(data).shape == (4, 1, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("channels", "learned"), [(2, False), (1, True), (3, True)])
+def test_a_network_that_returns_another_shape_is_refused(channels: int, learned: bool) -> None:
+    """What is too much would be cut off in silence; one channel would be compared with each."""
+
+    class Other(torch.nn.Conv2d):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return super().forward(x)
+
+    task = build(network=lambda **_: Other(1, channels, 1), learned_variance=learned)
+    wanted = rf"\[4, {2 if learned else 1}, 8, 8\]"
+    said = rf"Other returned \[4, {channels}, 8, 8\] for targets {wanted}"
+    with pytest.raises(InputError, match=said):
+        task.losses(batch(), 0)

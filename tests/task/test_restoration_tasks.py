@@ -110,6 +110,7 @@ def speaker(**settings: Any) -> Colorizer:
 @pytest.mark.parametrize("size", [16, 21])
 def test_a_colorizer_of_bins_restores_and_is_judged_by_ab(size: int) -> None:
     task, given = speaker(adversary=adversary()), batch(Gray(), size)
+    task.check(given)  # bins are no image of the target's shape
     logits, ab = task.predict(given)
     assert task.bins is not None
     half = (size + 1) // 2
@@ -215,6 +216,62 @@ def test_check_restores_one_sample_before_work_starts() -> None:
     task = denoiser().train()
     task.check(batch(Gaussian(25.0)))
     assert task.training
+
+
+class Misshapen(nn.Module):
+    """kind: what is wrong with the image that it returns."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.factor = kind, nn.Parameter(torch.ones(()))
+
+    def forward(self, image: Tensor, other: Tensor | None = None) -> Any:
+        made = self.factor * image
+        returned = {
+            "more": torch.cat([made, made[:, :1]], dim=1),
+            "one": made[:, :1],
+            "small": made[..., 1:-1, 1:-1],
+            "dict": {"image": made},
+        }
+        return returned[self.kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("more", r"\[2, 4, 16, 16\]"),
+        ("one", r"\[2, 1, 16, 16\]"),
+        ("small", r"\[2, 3, 14, 14\]"),
+        ("dict", "dict"),
+    ],
+)
+def test_a_network_that_returns_another_shape_is_refused_before_work(kind: str, shape: str) -> None:
+    """One channel would be compared with each of three, and nobody would be told."""
+    said = rf"{__name__}\.Misshapen returned {shape} for targets \[2, 3, 16, 16\]"
+    for task, given in (
+        (denoiser(), batch(Gaussian(25.0))),
+        (inpainting(), batch(Mask(Half("right")))),
+    ):
+        task.network = Misshapen(kind)
+        with pytest.raises(InputError, match=said):
+            task.check(given)
+
+
+def test_colours_of_another_shape_are_refused_before_work() -> None:
+    task, given = colorizer(), batch(Gray())
+    task.network = Misshapen("one")  # one channel, where ab are two
+    with pytest.raises(InputError, match=r"returned \[2, 1, 16, 16\] for targets \[2, 2, 16, 16\]"):
+        task.check(given)
+
+
+def test_a_loss_of_another_shape_is_refused_by_the_name_of_its_class() -> None:
+    def row(stages: Any, target: Tensor, hole: Tensor | None) -> dict[str, Tensor]:
+        return {"row": (stages[-1] - target).abs().mean(dim=(0, 1, 2))}
+
+    task = denoiser()
+    task.content = {"own": row}
+    with pytest.raises(InputError, match=r"task\.loss\.own .*'row': \[16\] for 2 images"):
+        task.losses(batch(Gaussian(25.0)), 0)
 
 
 @pytest.mark.parametrize(
