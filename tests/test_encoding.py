@@ -26,7 +26,8 @@ def locale_bound(source: str) -> Iterator[str]:
         owner = ast.unparse(function.value) if isinstance(function, ast.Attribute) else ""
         values = [one.value for one in node.args if isinstance(one, ast.Constant)]
         modes = [one for one in values if isinstance(one, str) and len(one) < 4 and "b" in one]
-        reads = name in ("read_text", "write_text") or "text" in given
+        packaged = owner.startswith("importlib.metadata.")  # reads as UTF-8 always
+        reads = (name in ("read_text", "write_text") and not packaged) or "text" in given
         opens = name == "open" and owner not in BINARY and not modes
         if (reads or opens) and "encoding" not in given:
             yield ast.unparse(node)
