@@ -183,13 +183,14 @@ def _batch_size(settings: PredictionSettings, models: list[Model]) -> int:
 
 
 def _shown(groups: Iterator[list[Photo]], total: int) -> Iterator[list[Photo]]:
-    """Each in turn, with a bar on stderr that says how fast it goes."""
+    """Each in turn; in a terminal a bar on stderr says how fast it goes."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    console, started, done = Console(stderr=True), time.monotonic(), 0
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+    err, started, done = Console(stderr=True), time.monotonic(), 0
+    off = not err.is_interactive
+    with Progress(*columns, console=err, transient=True, redirect_stdout=False, disable=off) as bar:
         task = bar.add_task("", total=total, rate="")
         for group in groups:
             yield group

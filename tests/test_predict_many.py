@@ -81,6 +81,12 @@ def test_a_broken_photo_of_a_batch_ends_no_other(run: Any, models: dict[str, str
     assert sorted(arrays(Path("out"))) == ["0.png", "2.png"]
 
 
+def test_a_pipe_gets_lines_and_no_bar(run: Any, models: dict[str, str]) -> None:
+    photo(Path("a.png"), 1, (20, 28, 3))
+    ended = run(models["denoiser"], "a.png", "-o", "piped")
+    assert ended.err == "" and len(ended.out.splitlines()) == 1, ended.err
+
+
 def test_what_a_folder_has_beside_photos_is_said(run: Any, models: dict[str, str]) -> None:
     photo(Path("in/a.png"), 0, (20, 28, 3))
     photo(Path("in/deep/b.png"), 1, (20, 28, 3))
