@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torchmetrics import Metric
 
 from restore.task.base import Task
@@ -15,11 +16,17 @@ from restore.types import Batch, InputError
 _NO_TRAINER = "not attached to a `Trainer`"  # Lightning's words
 
 
+class _BackwardError(Exception):
+    """Losses that derive something themselves, as a gradient penalty does."""
+
+
 def check_learns(task: Task, sample: Batch) -> None:
     """Raises InputError unless the losses of a batch [1, ...] are scalars that lead to a weight."""
     said: list[Any] = []
     try:
         _tried(task, lambda: said.append(task.losses(sample, 0)), gradients=True)
+    except _BackwardError:
+        return
     except RuntimeError as error:
         if _NO_TRAINER in str(error):
             return
@@ -86,6 +93,10 @@ def logged_in_training(task: Task, sample: Batch) -> list[str]:
     return [f"train/{term}" for term in (*terms, "loss")]
 
 
+def _not_kept(kept: None) -> Tensor:
+    raise _BackwardError
+
+
 def _tried(task: Task, call: Callable[[], None], gradients: bool = False) -> None:
     """Calls, with gradients or without, and leaves random numbers and metrics as they were."""
     training = task.training
@@ -93,7 +104,8 @@ def _tried(task: Task, call: Callable[[], None], gradients: bool = False) -> Non
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             task.eval()
-            with torch.set_grad_enabled(gradients):
+            # Nothing is kept for a backward pass, which never comes: a photo may be large.
+            with torch.set_grad_enabled(gradients), saved_tensors_hooks(lambda _: None, _not_kept):
                 call()
     finally:
         task.train(training)

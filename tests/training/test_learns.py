@@ -9,6 +9,7 @@ from line import Line
 from torch import Tensor
 
 from restore.config.compose import composed
+from restore.task import dry
 from restore.task.denoising import Denoiser
 from restore.task.dry import check_learns
 from restore.training import run
@@ -60,6 +61,29 @@ def test_one_term_that_teaches_is_enough(sample: Batch) -> None:
 def test_losses_that_ask_for_their_trainer_are_left_to_the_training(sample: Batch) -> None:
     task = Saying(lambda term: {"l2": term.detach() * task.trainer.world_size})
     check_learns(task, sample)
+
+
+def test_losses_that_derive_something_are_left_to_the_training(sample: Batch) -> None:
+    def penalty(term: Tensor) -> dict[str, Tensor]:
+        weight = torch.ones(3, requires_grad=True)
+        (slope,) = torch.autograd.grad((weight * term).sin().sum(), weight, create_graph=True)
+        return {"l2": slope.sum()}
+
+    check_learns(Saying(penalty), sample)
+
+
+def test_nothing_is_kept_for_a_backward_pass(sample: Batch) -> None:
+    """Which never comes, and a photo of validation may be large."""
+    kept: list[Any] = []
+
+    def watched(term: Tensor) -> dict[str, Tensor]:
+        made = term.sin()
+        kept.append(made.grad_fn)
+        return {"l2": made}
+
+    check_learns(Saying(watched), sample)
+    with pytest.raises(dry._BackwardError):
+        _ = kept[0]._saved_self
 
 
 def test_a_training_asks_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
