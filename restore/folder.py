@@ -44,7 +44,7 @@ def make(place: str, kind: Literal["run", "sweep"] = "run") -> Path:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 @contextlib.contextmanager

@@ -210,7 +210,7 @@ def test_grey_photos_are_not_colored(tmp_path: Path) -> None:
 class Few:
     """What `check_task` asks of a split; the first `grey` photos, of 400, have no colour."""
 
-    num_photos, framing = 400, Whole()
+    num_photos, framing, channels = 400, Whole(), 3
 
     def __init__(self, grey: int) -> None:
         self.source, self.grey = self, grey
@@ -221,7 +221,8 @@ class Few:
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, tuple):
             return {"seed": torch.tensor([key[1]])}
-        return Item(torch.tensor([9, 9, 9 + (key >= self.grey)])[:, None, None], None, "")
+        colour = torch.tensor([9, 9, 9 + (key >= self.grey)], dtype=torch.uint8)
+        return Item(colour[:, None, None], None, "")
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -230,9 +231,15 @@ def test_sixteen_photos_and_256_holes_are_looked_at_before_all_are_thought_alike
 ) -> None:
     """Colour in the 16th photo is enough, and a pixel in the 256th hole; the next are not seen."""
     seen: Any = Few(grey=15 + fails)
-    holes = lambda raw: {"hole": raw["seed"] == 1000 + 255 + fails}  # noqa: E731
+    image = torch.zeros(1, 3, 1, 1)
+    grey = {"target": image, "input": image[:, :1]}
+    noisy = {"target": image, "input": image}
+
+    def holes(raw: Any) -> Any:
+        return {**noisy, "hole": image[:, :1] + (raw["seed"] == 1000 + 255 + fails)}
+
     for degradation, to_batch, named in (
-        (Gray(), lambda raw: {}, "photos are grey"),
+        (Gray(), lambda raw: grey, "photos are grey"),
         (Gaussian(1.0), holes, "no hole has a single pixel"),
     ):
         given: Any = degradation, to_batch
