@@ -97,7 +97,8 @@ def test_the_command_measures_and_draws(tmp_path: Path, monkeypatch: pytest.Monk
     assert {one["precision"] for one in rows} == {"bf16-mixed"}
     assert Image.open(folder / nfe.PLOT).width > 500
     assert "make nfe" in (folder / nfe.PAGE).read_text()
-    study.main(arguments)  # once more replaces the rows of these calls
+    monkeypatch.setattr(study, "ZERO_SHOT", study.ZERO_SHOT[:1])
+    study.main(arguments)  # once more replaces the row of these calls
     assert len(results.read(folder / nfe.RESULTS)[1]) == 6
 
 
