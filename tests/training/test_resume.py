@@ -219,6 +219,7 @@ def test_what_held_the_value_of_a_setting_goes_along(key: str, follower: str) ->
     assert replace_settings(made(1, 1), {key: 5}) == made(5, 5)
     assert replace_settings(made(1, 2), {key: 5}) == made(5, 2)
     assert replace_settings(made(1, 1), {key: 5, follower: 7}) == made(5, 7)
+    assert replace_settings(made(1, 1), {follower: 1, key: 5}) == made(5, 1)
 
 
 @pytest.mark.parametrize(
