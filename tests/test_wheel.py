@@ -114,6 +114,6 @@ def test_wheel_trains_sweeps_and_takes_own_packages(tmp_path: Path) -> None:
     here.install(tmp_path / "mylab2", "mylab2")
     python = str(here.bin / "python")
     said = here.run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path / "mylab2")
-    assert "1 passed" in said
+    assert "2 passed" in said
     own = ("experiment=mylab2_digits", "hydra.searchpath=[pkg://mylab2.conf]", *TINY)
     here.run(restore, "train", *own)
