@@ -1,4 +1,4 @@
-"""The other processes of a run, as far as an error must know of them.
+"""The other processes of a run: what they have, and what an error must know of them.
 
 Importing this module must stay instant, as that of `restore.errors`.
 """
@@ -18,6 +18,18 @@ def group() -> Any:
     """torch.distributed, if this process is one of a group."""
     found: Any = sys.modules.get("torch.distributed")
     return found if found is not None and found.is_available() and found.is_initialized() else None
+
+
+def gather(own: Any, world_size: int) -> list[Any]:
+    """What every process gives, in the order of ranks.
+
+    Never in a hook around batches: Lightning calls none where a process has no image, and the
+    others would wait for it for ever.
+    """
+    parts = [own] * world_size
+    if world_size > 1:
+        group().all_gather_object(parts, own)
+    return parts
 
 
 def first_to_tell(code: int) -> bool:

@@ -40,8 +40,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def show(restored: Path, reference: Path, mask: Path | None = None, invert: bool = False) -> int:
     """Prints a line of JSON. InputError for folders that are not of one video."""
-    if invert and mask is None:
-        raise InputError("--invert-mask is of a mask: give --mask, or leave it out")
+    from restore.photos import check_inverted
+
+    check_inverted(mask, invert)
     print(json.dumps(measure(restored, reference, mask, invert)))
     return DONE
 

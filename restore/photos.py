@@ -74,6 +74,12 @@ def _passed_over(folder: Path, listing: Listing) -> list[str]:
     return [f"left out in {printable(str(folder))}: {reasons}"] if reasons else []
 
 
+def check_inverted(mask: Path | None, invert_mask: bool) -> None:
+    """Raises InputError for an inversion of no mask."""
+    if invert_mask and mask is None:
+        raise InputError("--invert-mask is of a mask: give --mask, or leave it out")
+
+
 def photos(
     named: list[tuple[Path, Path]],
     output: Path,

@@ -56,8 +56,7 @@ def predict(
     """
     if not models:
         raise InputError("give MODEL and INPUT, or --job FILE; see restore predict --help")
-    if settings.invert_mask and settings.mask is None:
-        raise InputError("--invert-mask is of a mask: give --mask, or leave it out")
+    photos.check_inverted(settings.mask, settings.invert_mask)
     found = photos.found(inputs)
     loaded = [load(model, packages, device, precision or "auto") for model in models]
     if not inputs:

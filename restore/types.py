@@ -54,6 +54,18 @@ class Facts:
     has_hole: bool = False  # whether inputs have one; False where a checkpoint does not say
 
 
+def path_of(one: object) -> str:
+    """The dotted path of an object's class, as configs name it."""
+    return f"{type(one).__module__}.{type(one).__qualname__}"
+
+
+def shape_of(value: object) -> str:
+    """`[2, 3, 8, 8]` of a tensor; of anything else what it is."""
+    from torch import Tensor
+
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
 class InputError(ValueError):
     """A configuration or an input that cannot be used: shown as one line, exit code 2.
 

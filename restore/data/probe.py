@@ -9,7 +9,7 @@ from restore.data.item import read_item
 from restore.data.split import Raw, SplitDataset
 from restore.degradation.contract import Degradation
 from restore.degradation.gray import Gray
-from restore.types import Batch, InputError
+from restore.types import Batch, InputError, path_of
 
 _HOLES, _PHOTOS = 256, 16  # how many samples are looked at before the rest is thought alike
 
@@ -44,9 +44,8 @@ def _check_made(degradation: Degradation, batch: Batch) -> None:
         made: Tensor = batch[key]  # type: ignore[literal-required]
         shape = [len(target), number, *target.shape[-2:]]
         if list(made.shape) != shape or made.dtype != target.dtype:
-            kind = type(degradation)
             raise InputError(
-                f"data.degradation {kind.__module__}.{kind.__qualname__} made {key} "
+                f"data.degradation {path_of(degradation)} made {key} "
                 f"{list(made.shape)} {made.dtype} of targets {list(target.shape)} {target.dtype}: "
                 f"it must be {shape} {target.dtype}"
             )

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, distributed
+from torch import Tensor
 
 from restore.callback.meter import Meter
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.cost import CostMeter
 from restore.evaluation.method import Method
 from restore.evaluation.pace import Pace
+from restore.fellows import gather
 from restore.image import to_unit
 from restore.metric.base import measure_all
 from restore.metric.distribution import update_all
@@ -107,18 +108,6 @@ class Evaluation(LightningModule):
         if places:
             few = panel(select(batch, places), restored[places].clamp(-1, 1)).cpu()
             self.pictures.extend(few)
-
-
-def gather(own: Any, world_size: int) -> list[Any]:
-    """Collects what every process gives, in the order of ranks.
-
-    Never in a hook around batches: Lightning calls none where a process has no image, and the
-    others would wait for it for ever.
-    """
-    parts = [own] * world_size
-    if world_size > 1:
-        distributed.all_gather_object(parts, own)
-    return parts
 
 
 def _check_restored(name: str, restored: Tensor, batch: Batch, num_samples: int) -> None:

@@ -14,8 +14,9 @@ from restore.evaluation import memory
 from restore.evaluation.benchmark import Benchmark, digest
 from restore.evaluation.comparison import Interval, image_metrics, intervals
 from restore.evaluation.cost import Cost, total
-from restore.evaluation.loop import Evaluation, Row, gather, num_images
+from restore.evaluation.loop import Evaluation, Row, num_images
 from restore.evaluation.method import Method
+from restore.fellows import gather
 from restore.metric.distribution import COMPARABLE
 from restore.precision import EXACT
 from restore.types import InputError

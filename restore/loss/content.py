@@ -9,7 +9,7 @@ from restore.loss.perceptual import Network, feature_distance, image_features, s
 from restore.loss.reconstruction import ReconstructionLoss, total_variation
 from restore.metric.psnr import psnr_from_mse
 from restore.network.inpainting import composite
-from restore.types import InputError
+from restore.types import InputError, path_of, shape_of
 
 _ROUNDING = (2 / 255) ** 2 / 12  # mean square of what 8 bits round away, in the range [-1, 1]
 
@@ -136,24 +136,20 @@ def check_terms(name: str, loss: ContentLoss, terms: object, count: int) -> dict
 
     A tensor of another shape would be averaged in silence, whatever stands in it.
     """
-    kind = f"task.loss.{name} {type(loss).__module__}.{type(loss).__qualname__}"
+    kind = f"task.loss.{name} {path_of(loss)}"
     wanted = (
         f"it must return a dict of names to tensors of shape [{count}], as "
         "error.mean(dim=(1, 2, 3))"
     )
     if not isinstance(terms, dict):
-        raise InputError(f"{kind} returned {_shown(terms)}: {wanted}")
+        raise InputError(f"{kind} returned {shape_of(terms)}: {wanted}")
     for key, value in terms.items():
         fits = isinstance(value, Tensor) and value.shape in ((count,), ())
         if not isinstance(key, str) or not fits:
             raise InputError(
-                f"{kind} returned {key!r}: {_shown(value)} for {count} images: {wanted}"
+                f"{kind} returned {key!r}: {shape_of(value)} for {count} images: {wanted}"
             )
     return terms
-
-
-def _shown(value: object) -> str:
-    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def keep_known(output: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:

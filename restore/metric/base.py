@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from restore.types import Batch, InputError
+from restore.types import Batch, InputError, shape_of
 
 # An overshooting network or unclipped noise stays far below, an image in 0..255 far above.
 _LARGEST_PREDICTION = 50.0
@@ -90,8 +90,8 @@ def _measured(metric: Metric, restored: Tensor, target: Tensor, batch: Batch) ->
             f"metric {metric.name} changes its images in place, which the metrics after it "
             "measure, too: let it work on a copy, as (restored - target).square()"
         )
-    shape = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
-    if shape != [len(target)]:
+    shape = shape_of(values)
+    if shape != str([len(target)]):
         raise InputError(
             f"metric {metric.name} gives {shape} for {len(target)} images: it must give a tensor "
             f"of shape [{len(target)}], a number for each, as error.mean(dim=(1, 2, 3))"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from restore.types import InputError
+from restore.types import InputError, path_of, shape_of
 
 
 def pad_to_multiple(image: Tensor, factor: int) -> Tensor:
@@ -50,12 +50,11 @@ def check_shape(network: nn.Module, returned: object, wanted: Sequence[int]) -> 
 
     A single channel would be compared with each of three, in silence.
     """
-    shape = list(returned.shape) if isinstance(returned, Tensor) else type(returned).__name__
-    if shape != [*wanted]:
-        kind = type(network)
+    shape = shape_of(returned)
+    if shape != str([*wanted]):
         raise InputError(
-            f"task.network {kind.__module__}.{kind.__qualname__} returned {shape} for targets "
-            f"{[*wanted]}: it must return a tensor of their shape"
+            f"task.network {path_of(network)} returned {shape} for targets {[*wanted]}: it must "
+            "return a tensor of their shape"
         )
 
 
@@ -64,11 +63,11 @@ def _is_ours(network: nn.Module) -> bool:
 
 
 def _unkept(network: nn.Module, image: Tensor, what: str) -> str:
-    kind, (height, width) = type(network), image.shape[-2:]
+    height, width = image.shape[-2:]
     return (
-        f"task.network {kind.__module__}.{kind.__qualname__} does not take images of "
-        f"{width}x{height} px ({what}): it has to take any size, so let it pad them inside and cut "
-        "again, as restore.network.denoising.DenoisingUNet does by pad_to_multiple"
+        f"task.network {path_of(network)} does not take images of {width}x{height} px ({what}): "
+        "it has to take any size, so let it pad them inside and cut again, as "
+        "restore.network.denoising.DenoisingUNet does by pad_to_multiple"
     )
 
 

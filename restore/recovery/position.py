@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from restore.fellows import gather
 from restore.recovery.rows import Rows
 
 Position = dict[str, Any]
@@ -77,7 +78,7 @@ def capture(
         "batch_size": getattr(trainer.datamodule, "batch_size", 1),
         "world_size": trainer.world_size,
         "validation_due": validation_due,
-        "random": random or gather(trainer, random_state(trainer)),
+        "random": random or gather(random_state(trainer), trainer.world_size),
         "gradients": {
             name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None
         },
@@ -161,15 +162,6 @@ def set_random_state(state: dict[str, Any], trainer: Trainer) -> None:
     random.setstate(state["python"])
     if "cuda" in state and trainer.strategy.root_device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"].cpu(), trainer.strategy.root_device)
-
-
-def gather(trainer: Trainer, state: dict[str, Any]) -> list[dict[str, Any]]:
-    """The states of all processes, by rank."""
-    if trainer.world_size == 1:
-        return [state]
-    states: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(states, state)
-    return states
 
 
 def saved_rows(trainer: Trainer) -> int:

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from restore.task.base import Task
 from restore.task.restoration import RestorationTask
-from restore.types import Batch, InputError
+from restore.types import Batch, InputError, path_of, shape_of
 
 _NO_TRAINER = "not attached to a `Trainer`"  # Lightning's words
 
@@ -31,7 +31,7 @@ def check_learns(task: Task, sample: Batch) -> None:
         if _NO_TRAINER in str(error):
             return
         raise
-    kind, terms = f"the losses of {type(task).__module__}.{type(task).__qualname__}", said[0]
+    kind, terms = f"the losses of {path_of(task)}", said[0]
     shapes = _shapes(terms)
     if not isinstance(terms, Mapping) or not terms or set(shapes.values()) != {"[]"}:
         found = shapes or type(terms).__name__
@@ -49,10 +49,7 @@ def check_learns(task: Task, sample: Batch) -> None:
 def _shapes(terms: Any) -> dict[str, str]:
     """Shapes of terms by their names, or what stands in place of a tensor."""
     named = terms if isinstance(terms, Mapping) else {}
-    return {
-        str(name): str(list(one.shape)) if isinstance(one, Tensor) else type(one).__name__
-        for name, one in named.items()
-    }
+    return {str(name): shape_of(one) for name, one in named.items()}
 
 
 def logged_in_validation(task: Task, sample: Batch) -> list[str] | None:
