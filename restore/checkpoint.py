@@ -6,7 +6,6 @@ A file is a torch archive whose zip comment states its updates and the SHA-256 o
 second file that could be stale, and every reader of torch archives still opens it.
 """
 
-import contextlib
 import hashlib
 import io
 import os
@@ -22,7 +21,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 
 from restore.content import FORMAT, upgrade
-from restore.folder import sync_folder
+from restore.folder import replacing
 from restore.hashing import HashingWriter
 from restore.types import InputError
 
@@ -81,22 +80,11 @@ def write(content: dict[str, Any], path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name.removesuffix(SUFFIX) + TEMPORARY)
-    try:
-        with open(temporary, "wb") as file:
-            _write_sealed({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if not is_whole(temporary):
-            raise OSError(f"{temporary} does not read back as it was written")
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    sync_folder(path.parent)
+    with replacing(path, temporary, is_whole) as file:
+        _write_sealed({"format": FORMAT, **content}, file)
 
 
-def _write_sealed(content: dict[str, Any], file: io.BufferedWriter) -> None:
+def _write_sealed(content: dict[str, Any], file: BinaryIO) -> None:
     hashing = HashingWriter(file)
     try:
         torch.save(content, cast(BinaryIO, hashing))

@@ -5,9 +5,10 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from restore.errors import explain
 from restore.types import InputError
@@ -96,27 +97,46 @@ def work_begins(folder: Path, config: str) -> None:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Replaces a file by bytes or UTF-8 text: whole and on the disk when this returns, or as it
-    was."""
+    """Replaces a file by bytes or UTF-8 text, as `replacing` does."""
     packed = content if isinstance(content, bytes) else content.encode(errors="backslashreplace")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with replacing(path) as file:
+        file.write(packed)
+
+
+@contextlib.contextmanager
+def replacing(
+    path: Path, temporary: Path | None = None, is_whole: Callable[[Path], bool] | None = None
+) -> Iterator[BinaryIO]:
+    """A file to write, which takes the name `path` at the end, whole and on the disk; after an
+    error `path` is as it was, and nothing else is left.
+
+    temporary: its name until then, on the same disk, by default one that no other process takes.
+    is_whole: reads it back before it takes the name; where it says no, that is an OSError.
+    """
+    own = zlib.crc32(os.fsencode(path.name))  # the name itself may be as long as names can be
+    temporary = temporary or path.with_name(f".{own:08x}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            file.write(packed)
+        with open(temporary, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
+        if is_whole is not None and not is_whole(temporary):
+            raise OSError(f"{temporary} does not read back as it was written")
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync_folder(path.parent)
+    _sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder outlive a crash of the machine."""
+def _sync(folder: Path) -> None:
+    """Makes the names in a folder outlive a crash of the machine, where its file system can."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)

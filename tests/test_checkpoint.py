@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from restore import checkpoint as durable
+from restore import folder
 from restore.checkpoint import DurableIO, is_whole, newest_valid, seal, write
 
 
@@ -149,7 +149,7 @@ def killed_at(point: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(point, int):
         opened = open
         monkeypatch.setattr(
-            durable,
+            folder,
             "open",
             lambda path, mode: (
                 Killed(opened(path, mode), point) if "w" in mode else opened(path, mode)

@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import signal
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,13 +60,28 @@ def test_an_error_that_came_of_it_says_so(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize("content", ["a text of more than ten bytes", b"bytes, more than ten"])
 def test_a_file_stays_as_it_was(tmp_path: Path, content: str | bytes) -> None:
-    path = tmp_path / "a.txt"
+    path = tmp_path / f"{'n' * 251}.txt"  # as long as names can be
     write_whole(path, "old")
     with files_up_to(10), pytest.raises(OSError, match="File too large"):
         write_whole(path, content)
-    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"] and path.read_text() == "old"
+    assert [*tmp_path.iterdir()] == [path] and path.read_text() == "old"
     write_whole(path, content)
     assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_file_system_need_not_know_how_to_sync_a_folder(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    broken = number == errno.EIO
+    with pytest.raises(OSError, match="error") if broken else contextlib.nullcontext():
+        write_whole(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
 
 
 def test_no_part_of_a_picture_is_left(tmp_path: Path) -> None:

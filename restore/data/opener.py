@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from filelock import FileLock
 
+from restore.folder import replacing
 from restore.types import InputError
 
 SCHEMES = ("http", "https", "s3", "gs")
@@ -131,13 +132,9 @@ def download(url: str, timeout: float, cache: Path) -> Path:
     part = path.with_name(f"{path.name}.part")
     with FileLock(path.with_name(f".{path.name}.lock")):
         if not path.is_file():
-            try:
-                with part.open("wb") as file:
-                    for data in _chunks(open_url(url, timeout)):
-                        file.write(data)
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
+            with replacing(path, part) as file:
+                for data in _chunks(open_url(url, timeout)):
+                    file.write(data)
     return path
 
 

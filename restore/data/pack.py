@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 from restore.data.name import printable
 from restore.data.shard import index_shard
 from restore.data.shard_plan import FORMAT, PackedPhoto, Shard, ShardPlan
-from restore.folder import write_whole
+from restore.folder import replacing, write_whole
 from restore.hashing import HashingWriter
 from restore.types import InputError
 
@@ -92,17 +92,13 @@ def _shard(shard: Shard, source: Path, folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
         if _size(path) == record["bytes"]:
             return record
-    temporary = folder / PARTS / f"{shard.file}.tmp"
-    with temporary.open("wb") as file:
+    with replacing(path, folder / PARTS / f"{shard.file}.tmp") as file:
         hashing = HashingWriter(file)
         with tarfile.open(
             fileobj=cast(BinaryIO, hashing), mode="w|", format=tarfile.GNU_FORMAT
         ) as tar:
             for photo in shard.photos:
                 _add(tar, photo, source)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
     found = len(index_shard(path).samples)
     if found != len(shard.photos):
         raise InputError(f"{path} reads back {found} of {len(shard.photos)} photos: is a disk bad?")

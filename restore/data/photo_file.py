@@ -1,6 +1,5 @@
 """Photos that come back as files: with their own numbers, depth and colour profile."""
 
-import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from PIL import Image
 from restore.data import image_file, tiff_file
 from restore.data.deep_pixels import by_opencv
 from restore.data.image_file import load_image, opened
+from restore.folder import write_whole
 
 _GREY = ("1", "L", "LA", "I", "F")
 _SIGNATURE_AND_HEADER = 8 + 25  # bytes of a PNG before the place of its profile
@@ -72,13 +72,7 @@ def write_png(array: np.ndarray, path: Path, profile: bytes | None = None) -> No
         head, rest = packed[:_SIGNATURE_AND_HEADER], packed[_SIGNATURE_AND_HEADER:]
         packed = head + _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)) + rest
     path.parent.mkdir(parents=True, exist_ok=True)
-    own = zlib.crc32(os.fsencode(path.name))  # the name itself may be as long as names can be
-    temporary = path.with_name(f".{own:08x}.{os.getpid()}")
-    try:
-        temporary.write_bytes(packed)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, packed)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
