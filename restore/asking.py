@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from restore.errors import DONE
-from restore.folder import RUN
 from restore.recovery import lock, request
+from restore.run_files import CONFIG, RESULT, RUN
 from restore.types import InputError, RunError
 
 ABOUT = "ask a running training for its status, a sample, a checkpoint, or to stop"
@@ -78,10 +78,10 @@ def ask(run: Path, word: str, timeout: float) -> dict[str, Any]:
 
 
 def _check_lives(run: Path) -> None:
-    if not (run / RUN).is_file() and not (run / "config.yaml").is_file():
+    if not (run / RUN).is_file() and not (run / CONFIG).is_file():
         raise InputError(f"{run} is no run folder: `restore list` shows those that are here")
     if lock.holder(run) is None:
-        done = (run / "result.json").is_file()
+        done = (run / RESULT).is_file()
         how = "it is done" if done else f"it was interrupted, and resume.path={run} goes on"
         raise InputError(f"{run} is not running: {how}")
 

@@ -79,13 +79,14 @@ def show(
 def _choose(
     run: Path, stds: Sequence[float], benchmark: str, by: str | None, overrides: Sequence[str]
 ) -> int:
+    from restore.checkpoint import best_of
     from restore.config.compose import composed
     from restore.evaluation import evaluate, load
     from restore.evaluation.studies import LENGTHS
     from restore.sweep.show import ranking
     from restore.training import average
 
-    best = run / "checkpoints" / "best.ckpt"
+    best = best_of(run)
     config = composed("evaluate", [f"benchmark={benchmark}", *overrides])
     calls = load.method(best, config).num_calls
     metrics = {m.name: m.higher_is_better for m in load.benchmarks(config, calls)[0].metrics}

@@ -23,6 +23,7 @@ from lightning.pytorch import Trainer
 from restore.content import FORMAT, upgrade
 from restore.folder import replacing
 from restore.hashing import HashingWriter
+from restore.run_files import CHECKPOINTS
 from restore.types import InputError
 
 SUFFIX = ".ckpt"
@@ -156,7 +157,7 @@ def newest_valid(
 
 def best_of(path: Path) -> Path:
     """The best checkpoint of a run folder; a file is itself."""
-    return path / "checkpoints" / f"best{SUFFIX}" if path.is_dir() else path
+    return path / CHECKPOINTS / f"best{SUFFIX}" if path.is_dir() else path
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from restore.errors import explain
+from restore.run_files import CONFIG, LOCK
 from restore.types import InputError
 
-LOCK, RUN = ".lock", "run.json"  # of restore.recovery.lock
 HOMES = (Path("outputs"), Path("multirun"))  # where trainings write, if not told otherwise
 _made: list[Path] = []  # folders that `make` has made, the innermost first
 
@@ -58,7 +58,7 @@ def run_folder(folder: Path, alone: bool = True) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not (folder / "config.yaml").exists():
+        if not (folder / CONFIG).exists():
             remove_empty(folder)
         if alone:
             sys.exit(explain(error))
@@ -82,7 +82,7 @@ def written_by_hydra() -> Iterator[None]:
     try:
         yield
     except OSError:
-        if _made and not (_made[0] / "config.yaml").exists():
+        if _made and not (_made[0] / CONFIG).exists():
             remove_empty(_made[0])
         raise
 
@@ -90,7 +90,7 @@ def written_by_hydra() -> Iterator[None]:
 def work_begins(folder: Path, config: str) -> None:
     """Says where the run writes, as its first line, and keeps its resolved config there."""
     try:
-        write_whole(folder / "config.yaml", config)
+        write_whole(folder / CONFIG, config)
     except OSError as error:
         raise InputError(f"run folder {folder} cannot be written: {error.strerror}") from error
     print(folder, flush=True)

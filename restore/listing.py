@@ -5,7 +5,6 @@ Importing this module must stay instant.
 
 import argparse
 import contextlib
-import csv
 import json
 import math
 import os
@@ -16,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from restore import columns
+from restore import columns, run_files
 from restore.errors import DONE
-from restore.folder import HOMES, RUN
+from restore.folder import HOMES
 from restore.recovery import lock
 from restore.released import Released, released
 from restore.types import InputError
@@ -99,7 +98,7 @@ def _age(one: Row) -> tuple[str, str]:
 def runs(folder: Path) -> Iterator[Path]:
     """The run folders at or below a folder; none is looked for inside another."""
     for place, below, files in os.walk(folder):
-        if RUN in files or ("config.yaml" in files and "checkpoints" in below):
+        if run_files.RUN in files or (run_files.CONFIG in files and run_files.CHECKPOINTS in below):
             below.clear()
             yield Path(place)
         below.sort()
@@ -109,7 +108,8 @@ def row(folder: Path) -> Row:
     """What the files of a run folder say of it; a broken one is "damaged", and the others go on."""
     begun = datetime.fromtimestamp(folder.stat().st_mtime).astimezone().isoformat("T", "seconds")
     try:
-        config, record, logged = _config(folder), _record(folder), _logged(folder)
+        config, record = run_files.read_config(folder), _record(folder)
+        logged = run_files.read_metrics(folder)
         identity = lock.identity(folder) or {}
         begun = str(identity.get("started", begun))
         metric, value = _metric(config, record, logged)
@@ -127,7 +127,7 @@ def row(folder: Path) -> Row:
 
 def _saved(folder: Path) -> list[int]:
     """The updates of the recovery points, which may lie behind what was logged last."""
-    names = (path.name for path in folder.glob("checkpoints/recovery-*"))
+    names = (path.name for path in folder.glob(f"{run_files.CHECKPOINTS}/recovery-*"))
     return [int(found[1]) for name in names if (found := re.match(r"recovery-(\d+)\.", name))]
 
 
@@ -151,40 +151,18 @@ def _checked(check: dict[str, Any]) -> tuple[str, float | None]:
     return "", None
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    import yaml  # type: ignore[import-untyped]
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        content = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), loader)
-    except yaml.YAMLError as error:
-        raise ValueError("config.yaml is no YAML") from error
-    if not isinstance(content, dict):
-        raise ValueError("config.yaml is no mapping")
-    return content
-
-
-def _record(folder: Path) -> dict[str, Any] | None:
+def _record(folder: Path) -> dict[str, Any]:
     """result.json, unless the run has gone on since and is not done again."""
-    path, config = folder / "result.json", folder / "config.yaml"
+    path, config = folder / run_files.RESULT, folder / run_files.CONFIG
     if not path.is_file() or path.stat().st_mtime_ns < config.stat().st_mtime_ns:
-        return None
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def _logged(folder: Path) -> list[dict[str, str]]:
-    path = folder / "metrics.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        return list(csv.DictReader(file))
+        return {}
+    return run_files.read_result(folder)
 
 
 def _metric(
-    config: dict[str, Any], record: dict[str, Any] | None, logged: list[dict[str, str]]
+    config: dict[str, Any], record: dict[str, Any], logged: list[dict[str, str]]
 ) -> tuple[str, float | None]:
-    for report in (record or {}).get("evaluation", []):
+    for report in record.get("evaluation", []):
         for name, value in report["metrics"].items():
             if value is not None:
                 return f"{report['benchmark']}/{name}", float(value)

@@ -4,16 +4,12 @@ Importing this module must stay instant.
 """
 
 import argparse
-import csv
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml  # type: ignore[import-untyped]
-
 from restore.errors import DONE, FAILED
-from restore.types import InputError
+from restore.run_files import CHECKPOINTS, read_config, read_metrics, read_result
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,9 +49,9 @@ def differences(a: Path, b: Path) -> Iterator[Line]:
 
     Raises InputError for a folder that holds no run, or a checkpoint that cannot be read.
     """
-    configs = [_config(folder) for folder in (a, b)]
+    configs = [flat(read_config(folder)) for folder in (a, b)]
     yield from (("config", line) for line in _between(*configs))
-    records = [_record(folder) for folder in (a, b)]
+    records = [read_result(folder) for folder in (a, b)]
     if all(records):
         versions = [{key: one.get(key) for key in ("commit", "device", "python", "versions")}
                     for one in records]  # fmt: skip
@@ -94,37 +90,10 @@ def _between(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: {a[key]!r} in A, {b[key]!r} in B"
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.yaml"
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder} holds no config.yaml: name the folder of a run") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} cannot be read: {reason}") from None
-    return flat(config)
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    """result.json; empty for a run that has not ended."""
-    path = folder / "result.json"
-    if not path.is_file():
-        return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is no record of a run: {error}") from None
-    return record if isinstance(record, dict) else {}
-
-
 def _logged(folder: Path) -> dict[int, dict[str, str]]:
     """Update -> metric -> cell as it was written, without times."""
-    path = folder / "metrics.csv"
     found: dict[int, dict[str, str]] = {}
-    if not path.is_file():
-        return found
-    for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+    for row in read_metrics(folder):
         cells = {key: cell for key, cell in row.items() if cell and key not in ("step", *_TIMES)}
         found.setdefault(int(row["step"]), {}).update(cells)
     return found
@@ -182,7 +151,7 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
     from restore.checkpoint import SUFFIX, seal
 
     found: dict[int, Path] = {}
-    for path in sorted((folder / "checkpoints").glob(f"*{SUFFIX}")):
+    for path in sorted((folder / CHECKPOINTS).glob(f"*{SUFFIX}")):
         stated = seal(path)
         if stated is not None and (stated.updates not in found or path.stem == "last"):
             found[stated.updates] = path

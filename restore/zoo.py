@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from restore import bundle, checkpoint, diffusers_folder
 from restore.released import DEFAULTS, defaults, folder, is_bundle, names, weights_of
+from restore.run_files import CHECKPOINTS
 from restore.types import InputError
 
 
@@ -27,7 +28,7 @@ def find(place: str | Path) -> Path:
         InputError: a name that is neither there nor released, with the nearest that are.
     """
     path = Path(place).expanduser()
-    is_stored = path.is_file() or is_bundle(path) or (path / "checkpoints").is_dir()
+    is_stored = path.is_file() or is_bundle(path) or (path / CHECKPOINTS).is_dir()
     is_stored |= diffusers_folder.is_folder(path)
     name = str(place)
     if is_stored or not re.fullmatch(r"[\w-]+", name):

@@ -17,9 +17,9 @@ from PIL import Image
 from stopping import DIGITS, SMALL, differences, everything, started
 
 from restore import asking
-from restore.folder import RUN
 from restore.recovery import desk, lock, request
 from restore.recovery.desk import Desk
+from restore.run_files import RUN
 from restore.task.restoration import RestorationTask
 from restore.types import InputError, RunError
 

@@ -56,6 +56,7 @@ LAYERS = (
     {"folder"},
     {"errors"},
     {"image", "stream"},
+    {"run_files"},
     {"types", "columns", "collector", "fellows", "hashing"},
 )
 COMPOSE = {"main", "sweep", "build", "config"}  # who may know Hydra and OmegaConf

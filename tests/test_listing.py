@@ -144,6 +144,7 @@ def test_runs_are_found_at_any_depth_and_a_damaged_one_hides_no_other(
     ended(begun(Path("multirun/x/2/0")))
     damaged = begun(Path("outputs/y"))
     (damaged / "config.yaml").write_text("task: [")
+    (begun(Path("outputs/z")) / "config.yaml").unlink()
     assert listing.show([], as_json=True, state=None) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     states = {line["name"]: line["state"] for line in lines if line["state"] != "released"}
@@ -152,6 +153,7 @@ def test_runs_are_found_at_any_depth_and_a_damaged_one_hides_no_other(
         "outputs/x/1": "interrupted",
         "multirun/x/2/0": "done",
         "outputs/y": "damaged",
+        "outputs/z": "damaged",
     }
     listing.show([], as_json=False, state=listing.INTERRUPTED)
     head, only = capsys.readouterr().out.splitlines()

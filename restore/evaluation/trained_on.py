@@ -4,13 +4,12 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from restore.build import build
 from restore.data.module import DataModule
 from restore.data.source import Split, StoredSource
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
+from restore.run_files import read_config
 from restore.types import InputError
 
 
@@ -21,9 +20,8 @@ def note(method: Method, benchmark: Benchmark) -> str | None:
     """
     if not benchmark.by_files or method.data is None:
         return None
-    config = Path(method.checkpoint).parent.parent / "config.yaml"
-    with contextlib.suppress(OSError, yaml.YAMLError, InputError, KeyError, TypeError):
-        said = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
+    with contextlib.suppress(OSError, InputError, KeyError, TypeError):
+        said = read_config(Path(method.checkpoint).parent.parent)["data"]
         # A broken photo was never measured, so that none of training has to be decoded to know it.
         own = build({**method.data, "root": said.get("root"), "on_error": "error"}, "data")
         measured = _files(benchmark.data, "test")

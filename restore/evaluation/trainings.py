@@ -6,13 +6,14 @@ from typing import Any
 
 from restore.evaluation import spelling
 from restore.evaluation.markup import NONE, Table
+from restore.run_files import RESULT
 from restore.types import InputError
 
 
 def trainings(folder: Path) -> list[Table]:
     """A line for each experiments/<name>/result.json: what training cost and what came out."""
     header = ["experiment", "updates", "seconds", "images/s", "parameters", "device", "commit"]
-    rows = [_record(path) for path in sorted(folder.glob("*/result.json"))]
+    rows = [_record(path) for path in sorted(folder.glob(f"*/{RESULT}"))]
     return [Table("Trainings on record", [*header, "results"], rows)] if rows else []
 
 

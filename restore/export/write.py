@@ -20,6 +20,7 @@ from restore.export import card, check, diffusers, kair, onnx
 from restore.folder import write_whole
 from restore.recovery.preemption import undone
 from restore.released import MODEL, WEIGHTS, described, is_bundle
+from restore.run_files import read_result
 from restore.task.restoration import RestorationTask
 from restore.types import InputError
 
@@ -140,13 +141,11 @@ def _said(stored: zoo.StoredModel, settings: ExportSettings) -> dict[str, Any]:
 
 def _record(stored: zoo.StoredModel) -> Mapping[str, Any] | None:
     """result.json of the run that wrote the checkpoint; None where it is not beside it."""
-    path = stored.path.parent.parent / "result.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    same = record.get("id") == stored.content.get("run")
-    return record if same and record.get("experiment") == stored.content["experiment"] else None
+    with suppress(InputError):
+        record = read_result(stored.path.parent.parent)
+        same = record.get("id") == stored.content.get("run")
+        return record if same and record.get("experiment") == stored.content["experiment"] else None
+    return None
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from omegaconf import DictConfig
 
 from restore import collector, errors, launch
 from restore.config import command, manual, rules, searchpath
-from restore.folder import RUN, run_folder, written_by_hydra
+from restore.folder import run_folder, written_by_hydra
 from restore.recovery.parent import die_with_launcher
+from restore.run_files import RUN
 from restore.types import InputError
 
 

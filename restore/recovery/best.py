@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from restore.callback.monitor import best_is_high, check_monitor
 from restore.checkpoint import SUFFIX, DurableIO
 from restore.config.trust import foreign
+from restore.run_files import CHECKPOINTS
 from restore.types import InputError, RunError
 
 
@@ -55,7 +56,7 @@ class Checkpoint(ModelCheckpoint):
         return f"Checkpoint.{self.name}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+        self.dirpath = str(Path(trainer.default_root_dir) / CHECKPOINTS)
         super().setup(trainer, pl_module, stage)
         DurableIO.of(trainer)
 

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from restore import launch
-from restore.folder import LOCK, RUN, write_whole
+from restore.folder import write_whole
+from restore.run_files import CHECKPOINTS, CONFIG, LOCK, METRICS, RESULT, RUN
 from restore.types import InputError, RunError
 
 # What a run leaves in its folder.
-TRACES = (RUN, "config.yaml", "checkpoints", "metrics.csv", "result.json")
+TRACES = (RUN, CONFIG, CHECKPOINTS, METRICS, RESULT)
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _held: dict[Path, int] = {}  # file descriptors of the locks of this process
 

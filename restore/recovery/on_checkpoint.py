@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from restore.checkpoint import SUFFIX, seal
 from restore.recovery import aside
+from restore.run_files import CHECKPOINTS
 from restore.types import InputError
 
 _PAUSE = 0.05  # seconds between two looks at a command that is waited for
@@ -109,7 +110,7 @@ class OnCheckpoint(Callback):
         return self._answer
 
     def _file(self, trainer: Trainer) -> Path:
-        return Path(trainer.default_root_dir) / "checkpoints" / f"{self.checkpoint}{SUFFIX}"
+        return Path(trainer.default_root_dir) / CHECKPOINTS / f"{self.checkpoint}{SUFFIX}"
 
     def _look(self, trainer: Trainer) -> None:
         """Takes up what has ended, and what is new; nothing that fails here ends a training."""

@@ -14,6 +14,7 @@ from restore.checkpoint import SUFFIX, TEMPORARY, DurableIO, write
 from restore.recovery import position, preemption
 from restore.recovery.desk import Desk
 from restore.recovery.lock import check_there, is_there
+from restore.run_files import CHECKPOINTS
 from restore.types import InputError, NonFiniteError
 
 KEPT = 2
@@ -65,7 +66,7 @@ class Recovery(Callback):
                 stale.unlink(missing_ok=True)
 
     def folder(self, trainer: Trainer) -> Path:
-        return Path(trainer.default_root_dir) / "checkpoints"
+        return Path(trainer.default_root_dir) / CHECKPOINTS
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         if hasattr(trainer.datamodule, "fingerprint"):

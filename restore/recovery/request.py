@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from restore.folder import LOCK, write_whole
+from restore.folder import write_whole
+from restore.run_files import LOCK
 
 FOLDER = ".ask"  # below the run's
 WORDS = ("status", "sample", "save", "stop")

@@ -15,8 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
 
 from restore.folder import write_whole
-
-NAME = "metrics.csv"
+from restore.run_files import METRICS
 
 
 class Rows(Logger):
@@ -28,7 +27,7 @@ class Rows(Logger):
     def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 20) -> None:
         super().__init__()
         self.every = flush_logs_every_n_steps
-        self.path = Path(save_dir) / NAME
+        self.path = Path(save_dir) / METRICS
         self.columns: list[str] = []
         self._written = 0  # rows in the file
         self._waiting: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
 """What the jobs of a sweep have measured."""
 
-import json
+import contextlib
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from restore.callback.monitor import best_is_high
+from restore.run_files import read_result
 from restore.sweep import journal, settings
 from restore.sweep.journal import Line
 from restore.sweep.ranking import Sweep, swept
+from restore.types import InputError
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Group:
 def read(folder: Path) -> Found:
     """The journal with the records of its jobs."""
     sweep, lines = Sweep.read(folder), journal.read(folder)
-    records = [_record(folder / line.folder / "result.json") for line in lines]
+    records = [_record(folder / line.folder) for line in lines]
     values = [settings.values(record) if record else {} for record in records]
     for line, known in zip(lines, values, strict=True):
         if line.objective is not None:
@@ -59,13 +61,11 @@ def read(folder: Path) -> Found:
     return Found(lines, swept([line.overrides for line in lines]), metrics, high, records)
 
 
-def _record(path: Path) -> dict[str, Any] | None:
-    """A job's result.json; a job that repeats another, or that failed, has none."""
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-    return record
+def _record(folder: Path) -> dict[str, Any] | None:
+    """A job's record; a job that repeats another, or that failed, has none."""
+    with contextlib.suppress(InputError):
+        return read_result(folder) or None
+    return None
 
 
 def group(found: Found, by: str, over: Sequence[str]) -> tuple[list[str], list[Group]]:

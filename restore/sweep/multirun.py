@@ -5,7 +5,6 @@ every rank would run the sweep, in a folder and with hyperparameters of its own.
 """
 
 import functools
-import json
 import math
 import os
 import re
@@ -27,6 +26,7 @@ from restore.config.command import plain
 from restore.config.drawing import check_drawing
 from restore.folder import remove_empty
 from restore.recovery import lock
+from restore.run_files import CONFIG, RESULT, read_result
 from restore.sweep import gpu, journal, process, ranking, settings
 from restore.sweep.job import SweepJob, command
 from restore.sweep.settings import Search
@@ -177,7 +177,7 @@ def _study(search: Search, sweep: Path, experiment: str) -> dict[str, Any] | Non
 
 
 def _run(made: SweepJob, folder: Path, search: Search) -> tuple[int, int | None]:
-    (folder / "result.json").unlink(missing_ok=True)  # of an attempt that was cut off
+    (folder / RESULT).unlink(missing_ok=True)  # of an attempt that was cut off
     made.write(folder)
     env = process.environment()
     with _gpus(made.config, search) as names:
@@ -203,11 +203,12 @@ def _outcome(code: int, folder: Path, name: str) -> tuple[str, float | None, str
     log = folder / "train.log"
     if code == errors.DONE:
         try:
-            value = settings.value_of(
-                name, json.loads((folder / "result.json").read_text(encoding="utf-8"))
-            )
-        except (OSError, KeyError) as error:
-            return journal.FAILED, None, str(error.args[0] if error.args else error)
+            record = read_result(folder)
+            if not record:
+                return journal.FAILED, None, f"it ended without a {RESULT}"
+            value = settings.value_of(name, record)
+        except (InputError, KeyError) as error:
+            return journal.FAILED, None, str(error.args[0])
         if math.isfinite(value):
             return journal.DONE, value, None
         return journal.FAILED, None, f"{name} is not finite"
@@ -233,6 +234,6 @@ def last_error(log: Path) -> str | None:
 
 def _forget(folder: Path) -> None:
     """Takes away what a job has left that was refused before its work began."""
-    if not (folder / "config.yaml").exists():
+    if not (folder / CONFIG).exists():
         (folder / "train.log").unlink(missing_ok=True)
         remove_empty(folder)

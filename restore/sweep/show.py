@@ -9,6 +9,7 @@ from pathlib import Path
 from restore import columns
 from restore.folder import write_whole
 from restore.recovery import lock
+from restore.run_files import RUN
 from restore.sweep import plot
 from restore.sweep.found import Found, group, read
 from restore.sweep.ranking import Sweep, shown
@@ -45,7 +46,7 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
 def _tell_open(folder: Path, found: Found) -> None:
     """Prints which jobs have begun and have no line in the journal, and what goes on with them."""
     ended = {line.folder for line in found.lines}
-    left = {log.parent for name in ("run.json", "train.log") for log in folder.glob(f"*/{name}")}
+    left = {log.parent for name in (RUN, "train.log") for log in folder.glob(f"*/{name}")}
     begun = sorted(one.name for one in left if one.name not in ended)
     running = [name for name in begun if lock.holder(folder / name) is not None]
     cut_off = [name for name in begun if name not in running]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from restore import checkpoint
 from restore.callback.power_ema import FOLDER, rebuild
+from restore.run_files import CHECKPOINTS
 
 
 def checkpoints(run: Path, stds: Sequence[float]) -> list[Path]:
@@ -15,10 +16,10 @@ def checkpoints(run: Path, stds: Sequence[float]) -> list[Path]:
     written.
     """
     averages = {std: rebuild(run / FOLDER, std) for std in stds}
-    content = checkpoint.read(run / "checkpoints" / "last.ckpt")
+    content = checkpoint.read(run / CHECKPOINTS / "last.ckpt")
     written = []
     for std, average in averages.items():
-        path = run / "checkpoints" / f"ema_{std:g}.ckpt"
+        path = run / CHECKPOINTS / f"ema_{std:g}.ckpt"
         ema = {**content.get("ema", {}), "weights": average}
         checkpoint.write({**content, "ema": ema, "rebuilt": std}, path)
         written.append(path)

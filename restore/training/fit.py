@@ -19,6 +19,7 @@ from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
 from restore.recovery import lock, preemption
 from restore.recovery.on_checkpoint import OnCheckpoint
+from restore.run_files import RESULT
 from restore.training import lack, next_command
 from restore.training.run import Run
 from restore.types import InputError
@@ -119,8 +120,8 @@ def record(
     if run.trainer.is_global_zero:
         lock.check_there(run.folder)
         report.write(run.folder, reports)
-        origin.write_json(run.folder / "result.json", result)
-        files = {"best": best_checkpoint(run), "result": run.folder / "result.json"}
+        origin.write_json(run.folder / RESULT, result)
+        files = {"best": best_checkpoint(run), "result": run.folder / RESULT}
         upload.track(run.trainer.loggers, reports, files)
     return result
 

@@ -1,12 +1,12 @@
 """What ends a run and its epochs, and whether a run that has ended may go on."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
 
+from restore.run_files import read_result
 from restore.types import InputError
 
 
@@ -38,8 +38,7 @@ def _of_trainer(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def recorded_updates(folder: Path, own: str | None) -> int:
     """Updates in the record that ends this run; -1 where there is none."""
-    path = folder / "result.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    record = read_result(folder)
     is_own = bool(record) and record.get("id") == own
     return int(record["training"]["updates"]) if is_own else -1
 

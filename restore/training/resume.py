@@ -13,10 +13,10 @@ from restore.config.naming import check_named
 from restore.config.rules import check_max_updates
 from restore.config.trust import Trust, code_differences, foreign
 from restore.data.module import DataModule
-from restore.folder import RUN
 from restore.recovery import lock
 from restore.recovery.points import Recovery
 from restore.recovery.rows import Rows
+from restore.run_files import CHECKPOINTS, CONFIG, RUN, read_config
 from restore.task.base import Task
 from restore.training.limits import check_not_ended
 from restore.training.settings import replace_settings
@@ -120,12 +120,12 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
         InputError: no run, no whole checkpoint, nothing left to do, or a package not named.
     """
     folder = folder.expanduser().resolve()
-    if not (folder / "checkpoints").is_dir():
+    if not (folder / CHECKPOINTS).is_dir():
         raise InputError(f"resume.path={folder} {_NO_RUN}")
     if lock.is_first():
         lock.hold(folder)
     own = own_id(folder)
-    path, damaged = file.newest_valid(folder / "checkpoints", lambda stated: stated.run == own)
+    path, damaged = file.newest_valid(folder / CHECKPOINTS, lambda stated: stated.run == own)
     if path is None:
         named = f" ({', '.join(one.name for one in damaged)} damaged)" if damaged else ""
         raise InputError(
@@ -147,9 +147,8 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
 
 def _root(folder: Path) -> str | None:
     """The data.root that the run in a folder was started with; None for that of the machine."""
-    path = folder / "config.yaml"
-    stored = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    root = stored["data"].get("root") if isinstance(stored, dict) and "data" in stored else None
+    stored = read_config(folder) if (folder / CONFIG).is_file() else {}
+    root = stored.get("data", {}).get("root")
     return root if isinstance(root, str) and Path(root).expanduser().is_dir() else None
 
 
@@ -203,7 +202,7 @@ def own_id(folder: Path) -> str | None:
     known = lock.identity(folder)
     if known is not None:
         return None if known["id"] is None else str(known["id"])
-    seals = [file.seal(path) for path in (folder / "checkpoints").glob(f"*{file.SUFFIX}")]
+    seals = [file.seal(path) for path in (folder / CHECKPOINTS).glob(f"*{file.SUFFIX}")]
     found = {stated.run for stated in seals if stated is not None and stated.run is not None}
     if len(found) > 1:
         raise InputError(

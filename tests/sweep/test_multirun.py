@@ -73,7 +73,7 @@ def test_the_record_of_an_earlier_attempt_is_not_this_job_s(sweep: Sweep, tmp_pa
     assert [(one["job"], one["status"], one["objective"]) for one in lines] == [
         *((job, "failed", None) for job in (0, 1, 0, 1)),
     ]
-    assert not stale.exists()
+    assert lines[1]["error"] == "it ended without a result.json" and not stale.exists()
 
 
 def test_equal_jobs_are_run_once(sweep: Sweep, tmp_path: Path) -> None:
