@@ -11,6 +11,7 @@ from restore.api import Model
 from restore.data.image_file import load_image
 from restore.data.mask_files import read_mask
 from restore.data.photo_file import read_photo
+from restore.degradation.noise import estimate_level
 from restore.stream import check_seed
 from restore.types import InputError
 
@@ -160,13 +161,6 @@ def _told(callback: Callable[[Model, Any], None], model: Model) -> Callable[[Any
 
 
 def estimate_sigma(photo: np.ndarray) -> float:
-    """Level of Gaussian noise in grey levels of 255, the mean over channels.
-
-    Donoho & Johnstone 1994: the median of the finest wavelet coefficients, by scikit-image.
-    """
-    from skimage.restoration import estimate_sigma as estimated
-
+    """Level of Gaussian noise in grey levels of 255, of uint8 or uint16 [H, W] or [H, W, 3]."""
     scaled = photo.astype(np.float64) * (255 / np.iinfo(photo.dtype).max)
-    axis = -1 if photo.ndim == 3 else None
-    level = float(estimated(scaled, channel_axis=axis, average_sigmas=True))
-    return min(level, 255.0) if np.isfinite(level) else 0.0
+    return min(estimate_level(scaled, -1 if photo.ndim == 3 else None), 255.0)

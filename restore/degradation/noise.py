@@ -1,4 +1,4 @@
-"""Gaussian noise, added or multiplied."""
+"""Gaussian noise, added or multiplied, and its level as an image tells it."""
 
 import math
 
@@ -132,3 +132,14 @@ class Speckle:
         factor = 1 + draw(stream, self.std).float() * normal
         speckled = from_uint8(to_uint8(from_unit(to_unit(target) * factor)))
         return Degraded(target=target, input=speckled.to(target.dtype))
+
+
+def estimate_level(image: np.ndarray, channel_axis: int | None) -> float:
+    """Level of Gaussian noise in a floating-point image, in its units, the mean over channels.
+
+    Donoho & Johnstone 1994: the median of the finest wavelet coefficients, by scikit-image.
+    """
+    from skimage.restoration import estimate_sigma
+
+    level = float(estimate_sigma(image, channel_axis=channel_axis, average_sigmas=True))
+    return level if np.isfinite(level) else 0.0  # of a flat image, which has no coefficients

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from restore.degradation.noise import estimate_level
 from restore.ensemble import VIEWS, SelfEnsemble
 from restore.evaluation.method import NO_SAMPLING, SELF_ENSEMBLE, Method, for_every_sample
 from restore.hashing import sha256_of
@@ -66,7 +67,8 @@ class Published:
         """Levels [B] in units of [0, 1], which are half of those in units of [-1, 1]."""
         image = observation["input"]
         if self.network.takes_sigma and self.level == "estimated":
-            return _estimated(image) / 2
+            levels = [estimate_level(one, 0) for one in image.double().cpu().numpy()]
+            return image.new_tensor(levels) / 2
         if self.network.takes_sigma and "sigma" not in observation:
             raise InputError(
                 f"{self.path.name} needs sigma: use a benchmark of Gaussian noise, or let it "
@@ -88,18 +90,6 @@ class Published:
             num_calls=VIEWS if self_ensemble else 1,
             sampling=sampling,
         )
-
-
-def _estimated(image: Tensor) -> Tensor:
-    """Levels [B] of Gaussian noise in [B, C, H, W], in its units, the mean over channels.
-
-    Donoho & Johnstone 1994: the median of the finest wavelet coefficients, by scikit-image.
-    """
-    from skimage.restoration import estimate_sigma
-
-    photos = image.double().cpu().numpy()
-    levels = [estimate_sigma(one, channel_axis=0, average_sigmas=True) for one in photos]
-    return image.new_tensor(levels).nan_to_num()  # of a flat image, which has no coefficients
 
 
 def _check_hash(path: Path, sha256: str) -> None:
