@@ -43,23 +43,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"restore {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for word, text in _HYDRA.items():
-        commands.add_parser(word, help=text)
-    doctor = commands.add_parser("doctor", help="check this installation, its data and weights")
+        _word(commands, word, text)
+    doctor = _word(commands, "doctor", "check this installation, its data and weights")
     doctor.set_defaults(command=lambda given: _doctor())
-    _add_sweep(commands.add_parser("sweep", help="rank the jobs of a sweep, or continue it"))
-    _add_task(
-        commands.add_parser("task", help="write a benchmark's inputs for a program of others")
-    )
-    _add_export(commands.add_parser("export", help="a trained model to be passed on"))
+    _add_sweep(_word(commands, "sweep", "rank the jobs of a sweep, or continue it"))
+    _add_task(_word(commands, "task", "write a benchmark's inputs for a program of others"))
     _add_rooms(commands)
-    _add_schema(commands.add_parser("schema", help="JSON schemas of the configs, for editors"))
-    new = commands.add_parser("new", help="write a package of your own that trains at once")
+    _add_schema(_word(commands, "schema", "JSON schemas of the configs, for editors"))
+    new = _word(commands, "new", "write a package of your own that trains at once")
     new.add_argument("name", metavar="NAME", help="of the package, and of its new folder here")
     new.set_defaults(command=_new)
-    completion = commands.add_parser("completion", help=words.ABOUT)
+    completion = _word(commands, "completion", words.ABOUT)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     completion.set_defaults(command=lambda given: words.complete(given.shell, commands.choices))
-    words.explain(commands.choices)
     return parser
 
 
@@ -132,12 +128,6 @@ def _task(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _add_export(words: argparse.ArgumentParser) -> None:
-    from restore.export import command
-
-    command.add(words)
-
-
 def _add_rooms(commands: Any) -> None:
     """Words whose arguments stand in the room that they call."""
     from restore import (
@@ -151,11 +141,13 @@ def _add_rooms(commands: Any) -> None:
         preview,
         sharding,
     )
-    from restore.app import command
+    from restore.app import command as app
+    from restore.export import command as export
 
     rooms = {
+        "export": export,
         "predict": prediction,
-        "app": command,
+        "app": app,
         "list": listing,
         "show": preview,
         "describe": describe,
@@ -169,13 +161,15 @@ def _add_rooms(commands: Any) -> None:
         room.arguments(_word(commands, word, room.ABOUT, room.EXAMPLES))
 
 
-def _word(commands: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:
-    """The parser of a word, whose --help ends with examples."""
+def _word(commands: Any, name: str, text: str, examples: str = "") -> argparse.ArgumentParser:
+    """The parser of a word, whose --help ends with examples, by default those of `words`."""
+    from restore import words
+
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
-        epilog=examples,
+        epilog=examples or f"examples:\n{words.EXAMPLES[name]}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser

@@ -20,9 +20,6 @@ EXAMPLES = {
     "schema": """  restore schema network
   restore schema --write .schema --settings .vscode/settings.json""",
     "new": "  restore new mylab && cd mylab && pip install -e . && pytest",
-    "export": """  restore export outputs/EXPERIMENT/RUN -o bundle
-  restore export outputs/EXPERIMENT/RUN --half --check photos_masks -o bundle
-  restore export outputs/EXPERIMENT/RUN --format onnx -o onnx --check cbsd68_sigma25""",
     "train": """  restore train experiment=inpaint_photos debug=smoke
   restore train --help task               what the keys of a section mean""",
     "evaluate": "  restore evaluate checkpoint=RUN 'baseline=[telea]' benchmark=photos_masks",
@@ -48,14 +45,6 @@ _BASH = """_restore() {
 }
 complete -o filenames -F _restore restore
 """
-
-
-def explain(words: Mapping[str, argparse.ArgumentParser]) -> None:
-    """Gives every --help that has none its examples."""
-    for name, parser in words.items():
-        if name in EXAMPLES and not parser.epilog:
-            parser.formatter_class = argparse.RawDescriptionHelpFormatter
-            parser.epilog = f"examples:\n{EXAMPLES[name]}"
 
 
 def complete(shell: str, words: Mapping[str, argparse.ArgumentParser]) -> int:

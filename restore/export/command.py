@@ -6,10 +6,15 @@ from pathlib import Path
 
 from restore.errors import DONE
 
+ABOUT = "a trained model to be passed on"
+EXAMPLES = """examples:
+  restore export outputs/EXPERIMENT/RUN -o bundle
+  restore export outputs/EXPERIMENT/RUN --half --check photos_masks -o bundle
+  restore export outputs/EXPERIMENT/RUN --format onnx -o onnx --check cbsd68_sigma25"""
 FORMATS = ("bundle", "onnx", "diffusers", "kair")
 
 
-def add(words: argparse.ArgumentParser) -> None:
+def arguments(words: argparse.ArgumentParser) -> None:
     words.description = (
         "Writes a trained model to be passed on: a bundle (safetensors and JSON), a graph (onnx),\n"
         "a pipeline of diffusers, or a file of KAIR's denoisers."
@@ -51,26 +56,26 @@ def _add_check(words: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(given: argparse.Namespace) -> int:
     from restore.config.naming import PackagesOption
     from restore.export import check, write
 
     settings = write.ExportSettings(
-        kind=arguments.kind,
-        check=_names(arguments.check),
-        licence=arguments.licence,
-        size=arguments.size,
-        packages=PackagesOption(arguments.packages),
-        drawn=tuple(arguments.drawn),
+        kind=given.kind,
+        check=_names(given.check),
+        licence=given.licence,
+        size=given.size,
+        packages=PackagesOption(given.packages),
+        drawn=tuple(given.drawn),
     )
-    model, output = arguments.model, arguments.output
-    if arguments.format == "bundle":
+    model, output = given.model, given.output
+    if given.format == "bundle":
         rows = write.bundled(model, output, settings)
     else:
-        rows = write.converted(model, arguments.format, output, settings)
+        rows = write.converted(model, given.format, output, settings)
     if rows:
         print(check.told(rows))
-    for path in sorted(arguments.output.iterdir()):
+    for path in sorted(given.output.iterdir()):
         print(path)
     return DONE
 
