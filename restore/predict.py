@@ -33,22 +33,18 @@ class PredictionSettings(chain.Settings):
     strength_map: Path | None = None  # as the mask: a file, or a folder
     size: str | None = None  # of new images: 64 or 96x64
     batch_size: int | None = None  # photos of equal sizes at once; None: 1 on a CPU, else 8
+    device: str | None = None
+    packages: tuple[str, ...] = ()
+    precision: str | None = None  # as of `restore.load`; None is auto
 
 
 def predict(
-    models: list[str],
-    inputs: list[str],
-    output: Path,
-    settings: PredictionSettings,
-    device: str | None = None,
-    packages: tuple[str, ...] = (),
-    precision: str | None = None,
+    models: list[str], inputs: list[str], output: Path, settings: PredictionSettings
 ) -> int:
     """Restores every photo and prints a line of JSON for each; the exit code.
 
     models: run folders or checkpoints; each but the first takes what the one before it made.
     inputs: files, folders (at any depth) and globs; none, and a prior makes new images.
-    precision: as of `restore.load`; None is auto.
 
     Raises:
         InputError: what is wrong before work begins. A photo that cannot be restored is reported
@@ -58,7 +54,8 @@ def predict(
         raise InputError("give MODEL and INPUT, or --job FILE; see restore predict --help")
     photos.check_inverted(settings.mask, settings.invert_mask)
     found = photos.found(inputs)
-    loaded = [load(model, packages, device, precision or "auto") for model in models]
+    where = settings.packages, settings.device, settings.precision or "auto"
+    loaded = [load(model, *where) for model in models]
     if not inputs:
         _check_without_photos(settings)
         return generation.generate(loaded, output, settings, settings.size)
@@ -94,14 +91,7 @@ def _check_without_photos(settings: PredictionSettings) -> None:
 
 
 def repeat(
-    file: Path,
-    models: list[str],
-    inputs: list[str],
-    output: Path,
-    settings: PredictionSettings,
-    device: str | None = None,
-    packages: tuple[str, ...] = (),
-    precision: str | None = None,
+    file: Path, models: list[str], inputs: list[str], output: Path, settings: PredictionSettings
 ) -> int:
     """Restores the photo of a job again, as DIR/NAME.png of NAME.zip; the exit code.
 
@@ -113,7 +103,8 @@ def repeat(
         InputError: no job, inputs or settings beside those of the job, other models than its own,
             or what `predict` raises.
     """
-    if inputs or precision or settings != PredictionSettings():
+    packages, device = settings.packages, settings.device
+    if inputs or settings != PredictionSettings(device=device, packages=packages):
         raise InputError("--job brings image, mask and settings with it: give no others")
     asked = job.read(file)
     computed = zip(_models_of(asked, models), asked.precisions or [], strict=True)

@@ -95,13 +95,12 @@ def _predict(arguments: argparse.Namespace) -> int:
         from restore import predict
         from restore.config.naming import PackagesOption
 
-    given = vars(arguments)
+    given = vars(arguments) | {"packages": PackagesOption(arguments.packages)}
     settings = predict.PredictionSettings(
         **{key: given[key] for key in predict.PredictionSettings.__match_args__}
     )
     models = [model for model in arguments.models.split(",") if model]
-    trust = PackagesOption(arguments.packages)
-    where = arguments.output, settings, arguments.device, trust, arguments.precision
+    asked = models, arguments.inputs, arguments.output, settings
     if arguments.job is not None:
-        return predict.repeat(arguments.job, models, arguments.inputs, *where)
-    return predict.predict(models, arguments.inputs, *where)
+        return predict.repeat(arguments.job, *asked)
+    return predict.predict(*asked)

@@ -226,7 +226,7 @@ def test_a_photo_of_6_megapixels_takes_little_memory(
         code = "import sys, resource; from restore import predict; from pathlib import Path\n"
         code += f"predict.predict([{models['denoiser']!r}], [{str(tmp_path / name)!r}], "
         code += f"Path({str(tmp_path / 'out' / name)!r}), "
-        code += "predict.PredictionSettings(sigma=25.0), 'cpu')\n"
+        code += "predict.PredictionSettings(sigma=25.0, device='cpu'))\n"
         code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         ran = subprocess.run(
             [sys.executable, "-c", code],

@@ -100,7 +100,8 @@ def test_evaluate_and_predict_take_names(
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(noise).save("a.png")
     assert (
-        predict(["denoise"], ["a.png"], Path("restored"), PredictionSettings(sigma=5), "cpu") == 0
+        predict(["denoise"], ["a.png"], Path("restored"), PredictionSettings(sigma=5, device="cpu"))
+        == 0
     )
     made = np.asarray(Image.open("restored/a.png"))
     assert np.array_equal(made, restore.load("denoise_any", device="cpu")(noise, sigma=5))

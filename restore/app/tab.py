@@ -190,24 +190,17 @@ class Tab:
 
     def restore(
         self,
+        request: gr.Request,
         photo: Any,
         drawn: Any,
         soft: Any,
         model: Any,
         then: Any,
         other: Any,
-        sigma: Any,
-        strength: Any,
-        samples: Any,
-        seed: Any,
-        steps: Any,
-        guidance: Any,
-        ensemble: Any,
-        request: gr.Request,
+        *asked: Any,
     ) -> Iterator[Updates]:
-        """Shows steps as they come, then the results."""
+        """Shows steps as they come, then the results. asked: as `work.settings_for` takes it."""
         event = self.stops.begun(request)
-        asked = (sigma, strength, samples, seed, steps, guidance, ensemble)
         chains = [[one, *(then or ())] for one in (model, other) if one or one is model]
         try:
             if event.is_set():  # while it waited in the queue

@@ -116,7 +116,7 @@ def test_the_job_of_a_request_repeats_it(
         assert np.array_equal(done.images[0][HOLE == 0], PHOTO[HOLE == 0])
     paths = [str(outputs / name) for name in names]
     code = predict.repeat(
-        done.job, paths, [], tmp_path / "out", predict.PredictionSettings(), "cpu"
+        done.job, paths, [], tmp_path / "out", predict.PredictionSettings(device="cpu")
     )
     line = json.loads(capsys.readouterr().out)
     assert code == 0 and line["repeated"]
