@@ -57,7 +57,7 @@ def machine(rows: Sequence[Row]) -> str:
     return Counter(row["device"] for row in rows).most_common(1)[0][0] if rows else ""
 
 
-def metrics_of(rows: Sequence[Row]) -> list[str]:
+def measured(rows: Sequence[Row]) -> list[str]:
     return [name for name in _METRICS if any(row.get(name) for row in rows)]
 
 
@@ -91,7 +91,7 @@ def table(rows: Sequence[Row], metric: str) -> str:
 def page(rows: Sequence[Row], command: str) -> str:
     benchmarks = sorted({f"{row['benchmark']}, n = {row['n']}" for row in rows})
     tables = [
-        f"## {metric} {_METRICS[metric]}\n\n{table(rows, metric)}\n" for metric in metrics_of(rows)
+        f"## {metric} {_METRICS[metric]}\n\n{table(rows, metric)}\n" for metric in measured(rows)
     ]
     heads = [
         "# Quality against network calls",
@@ -107,7 +107,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     """Draws a PNG: panels of each metric, against calls on the left and seconds on the right."""
     from matplotlib.figure import Figure
 
-    names = metrics_of(rows)
+    names = measured(rows)
     figure = Figure(figsize=(11, 3.2 * len(names)), layout="constrained")
     axes: Any = figure.subplots(len(names), 2, squeeze=False)
     for (left, right), metric in zip(axes, names, strict=True):
@@ -129,7 +129,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 def write(folder: Path, command: str) -> None:
     """Page and plot of the rows in a folder; InputError where there are none."""
     _, rows = results.read(folder / RESULTS)
-    if not rows or not metrics_of(rows):
+    if not rows or not measured(rows):
         raise InputError(f"{folder / RESULTS} holds no rows to draw: run {command}")
     draw(rows, folder / PLOT)
     write_whole(folder / PAGE, page(rows, command) + "\n")

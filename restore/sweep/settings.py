@@ -80,7 +80,7 @@ def settle(search: Search, config: dict[str, Any]) -> Search:
     """
     known = {"val/loss": False}
     if search.objective not in known:
-        known |= metrics_of(search.objective, config)
+        known |= directions_by(search.objective, config)
     if search.objective not in known:
         raise InputError(
             f"search.objective={search.objective} is not measured: choose from {', '.join(known)}"
@@ -114,7 +114,7 @@ def check_benchmark(objective: str, config: dict[str, Any]) -> None:
         raise InputError(f"search.objective={objective} is not measured: give benchmark={name}")
 
 
-def metrics_of(objective: str, config: dict[str, Any]) -> dict[str, bool]:
+def directions_by(objective: str, config: dict[str, Any]) -> dict[str, bool]:
     """What the runs of a config measure, and whether higher is better; loads torch.
 
     Only what an objective of that kind can be: what validation logs, or the benchmarks' metrics.

@@ -37,7 +37,7 @@ def test_curves_are_families_in_the_order_of_calls() -> None:
             CurvePoint(20, 0.2, 12.5),
         ],
     }
-    assert nfe.metrics_of(ROWS) == ["hole_psnr"]
+    assert nfe.measured(ROWS) == ["hole_psnr"]
     plain = nfe.family(row("ddim", "eta=0.0;num_steps=3", 3, "", "Replacement()"))
     assert plain == "prior, ddim (eta=0.0), Replacement"
     assert nfe.family(row("heun", "num_steps=3", 5, "")) == "prior, heun, conditional"
