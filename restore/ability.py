@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from restore.image import lab_from_rgb
+from restore.task.base import replace_attribute
 from restore.task.restoration import RestorationTask
-from restore.tiling import replace_attribute
 from restore.types import InputError, Observation
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601

@@ -15,7 +15,7 @@ from restore.data.photo_file import write_png
 from restore.errors import DONE
 from restore.image import to_uint8
 from restore.stream import check_seed
-from restore.tiling import replace_attribute
+from restore.task.base import replace_attribute
 from restore.types import InputError
 
 _PIXELS = 2**16  # of a batch: a network keeps many values for each

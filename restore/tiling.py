@@ -6,7 +6,6 @@ thrown away; then neighbours fade into each other.
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from typing import Any, cast
 
@@ -173,17 +172,6 @@ def _place(canvas: Tensor, piece: Tensor, span: Span, dim: int) -> None:
         old.add_(share * (new - old))
     rest = span.high - span.fade
     canvas.narrow(dim, span.fade, rest).copy_(piece.narrow(dim, span.fade - span.start, rest))
-
-
-@contextmanager
-def replace_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """An attribute that has another value for a while."""
-    own = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, own)
 
 
 def around(hole: Tensor, side: int) -> tuple[slice, slice]:

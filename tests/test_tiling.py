@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from restore.network.bias_free import BiasFreeUNet
 from restore.network.unet import UNet
-from restore.tiling import SIDE, Span, Tiled, around, replace_attribute, spans, weights
+from restore.tiling import SIDE, Span, Tiled, around, spans, weights
 
 CASES = [  # length, side, margin, blend, factor
     (1, 40, 4, 4, 1),
@@ -212,13 +212,3 @@ def test_diffusion_networks_are_tiled_with_their_time() -> None:
     network = UNet(1, 1, width=8, multipliers=(1, 1), num_blocks=1, attention=())
     made = Tiled(network, side=32, margin=4, blend=4)(torch.randn(2, 1, 64, 48), torch.rand(2))
     assert made.shape == (2, 1, 64, 48)
-
-
-def test_what_is_replaced_comes_back_after_an_error() -> None:
-    span = Span(0, 1, 0, 1, 0, 0)
-    owner = nn.Module()
-    owner.kept = span
-    with pytest.raises(KeyError), replace_attribute(owner, "kept", None):
-        assert owner.kept is None
-        raise KeyError
-    assert owner.kept is span

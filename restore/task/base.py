@@ -1,6 +1,8 @@
 """What every task shares: one meaning of an update, of clipping, of accumulation, of validation."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -221,3 +223,14 @@ class Task(LightningModule, ABC):
         self.updates = checkpoint["progress"]["updates"]
         self.batches = checkpoint["progress"]["batches"]
         self._newest = dict(checkpoint.get("newest", {}))  # not in checkpoints of an older restore
+
+
+@contextmanager
+def replace_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """A part or a setting of a task that has another value for a while."""
+    own = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, own)

@@ -13,7 +13,8 @@ from restore import zoo
 from restore.build import restored
 from restore.network.push_pull import push_pull
 from restore.task.autoencoder import Autoencoder
-from restore.tiling import BLEND, MARGIN, Tiled, replace_attribute
+from restore.task.base import replace_attribute
+from restore.tiling import BLEND, MARGIN, Tiled
 from restore.types import Facts, InputError, Observation
 
 

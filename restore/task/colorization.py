@@ -15,8 +15,8 @@ from restore.network.color_bins import ColorBins
 from restore.network.colorization import recombine
 from restore.task.adversarial import AdversarialTask
 from restore.task.adversary import Adversary
+from restore.task.base import replace_attribute
 from restore.task.learning import Learning
-from restore.tiling import replace_attribute
 from restore.types import Batch, Facts, InputError, Observation
 
 _COUNTED = 1000  # images, spread over the training data, that say how frequent colours are

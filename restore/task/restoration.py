@@ -9,8 +9,8 @@ from torch import Tensor
 
 from restore.ensemble import SelfEnsemble
 from restore.task import validation
-from restore.task.base import Task
-from restore.tiling import Tiled, replace_attribute
+from restore.task.base import Task, replace_attribute
+from restore.tiling import Tiled
 from restore.types import Batch, InputError, Observation
 
 

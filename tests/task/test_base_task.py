@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from restore.task.base import NonFiniteError, Task
+from restore.task.base import NonFiniteError, Task, replace_attribute
 from restore.types import Batch, Facts, InputError
 
 
@@ -170,3 +170,12 @@ def test_weights_of_batches_can_be_divided_by_the_processes(
         monkeypatch.setattr(Task, "trainer", SimpleNamespace(world_size=world))
         weighed = [task.weight(Batch(index=torch.arange(n))) for n in (3, 2)]  # type: ignore[typeddict-item]
         assert weighed == [3 * world, 2 * world]
+
+
+def test_what_is_replaced_comes_back_after_an_error() -> None:
+    task = Linear()
+    own = task.network
+    with pytest.raises(KeyError), replace_attribute(task, "network", nn.Identity()):
+        assert isinstance(task.network, nn.Identity)
+        raise KeyError
+    assert task.network is own
