@@ -39,12 +39,13 @@ def make(place: str, kind: Literal["run", "sweep"] = "run") -> Path:
     except OSError as error:
         remove_empty(folder)
         raise InputError(
-            f"hydra.{kind}.dir={_short(place)} cannot be made or written: {error.strerror}"
+            f"hydra.{kind}.dir={short(place)} cannot be made or written: {error.strerror}"
         ) from error
     return folder
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A path for a line of an error, which must not fill a screen."""
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from restore.network.drunet import BiasFreeResidualBlock
+from restore.network.drunet import residual_blocks
 from restore.network.initialization import near_zero
 from restore.network.norm import Norm
 from restore.network.size import cap_levels, pad_to_multiple
@@ -68,5 +68,5 @@ class DenoisingUNet(nn.Module):
 
 def full_size(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
     """[B, in_channels, H, W] to [B, width, H, W]: a convolution and residual blocks."""
-    blocks = (BiasFreeResidualBlock(width) for _ in range(num_blocks))
+    blocks = residual_blocks(width, num_blocks)
     return nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), *blocks)

@@ -32,7 +32,7 @@ class DRUNet(PublishedDenoiser):
         self.m_down1 = _down(widths[0], widths[1], num_blocks)
         self.m_down2 = _down(widths[1], widths[2], num_blocks)
         self.m_down3 = _down(widths[2], widths[3], num_blocks)
-        self.m_body = nn.Sequential(*_blocks(widths[3], num_blocks))
+        self.m_body = nn.Sequential(*residual_blocks(widths[3], num_blocks))
         self.m_up3 = _up(widths[3], widths[2], num_blocks)
         self.m_up2 = _up(widths[2], widths[1], num_blocks)
         self.m_up1 = _up(widths[1], widths[0], num_blocks)
@@ -53,15 +53,15 @@ def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
 
 
-def _blocks(channels: int, num_blocks: int) -> list[nn.Module]:
+def residual_blocks(channels: int, num_blocks: int) -> list[nn.Module]:
     return [BiasFreeResidualBlock(channels) for _ in range(num_blocks)]
 
 
 def _down(in_channels: int, out_channels: int, num_blocks: int) -> nn.Sequential:
     halve = nn.Conv2d(in_channels, out_channels, 2, stride=2, bias=False)
-    return nn.Sequential(*_blocks(in_channels, num_blocks), halve)
+    return nn.Sequential(*residual_blocks(in_channels, num_blocks), halve)
 
 
 def _up(in_channels: int, out_channels: int, num_blocks: int) -> nn.Sequential:
     double = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
-    return nn.Sequential(double, *_blocks(out_channels, num_blocks))
+    return nn.Sequential(double, *residual_blocks(out_channels, num_blocks))

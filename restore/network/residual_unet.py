@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.network.drunet import BiasFreeResidualBlock
+from restore.network.drunet import residual_blocks
 from restore.network.size import cap_levels, pad_to_multiple
 from restore.types import InputError
 
@@ -38,14 +38,14 @@ class ResidualUNet(nn.Module):
             )
         self.factor = 2 ** len(widths)
         conv_in = nn.Conv2d(4 * in_channels + in_maps, widths[0], 3, padding=1, bias=False)
-        self.down = nn.ModuleList([nn.Sequential(conv_in, *_blocks(widths[0], num_blocks))])
+        self.down = nn.ModuleList([nn.Sequential(conv_in, *residual_blocks(widths[0], num_blocks))])
         self.doubling, self.up = nn.ModuleList(), nn.ModuleList()
         for fine, coarse in pairwise(widths):
             halving = nn.Conv2d(fine, coarse, 2, stride=2, bias=False)
-            self.down.append(nn.Sequential(halving, *_blocks(coarse, num_blocks)))
+            self.down.append(nn.Sequential(halving, *residual_blocks(coarse, num_blocks)))
         for coarse, fine in pairwise(reversed(widths)):
             self.doubling.append(nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=False))
-            self.up.append(nn.Sequential(*_blocks(fine, num_blocks)))
+            self.up.append(nn.Sequential(*residual_blocks(fine, num_blocks)))
         self.conv_out = nn.Conv2d(widths[0], 4 * out_channels, 3, padding=1, bias=False)
 
     def halved(self, image: Tensor) -> Tensor:
@@ -62,7 +62,3 @@ class ResidualUNet(nn.Module):
         for double, blocks in zip(self.doubling, self.up, strict=True):
             x = blocks(double(x) + skips.pop())
         return F.pixel_shuffle(self.conv_out(x), 2)[..., :height, :width]
-
-
-def _blocks(channels: int, num_blocks: int) -> list[nn.Module]:
-    return [BiasFreeResidualBlock(channels) for _ in range(num_blocks)]

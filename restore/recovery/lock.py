@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from restore import launch
-from restore.folder import write_whole
+from restore.folder import short, write_whole
 from restore.run_files import CHECKPOINTS, CONFIG, LOCK, METRICS, RESULT, RUN
 from restore.types import InputError, RunError
 
@@ -52,18 +52,13 @@ def claim(folder: Path) -> None:
             return
     except OSError as error:
         raise InputError(
-            f"run folder {_short(folder)} cannot be made or opened: {error.strerror}; choose "
+            f"run folder {short(str(folder))} cannot be made or opened: {error.strerror}; choose "
             "another hydra.run.dir"
         ) from error
     raise InputError(
         f"run folder {folder} holds a run ({found}): go on with it by resume.path={folder}, or "
         "choose another hydra.run.dir"
     )
-
-
-def _short(folder: Path) -> str:
-    text = str(folder)
-    return text if len(text) < 200 else f"{text[:80]}...{text[-20:]}"
 
 
 def hold(folder: Path, kind: Literal["run", "sweep"] = "run") -> None:
