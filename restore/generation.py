@@ -76,7 +76,7 @@ def _size(model: Model, size: str | None) -> tuple[int, int]:
         if model.task.facts.image_size is None:
             raise InputError(f"{model.name} was trained on images of any size: give --size")
         return model.task.facts.image_size, model.task.facts.image_size
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
+    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", size)
     width, height = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     task: Any = model.task
     factor = int(task.space.factor * getattr(task.network, "factor", 1))
