@@ -25,7 +25,7 @@ _LACKS = (  # of torch's CPU allocator, and of its loader where the system has k
     *("can't allocate memory", "not enough memory", "out of shared memory"),
     *("is killed by signal: Killed", "is killed by signal: Bus error"),
 )
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a limit of a file's size
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a limit of a file's size
 _LESS = "give smaller images or batches (data.batch_size of train.py, batch_size of evaluate.py)"
 
 
@@ -122,7 +122,7 @@ def _full_disk(error: BaseException) -> str | None:
     """The line of an error that says, or that came of one that says, that a disk took no more."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in _FULL:
+        if isinstance(seen, OSError) and seen.errno in FULL:
             place = "" if seen.filename is None else f" at {os.fsdecode(seen.filename)}"
             return f"{seen.strerror}{place}: make room, or write to another disk"
         seen = seen.__cause__ or seen.__context__

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from restore.errors import explain
+from restore.errors import FULL, explain
 from restore.run_files import CONFIG, LOCK
 from restore.types import InputError
 
@@ -124,7 +124,9 @@ def replacing(
         if is_whole is not None and not is_whole(temporary):
             raise OSError(f"{temporary} does not read back as it was written")
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and (error.errno in FULL or error.filename == str(temporary)):
+            error.filename = str(path)  # a disk that is full names none, and this one nobody knows
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise

@@ -62,8 +62,9 @@ def test_an_error_that_came_of_it_says_so(capsys: pytest.CaptureFixture[str]) ->
 def test_a_file_stays_as_it_was(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / f"{'n' * 251}.txt"  # as long as names can be
     write_whole(path, "old")
-    with files_up_to(10), pytest.raises(OSError, match="File too large"):
+    with files_up_to(10), pytest.raises(OSError, match="File too large") as full:
         write_whole(path, content)
+    assert full.value.filename == str(path)
     assert [*tmp_path.iterdir()] == [path] and path.read_text() == "old"
     write_whole(path, content)
     assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
@@ -82,6 +83,13 @@ def test_a_file_system_need_not_know_how_to_sync_a_folder(
     with pytest.raises(OSError, match="error") if broken else contextlib.nullcontext():
         write_whole(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere" / "a.txt", tmp_path):  # the second is a folder
+        with pytest.raises(OSError, match=r"\[Errno") as refused:
+            write_whole(path, "new")
+        assert refused.value.filename == str(path)
 
 
 def test_no_part_of_a_picture_is_left(tmp_path: Path) -> None:
