@@ -135,7 +135,10 @@ def replacing(
 
 def _sync(folder: Path) -> None:
     """Makes the names in a folder outlive a crash of the machine, where its file system can."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder may be written into and not be read
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -10,6 +10,7 @@ import torch
 
 from restore.api import Model
 from restore.chain import Settings
+from restore.data.image_file import MAX_PIXELS
 from restore.data.name import printable
 from restore.data.photo_file import write_png
 from restore.errors import DONE
@@ -84,6 +85,10 @@ def _size(model: Model, size: str | None) -> tuple[int, int]:
         raise InputError(
             f"--size {size} must be a side or WIDTHxHEIGHT in multiples of {factor}, such as "
             f"{8 * factor}"
+        )
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f"--size {size} has {height * width} pixels, at most {MAX_PIXELS} are made"
         )
     return height, width
 

@@ -192,6 +192,7 @@ def test_new_images_of_a_prior(run: Any, models: dict[str, str]) -> None:
         (("prior", "-o", "o", "--size", "7"), "--size 7 must be a side or WIDTHxHEIGHT in"),
         (("prior", "-o", "o", "--size", "axb"), "--size axb must be"),
         (("prior", "-o", "o", "--size", "8" * 20), "must be a side or WIDTHxHEIGHT in"),
+        (("prior", "-o", "o", "--size", "8192x8200"), "has 67174400 pixels, at most 67108864 are"),
         (("prior", "-o", "o", "--size", "8", "--num-samples", "0"), "--num-samples 0 must be"),
         (("prior", "-o", "o", "--size", "8", "--sigma", "5"), "--sigma 5.0 is of photos"),
         (("prior", "-o", "there", "--size", "8"), "00000.png is there"),
