@@ -117,11 +117,11 @@ def frames(path: Path) -> int:
     return 1
 
 
-def is_colored(path: Path) -> bool:
-    """Whether a file has more than one channel of colour, by its header."""
+def mode(path: Path) -> str:
+    """What Pillow calls the pixels of a file, by its header; empty for a file that is no image."""
     with contextlib.suppress(Exception), _header(path) as image:
-        return image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB")
-    return False
+        return image.mode
+    return ""
 
 
 @contextlib.contextmanager

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from restore.data.framing import area_resize
-from restore.data.image_file import SUFFIXES, is_colored, load_image, opened, upright
+from restore.data.image_file import SUFFIXES, load_image, mode, opened, upright
 from restore.data.name import printable
 from restore.data.source import data_root
 from restore.data.walk import walk
@@ -18,6 +19,8 @@ from restore.types import InputError
 
 _HALF = 127.5
 _COLORFUL = 16.0  # grey levels; a mask that was saved as JPEG has less than 3
+_PALETTE = ("P", "PA")
+_COLORED = ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", *_PALETTE)
 _BUDGET = 2**28  # bytes of resized holes that a process keeps
 
 
@@ -30,8 +33,9 @@ class MaskFiles:
     they fit into 256 MiB.
 
     Raises:
-        InputError: no masks, or one that has lost its meaning: it is all hole, or what it shows is
-            darker than half everywhere, as of masks that hold 0 and 1.
+        InputError: no masks, or one that has lost its meaning: it is all hole, what it shows is
+            darker than half everywhere, as of masks that hold 0 and 1, or its palette has colours,
+            as of maps of labels.
     """
 
     def __init__(
@@ -83,8 +87,6 @@ class MaskFiles:
 def read_mask(path: Path, invert: bool) -> Tensor:
     """uint8 [1, H, W], white = hole; a warning where it is no mask but a picture in colours."""
     mask = load_image(path, channels=1)
-    if is_colored(path) and _spread(load_image(path, channels=3)) > _COLORFUL:
-        warnings.warn(f"{printable(str(path))} has colours: is it a mask?", stacklevel=2)
     if mask.min() > _HALF:
         mask = _alpha(path, mask)
     if invert:
@@ -99,6 +101,7 @@ def read_mask(path: Path, invert: bool) -> Tensor:
             f"mask {printable(str(path))} is not empty, but nothing in it is half white (its "
             f"brightest is {brightest} of {largest}): save holes as white, known pixels as black"
         )
+    _check_colors(path)
     return mask
 
 
@@ -108,12 +111,17 @@ def _way_out(invert: bool) -> str:
 
 
 def _alpha(path: Path, white: Tensor) -> Tensor:
-    """How opaque a mask is, if it has transparency: with white strokes, that is the drawing."""
+    """What is drawn on a mask that is white everywhere; itself if it has no transparency."""
     with opened(path) as file:
-        if not file.image.has_transparency_data:
+        drawn = opacity(file.image)
+        if drawn is None:
             return white
-        alpha = file.image.convert("RGBA").getchannel("A")
-        return torch.from_numpy(np.array(upright(alpha, file.image)))[None]
+        return torch.from_numpy(np.array(upright(drawn, file.image)))[None]
+
+
+def opacity(image: Image.Image) -> Image.Image | None:
+    """How opaque an image is, if it has transparency: of white strokes, that is the drawing."""
+    return image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
 
 
 def _brightest_word(path: Path) -> int:
@@ -124,6 +132,18 @@ def _brightest_word(path: Path) -> int:
         return int(np.asarray(file.image).max())
 
 
-def _spread(image: Tensor) -> float:
-    """The mean over pixels of the largest less the smallest of three channels."""
-    return float((image.amax(0).int() - image.amin(0).int()).float().mean())
+def _check_colors(path: Path) -> None:
+    """InputError for a palette of colours, of which brightness means nothing; a warning for a
+    picture."""
+    kind = mode(path)
+    if kind not in _COLORED:
+        return
+    image = load_image(path, channels=3)
+    spread = (image.amax(0).int() - image.amin(0).int()).float()
+    if kind in _PALETTE and spread.max() > _COLORFUL:
+        raise InputError(
+            f"mask {printable(str(path))} has a palette of colours, as maps of labels do: save "
+            "holes as white, known pixels as black"
+        )
+    if spread.mean() > _COLORFUL:
+        warnings.warn(f"{printable(str(path))} has colours: is it a mask?", stacklevel=3)

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from restore.data.image_file import on_white
+from restore.data.mask_files import opacity
 from restore.types import InputError
 
 Photo = Image.Image | np.ndarray | Tensor
@@ -155,14 +156,26 @@ def hole_of(hole: Any, shape: tuple[int, int, int]) -> Tensor:
     """float32 [B, 1, H, W] in {0, 1} for images of shape (B, H, W); 1 = to be filled.
 
     Takes what `values` takes with one channel, and bool; what is half of the range or more is hole.
-    Whole numbers of at most 1 are 0 and 1.
+    Whole numbers of at most 1 are 0 and 1. Of a PIL image of white strokes with transparency, the
+    strokes are the hole.
 
     Raises:
-        InputError: another type, or another size.
+        InputError: another type, another size, or a hole that is not empty and nowhere half of its
+            range, as of uint16 with 0 and 255.
     """
     found = _channel(hole, shape, "hole")
-    top = 1 if float(found.numbers.max()) <= 1 else found.top
+    top, brightest = _top(found), float(found.numbers.max())
+    if 0 < brightest < top / 2:
+        raise InputError(
+            f"the hole is not empty, but nothing in it is half of its range (its largest is "
+            f"{brightest:g} of {top:g}): give bool, or {top:g} for holes and 0 for what is known"
+        )
     return (found.numbers >= top / 2).float().expand(shape[0], -1, -1, -1)
+
+
+def _top(drawn: Values) -> float:
+    """What stands for all: 1 of whole numbers that are 0 and 1."""
+    return 1 if float(drawn.numbers.max()) <= 1 else drawn.top
 
 
 def strength_of(strength_map: Any, shape: tuple[int, int, int]) -> Tensor:
@@ -171,16 +184,24 @@ def strength_of(strength_map: Any, shape: tuple[int, int, int]) -> Tensor:
     White is 1, drawn anew; black is 0, kept. InputError as there, and for floats outside [0, 1].
     """
     found = _channel(strength_map, shape, "strength_map")
-    low, high = (float(bound) / found.top for bound in found.numbers.aminmax())
+    shares = found.numbers / _top(found)
+    low, high = (float(bound) for bound in shares.aminmax())
     if not (low >= 0 and high <= 1):
         raise InputError(f"strength_map spans [{low:.4g}, {high:.4g}], it must lie in [0, 1]")
-    return (found.numbers / found.top).float().expand(shape[0], -1, -1, -1)
+    return shares.float().expand(shape[0], -1, -1, -1)
+
+
+def _drawn(image: Image.Image) -> np.ndarray:
+    """uint8 [H, W] of a PIL image; where it is white everywhere, how opaque it is."""
+    array = np.asarray(_on_white(image).convert("L"))
+    drawn = opacity(image) if array.min(initial=255) > 127 else None
+    return array if drawn is None else np.asarray(drawn)
 
 
 def _channel(given: Any, shape: tuple[int, int, int], name: str) -> Values:
     """One channel of the size of images (B, H, W); bool is 0 and 1 of floats."""
     if isinstance(given, Image.Image) and not given.mode.startswith("I;16"):
-        given = np.asarray(_on_white(given).convert("L"))
+        given = _drawn(given)
     if isinstance(given, np.ndarray | Tensor) and str(given.dtype).endswith("bool"):
         given = given.astype(np.float32) if isinstance(given, np.ndarray) else given.float()
     found = values(given)

@@ -181,3 +181,21 @@ def test_a_mask_that_a_camera_has_tinted_is_one(tmp_path: Path) -> None:
         read_mask(tmp_path / "10.png", invert=False)
     with pytest.warns(UserWarning, match="has colours"):
         read_mask(tmp_path / "20.png", invert=False)
+
+
+def test_a_palette_of_labels_is_no_mask_however_bright(tmp_path: Path) -> None:
+    """PASCAL VOC draws what is not judged in (224, 224, 192), which is brighter than half."""
+    labels = np.zeros((16, 16), np.uint8)
+    labels[4:12, 4:12] = 1
+    labels[3] = 2
+    image = Image.fromarray(labels, "P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 224, 224, 192])
+    image.save(tmp_path / "labels.png")
+    with pytest.raises(InputError, match=r"labels\.png has a palette of colours"):
+        read_mask(tmp_path / "labels.png", invert=False)
+    image.putpalette([0, 0, 0, 255, 255, 255, 255, 255, 255])
+    image.save(tmp_path / "grey.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hole = read_mask(tmp_path / "grey.png", invert=False)[0].numpy() > 127
+    assert np.array_equal(hole, labels > 0)
