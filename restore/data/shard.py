@@ -19,6 +19,11 @@ _PACKED = {
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x5d\0\0": "lzma",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x1f\x9d": "compress",
+    b"PK\3\4": "zip",
+    b"7z\xbc\xaf": "7z",
 }
 
 

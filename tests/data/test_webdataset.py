@@ -1,5 +1,6 @@
 import io
 import json
+import lzma
 import pickle
 import tarfile
 from collections.abc import Mapping
@@ -286,6 +287,17 @@ def test_what_a_packed_or_an_empty_shard_is_called(tmp_path: Path) -> None:
         index_shard(tmp_path / "s.tar.gz")
     with pytest.raises(InputError, match=r"whole\.tar\.gz is compressed"):
         index_shard(FILES / "whole.tar.gz")
+    by_others = {
+        "lzma": lzma.compress(bytes(99), format=lzma.FORMAT_ALONE),
+        "lz4": bytes.fromhex("04224d18") + bytes(99),
+        "compress": bytes.fromhex("1f9d90") + bytes(99),
+        "zip": bytes.fromhex("504b0304") + bytes(99),
+        "7z": bytes.fromhex("377abcaf271c") + bytes(99),
+    }
+    for name, content in by_others.items():
+        (tmp_path / "other.tar").write_bytes(content)
+        with pytest.raises(InputError, match=rf"other\.tar is compressed \({name}\)"):
+            index_shard(tmp_path / "other.tar")
     write_tar(tmp_path / "empty.tar", {})
     with pytest.raises(InputError, match=r"empty\.tar holds no sample: it has no members"):
         index_shard(tmp_path / "empty.tar")
