@@ -49,7 +49,9 @@ def _tiff(packed: bytes) -> str:
         return f"a TIFF of {kind} values, which have no defined range: save 8 or 16 unsigned bits"
     if samples > _LARGEST_PLAIN:
         return f"a TIFF of {samples} bands, which is not supported: save it as RGB or grey"
-    return f"a TIFF of {bits} bits a sample ({samples} a pixel), which is not supported: save 8"
+    way_out = "it as RGB or grey" if bits == 8 else "8"
+    kind = f"{bits} bits a sample ({samples} a pixel)"
+    return f"a TIFF of {kind}, which is not supported: save {way_out}"
 
 
 def _jpeg(packed: bytes) -> str:

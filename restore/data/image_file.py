@@ -13,7 +13,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from restore.data import bmp_file, jpeg_file, png_file, tiff_file
+from restore.data import bmp_file, jpeg_file, png_file, tiff_file, tiff_page
 from restore.data.color_profile import is_srgb, to_srgb
 from restore.data.file_kind import describe
 from restore.data.name import printable
@@ -131,7 +131,8 @@ def _header(source: Path | bytes) -> Iterator[Image.Image]:
     with contextlib.ExitStack() as stack:
         try:
             image: Image.Image = stack.enter_context(Image.open(where, formats=list(FORMATS)))
-        except ValueError:  # a PNG with more text than Pillow takes
+        # A PNG with more text than Pillow takes, a TIFF of pixels that it does not know.
+        except (ValueError, UnidentifiedImageError):
             image = stack.enter_context(opened(source)).image
         yield image
 
@@ -149,6 +150,7 @@ def opened(source: Path | bytes) -> Iterator[Opened]:
     """An image file, or its bytes. Raises what Pillow raises, and ValueError for a damaged PNG."""
     packed = source if isinstance(source, bytes) else _read(source)
     packed, profile = png_file.tidied(packed) if png_file.is_png(packed) else (packed, None)
+    packed = tiff_page.tidied(packed) if tiff_page.is_tiff(packed) else packed
     with Image.open(io.BytesIO(packed), formats=list(FORMATS)) as image:
         if image.format == "BMP":
             profile = bmp_file.profile(packed)

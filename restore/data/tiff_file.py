@@ -1,4 +1,4 @@
-"""TIFF where Pillow is wrong: more than 8 bits, signed values, white as zero."""
+"""TIFF where Pillow is wrong: more than 8 bits, signed values, white as zero, dark palettes."""
 
 import io
 import struct
@@ -8,11 +8,12 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from restore.data.deep_pixels import by_opencv, image_of, levels
+from restore.data.tiff_page import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, colors_of
 
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 274, 277, 338, 339
 _COMPRESSION, _FILL_ORDER, _PLANAR = 259, 266, 284
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK, _YCBCR = 0, 1, 2, 5, 6
-_PREMULTIPLIED, _ALPHA = 1, 2
+_COLORMAP = 320
+_CMYK, _YCBCR = 5, 6
 
 
 def pixels(image: Image.Image, packed: bytes) -> Image.Image:
@@ -24,11 +25,18 @@ def pixels(image: Image.Image, packed: bytes) -> Image.Image:
     bits = max(_numbers(tags.get(_BITS, 1)))
     if bits <= 8 or bits > 16:
         image.load()
+        _lighten(image, tags.get(_COLORMAP))
         return image
     largest = 2**bits - 1
     if tags.get(_SAMPLES, 1) > 1:
         return _colors(_words(packed), tags, largest)
     return image_of(levels(_grey_words(image, largest), largest))
+
+
+def _lighten(image: Image.Image, colors: tuple[int, ...] | None) -> None:
+    """Takes a palette that was written with 8 bits instead of 16 at its word, as libtiff does."""
+    if image.mode == "P" and colors is not None and 0 < max(colors) < 256:
+        image.putpalette(np.reshape(colors, (3, -1)).T.ravel().tolist())
 
 
 def deep(image: Image.Image, packed: bytes) -> np.ndarray | None:
@@ -42,13 +50,13 @@ def deep(image: Image.Image, packed: bytes) -> np.ndarray | None:
     samples, photometric = tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC)
     if set(_numbers(tags.get(_BITS, 1))) != {16}:
         return None
-    if samples == 1 and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
+    if samples == 1 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
         return _grey_words(image, 2**16 - 1)
-    return _words(packed) if samples == 3 and photometric == _RGB else None
+    return _words(packed) if samples == 3 and photometric == RGB else None
 
 
 def _grey_words(image: TiffImagePlugin.TiffImageFile, largest: int) -> np.ndarray:
-    white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == WHITE_IS_ZERO
     image.load()
     words = np.asarray(image).astype(np.uint16)
     return largest - words if white_is_zero else words
@@ -124,7 +132,7 @@ def _plane(page: Any, packed: bytes, number: int) -> np.ndarray:
     own = slice(number * count, (number + 1) * count)
     where, sizes = (324, 325) if page.is_tiled else (273, 279)
     tags = {256: [page.imagewidth], 257: [page.imagelength], 258: [16], 259: [page.compression]}
-    tags |= {262: [_BLACK_IS_ZERO], 277: [1], 317: [page.predictor], 266: [page.fillorder]}
+    tags |= {262: [BLACK_IS_ZERO], 277: [1], 317: [page.predictor], 266: [page.fillorder]}
     tags |= {322: [page.tilewidth], 323: [page.tilelength]} if page.is_tiled else {}
     tags |= {} if page.is_tiled else {278: [page.rowsperstrip]}
     tags |= {where: page.dataoffsets[own], sizes: page.databytecounts[own]}
@@ -149,18 +157,5 @@ def _colors(
     if photometric == _CMYK and count == 4:
         inks = levels(words, largest)
         return Image.frombytes("CMYK", (inks.shape[1], inks.shape[0]), inks.tobytes())
-    colored = 3 if photometric == _RGB else 1
-    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or count - colored not in (0, 1):
-        raise ValueError(
-            f"{count} samples of {largest.bit_length()} bits in colour space {photometric} are "
-            "not supported: save it as RGB"
-        )
-    colors = words[..., :colored].astype(np.int64)
-    if photometric == _WHITE_IS_ZERO:
-        colors = largest - colors
-    kind = _numbers(tags.get(_EXTRA, 0))[0] if count > colored else None
-    if kind == _PREMULTIPLIED:  # on white: what is lacking is white
-        colors = np.minimum(colors + largest - words[..., -1:], largest)
-    elif kind == _ALPHA:
-        colors = np.concatenate([colors, words[..., -1:]], axis=-1)
-    return image_of(levels(colors, largest))
+    kind = _numbers(tags.get(_EXTRA, 0))[0]
+    return image_of(levels(colors_of(words, photometric, kind, largest), largest))

@@ -193,7 +193,7 @@ def twelve_bit_jpeg() -> bytes:
         (patched(tiff(WORDS[..., 0]), 258, 14), "14 bits a sample"),
         (tiff(np.zeros((4, 4, 7), np.uint8), photometric="rgb", planarconfig="contig"), "7 bands"),
         (tiff(np.zeros((7, 4, 4), np.uint16), photometric="rgb", planarconfig="separate"), "7"),
-        (patched((FILES / "grey12.tif").read_bytes(), 262, 0), "12 bits a sample"),
+        (patched((FILES / "grey12.tif").read_bytes(), 262, 3), "12 bits a sample"),
         (twelve_bit_jpeg(), "JPEG of 12 bits"),
         (b"GIF89a" + bytes(20), "a GIF file"),
         (b"\0\0\0\x1cftypheic" + bytes(20), "a HEIC file"),
