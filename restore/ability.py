@@ -86,6 +86,8 @@ class Ability:
         hole: whether there is one. The other arguments are those of a call.
         """
         name = self.name
+        _check_numbers(sigma=sigma, strength=strength, guidance=guidance)
+        _check_numbers(whole=True, num_samples=num_samples, steps=steps)
         for word, value in (("strength", strength), ("steps", steps)):
             if value is not None and not self.has_sampler:
                 raise InputError(f"{word}={value}: {name} has no sampler, leave {word} out")
@@ -176,3 +178,12 @@ class Ability:
         if wanted == 3:
             return made.expand(-1, 3, -1, -1)
         return (made * made.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def _check_numbers(whole: bool = False, **settings: Any) -> None:
+    """Raises InputError for a setting that is neither None nor a number: a text, true or false."""
+    kind, method = ("a whole number", "__index__") if whole else ("a number", "__float__")
+    for word, value in settings.items():
+        is_number = hasattr(value, method) and not isinstance(value, bool)
+        if value is not None and not is_number:
+            raise InputError(f"{word}={value!r} must be {kind}")

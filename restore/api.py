@@ -16,6 +16,7 @@ from restore.config.naming import Packages
 from restore.data.photo import Values, hole_of, strength_of, values
 from restore.network.size import at_any_size
 from restore.precision import EXACT, MIXED, choose, device_of
+from restore.stream import check_seed
 from restore.task.restoration import RestorationTask
 from restore.tiling import SIDE, around, crop, in_whole
 from restore.types import InputError, Observation
@@ -125,7 +126,9 @@ class Model(Ability):
             InputError: an image or a setting that this model cannot use.
         """
         strength = 1.0 if strength is None and strength_map is not None else strength
-        levels = [*sigma] if isinstance(sigma, Sequence) else [sigma]
+        several = isinstance(sigma, Sequence) and not isinstance(sigma, str)
+        levels: list[Any] = [*sigma] if several else [sigma]  # type: ignore[misc]
+        check_seed(seed)
         for level in levels:
             drawing = strength, num_samples, steps, guidance
             self.check(hole is not None, level, *drawing, self_ensemble)

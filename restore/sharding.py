@@ -4,6 +4,7 @@ Importing this module must stay instant.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 from restore import launch
@@ -50,8 +51,10 @@ def shard(
     from restore.data import pack, shard_plan
 
     workers = launch.cores() if workers is None else workers
-    if megabytes <= 0 or workers < 1:
-        raise InputError(f"--megabytes {megabytes} and --workers {workers} must be above 0")
+    if not 0 < megabytes < math.inf or workers < 1:
+        raise InputError(
+            f"--megabytes {megabytes} and --workers {workers} must be above 0 and finite"
+        )
     if folder.resolve() == source.resolve() or source.resolve() in folder.resolve().parents:
         raise InputError(f"DST {folder} lies in SRC: its shards would be photos of the next call")
     made = shard_plan.plan(source, int(megabytes * 2**20), classes)

@@ -34,8 +34,9 @@ def _mix32_(x: Tensor) -> Tensor:
 
 
 def check_seed(seed: int, named: str = "seed=") -> None:
-    """Raises InputError for a number of more than 64 bits; `named` stands before it there."""
-    if not -(2**63) <= seed < 2**64:
+    """Raises InputError for no whole number, or for one of more than 64 bits; `named` stands before
+    it there."""
+    if not hasattr(seed, "__index__") or not -(2**63) <= seed < 2**64:
         raise InputError(f"{named}{seed} must be a whole number of at most 64 bits")
 
 

@@ -405,11 +405,23 @@ REFUSED = [
     ("prior", {"hole": True, "num_samples": 0}, "num_samples=0 must be at least 1"),
     ("prior", {"hole": True, "steps": 2000}, "steps=2000: "),
     ("prior", {"hole": True, "steps": 2}, r"steps=2: .*got 2: take more steps, or shorter jumps"),
+    ("prior", {"hole": True, "steps": 12.5}, "steps=12.5 must be a whole number"),
+    ("prior", {"hole": True, "num_samples": 2.0}, "num_samples=2.0 must be a whole number"),
+    ("prior", {"hole": True, "num_samples": True}, "num_samples=True must be a whole number"),
+    ("prior", {"hole": True, "strength": "0.5"}, "strength='0.5' must be a number"),
+    ("denoiser", {"sigma": "25"}, "sigma='25' must be a number"),
     ("sketcher", {}, "give a strength"),
     ("filler", {}, "filler fills holes: give a mask"),
     ("painter", {"hole": True}, "painter fills no holes"),
     ("cleaner", {"hole": True}, "cleaner fills no holes"),
 ]
+
+
+@pytest.mark.parametrize("seed", [1.5, "a", 2**64])
+def test_seeds_are_whole_numbers(models: dict[str, restore.Model], seed: Any) -> None:
+    image = photo()
+    with pytest.raises(InputError, match=f"seed={seed} must be a whole number"):
+        models["prior"](image, hole_in(image), seed=seed)
 
 
 def test_a_conditional_diffusion_is_what_it_was_shown(models: dict[str, restore.Model]) -> None:

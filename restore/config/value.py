@@ -81,7 +81,9 @@ def spell(annotation: Any) -> str:
     if typing.get_origin(annotation) is Literal:
         return "one of " + ", ".join(map(repr, arguments))
     if typing.get_origin(annotation) in (Union, types.UnionType):
-        return " or ".join(map(spell, arguments))
+        # No config holds a tensor, which optimizers take as well.
+        plain = [one for one in arguments if getattr(one, "__name__", "") != "Tensor"]
+        return " or ".join(map(spell, plain or arguments))
     if annotation is type(None):
         return "null"
     return inspect.formatannotation(annotation).replace("typing.", "").rpartition("source.")[2]

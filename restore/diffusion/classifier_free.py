@@ -1,5 +1,6 @@
 """Classifier-free guidance (Ho & Salimans 2022), with its two remedies against too much of it."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -26,7 +27,7 @@ class ClassifierFree(Guidance):
     interval: list[float] = field(default_factory=lambda: [0.0, 1.0])
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
+        if not 0 <= self.weight < math.inf:
             raise InputError(f"guidance.weight={self.weight} must be at least 0; 1 is no guidance")
         if not 0 <= self.rescale <= 1:
             raise InputError(f"guidance.rescale={self.rescale} must be in [0, 1]")

@@ -104,6 +104,12 @@ def test_node_is_refused_with_its_place(node: dict[str, object], says: str) -> N
         check(node, "data.shape")
 
 
+def test_a_number_that_may_be_a_tensor_in_code_is_a_number_in_configs() -> None:
+    node = {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": "abc"}
+    with pytest.raises(InputError, match=r"lr='abc' has the wrong type: it takes float$"):
+        check({"optimizer": node})
+
+
 def test_what_is_settled_later_is_no_value_of_another_key() -> None:
     node = {"_target_": "lightning.pytorch.Trainer", "precision": "auto"}
     check({"trainer": node})

@@ -146,6 +146,10 @@ def test_other_photos_or_settings_and_folders_of_others_are_refused(
             sharding.shard(source, folder)
     with pytest.raises(InputError, match="is no folder"):
         sharding.shard(tmp_path / "none", out)
+    for size, workers in ((0.0, 1), (float("nan"), 1), (float("inf"), 1), (1.0, 0)):
+        with pytest.raises(InputError, match=f"--megabytes {size} and --workers {workers} must"):
+            sharding.shard(source, tmp_path / "size", size, workers)
+    assert not (tmp_path / "size").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
         sharding.shard(tmp_path / "empty", out)

@@ -168,6 +168,7 @@ def test_a_prior_without_its_counterpart_is_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
+        ({"weight": float("inf")}, "weight=inf"),
         ({"weight": -1.0}, "weight=-1.0 must be at least 0"),
         ({"rescale": 1.5}, r"rescale=1.5 must be in \[0, 1\]"),
         ({"interval": [0.6, 0.2]}, r"interval=\[0.6, 0.2\]"),
