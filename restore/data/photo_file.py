@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from restore.data import image_file, tiff_file
+from restore.data import image_file, png_file, tiff_file
 from restore.data.deep_pixels import by_opencv
 from restore.data.image_file import load_image, opened
 from restore.folder import write_whole
@@ -40,7 +40,7 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
     """
     plain = load_image(path, 3)  # says what is wrong with a file
     with opened(path) as (image, packed, profile):
-        grey = image.mode in _GREY or image.mode.startswith("I;16")
+        grey = image.mode in _GREY or image.mode.startswith("I;16") or _is_grey_png(packed)
         if colors or image.mode == "CMYK":
             return plain.permute(1, 2, 0).numpy(), None
         words = _deep(packed, image)
@@ -49,6 +49,11 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
             return (words if turn is None else np.ascontiguousarray(turn(words))), profile
         own = load_image(path, 1 if grey else 3, convert=False)
     return (own[0] if grey else own.permute(1, 2, 0)).numpy(), profile
+
+
+def _is_grey_png(packed: bytes) -> bool:
+    """Of 16 bits with transparency, which Pillow opens as colours."""
+    return png_file.is_png(packed) and packed[25] == 4
 
 
 def _deep(packed: bytes, image: Image.Image) -> np.ndarray | None:

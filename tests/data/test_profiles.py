@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from restore.data.image_file import load_image
+from restore.data.photo_file import read_photo, write_png
 
 FILES = Path(__file__).parent / "files"
 RAMP = np.arange(256, dtype=np.uint8)[None]
@@ -152,3 +153,30 @@ def test_png_with_a_long_profile() -> None:
     packed = saved(COLORS, "PNG", icc_profile=longer)
     got = load_image(packed, 3).permute(1, 2, 0)
     np.testing.assert_allclose(got, encoded(COLORS), atol=1.01)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_grey_with_transparency_comes_back_as_it_looks(tmp_path: Path, depth: int) -> None:
+    """With its own numbers and profile, which is one of grey."""
+    kind = np.uint8 if depth == 8 else np.uint16
+    opaque = int(np.iinfo(kind).max)
+    grey = RAMP.astype(kind) * kind(opaque // 255)
+    words = np.stack([grey, np.full_like(grey, opaque)], axis=-1).astype(f">u{depth // 8}")
+    header = struct.pack(">IIBBBBB", grey.shape[1], 1, depth, 4, 0, 0, 0)
+    chunks = [
+        (b"IHDR", header),
+        (b"iCCP", b"grey\0\0" + zlib.compress(linear("L"))),
+        (b"IDAT", zlib.compress(b"\0" + words.tobytes())),
+        (b"IEND", b""),
+    ]
+    packed = b"\x89PNG\r\n\x1a\n"
+    for name, body in chunks:
+        check = struct.pack(">I", zlib.crc32(name + body))
+        packed += struct.pack(">I", len(body)) + name + body + check
+    (tmp_path / "a.png").write_bytes(packed)
+    own, profile = read_photo(tmp_path / "a.png")
+    assert own.shape == RAMP.shape and profile == linear("L")
+    write_png(own, tmp_path / "b.png", profile)
+    seen, again = (load_image(tmp_path / name, 3).int() for name in ("a.png", "b.png"))
+    assert (seen - again).abs().max() <= 1
+    assert np.abs(seen[0].numpy() - encoded(RAMP)).max() <= 2

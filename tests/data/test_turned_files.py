@@ -207,3 +207,18 @@ def test_a_mask_of_16_bits_that_holds_0_and_1_is_refused(tmp_path: Path, end: st
 def test_a_result_may_have_the_longest_name(tmp_path: Path) -> None:
     write_png(RGB, tmp_path / f"{'n' * 251}.png")
     assert [len(path.name) for path in tmp_path.iterdir()] == [255]
+
+
+@pytest.mark.parametrize("orientation", [*range(12), 65535])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_the_size_by_the_header_is_that_of_what_is_read(
+    tmp_path: Path, format: str, orientation: int
+) -> None:
+    """Whatever number stands there: a mask of that size fits."""
+    image, path = Image.fromarray(RGB), tmp_path / "a"
+    exif = image.getexif()
+    exif[274] = orientation
+    image.save(path, format, exif=exif)
+    _, height, width = load_image(path, 3).shape
+    assert upright_size(path) == (width, height)
+    assert (height, width) == UPRIGHT.get(orientation, UPRIGHT[1])(RGB).shape[:2]
