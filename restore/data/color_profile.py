@@ -18,6 +18,30 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB") if image.mode == "CMYK" else image
 
 
+def words_to_srgb(words: np.ndarray, profile: bytes) -> Image.Image | None:
+    """RGB in sRGB of uint16 [H, W] or [H, W, 3]; None where the profile is of no use.
+
+    Between the 8-bit neighbours that lcms converts it is linear. Rounded to 8 bits before, values
+    in proportion to light would leave every second dark level out.
+    """
+    transform = _transform(profile, "L" if words.ndim == 2 else "RGB")
+    if transform is None:
+        return None
+    low, rest = np.divmod(words, 257)
+    low, rest = low.astype(np.uint8), rest.astype(np.float32) / 257
+
+    def converted(levels: np.ndarray) -> np.ndarray:
+        return np.asarray(ImageCms.applyTransform(Image.fromarray(levels), transform)).astype(int)
+
+    base = converted(low)
+    total = base.astype(np.float32)
+    for place in [(..., k) for k in range(3)] if words.ndim == 3 else [(...,)]:
+        step = low.copy()
+        step[place] += low[place] < 255
+        total += rest[place][..., None] * (converted(step) - base)
+    return Image.fromarray(total.round().clip(0, 255).astype(np.uint8))
+
+
 def is_srgb(profile: bytes | None, mode: str) -> bool:
     """Whether pixels of that mode are in sRGB as they are."""
     return not profile or _transform(profile, mode) is None

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from restore.data import image_file, png_file, tiff_file
-from restore.data.deep_pixels import by_opencv
+from restore.data import image_file, png_file
+from restore.data.deep_file import words_of
 from restore.data.image_file import load_image, opened
 from restore.folder import write_whole
 
@@ -43,7 +42,7 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
         grey = image.mode in _GREY or image.mode.startswith("I;16") or _is_grey_png(packed)
         if colors or image.mode == "CMYK":
             return plain.permute(1, 2, 0).numpy(), None
-        words = _deep(packed, image)
+        words = words_of(image, packed)
         if words is not None:
             turn = _TURNS.get(image_file.orientation(image))
             return (words if turn is None else np.ascontiguousarray(turn(words))), profile
@@ -54,15 +53,6 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
 def _is_grey_png(packed: bytes) -> bool:
     """Of 16 bits with transparency, which Pillow opens as colours."""
     return png_file.is_png(packed) and packed[25] == 4
-
-
-def _deep(packed: bytes, image: Image.Image) -> np.ndarray | None:
-    """uint16 [H, W] or [H, W, 3] of an opaque file of 16 bits, None of any other."""
-    if image.format == "TIFF":
-        return tiff_file.deep(image, packed)
-    opaque = packed[25:26] in (b"\0", b"\2") and "transparency" not in image.info
-    is_deep = image.format == "PNG" and packed[24] == 16 and opaque
-    return by_opencv(packed) if is_deep else None
 
 
 def write_png(array: np.ndarray, path: Path, profile: bytes | None = None) -> None:

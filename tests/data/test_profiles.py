@@ -5,8 +5,10 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
 from restore.data.image_file import load_image
@@ -180,3 +182,28 @@ def test_grey_with_transparency_comes_back_as_it_looks(tmp_path: Path, depth: in
     seen, again = (load_image(tmp_path / name, 3).int() for name in ("a.png", "b.png"))
     assert (seen - again).abs().max() <= 1
     assert np.abs(seen[0].numpy() - encoded(RAMP)).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_dark_levels_of_16_bits_are_not_rounded_before_they_are_converted(
+    mode: str, format: str
+) -> None:
+    """The first 8-bit level above black would be 13 of sRGB, and nothing between."""
+    words = np.arange(0, 2570, 10, dtype=np.uint16)[None]
+    array = words if mode == "L" else np.stack([words, words[:, ::-1], words // 2], axis=-1)
+    file = io.BytesIO()
+    if format == "TIFF":
+        photometric = "minisblack" if mode == "L" else "rgb"
+        tifffile.imwrite(file, array, photometric=photometric, iccprofile=linear(mode))
+        packed = file.getvalue()
+    else:
+        done, made = cv2.imencode(".png", array if mode == "L" else array[..., ::-1])
+        assert done
+        whole = made.tobytes()
+        body = b"iCCP" + b"linear\0\0" + zlib.compress(linear(mode))
+        chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        packed = whole[:33] + chunk + whole[33:]
+    seen = load_image(packed, 3).permute(1, 2, 0).numpy()
+    wanted = encoded(array / 257)
+    assert np.abs(seen - (wanted[..., None] if mode == "L" else wanted)).max() <= 1.1
