@@ -27,6 +27,10 @@ _HYDRA = re.compile(
     r"tasks_per_node|mem_gb|nodes|name|partition|qos|account|array_parallelism|backend|"
     r"pre_dispatch|batch_size|verbose))$"
 )
+_IS_HYDRA = re.compile(r"(^|[@:.])hydra(\.|$)")  # a key; hydra/launcher and the like are choices
+_PLAIN = re.compile(r"\$\{((hydra|now):[^${}]*|[\w.]+)\}")
+# Names of what is run; any other interpolation could make such a word at last.
+_RUNS = re.compile(r"_target_|\bcommand\b|\$\{")
 # What may name packages; both are read as Hydra's lists of plain words.
 _NAMES = re.compile(
     r"packages=\[?([\w,\s]*)\]?$|hydra\.searchpath=\[?((?:pkg://[\w.]+[,\s]*)*)\]?$"
@@ -46,8 +50,7 @@ def command(folder: Path, packages: Collection[str] = ()) -> list[str]:
     return [sys.executable, str(ENTRY), *sweep.arguments(), f"{FOLDER}{place}"]
 
 
-def _check(argument: object, sweep: Sweep, packages: Collection[str]) -> None:
-    text = str(argument)
+def _check(text: str, sweep: Sweep, packages: Collection[str]) -> None:
     key = text.partition("=")[0].lstrip("+~")
     named = _NAMES.match(text.lstrip("+"))
     if named is not None:
@@ -60,16 +63,15 @@ def _check(argument: object, sweep: Sweep, packages: Collection[str]) -> None:
             f"--packages {','.join(sorted(roots))}"
         )
     harmless = text in _FLAGS or (
-        isinstance(argument, str)
-        and not text.startswith("-")
-        and "_target_" not in text
+        not text.startswith("-")
+        and not _RUNS.search(_PLAIN.sub("", text))
         and key != "packages"
-        and (not key.startswith("hydra.") or _HYDRA.match(key))
+        and (not _IS_HYDRA.search(key) or _HYDRA.match(key))
     )
     if not harmless:
         raise InputError(
             f"sweep.json says {text!r}, which is no setting of a job: if you trust it, run it in "
-            f"{sweep.cwd} yourself: {shlex.join(map(str, sweep.argv))}"
+            f"{sweep.cwd} yourself: {shlex.join(sweep.argv)}"
         )
 
 

@@ -27,12 +27,20 @@ class Sweep:
 
     @classmethod
     def read(cls, folder: Path) -> "Sweep":
-        path = folder / "sweep.json"
+        path, no_sweep = folder / "sweep.json", "does not describe a sweep: restore it"
         if not path.is_file():
             raise InputError(
                 f"{folder} holds no sweep.json: give the folder that `train.py -m` printed first"
             )
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        try:
+            sweep = cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path} {no_sweep} ({error})") from error
+        if not sweep.argv or not all(isinstance(one, str) for one in (*sweep.argv, sweep.cwd)):
+            raise InputError(
+                f"{path} does not describe a sweep: argv and cwd are texts; restore it"
+            )
+        return sweep
 
     def settle(self, folder: Path) -> None:
         """Writes the file; refuses a folder that holds another sweep."""

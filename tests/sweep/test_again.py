@@ -1,12 +1,68 @@
-"""A sweep that goes on trusts no package that its file names and its user does not."""
+"""A sweep that goes on trusts nothing that its file names and its user does not."""
 
+import sys
 from pathlib import Path
 
 import pytest
+from entry import ROOT
 
 from restore.sweep.again import command, resume
 from restore.sweep.ranking import Sweep
 from restore.types import InputError
+
+
+def settled(folder: Path, *arguments: str, home: str = "/") -> Path:
+    """A sweep's folder whose sweep.json has these arguments."""
+    folder.mkdir(exist_ok=True)
+    Sweep(["/an/evil.py", *arguments], home, "val/loss", "minimize").settle(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("-m", "--multirun", "seed=1,2", "+task.network.width=8", "~callback.samples"),
+        *("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.subdir=job_${seed}"),
+        *("++hydra.launcher.timeout_min=60", "hydra.sweep.subdir=${hydra:job.num}_${now:%H:%M}"),
+        *("task.sampler.eta=choice(0,0.5)", "experiment=command_line", "init.path=/a/commander"),
+    ],
+)
+def test_settings_of_jobs_go_on(tmp_path: Path, argument: str) -> None:
+    folder = settled(tmp_path / "a sweep", "-m", argument)
+    *program, first, second, place = command(folder)
+    assert program == [sys.executable, str(ROOT / "train.py")]  # whatever the file names
+    assert [first, second] == ["-m", argument]
+    assert place == f"hydra.sweep.dir='{folder}'"  # as Hydra reads a path with a space
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *(
+            "--config-dir=/elsewhere",
+            "--config-path=/elsewhere",
+            "-cd",
+            "--config-name=x",
+            "-p",
+            "-cn",
+        ),
+        *("task.network._target_=os.system", "+callback.x={_target_:os.system}"),
+        *("+hydra.launcher.setup=[touch /x]", "hydra.job.chdir=true", "hydra.sweep.dirs=x"),
+        *("+hydra.callbacks.x._target_=os.system", "hydra.launcher._target_=subprocess.Popen"),
+        *("hydra.launcher.cmd=x", "+hydra.callbacks.x.y=1", "~hydra.callbacks", "hydra.run.dir=/x"),
+        *("hydra={job_logging:{}}", "++hydra={hydra_logging:{}}", "hydra.launcher={n_jobs:2}"),
+        *("+callback@hydra.callbacks=all", "+x@:hydra.y=z", "+x@_global_.hydra.y=z"),
+        *("callback.on_checkpoint.command=[sh]", "+callback.x={command:[sh]}"),
+        *("callback={on_checkpoint:{command:[sh]}}", "callback.on_checkpoint.command=choice([sh])"),
+        *("callback.x=${oc.decode:'{com${y}mand:[sh]}'}", "callback.x=${${y}:z}"),
+        *("callback.x=${callback.${y}}", "task.loss=${oc.create:'{_tar${y}get_:os.system}'}"),
+    ],
+)
+def test_what_could_run_something_else_is_refused(tmp_path: Path, argument: str) -> None:
+    folder = settled(tmp_path, "-m", argument, home="/home/of/mine")
+    way = "no setting of a job: if you trust it, run it in /home/of/mine yourself: /an/evil.py -m"
+    with pytest.raises(InputError, match=way):
+        command(folder, ["mylab"])
 
 
 @pytest.mark.parametrize(
@@ -27,7 +83,7 @@ from restore.types import InputError
 def test_packages_are_named_anew(
     tmp_path: Path, argument: str, packages: list[str], says: str | None
 ) -> None:
-    Sweep(["train.py", "-m", argument, "seed=1,2"], "/", "val/loss", "minimize").settle(tmp_path)
+    settled(tmp_path, "-m", argument, "seed=1,2")
     if says is None:
         assert argument in command(tmp_path, packages)
         return
@@ -35,8 +91,23 @@ def test_packages_are_named_anew(
         command(tmp_path, packages)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "{}", '{"argv": ["train.py", 3], "cwd": "/"', "3"),
+        '{"argv": ["train.py", 3], "cwd": "/", "objective": "val/loss", "direction": "minimize"}',
+        '{"argv": ["train.py"], "cwd": 3, "objective": "val/loss", "direction": "minimize"}',
+        '{"argv": [], "cwd": "/", "objective": "val/loss", "direction": "minimize"}',
+    ],
+)
+def test_a_file_that_describes_no_sweep_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(InputError, match=r"sweep\.json does not describe a sweep"):
+        command(tmp_path)
+
+
 def test_a_working_directory_that_is_gone_is_named(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    Sweep(["train.py", "-m", "seed=1,2"], str(home), "val/loss", "minimize").settle(tmp_path)
+    settled(tmp_path, "-m", "seed=1,2", home=str(home))
     with pytest.raises(InputError, match=f"started in {home}, as cwd of .*make that folder again"):
         resume(tmp_path)

@@ -158,31 +158,6 @@ def test_a_thousand_jobs_that_are_done_take_seconds(
     assert time.process_time() - started < 5
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "--config-dir=/tmp/evil",
-        "--config-path=/tmp/evil",
-        "hydra.searchpath=[file:///tmp/evil]",
-        "+hydra.callbacks.evil._target_=os.system",
-        "hydra.launcher._target_=subprocess.Popen",
-        "+hydra.callbacks.evil={_target_:os.system}",
-        "+hydra.launcher.setup=[touch /tmp/evil]",
-        "hydra.job.chdir=true",
-    ],
-)
-def test_a_foreign_sweep_json_starts_nothing_but_our_entry(tmp_path: Path, hostile: str) -> None:
-    evil = tmp_path / "evil.py"
-    evil.write_text("raise SystemExit(99)")
-    Started([str(evil), "-m", "seed=1,2"], "/", "val/loss", "minimize").settle(tmp_path)
-    assert again.command(tmp_path)[:2] == [sys.executable, str(ROOT / "train.py")]
-    assert str(evil) not in again.command(tmp_path)
-    (tmp_path / "sweep.json").unlink()
-    Started([str(evil), "-m", hostile], "/", "val/loss", "minimize").settle(tmp_path)
-    with pytest.raises(InputError, match="no setting of a job"):
-        again.command(tmp_path)
-
-
 def test_a_job_that_repeats_another_counts_once(folder: Path) -> None:
     """A search draws what it has drawn before: the journal has a line more, and no new seed."""
     first = journal.read(folder)[0]
