@@ -65,12 +65,12 @@ def fit(
     folder: Path, task: Line, *callbacks: Callback, every: float = 4, **settings: Any
 ) -> Trainer:
     quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
+    quiet["num_sanity_val_steps"] = 0
     trainer = Trainer(
         accelerator="cpu",
         default_root_dir=folder,
         callbacks=list(callbacks),
         enable_checkpointing=any("Checkpoint" in type(one).__name__ for one in callbacks),
-        num_sanity_val_steps=0,
         val_check_interval=every,
         **{"check_val_every_n_epoch": None, "max_epochs": -1, "logger": False, **quiet, **settings},
     )

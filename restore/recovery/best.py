@@ -45,7 +45,6 @@ class Checkpoint(ModelCheckpoint):
             mode=mode or own,
             save_top_k=1,
             save_on_train_epoch_end=False,
-            auto_insert_metric_name=False,
             enable_version_counter=False,
         )
         self.name = name

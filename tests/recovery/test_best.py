@@ -1,4 +1,5 @@
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from line import Line, fit
 
 from restore.callback.ema import EMA
 from restore.callback.progress import MaxUpdates, Throughput
+from restore.checkpoint import DurableIO
 from restore.recovery.best import Checkpoint, ConfigInCheckpoint
 from restore.recovery.rows import Rows
 from restore.types import InputError
@@ -38,7 +40,8 @@ def test_the_best_so_far_is_logged(tmp_path: Path, mode: Any, best: list[float])
     scores = (0.5, 0.2, 0.9, 0.1)
     rows = Rows(str(tmp_path))
     kept = Checkpoint("best", "val/score", mode), Checkpoint("last")
-    fit(tmp_path, Line(scores=scores), *kept, MaxUpdates(16), logger=rows)
+    task = Line(scores=(0.0, *scores))  # the first is of the sanity check, which ranks nothing
+    fit(tmp_path, task, *kept, MaxUpdates(16), logger=rows, num_sanity_val_steps=1)
     with rows.path.open() as file:
         found = [row for row in csv.DictReader(file) if row["best/score"]]
     assert [row["step"] for row in found] == ["4", "8", "12", "16"]
@@ -48,6 +51,12 @@ def test_the_best_so_far_is_logged(tmp_path: Path, mode: Any, best: list[float])
 def test_unknown_monitor_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"callback.best.monitor=val/nothing is not logged"):
         fit(tmp_path, Line(), Checkpoint("best", monitor="val/nothing"), MaxUpdates(4))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "-b", "recovery", "recovery-4"])
+def test_a_name_that_is_no_file_name_or_of_a_recovery_checkpoint(name: str) -> None:
+    with pytest.raises(InputError, match="must be a plain file name such as best"):
+        Checkpoint(name)
 
 
 @pytest.mark.parametrize(("accumulate", "count"), [(1, 6), (3, 5)])
@@ -72,14 +81,34 @@ def test_impossible_max_updates(count: int) -> None:
 def test_config_travels_in_plain_types_and_without_the_root(tmp_path: Path) -> None:
     config = {"data": {"root": "/of/this/machine", "batch_size": 1}, "task": {"widths": [1, 2]}}
     facts = {"image_channels": 1}
-    fit(tmp_path, Line(), MaxUpdates(1), ConfigInCheckpoint("x", config, facts), Checkpoint("last"))
+    stored = ConfigInCheckpoint("x", config, facts, "7a", {"path": "other"})
+    fit(tmp_path, Line(), MaxUpdates(1), stored, Checkpoint("last"))
     content = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (content["run"], content["init"], content["foreign"]) == ("7a", {"path": "other"}, {})
     assert content["config"] == {
         "data": {"root": None, "batch_size": 1},
         "task": {"widths": [1, 2]},
     }
     assert (content["experiment"], content["facts"]) == ("x", facts)
     assert config["data"]["root"] == "/of/this/machine"
+
+
+@pytest.mark.parametrize(("scores", "best"), [((0.3,), 8), ((0.3, 0.1), 12)])
+def test_the_best_of_a_resumed_run_is_that_of_both_parts(
+    tmp_path: Path, scores: tuple[float, ...], best: int
+) -> None:
+    first = Checkpoint("best", monitor="val/score")
+    fit(tmp_path, Line(scores=(0.5, 0.2, 0.9)), first, Checkpoint("last"), MaxUpdates(12))
+    second = Checkpoint("best", monitor="val/score")
+    trainer = Trainer(default_root_dir=tmp_path, logger=False)
+    second.setup(trainer, Line(), "fit")
+    assert isinstance(trainer.strategy.checkpoint_io, DurableIO)  # before anything is written
+    second.load_state_dict(first.state_dict())
+    task = Line(scores=scores)
+    task.updates, end = 4, 4 + 4 * len(scores)
+    fit(tmp_path, task, second, Checkpoint("last"), MaxUpdates(end))
+    assert (updates(tmp_path, "best"), updates(tmp_path, "last")) == (best, end)
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["best.ckpt", "last.ckpt"]
 
 
 @pytest.mark.parametrize("other", [False, True])

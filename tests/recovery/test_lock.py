@@ -75,6 +75,19 @@ def test_a_forked_worker_does_not_hold_on(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def test_what_is_released_says_nothing_and_is_free(tmp_path: Path) -> None:
+    """Sizes alone are looked at: to open and close the file here would release the lock."""
+    path = tmp_path / lock.LOCK
+    path.write_text("of a process that was killed\n" * 99)
+    lock.hold(tmp_path)
+    assert 0 < path.stat().st_size < 500
+    lock.release()
+    assert path.stat().st_size == 0
+    process = other(tmp_path)
+    assert first_line(process) == "held"
+    process.communicate()
+
+
 @pytest.mark.parametrize("trace", lock.TRACES)
 def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path, trace: str) -> None:
     (tmp_path / "run").mkdir()
@@ -89,14 +102,15 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path, trace: str) -> Non
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / ("x" * 300)):
-        with pytest.raises(InputError, match="cannot be made or opened"):
+        with pytest.raises(InputError, match="cannot be made or opened") as refused:
             lock.claim(folder)
+        assert (f"run folder {folder} cannot" in str(refused.value)) == (len(str(folder)) < 200)
     assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_folder_that_is_taken_away_is_noticed(tmp_path: Path) -> None:
     lock.check_there(tmp_path / "of nobody")
-    run = tmp_path / "run"
+    run = tmp_path / "of a day" / "run"
     lock.claim(run)
     lock.check_there(run)
     run.rename(tmp_path / "moved")

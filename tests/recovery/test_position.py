@@ -181,3 +181,37 @@ def test_what_is_captured_leads_back_behind_the_same_samples(processes: int) -> 
     alone = SimpleNamespace(datamodule=data, world_size=1)
     position.go_to(place, alone, {})
     assert went[1] == (2, processes * 5 * 4)
+
+
+@pytest.mark.parametrize("open_window", [False, True])
+def test_a_run_goes_back_to_where_it_stood_before_a_batch(open_window: bool) -> None:
+    """With no update since, and the gradients that an open window had; else it cannot."""
+    task = Line(accumulate=3)
+    trainer: Any = SimpleNamespace(
+        strategy=SimpleNamespace(root_device=torch.device("cpu")), global_step=4
+    )
+
+    def backward() -> None:
+        (task.network.weight.sum() / 3).backward()
+
+    if open_window:
+        backward()
+        task.batches = 1
+    before = position.Before(trainer, task)
+    task.batches += 1
+    assert before.can_go_back(task) and before.is_exact(trainer)
+    if not open_window:  # a part of the gradients that the failing batch has left
+        backward()
+        assert before.can_go_back(task)
+    before.go_back(task)
+    grad = task.network.weight.grad
+    assert task.batches == int(open_window)
+    assert grad is None if not open_window else torch.equal(grad, torch.full((2,), 1 / 3))
+    trainer.global_step = 5
+    assert not before.is_exact(trainer)
+    if open_window:
+        backward()
+        assert not before.can_go_back(task)
+    else:
+        task.updates += 1
+        assert not before.can_go_back(task)
