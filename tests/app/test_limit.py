@@ -54,3 +54,32 @@ def test_no_request_has_more_bytes(
     code, body, done = answer(parts, headers)
     assert (code, done) == (status, read)
     assert body == (str(sum(map(len, parts))).encode() if status == 200 else b"too large")
+
+
+def test_an_answer_that_has_begun_is_not_begun_again() -> None:
+    """An app may answer while it reads: the connection ends there, by no second status."""
+    sent: list[Any] = []
+
+    async def echoes(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await receive()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"12345678901", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(BodyLimit(echoes, most=10)({"type": "http", "headers": []}, receive, send))
+    assert [message["status"] for message in sent] == [200]
+
+
+def test_what_is_no_request_of_http_passes() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    scope = {"type": "lifespan"}  # which has no headers
+    asyncio.run(BodyLimit(app, most=10)(scope, None, None))  # type: ignore[arg-type]
+    assert seen == [scope]
