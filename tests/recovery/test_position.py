@@ -1,11 +1,13 @@
 """What a resumed run takes up: each part against a computation by hand."""
 
 import os
+import random
 import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -215,3 +217,38 @@ def test_a_run_goes_back_to_where_it_stood_before_a_batch(open_window: bool) -> 
     else:
         task.updates += 1
         assert not before.can_go_back(task)
+
+
+def test_each_rank_takes_up_its_own_random_state_and_a_copy_of_the_gradients() -> None:
+    def draws() -> list[float]:
+        return [float(torch.rand(())), float(np.random.rand()), random.random()]
+
+    trainer: Any = SimpleNamespace(
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace()),
+    )
+    states, drawn = [], []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        states.append(position.random_state(trainer))
+        drawn.append(draws())
+    gradient, task = torch.ones(2), Line()
+    place = {"gradients": {"network.weight": gradient}, "random": states, "batches": 3}
+    for rank in range(2):
+        trainer.global_rank = rank
+        position.take_up(place, trainer, task)
+        assert draws() == drawn[rank]
+    trainer.global_rank = 2  # one that the run did not have before
+    position.take_up(place, trainer, task)
+    assert task.network.weight.grad is not None and task.network.weight.grad is not gradient
+    assert torch.equal(task.network.weight.grad, gradient)
+    assert trainer.fit_loop.epoch_loop._batches_that_stepped == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_the_first_that_is_not_finite_is_named(value: float) -> None:
+    good, bad = torch.ones(2), torch.tensor([1.0, value])
+    assert position.non_finite([("a", good), ("b", bad), ("c", bad)]) == "b"
+    assert position.non_finite([("a", good)]) is None
