@@ -1,0 +1,75 @@
+"""What `restore export` refuses before it reads a model, and what it leaves where it ends."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from restore.export import write
+from restore.folder import write_whole
+from restore.types import InputError
+
+Settings = write.ExportSettings
+
+
+def bundled(output: Path, settings: Settings) -> None:
+    write.bundled("no model", output, settings)
+
+
+def kair(output: Path, settings: Settings) -> None:
+    write.converted("no model", "kair", output, settings)
+
+
+@pytest.mark.parametrize(
+    ("export", "settings", "says"),
+    [
+        (bundled, Settings(size=(8, 8)), "--size belongs to --format onnx"),
+        (bundled, Settings(drawn=("sampler=ddim",)), "--with sampler=ddim is of a check"),
+        (kair, Settings(size=(8, 8)), "--size belongs to --format onnx"),
+        (kair, Settings(kind="float16"), "belong to --format bundle"),
+        (kair, Settings(licence="MIT"), "belong to --format bundle"),
+        (kair, Settings(drawn=("sampler=ddim",)), "belong to --format bundle"),
+    ],
+)
+def test_what_belongs_to_another_format_is_refused(
+    tmp_path: Path, export: Callable[[Path, Settings], None], settings: Settings, says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        export(tmp_path / "new", settings)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("error", [InputError("a"), KeyboardInterrupt()])
+def test_nothing_is_left_whatever_ends_an_export(tmp_path: Path, error: BaseException) -> None:
+    output = tmp_path / "new" / "folder"
+    with pytest.raises(type(error)), write.staged(output, ("a",)) as folder:
+        assert folder.parent == output  # so that its files are renamed, not copied
+        (folder / "a").write_text("")
+        raise error
+    assert not (tmp_path / "new").exists()
+    with write.staged(output, ("a",)) as folder:
+        (folder / "a").write_text("whole")
+    assert [path.name for path in output.iterdir()] == ["a"]
+    with pytest.raises(InputError, match="a exists"), write.staged(output, ("a",)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("record", "is_own"),
+    [
+        ('{"id": "7", "experiment": "a", "n": 1}', True),
+        ('{"id": "8", "experiment": "a"}', False),
+        ('{"id": "7", "experiment": "b"}', False),
+        ('{"id": "7", "exp', False),
+        (None, False),
+    ],
+)
+def test_the_record_is_that_of_the_run(tmp_path: Path, record: str | None, is_own: bool) -> None:
+    if record is not None:
+        write_whole(tmp_path / "result.json", record)
+    path = tmp_path / "checkpoints" / "best.ckpt"
+    stored: Any = SimpleNamespace(path=path, content={"run": "7", "experiment": "a"})
+    own = {"id": "7", "experiment": "a", "n": 1}
+    assert write._record(stored) == (own if is_own else None)
