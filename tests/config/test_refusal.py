@@ -16,7 +16,7 @@ from restore.types import InputError
 SOURCE = """
 import math
 from dataclasses import dataclass
-from refusing.helper import least
+from refusing.helper import Far, least, most
 
 MOST = 2**3
 
@@ -53,11 +53,60 @@ class Unsure(Base):
         except ValueError:
             size = 1
         if size == 7: raise ValueError("seven again")
+
+class Vague:
+    def __init__(self, size=1):
         if size == 8: raise KeyError("eight")
         if size == 9: raise ValueError(clock())
         if clock():
             return
-        if size == 10: raise ValueError("ten")
+        if size > 9: raise ValueError(f"{size} is above 9")
+
+class Early:
+    def __init__(self, size=1):
+        if size == 11: return
+        if size == 12: raise TypeError("twelve")
+        most(size)
+
+class Loop:
+    def __init__(self, size=1, **settings):
+        for name, value in settings.items():
+            if value is None: return
+        if size > 9: raise ValueError(f"{size} is above 9")
+
+class Near(Far): ...
+
+class Plain(Child): ...
+
+class Strict:
+    def __init__(self, size=0):
+        if size < 1: raise ValueError("strict")
+
+class Starred(Strict):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+
+class Doubled(Strict):
+    def __init__(self, **rest):
+        super().__init__(**rest)
+
+class Clocked(Strict):
+    def __init__(self):
+        super().__init__(**clock())
+
+class Endless:
+    def __init__(self):
+        self.make()
+
+    def make(self):
+        self.make()
+
+@dataclass
+class Untold:
+    low: float = clock()
+    high: float = 1.0
+    def __post_init__(self):
+        if self.high < self.low: raise ValueError(f"{self.high} is below {self.low}")
 
 @dataclass
 class Record:
@@ -79,6 +128,15 @@ HELPER = """
 def least(least, **settings):
     for name, value in settings.items():
         if value < least: raise ValueError(f"{name} must be at least {least}, got {value}")
+
+LIMIT = 5
+
+def most(value):
+    if value > LIMIT: raise ValueError(f"{value} is above the helper's {LIMIT}")
+
+class Far:
+    def __init__(self, size=1):
+        if size > LIMIT: raise ValueError(f"{size} is too far for {LIMIT}")
 """
 
 
@@ -91,7 +149,9 @@ def refusing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PART = {"_partial_": True}
-NARROW, WIDE = (PART | {"_target_": f"refusing.{name}"} for name in ("Narrow", "Wide"))
+NARROW, WIDE, ONCE = (
+    PART | {"_target_": f"refusing.{name}"} for name in ("Narrow", "Wide", "once")
+)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +175,18 @@ NARROW, WIDE = (PART | {"_target_": f"refusing.{name}"} for name in ("Narrow", "
         ("Maker", {"size": 1, "part": WIDE}, None),
         ("Unsure", {"when": 2}, None),
         ("Unsure", {"size": 0}, None),  # its base is not called
-        *[("Unsure", {"size": size}, None) for size in (7, 8, 9, 10)],
+        ("Unsure", {"size": 7}, None),
+        *[("Vague", {"size": size}, None) for size in (8, 9, 10)],
+        ("Early", {"size": 11}, None),
+        ("Loop", {"size": 10, "other": 1}, "x: 10 is above 9"),
+        ("Loop", {"size": 10, "other": None}, None),
+        ("Early", {"size": 12}, "x: twelve"),
+        ("Early", {"size": 6}, "x: 6 is above the helper's 5"),
+        ("Near", {"size": 6}, "x: 6 is too far for 5"),
+        ("Plain", {"size": 0}, "x: size=0 is no size"),
+        ("Doubled", {}, "x: strict"),
+        *[(name, {}, None) for name in ("Starred", "Clocked", "Endless", "Untold")],
+        ("Maker", {"size": 1, "part": ONCE}, "once does not fit Maker (it takes no width)"),
         ("Record", {"high": -1.0}, "x: -1.0 is below 0.0"),
         ("Record", {"low": 2.0}, "x: 1.0 is below 2.0"),
         ("once", {"steps": 0}, "x: steps=0"),
@@ -142,6 +213,8 @@ def test_a_default_is_not_believed_where_the_program_may_give_more() -> None:
         refusal.check(node, "x", is_open=False)
     refusal.check(node, "x", is_open=True)
     refusal.check({"_target_": "refusing.Child", "size": 1, "other": 3}, "x", is_open=True)
+    refusal.check({"_target_": "refusing.Doubled"}, "x", is_open=True)
+    refusal.check({"_target_": "refusing.Loop", "size": 10, "other": 1}, "x", is_open=True)
 
 
 RESTORE = "restore."

@@ -11,6 +11,7 @@ import pytest
 from entry import ROOT
 
 from restore.sweep import gpu, process
+from restore.types import InputError
 
 
 def alive(pid: int) -> bool:
@@ -139,12 +140,47 @@ def test_slots_of_gpus_are_shared_between_processes(
         assert everything == "0,1,GPU-a/b"
 
 
-def test_a_machine_without_gpus_cannot_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    from restore.types import InputError
+def test_gpus_are_given_in_their_order_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,GPU-a/b")
+    monkeypatch.setattr(gpu.tempfile, "gettempdir", lambda: str(tmp_path))
+    with gpu.take(1, 2) as first:
+        assert first == "0"
+        with gpu.take(3, 2) as all_of_them:  # the emptier ones are taken first
+            assert all_of_them == "0,1,GPU-a/b"
+        names = gpu.visible()
+        folder = tmp_path / f"restore-gpu-{os.getuid()}"
+        assert gpu._allocate(folder, names, 3, 1) == {}  # "0" has no slot left of one
+        free = gpu._allocate(folder, names, 2, 1)
+        assert sorted(free) == ["1", "GPU-a/b"]  # so that none of them was kept
+        for one in free.values():
+            one.release()
+    assert sorted(gpu._allocate(folder, names, 3, 1)) == sorted(names)
 
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(InputError, match="this machine shows 0"), gpu.take(1, 2):
-        pass
+
+@pytest.mark.parametrize(("named", "count"), [("", 0), ("3", 1)])
+def test_a_machine_with_too_few_gpus_cannot_share_them(
+    monkeypatch: pytest.MonkeyPatch, named: str, count: int
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    with pytest.raises(InputError, match=f"needs {count + 1} GPUs and this machine shows {count}"):
+        gpu.take(count + 1, 2).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("script", "seen"),
+    [("echo 0; echo 1", ["0", "1"]), ("echo No devices were found; exit 6", []), (None, [])],
+)
+def test_the_gpus_are_those_that_the_driver_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, seen: list[str]
+) -> None:
+    if script is not None:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu.visible() == seen
 
 
 @pytest.mark.parametrize(
