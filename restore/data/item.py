@@ -1,24 +1,82 @@
-"""An image as a source gives it, checked where it is read: the user may have written the source."""
+"""What a source gives, checked where it is read: the user may have written the source."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
 
 from torch import Tensor, uint8
 
-from restore.data.source import Item, Source
-from restore.types import InputError
+from restore.data.source import Item, Source, Split
+from restore.errors import is_lack
+from restore.types import InputError, RunError
+
+T = TypeVar("T")
+
+
+def make_source(made: Callable[..., Source], root: Path, split: Split) -> Source:
+    """The source of a split; InputError where its class fails, or does not say its channels."""
+    owner: Any = made.func if isinstance(made, partial) else made
+
+    def call() -> Source:
+        source = made(root=root, split=split)
+        _ = source.channels, source.num_classes
+        return source
+
+    name = getattr(owner, "__name__", type(owner).__name__)
+    return _asked(owner, f"{name} cannot be made", call)
+
+
+def count(source: Source) -> int:
+    """How many images a source has; InputError where it cannot say so."""
+    kind = type(source)
+    return _asked(kind, f"the length of {kind.__name__} cannot be read", lambda: len(source))
 
 
 def read_item(source: Source, index: int) -> Item:
     """Image `index` of a source.
 
     Raises:
-        InputError: a file that cannot be read, or an image that is not what `Item` says.
+        InputError: a file that cannot be read, a class of the user's own that fails, or an image
+            that is not what `Item` says.
+    """
+    kind = type(source)
+    failed = f"image {index} of {kind.__name__} cannot be read"
+    return checked(_asked(kind, failed, lambda: source[index]), source)
+
+
+def _asked(kind: Any, failed: str, call: Callable[[], T]) -> T:
+    """What the class `kind` of a source answers to a call.
+
+    Raises InputError with `failed` and the reason: a file that cannot be read, or any exception of
+    a class that is not ours. A fault of ours stays one, and so does a lack of memory.
     """
     try:
-        given = source[index]
+        return call()
+    except (InputError, RunError):
+        raise
     except OSError as error:
-        said = str(error) if error.strerror is None else f"{error.filename}: {error.strerror}"
-        kind = type(source).__name__
-        raise InputError(f"image {index} of {kind} cannot be read: {said}") from error
-    return checked(given, source)
+        named = error.filename is not None and error.strerror is not None
+        said = f"{error.filename}: {error.strerror}" if named else str(error)
+        raise InputError(f"{failed}: {said}") from error
+    except Exception as error:
+        if kind.__module__.startswith("restore.") or is_lack(error):
+            raise
+        place = _place(error.__traceback__, kind.__module__.partition(".")[0])
+        said = " ".join([f"{type(error).__name__}:", *str(error).split()]).removesuffix(":")
+        raise InputError(f"{failed}: {said}{place}") from error
+
+
+def _place(traceback: TracebackType | None, package: str) -> str:
+    """The file and the line of a package at which an exception left it last."""
+    said = ""
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+            said = f" ({frame.f_code.co_filename}, line {traceback.tb_lineno})"
+        traceback = traceback.tb_next
+    return said
 
 
 def checked(given: Item, source: Source) -> Item:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from restore.data.augmentation import Augmentation
 from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
-from restore.data.item import read_item
+from restore.data.item import count, read_item
 from restore.data.loader import check_batch, loader
 from restore.data.order import EvalOrder, TrainOrder
 from restore.data.probe import check_task
@@ -117,7 +117,7 @@ class DataModule(LightningDataModule):
     def samples(self, split: Split) -> SplitDataset:
         """The samples of a split; InputError where its files are missing or broken."""
         source = self._sources[split]
-        num_photos = len(source)
+        num_photos = count(source)
         if num_photos == 0:
             raise InputError(f"the {split} split of the data is empty")
         if split not in self._caches:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Self
 
-from restore.data.item import read_item
+from restore.data.item import count, make_source, read_item
 from restore.data.source import Divided, Item, Source, Split
 from restore.types import InputError
 
@@ -29,7 +29,7 @@ class Several:
         if not sources:
             raise InputError("data.source.sources is empty: name at least one")
         self._root, self._made = root, sources
-        self.sources = {name: made(root=root, split=split) for name, made in sources.items()}
+        self.sources = {name: make_source(made, root, split) for name, made in sources.items()}
         channels = {name: source.channels for name, source in self.sources.items()}
         self.channels = next(iter(channels.values()))
         if len(set(channels.values())) > 1:
@@ -43,7 +43,7 @@ class Several:
             raise IndexError(f"image {index} of {len(self)}")
         place = bisect_right(self._ends, index)
         name, source = list(self.sources.items())[place]
-        item = read_item(source, index - (self._ends[place] - len(source)))
+        item = read_item(source, index - (self._ends[place] - count(source)))
         return Item(item.image, None, f"{name}/{item.name}")
 
     def left_out(self) -> Counter[str]:
@@ -56,7 +56,7 @@ class Several:
         other.sources = {
             name: one.sibling(split)
             if isinstance(one, Divided)
-            else self._made[name](root=self._root, split=split)
+            else make_source(self._made[name], self._root, split)
             for name, one in self.sources.items()
         }
         return other
@@ -64,4 +64,4 @@ class Several:
     @cached_property
     def _ends(self) -> list[int]:
         """The number of images up to the end of each source."""
-        return list(accumulate(len(source) for source in self.sources.values()))
+        return list(accumulate(count(source) for source in self.sources.values()))

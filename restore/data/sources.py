@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from restore.data.cache import PhotoCache
+from restore.data.item import count, make_source
 from restore.data.part import Part, part
 from restore.data.source import Divided, Source, Split, data_root
 from restore.data.streaming import Streaming
@@ -27,7 +28,7 @@ class Sources:
 
     def make(self, split: Split) -> Source:
         """A source of its own, which has read no file yet."""
-        return self.source(root=data_root(self.root), split=split)
+        return make_source(self.source, data_root(self.root), split)
 
     def __getitem__(self, split: Split) -> Source:
         """InputError where files are missing, or where none of them can be read."""
@@ -40,13 +41,14 @@ class Sources:
     def _part(self, split: Split, whole: Source) -> Source:
         if self.on_error == "error" or isinstance(whole, Streaming):
             return whole
+        number = count(whole)
         found = self._broken[split] = find_broken(whole)
         if not found:
             return whole
-        if len(found) == len(whole):
+        if len(found) == number:
             raise InputError(f"no image of the {split} split can be read: {found[0].reason}")
         bad = {one.number for one in found}
-        return part(whole, [index for index in range(len(whole)) if index not in bad])
+        return part(whole, [index for index in range(number) if index not in bad])
 
     def cache(self, split: Split, num_bytes: float) -> PhotoCache:
         """A cache of a split. It keeps nothing of sources that lie in memory as they are."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from restore.data import opener
 from restore.data.archive import members, open_tar
 from restore.data.image_file import load_image
-from restore.data.item import read_item
+from restore.data.item import count, make_source, read_item
 from restore.data.name import printable
 from restore.data.shard import IMAGE, class_of, key_and_extension, why_left_out
 from restore.data.source import CHANNELS, Item, Mode, Source, Split
@@ -93,14 +93,14 @@ class Streaming:
         if timeout <= 0:
             raise InputError(f"data.source.timeout must be above 0 seconds, got {timeout}")
         self.root, self.split, self.pattern = root, split, shards
-        self.held = held(root=root, split=split) if split != "train" else None
+        self.held = make_source(held, root, split) if split != "train" else None
         self.samples_per_epoch, self.buffer = samples_per_epoch, buffer
         self.cache = None if cache is None else Path(cache).expanduser()
         self.timeout = timeout
         self.channels, self.num_classes = CHANNELS[mode], num_classes
 
     def __len__(self) -> int:
-        return self.samples_per_epoch if self.held is None else len(self.held)
+        return self.samples_per_epoch if self.held is None else count(self.held)
 
     def __getitem__(self, index: int) -> Item:
         """A sample; of the training split the first of the shard that lies where the index does."""

@@ -121,6 +121,61 @@ def test_a_missing_file_is_named(broken: Any, tmp_path: Path) -> None:
         read_item(Own(tmp_path, "val", broken), 1)
 
 
+class Failing(Own):
+    """Raises in one of its methods."""
+
+    def __init__(self, root: Path, split: Split, fails: str) -> None:
+        self.fails = fails
+        self.answer("made")
+
+    def answer(self, asked: str) -> None:
+        if asked == self.fails:
+            raise KeyError(f"no\n{asked}")
+
+    def __len__(self) -> int:
+        self.answer("counted")
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        self.answer(str(index))
+        return item(IMAGE)
+
+
+FAILS = {
+    "made": "Failing cannot be made: KeyError: ",
+    "counted": "the length of Failing cannot be read: KeyError: ",
+    "2": "image 2 of Failing cannot be read: KeyError: ",
+}
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("fails", FAILS)
+def test_a_source_of_the_user_that_fails_is_one_line(fails: str, num_workers: int) -> None:
+    own = partial(Failing, fails=fails)
+    for source in (own, partial(Several, sources={"own": own})):
+        with pytest.raises(InputError) as caught:
+            list(module(None, source=source, num_workers=num_workers).val_dataloader())
+        line = next(
+            number
+            for number, text in enumerate(Path(__file__).read_text().splitlines(), 1)
+            if "raise KeyError" in text
+        )
+        said = f"{FAILS[fails]}'no\\n{fails}' ({__file__}, line {line})"
+        assert str(caught.value) == said
+
+
+def test_a_fault_of_our_own_source_or_a_lack_of_memory_is_no_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lacks = Own(Path(), "val", lambda index: torch.empty(2**60))
+    with pytest.raises(RuntimeError, match="memory"):
+        read_item(lacks, 0)
+    ours = Failing(Path(), "val", "0")
+    monkeypatch.setattr(Failing, "__module__", "restore.data.ours")
+    with pytest.raises(KeyError):
+        read_item(ours, 0)
+
+
 def test_broken_images_of_any_source_are_left_out(broken: Any, tmp_path: Path) -> None:
     threads = set()
 
