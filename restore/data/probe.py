@@ -9,6 +9,7 @@ from restore.data.item import read_item
 from restore.data.split import Raw, SplitDataset
 from restore.degradation.contract import Degradation
 from restore.degradation.gray import Gray
+from restore.image import from_uint8
 from restore.types import Batch, InputError, path_of
 
 _HOLES, _PHOTOS = 256, 16  # how many samples are looked at before the rest is thought alike
@@ -21,8 +22,10 @@ def check_task(
     first_seed: int,
 ) -> None:
     """Raises InputError where no hole has a pixel, where all photos to be coloured are grey, or for
-    a degradation that makes no input of the target's size."""
-    batch = to_batch(samples[0, first_seed])
+    a degradation that makes no input of the target's size, or changes its target in place."""
+    raw = samples[0, first_seed]
+    _check_unchanged(degradation, raw)
+    batch = to_batch(raw)
     _check_made(degradation, batch)
     if isinstance(degradation, Gray) and _all_grey(samples):
         raise InputError(
@@ -33,6 +36,17 @@ def check_task(
         raise InputError(
             "no hole has a single pixel, so that there is nothing to fill: look at the masks, or "
             "choose another degradation or size"
+        )
+
+
+def _check_unchanged(degradation: Degradation, raw: Raw) -> None:
+    """A target that has become the input would be all that there is to learn."""
+    target = from_uint8(raw["image"])
+    made = degradation(target, raw["seed"])["target"]
+    if torch.equal(made, target) and not torch.equal(target, from_uint8(raw["image"])):
+        raise InputError(
+            f"data.degradation {path_of(degradation)} changes its target in place, so that there "
+            "is nothing to restore: let it work on target.clone()"
         )
 
 

@@ -17,6 +17,8 @@ from restore.evaluation.method import Method
 from restore.image import to_unit
 from restore.metric.base import Metric
 from restore.metric.distribution import DistributionMetric
+from restore.task.dry import check_sizes
+from restore.task.restoration import RestorationTask
 from restore.types import Batch, InputError, Observation
 
 # What changes how fast a benchmark runs, where its files lie or how a training on its data goes,
@@ -137,12 +139,15 @@ class Benchmark:
     def check_method(self, method: Method) -> None:
         """`check`, and whether the method serves the first image.
 
-        A method that is no model is tried out on a corner of it; a model may cost minutes a call.
+        A method that is no model is tried out on a corner of it; a model may cost minutes a call,
+        and is tried where its network is somebody's own, which may not take the sizes.
         """
         self.check()
         batch = self.data.first("test")
         try:
             method.check(batch)
+            if isinstance(method.module, RestorationTask):
+                check_sizes(method.module, self.data)
         except InputError as error:
             label = method.checkpoint or method.name
             raise InputError(f"{label} on benchmark {self.name}: {error}") from None

@@ -32,9 +32,9 @@ def at_any_size(network: nn.Module, image: Tensor, restore: Callable[[], Tensor]
         network = inner  # of what cuts into tiles, or turns
     try:
         made = restore()
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, InputError):
         raise
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().partition("\n")[0]
         if _is_ours(network) or not re.search("size|shape|dimension", reason, re.IGNORECASE):
             raise

@@ -302,6 +302,27 @@ def test_an_input_of_another_size_or_type_is_found_before_any_work(kind: str, sa
             digits(degradation=Misshaped(kind)).first(split)
 
 
+class Spoiling:
+    """Noise that is added in place; clean: what it gives for the target."""
+
+    def __init__(self, clean: Any) -> None:
+        self.clean = clean
+
+    def input_channels(self, image_channels: int) -> int:
+        return image_channels
+
+    def __call__(self, target: Tensor, seeds: Tensor) -> Any:
+        clean = self.clean(target)
+        return {"target": clean, "input": target.add_(0.1)}
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_degradation_that_changes_its_target_in_place_is_refused(split: Any) -> None:
+    digits(degradation=Spoiling(torch.clone)).first(split)
+    with pytest.raises(InputError, match=rf"{__name__}\.Spoiling changes its target in place"):
+        digits(degradation=Spoiling(lambda target: target)).first(split)
+
+
 def test_sizes_that_differ(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / "val").mkdir(exist_ok=True)

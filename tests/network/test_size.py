@@ -77,7 +77,19 @@ def test_a_network_that_takes_some_sizes_alone_is_told_how_to_take_any(
         at_any_size(within(network), odd, lambda: network(odd))
 
 
-@pytest.mark.parametrize("error", [RuntimeError("broken"), torch.OutOfMemoryError("size")])
+@pytest.mark.parametrize("kind", [ValueError, AssertionError])
+def test_a_network_may_refuse_a_size_by_itself(kind: type[Exception]) -> None:
+    def restore() -> Tensor:
+        raise kind("height: a size of 4k alone")
+
+    with pytest.raises(InputError, match="Halves does not take images of 35x33 px"):
+        at_any_size(Halves(), torch.ones(1, 3, 33, 35), restore)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("broken"), torch.OutOfMemoryError("size"), InputError("sizes of the data")],
+)
 def test_what_is_no_matter_of_size_stays_what_it_is(error: Exception) -> None:
     def restore() -> Tensor:
         raise error
