@@ -34,7 +34,7 @@ class Adversary(nn.Module):
 
     A turn is one optimizer step. order: simultaneous, both players get their gradients at the same
     weights and step together, so that accumulated batches are one large batch for both (but for a
-    spectral norm, which makes one iteration more with each batch);
+    spectral norm, which comes nearer to its value with each batch: see SpectralConv2d);
     alternating, the generator answers to the discriminator that has just stepped (Goodfellow et al.
     2014, algorithm 1), without accumulation. discriminator_every: it
     steps at every n-th update of the generator; discriminator_steps: it takes n turns, each on

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -88,6 +90,43 @@ def test_largest_singular_value_becomes_one() -> None:
         layer(x)
     weight = layer.weight.detach().flatten(1).double().numpy()
     assert np.linalg.svd(weight, compute_uv=False)[0] == pytest.approx(1, abs=1e-4)
+
+
+def test_each_forward_brings_the_largest_singular_value_down_to_one() -> None:
+    torch.manual_seed(0)
+    layer = SpectralConv2d(6, 16, 3).double()
+    norm = layer.parametrizations.weight[0]
+    norm._v.copy_(torch.nn.functional.normalize(torch.randn_like(norm._v), dim=0))  # far from it
+    found = []
+    for _ in range(8):
+        layer(torch.zeros(1, 6, 3, 3).double())
+        with torch.no_grad():
+            weight = layer.eval().weight.flatten(1).numpy()  # read without an iteration
+        layer.train()
+        found.append(np.linalg.svd(weight, compute_uv=False)[0])
+    assert found[0] > 1.1 and found[-1] >= 1 - 1e-12
+    assert all(later < earlier for earlier, later in pairwise(found))
+
+
+def test_accumulated_batches_are_one_large_batch_where_the_spectral_estimate_has_settled() -> None:
+    torch.manual_seed(0)
+    layer = SpectralConv2d(3, 8, 3).double()
+    norm, weight = layer.parametrizations.weight[0], layer.parametrizations.weight.original
+    images = torch.randn(4, 3, 8, 8).double()
+    gradients = []
+    for settled in (False, True):
+        if settled:
+            left, _, right = torch.linalg.svd(weight.detach().flatten(1))
+            norm._u.copy_(left[:, 0])
+            norm._v.copy_(right[0])
+        for share in (4, 1):
+            weight.grad = None
+            for batch in images.split(share):
+                (layer(batch).square().mean() * share / 4).backward()
+            assert weight.grad is not None
+            gradients.append(weight.grad)
+    assert torch.allclose(gradients[2], gradients[3], rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(gradients[0], gradients[1], rtol=1e-9, atol=1e-12)
 
 
 def test_evaluation_leaves_the_spectral_vectors_alone() -> None:
