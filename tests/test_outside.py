@@ -134,6 +134,53 @@ def test_code_installed_with_e_has_digits_beside_its_version(mylab: Path) -> Non
         assert len(trust.code_differences({name: recorded}, both)) == 1
 
 
+def test_modules_that_own_code_imports_are_a_part_of_its_version(
+    mylab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way to import, from module to module, also in a circle; but nothing that is installed,
+    and not what Python runs of a package on the way."""
+    files = {
+        "mylab/one.py": "import torch, json\nfrom . import two\nfrom mylab.deep.four import x\n",
+        "mylab/two.py": "def late():\n    import mylab.three as t\n    from mylab import one\n",
+        "mylab/three.py": "from .deep import five\nimport tools.six, restore, installed.seven\n",
+        "mylab/deep/__init__.py": "from .eight import *\n",
+        "mylab/deep/four.py": "x = 1\n",
+        "mylab/deep/eight.py": "five = 5\n",
+        "tools/six.py": "this is no Python\n",
+    }
+    apart = {
+        "mylab/other.py": "",
+        "restore/__init__.py": "",
+        "json.py": "",
+        "site-packages/installed/seven.py": "import installed.nine, second\n",
+        "site-packages/installed/nine.py": "",
+        "site-packages/second.py": "",
+    }
+    for name, text in (files | apart).items():
+        (mylab / name).parent.mkdir(parents=True, exist_ok=True)
+        (mylab / name).write_text(text)
+    monkeypatch.syspath_prepend(str(mylab / "site-packages"))
+
+    def version(name: str = "mylab.one.Net") -> str:
+        return trust.foreign({"_target_": name})[name]
+
+    alone = hashlib.sha256((mylab / "mylab/one.py").read_bytes()).hexdigest()[:12]
+    first = version()
+    assert first.startswith(f"sha256 {alone} with ")
+    recorded, now = {"mylab.one.Net": f"sha256 {alone}"}, {"mylab.one.Net": first}
+    assert not trust.code_differences(recorded, now)  # as it was recorded once
+    for name in [*apart, *files]:
+        before = version()
+        with open(mylab / name, "a") as file:
+            file.write("# another version\n")
+        assert (version() != before) == (name in files), name
+    before = version("installed.seven.Net")
+    for name, counts in (("installed/nine.py", True), ("second.py", False)):
+        (mylab / "site-packages" / name).write_text("# another version still\n")
+        assert (version("installed.seven.Net") != before) == counts
+        before = version("installed.seven.Net")
+
+
 def test_versions_are_known_without_an_import(mylab: Path) -> None:
     (mylab / "mylab" / "__init__.py").write_text("raise RuntimeError('imported')\n")
     (mylab / "alone.py").write_text("raise RuntimeError('imported')\n")
@@ -201,7 +248,11 @@ def test_other_code_of_a_benchmark_is_another_protocol(mylab: Path) -> None:
 
     first = hashes()
     assert hashes() == first
-    for name, changes in (("metric", [True, False]), ("degradation", [True, True])):
+    for name, changes in (
+        ("metric", [True, False]),
+        ("loss", [True, False]),  # of which the metric imports a function
+        ("degradation", [True, True]),
+    ):
         before = hashes()
         with open(mylab / "mylab" / f"{name}.py", "a") as file:
             file.write("# another version\n")

@@ -3,6 +3,8 @@
 import ast
 import functools
 import importlib.util
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 DEPTH = 8  # imports, base classes and aliases that are followed
@@ -20,10 +22,7 @@ def public(module: str) -> list[str]:
 def file_of(module: str) -> Path | None:
     """The file of a module; the packages on the way are not imported."""
     root, *parts = module.split(".")
-    try:
-        spec = importlib.util.find_spec(root)
-    except (ImportError, ValueError):
-        return None
+    spec = _spec(root)
     if spec is None:
         return None
     for folder in spec.submodule_search_locations or ():
@@ -33,6 +32,62 @@ def file_of(module: str) -> Path | None:
                 return file
     alone = not parts and spec.origin is not None and spec.origin.endswith(".py")
     return Path(str(spec.origin)) if alone else None
+
+
+def _spec(root: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        return None
+
+
+def beside(module: str, without: tuple[str, ...] = ()) -> dict[str, Path]:
+    """The files of a module and of all that it imports of its own top-level package, or of others
+    in the same folder, by their names; imports are followed, wherever in a file they stand.
+
+    without: top-level packages that are left out. Of installed packages only a module's own counts.
+    """
+    root, found, waiting = module.partition(".")[0], dict[str, Path](), [module]
+    while waiting:
+        name = waiting.pop()
+        path = file_of(name)
+        if name in found or path is None:
+            continue
+        found[name] = path
+        for other in _imports(name, path):
+            top = other.partition(".")[0]
+            if top == root or (top not in without and _is_beside(root, top)):
+                waiting.append(other)
+    return found
+
+
+def _imports(module: str, path: Path) -> Iterator[str]:
+    """What a file may import: of `from a import b` both a and a.b, which may be a module."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # its import will say so
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            home = _absolute(module, path.name == "__init__.py", node)
+            yield home
+            yield from (f"{home}.{one.name}" for one in node.names)
+
+
+def _is_beside(root: str, other: str) -> bool:
+    """Whether two top-level packages lie in one folder that is not that of installed ones."""
+    home = _home(root)
+    return home is not None and home == _home(other) and not home.name.endswith("-packages")
+
+
+def _home(root: str) -> Path | None:
+    """The folder that holds a top-level package or module."""
+    spec = _spec(root)
+    if spec is None or not (spec.submodule_search_locations or spec.has_location):
+        return None
+    return Path(next(iter(spec.submodule_search_locations or [str(spec.origin)]))).parent
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from restore.config.definition import file_of
+from restore.config.definition import beside
 from restore.types import InputError
 
 # Libraries whose classes and functions a user's config may name.
@@ -102,8 +102,9 @@ def root_of(target: str) -> str:
 def foreign(config: Any) -> dict[str, str]:
     """Version of every class that is neither restore's nor a library's, by its dotted path.
 
-    Where its package has no version, the first digits of the SHA-256 of its file; both where it was
-    installed with -e, since its code changes there and its version does not. Nothing is imported.
+    Where its package has no version, the first digits of the SHA-256 of its file, and of the files
+    of the user's own that it imports; both where it was installed with -e, since its code changes
+    there and its version does not. Nothing is imported.
     """
     return {
         target: _version(target)
@@ -141,9 +142,16 @@ def _version(target: str) -> str:
         said.append(f"{name} {importlib.metadata.version(name)}")
         if not _is_editable(name):
             return said[0]
-    path = file_of(target.rpartition(".")[0])
-    if path is not None:
-        said.append(f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}")
+    module = target.rpartition(".")[0]
+    digests = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in beside(module, without=OURS).items()
+    }
+    if module in digests:
+        said.append(f"sha256 {digests.pop(module)[:12]}")
+    if digests:  # in words of its own: what was recorded before these counted begins the same
+        others = json.dumps(digests, sort_keys=True).encode()
+        said.append(f"with {hashlib.sha256(others).hexdigest()[:12]}")
     return " ".join(said) or "unknown"
 
 
