@@ -1,16 +1,18 @@
-"""Opaque files of 16 bits, with all of their numbers."""
+"""Files of 16 bits, with all of their numbers."""
 
 import numpy as np
 from PIL import Image
 
-from restore.data import tiff_file
-from restore.data.deep_pixels import by_opencv
+from restore.data import png_file, tiff_file
 
 
 def words_of(image: Image.Image, packed: bytes) -> np.ndarray | None:
-    """uint16 [H, W] or [H, W, 3] of an opaque PNG or TIFF of 16 bits, None of any other file."""
+    """uint16 [H, W] or [H, W, 3] of a PNG or TIFF of 16 bits, on white; None of any other file."""
     if image.format == "TIFF":
         return tiff_file.deep(image, packed)
-    opaque = packed[25:26] in (b"\0", b"\2") and "transparency" not in image.info
-    is_deep = image.format == "PNG" and packed[24] == 16 and opaque
-    return by_opencv(packed) if is_deep else None
+    return png_file.deep(image, packed) if image.format == "PNG" else None
+
+
+def opaque_words(image: Image.Image, packed: bytes) -> np.ndarray | None:
+    """Those of a file without transparency, None of any other."""
+    return None if image.has_transparency_data else words_of(image, packed)

@@ -9,6 +9,12 @@ def levels(words: np.ndarray, largest: int = 65535) -> np.ndarray:
     return ((words.astype(np.uint32) * 255 + largest // 2) // largest).astype(np.uint8)
 
 
+def on_white(words: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """uint16 colours of any shape, of which alpha says how much is seen, on white; rounded."""
+    opaque = alpha.astype(np.uint32)  # products of two words fit, and so does their rounded sum
+    return ((words * opaque + 65535 * (65535 - opaque) + 32767) // 65535).astype(np.uint16)
+
+
 def image_of(array: np.ndarray) -> Image.Image:
     """uint8 [H, W] or [H, W, 1 to 4] as L, LA, RGB or RGBA."""
     return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from restore.data import bmp_file, jpeg_file, png_file, tiff_file, tiff_page
 from restore.data.color_profile import is_srgb, to_srgb, words_to_srgb
-from restore.data.deep_file import words_of
+from restore.data.deep_file import opaque_words
 from restore.data.deep_pixels import image_of, levels
 from restore.data.file_kind import describe
 from restore.data.name import printable
@@ -179,9 +179,8 @@ def _pixels(image: Image.Image, packed: bytes, channels: int, profile: bytes | N
         if orientation(image) == 1 and is_srgb(profile, image.mode):
             return _tensor(array, channels)
         made = Image.fromarray(array)
-    elif (words := words_of(image, packed) if profile else None) is not None:
-        own = words_to_srgb(words, profile or b"")
-        made, profile = own or image_of(levels(words)), None
+    elif profile and (words := opaque_words(image, packed)) is not None:
+        made, profile = words_to_srgb(words, profile) or image_of(levels(words)), None
     else:
         made = _PIXELS.get(image.format, _loaded)(image, packed)
     return _tensor(np.asarray(on_white(upright(made, image), profile)), channels)

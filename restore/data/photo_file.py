@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from restore.data import image_file, png_file
+from restore.data import image_file
 from restore.data.deep_file import words_of
 from restore.data.image_file import load_image, opened
 from restore.folder import write_whole
@@ -32,14 +32,14 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
 
     Numbers are the file's own, and not converted to sRGB, so that what is not restored comes back
     bit for bit; where that cannot be (CMYK), and with `colors`, they are sRGB. 16 bits stay 16 in
-    PNG and TIFF files without transparency. What else `load_image` does holds.
+    PNG and TIFF files, on white where they are transparent. What else `load_image` does holds.
 
     Raises:
         ImageError: what `load_image` raises.
     """
     plain = load_image(path, 3)  # says what is wrong with a file
     with opened(path) as (image, packed, profile):
-        grey = image.mode in _GREY or image.mode.startswith("I;16") or _is_grey_png(packed)
+        grey = image.mode in _GREY or image.mode.startswith("I;16")
         if colors or image.mode == "CMYK":
             return plain.permute(1, 2, 0).numpy(), None
         words = words_of(image, packed)
@@ -48,11 +48,6 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
             return (words if turn is None else np.ascontiguousarray(turn(words))), profile
         own = load_image(path, 1 if grey else 3, convert=False)
     return (own[0] if grey else own.permute(1, 2, 0)).numpy(), profile
-
-
-def _is_grey_png(packed: bytes) -> bool:
-    """Of 16 bits with transparency, which Pillow opens as colours."""
-    return png_file.is_png(packed) and packed[25] == 4
 
 
 def write_png(array: np.ndarray, path: Path, profile: bytes | None = None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from restore.data.deep_pixels import by_opencv, image_of, levels
+from restore.data.deep_pixels import by_opencv, image_of, levels, on_white
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
@@ -28,6 +28,21 @@ def pixels(image: Image.Image, packed: bytes) -> Image.Image:
     if depth == 16 or (image.mode in ("1", "L") and isinstance(key, int)):
         return _grey(image, depth, key)
     return image
+
+
+def deep(image: Image.Image, packed: bytes) -> np.ndarray | None:
+    """uint16 [H, W] or [H, W, 3] of a file of 16 bits, on white; None of any other."""
+    depth, color_type = packed[24], packed[25]
+    if depth != 16:
+        return None
+    words = by_opencv(packed)
+    if color_type == 0:
+        key = image.info.get("transparency")
+        return np.where(words == key, 65535, words).astype(np.uint16) if key is not None else words
+    if words.shape[2:] != (4,):
+        return words
+    colors = words[..., :3] if color_type != 4 else words[..., 0]
+    return on_white(colors, words[..., 3:] if color_type != 4 else words[..., 3])
 
 
 def _grey(image: Image.Image, depth: int, key: int | None) -> Image.Image:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from restore.data.deep_pixels import by_opencv, image_of, levels
-from restore.data.tiff_page import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, colors_of
+from restore.data.deep_pixels import by_opencv, image_of, levels, on_white
+from restore.data.tiff_page import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, colors_of, separated
 
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 274, 277, 338, 339
 _COMPRESSION, _FILL_ORDER, _PLANAR = 259, 266, 284
@@ -40,19 +40,24 @@ def _lighten(image: Image.Image, colors: tuple[int, ...] | None) -> None:
 
 
 def deep(image: Image.Image, packed: bytes) -> np.ndarray | None:
-    """uint16 [H, W] or [H, W, 3] of a page that `pixels` reads; None where it is not of 16 bits,
-    or has more than grey or RGB.
+    """uint16 [H, W] or [H, W, 3] of a page that `pixels` reads, on white; None where it is not of
+    16 bits, or neither grey nor RGB.
 
-    RGB lies as in the file; a grey page is turned, and `image` says so.
+    It lies as in the file; a grey page without transparency is turned, and `image` says so.
     """
     assert isinstance(image, TiffImagePlugin.TiffImageFile)
     tags = image.tag_v2
     samples, photometric = tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC)
     if set(_numbers(tags.get(_BITS, 1))) != {16}:
         return None
-    if samples == 1 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+    if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
+        return None
+    if samples == 1:
         return _grey_words(image, 2**16 - 1)
-    return _words(packed) if samples == 3 and photometric == RGB else None
+    kind = _numbers(tags.get(_EXTRA, 0))[0]
+    colors, alpha = separated(_words(packed), photometric, kind, 2**16 - 1)
+    made = colors if alpha is None else on_white(colors, alpha)
+    return made[..., 0] if made.shape[-1] == 1 else made
 
 
 def _grey_words(image: TiffImagePlugin.TiffImageFile, largest: int) -> np.ndarray:

@@ -80,6 +80,14 @@ def colors_of(words: np.ndarray, photometric: int | None, extra: int, largest: i
 
     words [H, W, samples] from 0 to largest. Raises ValueError for other colour spaces or samples.
     """
+    colors, alpha = separated(words, photometric, extra, largest)
+    return colors if alpha is None else np.concatenate([colors, alpha], axis=-1)
+
+
+def separated(
+    words: np.ndarray, photometric: int | None, extra: int, largest: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The colours of `colors_of`, [H, W, 1 or 3], and alpha [H, W, 1] where there is one."""
     count, colored = words.shape[-1], 3 if photometric == RGB else 1
     if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) or count - colored not in (0, 1):
         raise ValueError(
@@ -91,9 +99,8 @@ def colors_of(words: np.ndarray, photometric: int | None, extra: int, largest: i
         colors = largest - colors
     if count > colored and extra == _PREMULTIPLIED:  # on white: what is lacking is white
         colors = np.minimum(colors + largest - words[..., -1:], largest)
-    elif count > colored and extra == _ALPHA:
-        colors = np.concatenate([colors, words[..., -1:]], axis=-1)
-    return colors.astype(np.uint16)
+    alpha = words[..., -1:] if count > colored and extra == _ALPHA else None
+    return colors.astype(np.uint16), alpha
 
 
 def _samples(page: Any, packed: bytes) -> np.ndarray:

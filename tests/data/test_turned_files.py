@@ -68,13 +68,75 @@ def test_a_turned_tiff_is_turned_once(tmp_path: Path, kind: str, orientation: in
     assert np.array_equal(found, UPRIGHT[orientation](own[..., 0] if "grey" in kind else own))
 
 
-def test_white_as_zero_and_transparency_of_16_bits(tmp_path: Path) -> None:
+def test_white_as_zero_of_16_bits(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", WORDS[..., 0], photometric="miniswhite")
     assert np.array_equal(read_photo(tmp_path / "a.tif")[0], 65535 - WORDS[..., 0])
-    layered = np.concatenate([WORDS, WORDS[..., :1]], axis=-1)
-    options: dict[str, Any] = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
-    tifffile.imwrite(tmp_path / "b.tif", layered, **options)
-    assert read_photo(tmp_path / "b.tif")[0].dtype == np.uint8  # laid on white
+
+
+def laid_on_white(words: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    share = alpha / 65535
+    return np.rint(words * share + 65535 * (1 - share)).astype(np.uint16)
+
+
+ALPHA = np.random.default_rng(1).integers(0, 65536, WORDS.shape[:2]).astype(np.uint16)
+ALPHA[0, :3] = 0, 65535, 32768
+
+
+@pytest.mark.parametrize(("file", "grey"), [("png", False), ("png", True), ("tif", False)])
+def test_transparent_photos_of_16_bits_are_laid_on_white_with_16(
+    tmp_path: Path, file: str, grey: bool
+) -> None:
+    colors = WORDS[..., :1] if grey else WORDS
+    wanted = laid_on_white(colors, ALPHA[..., None])
+    path = tmp_path / f"a.{file}"
+    layered = np.concatenate([colors, ALPHA[..., None]], axis=-1)
+    if file == "tif":
+        tifffile.imwrite(path, layered, photometric="rgb", extrasamples=["unassalpha"])
+    else:
+        path.write_bytes(png_words(layered))
+    found, _ = read_photo(path)
+    assert found.dtype == np.uint16 and np.array_equal(found, wanted[..., 0] if grey else wanted)
+    eight = load_image(path, 1 if grey else 3).permute(1, 2, 0).numpy()
+    assert np.abs(eight.astype(int) - np.rint(wanted / 257)).max() <= 1  # as training sees it
+
+
+def test_premultiplied_and_unknown_samples_of_16_bits(tmp_path: Path) -> None:
+    seen = (WORDS * (ALPHA[..., None] / 65535)).astype(np.uint16)
+    layered = np.concatenate([seen, ALPHA[..., None]], axis=-1)
+    for kind, wanted in (
+        ("assocalpha", seen + (65535 - ALPHA[..., None])),
+        ("unspecified", seen),
+    ):
+        tifffile.imwrite(tmp_path / "a.tif", layered, photometric="rgb", extrasamples=[kind])
+        assert np.array_equal(read_photo(tmp_path / "a.tif")[0], wanted)
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_one_transparent_colour_of_16_bits_is_white(tmp_path: Path, grey: bool) -> None:
+    colors = WORDS[..., 0] if grey else WORDS
+    key = np.atleast_1d(colors[1, 2])
+    wanted = colors.copy()
+    wanted[(colors == colors[1, 2]) if grey else (colors == key).all(axis=-1)] = 65535
+    (tmp_path / "a.png").write_bytes(png_words(colors, key.astype(">u2").tobytes()))
+    assert np.array_equal(read_photo(tmp_path / "a.png")[0], wanted)
+
+
+def png_words(words: np.ndarray, key: bytes | None = None) -> bytes:
+    """A PNG of 16 bits with uint16 [H, W] or [H, W, 1 to 4]; key: of its transparent colour."""
+    layers = words if words.ndim == 3 else words[..., None]
+    height, width, count = layers.shape
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checked = kind + body
+        return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[count]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in layers)
+    head = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    parts = [chunk(b"IHDR", head), *([] if key is None else [chunk(b"tRNS", key)])]
+    return b"".join(
+        [b"\x89PNG\r\n\x1a\n", *parts, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    )
 
 
 def lzw_words() -> bytes:
