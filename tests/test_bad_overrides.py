@@ -222,6 +222,8 @@ SLOW = [
     ("seed=${nope:1}", "nope"),
     ("seed=${seed}", "seed"),
     ("callback=classifier", "callback.export.name is not set"),
+    ("data=stream", "data.source.shards is not set: give data.source.shards=VALUE"),
+    ("data=stream data.source.shards=a.tar", "data.source.held.train is not set"),
 ]
 CASES = [pytest.param(*case, id=case[0]) for case in FAST] + [
     pytest.param(*case, id=case[0], marks=pytest.mark.slow) for case in SLOW
