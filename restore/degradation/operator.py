@@ -119,7 +119,7 @@ class Luminance(LinearOperator):
         if image_channels != len(self.weights):
             raise InputError(
                 f"luminance of {len(self.weights)} weights takes images of as many channels, got "
-                f"{image_channels}"
+                f"{image_channels}: give as many weights, or choose data.source.mode"
             )
         return 1
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restore.degradation.gray import Lightness
 from restore.image import lab_from_rgb
 from restore.loss.color_classes import ColorClasses
 from restore.loss.content import ContentLoss, Pixels
@@ -81,6 +82,15 @@ class Colorizer(AdversarialTask):
     def within(self, side: int, needed: Tensor | None = None) -> AbstractContextManager[None]:
         """Predicts colour from a smaller image, not from tiles: it depends on the whole image."""
         return replace_attribute(self, "size", min(self.size or side, side))
+
+    def check_observation(self, observation: Observation) -> None:
+        operator = observation.get("operator")
+        if operator is not None and not isinstance(operator, Lightness):
+            raise InputError(
+                "task=colorization adds colour to the lightness of CIELAB, and this grey is a "
+                f"{type(operator).__name__}: use degradation=gray"
+            )
+        super().check_observation(observation)
 
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
         said = self.network(observation["input"])

@@ -19,7 +19,7 @@ BLIND = {
     *("noise_any", "noise_blind", "noise_kinds", "noise_mixture"),
     *("poisson", "jpeg", "salt_pepper", "speckle", "unchanged"),
 }
-LINEAR = {"downsample", "blur"}
+LINEAR = {"downsample", "blur", "motion_blur", "blur_downsample", "luma"}
 KNOWN = {"noise", "noise_range", "kair_noise", "allinone_noise"}
 
 
@@ -53,6 +53,25 @@ def test_leaf_degrades(leaf: str) -> None:
     assert set(degraded) == {"target", "input"} | fields
     same = degraded["input"].shape == target.shape and degraded["input"].equal(target)
     assert same == (leaf == "unchanged")
+
+
+def test_leaves_of_linear_operators_measure_what_they_say() -> None:
+    target = torch.rand(2, 3, 32, 32) * 2 - 1
+    seeds = torch.arange(2)
+
+    def made(*overrides: str) -> Any:
+        return built(*overrides, "data.degradation.sigma=0.0")(target, seeds)
+
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    luma = torch.einsum("bchw,c->bhw", target, weights)[:, None]
+    assert torch.allclose(made("degradation=luma")["input"], luma, atol=1e-6)
+    level = made("degradation=motion_blur", "data.degradation.operator.angle=0.0")["input"]
+    line = sum(target.roll(k, dims=-1) for k in range(-7, 8)) / 15  # beyond the borders periodic
+    assert torch.allclose(level, line, atol=1e-5)
+    both = made("degradation=blur_downsample")
+    blurred = made("degradation=blur")["input"]
+    small = torch.nn.functional.avg_pool2d(blurred, 4)
+    assert torch.allclose(both["operator"].measured(both["input"]), small, atol=1e-4)
 
 
 def test_the_ends_of_the_mask_curriculum_are_leaves() -> None:

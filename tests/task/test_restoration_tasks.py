@@ -15,8 +15,10 @@ from restore.data.framing import RandomPatch
 from restore.data.module import DataModule
 from restore.data.photos import Photos
 from restore.degradation.gray import Gray
+from restore.degradation.linear import Linear
 from restore.degradation.mask import Box, Half, Mask
 from restore.degradation.noise import Gaussian
+from restore.degradation.operator import Luminance
 from restore.image import lab_from_rgb, rgb_from_lab
 from restore.loss.color_classes import ColorClasses
 from restore.loss.content import Pixels, TotalVariation
@@ -64,6 +66,13 @@ def test_known_pixels_stay_bit_for_bit() -> None:
     for sample in range(3):
         assert torch.equal(restored[:, sample][known], given["target"][known])
     assert not torch.equal(restored[:, 0][~known], given["input"][~known])
+
+
+def test_colour_is_added_to_lightness_alone() -> None:
+    """Another grey, taken for CIE L, would give images of another brightness."""
+    colorizer().check(batch(Gray()))
+    with pytest.raises(InputError, match="this grey is a Luminance: use degradation=gray"):
+        colorizer().check(batch(Linear(Luminance())))
 
 
 def test_inpainting_compares_both_stages_and_judges_the_composite() -> None:
