@@ -42,24 +42,34 @@ _STATUS = {
 
 
 def conclude(main: Callable[[], Any]) -> Callable[[], None]:
-    """Ends a sweep: what it found, which jobs failed, exit code; no folder where no job began."""
+    """Ends a sweep: what it found, which jobs failed, exit code; no folder where no job began, or
+    where all were refused before their work did."""
 
     @functools.wraps(main)
     def run() -> None:
         CURRENT.clear()
         MADE.clear()
+        codes: list[int] = []
         try:
             main()
+            codes += [ranking.finish(folder) for folder in CURRENT]
         finally:
             os.environ.pop(process.SWEEP, None)
             for folder in MADE:
-                if not journal.read(folder) and not any(folder.glob("*/.hydra")):
+                if not _holds_work(folder, refused=codes == [errors.BAD_INPUT]):
                     shutil.rmtree(folder, ignore_errors=True)
                     remove_empty(folder)
-        for folder in CURRENT:
-            sys.exit(ranking.finish(folder))
+        for code in codes:
+            sys.exit(code)
 
     return run
+
+
+def _holds_work(folder: Path, refused: bool) -> bool:
+    """Whether a job of a sweep began; refused: whether it has ended with all of them refused."""
+    lines = journal.read(folder)
+    left = any((folder / line.folder).exists() for line in lines)
+    return left or any(folder.glob("*/.hydra")) or bool(lines and not refused)
 
 
 def single(config: dict[str, Any], launcher: str = "basic") -> dict[str, Any]:

@@ -92,19 +92,22 @@ def shown(folder: Path, *flags: str) -> str:
 
 
 def finish(folder: Path) -> int:
-    """The last lines of a sweep and its exit code: 1 if any job failed, 2 if all were refused."""
+    """The last lines of a sweep and its exit code: 1 if any job failed, 2 if all were refused, so
+    that there is nothing to look at next."""
     sweep, lines = Sweep.read(folder), journal.read(folder)
     statuses = Counter(line.status for line in lines)
     counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
     print(f"{len(lines)} jobs: {counts}")
     if (winner := best(lines, sweep.direction)) is not None:
         print(f"best by {sweep.objective}: {sentence(winner)}")
-    print(f"next: {shown(folder)}")
+    all_refused = bool(lines) and statuses[journal.REFUSED] == len(lines)
+    if not all_refused:
+        print(f"next: {shown(folder)}")
     bad = [line for line in lines if line.status in journal.BAD]
     for line in bad:
         log = folder / line.folder / "train.log"
         place = f" ({log})" if log.exists() else ""
         print(f"{line.status}: job {line.job}: {line.error}{place}")
-    if bad and len(bad) == statuses[journal.REFUSED] == len(lines):
+    if all_refused:
         return 2
     return 1 if bad else 0

@@ -44,10 +44,16 @@ def test_every_job_ends_in_one_line_and_the_others_go_on(sweep: Sweep, tmp_path:
     assert "Traceback" not in ended.err
 
 
-def test_a_sweep_whose_jobs_are_all_refused_is_bad_input(sweep: Sweep) -> None:
+def test_a_sweep_whose_jobs_are_all_refused_is_bad_input_and_leaves_no_folder(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    ended, _ = sweep("seed=66", f"{LR}=1,2")
+    assert ended.code == 2 and not (tmp_path / "sweep").exists()
+    assert "2 jobs: 2 refused\nrefused: job 0: task.network.width=9 is refused" in ended.out
+    assert "next: " not in ended.out
+    (tmp_path / "sweep").mkdir()  # not made by the sweep
     ended, lines = sweep("seed=66", f"{LR}=1,2")
-    assert ended.code == 2
-    assert [line["status"] for line in lines] == ["refused", "refused"]
+    assert ended.code == 2 and [line["status"] for line in lines] == ["refused", "refused"]
 
 
 def test_done_jobs_are_not_run_again_and_a_folder_holds_one_sweep(
