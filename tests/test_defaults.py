@@ -19,6 +19,7 @@ OPEN = {
     *(("ShapeMixture", "weights"), ("Mixture", "weights"), ("Gaussian", "blind")),
     *(("Perceptual", "weight"), ("PSNR", "colored"), ("ClassicUNet", "widths")),
     *(("AutoencoderKL2D", "block_out_channels"), ("AutoencoderKL2D", "mid_block_add_attention")),
+    *(("MotionBlur", "angle"), ("Luminance", "weights")),
 }
 
 
