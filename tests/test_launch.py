@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from entry import ROOT, free_port
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch.distributed import HashStore
 
 from restore import launch
@@ -15,6 +16,7 @@ from restore.types import InputError
 
 PARENT = 4711
 PLACE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29613"}
+PORTS = {"7": "15007", "123456": "18456", "12_3": "15000"}  # of jobs, by their numbers
 JOB = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "localhost"}
 
 
@@ -40,6 +42,7 @@ ALONE: dict[str, dict[str, str]] = {
     "python": {},
     "a shell of salloc": {**JOB, "SLURM_NTASKS": "2"},
     "an interactive shell of srun": {**srun(2), "SLURM_JOB_NAME": "bash"},
+    "a job that is named as an interactive one": {**srun(2), "SLURM_JOB_NAME": "interactive"},
     "the only task of a job": srun(1),
     "harmless numbers": {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"},
     "the start of another run": {launch.RANKS: "12", "WORLD_SIZE": "1"},
@@ -60,6 +63,46 @@ def test_alone_python_starts_what_is_asked_for(environ: dict[str, str], devices:
 def test_a_second_task_was_started_by_srun_whatever_its_job_is_named() -> None:
     found = launch.detect({**srun(2, 1), "SLURM_JOB_NAME": "bash"}, PARENT)
     assert (found.launcher, found.world_size, found.rank) == ("srun", 2, 1)
+
+
+def test_the_rank_of_a_task_is_not_its_place_on_its_machine() -> None:
+    """The third of four processes is the first of the second machine."""
+    slurm = {**srun(4, 2), "SLURM_LOCALID": "0", "SLURM_NODEID": "1"}
+    other = {**torchrun(4, 2), "LOCAL_RANK": "0", "GROUP_RANK": "1"}
+    plain = {name: value for name, value in other.items() if not name.startswith("TORCH")}
+    for environ in (slurm, other, plain):
+        found = launch.detect(environ, PARENT)
+        assert (found.world_size, found.rank, found.local_rank) == (4, 2, 0)
+
+
+def test_variables_alone_do_not_prove_that_others_were_started() -> None:
+    step = launch.detect(srun(2), PARENT)
+    variables = [srun(2), torchrun(2)]
+    for environ, sign in zip(variables, ("SLURM_STEP_ID", "TORCHELASTIC_RUN_ID"), strict=True):
+        assert launch.detect(environ, PARENT).certain
+        del environ[sign]
+        found = launch.detect(environ, PARENT)
+        assert found.world_size == 2 and not found.certain
+        with pytest.raises(InputError, match="or unset these variables"):
+            launch.check(found, 1, 1)
+    with pytest.raises(InputError, match=r"make the two agree$"):
+        launch.check(step, 1, 1)
+
+
+@pytest.mark.parametrize("job", ["7", "123456", "12_3"])
+def test_tasks_meet_where_lightning_would(monkeypatch: pytest.MonkeyPatch, job: str) -> None:
+    environ = {"SLURM_JOB_ID": job, "SLURM_NODELIST": "n[17-19,33]"}
+    monkeypatch.setattr(os, "environ", dict(environ))
+    launch._name_meeting_place()
+    place = {name: os.environ[name] for name in PLACE}
+    assert place == {"MASTER_ADDR": "n17", "MASTER_PORT": PORTS[job]}
+    if job.isdecimal():
+        monkeypatch.setattr(os, "environ", dict(environ))
+        theirs = SLURMEnvironment(auto_requeue=False)
+        assert [theirs.main_address, str(theirs.main_port)] == [*place.values()]
+    monkeypatch.setattr(os, "environ", {**environ, **PLACE})
+    launch._name_meeting_place()
+    assert {name: os.environ[name] for name in PLACE} == PLACE  # as the user has named it
 
 
 STARTED: dict[str, Any] = {
@@ -140,6 +183,18 @@ def test_a_number_that_is_none() -> None:
         launch.detect({**torchrun(2), "WORLD_SIZE": "two"}, PARENT)
 
 
+def test_the_number_that_is_asked_for_is_harmless() -> None:
+    launch.check(launch.detect({"WORLD_SIZE": "2"}, PARENT), 2, 1)
+
+
+@pytest.mark.parametrize("trainer", [None, "none", {"devices": 2, "num_nodes": "2"}])
+def test_settings_of_a_wrong_kind_are_left_to_the_rules(
+    monkeypatch: pytest.MonkeyPatch, trainer: Any
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    assert launch.ready(trainer).launcher == "python"
+
+
 @pytest.mark.parametrize(
     ("devices", "number"),
     [(1, 1), (3, 3), ("2", 2), ([0, 3], 2), ("0,3,", 2), (-1, None), ("auto", None), (0, None)],
@@ -153,7 +208,7 @@ def test_without_others_a_folder_stays_as_it_is(
 ) -> None:
     monkeypatch.setattr(os, "environ", {"MASTER_ADDR": "elsewhere", "LOCAL_RANK": "0"})
     assert launch.share(tmp_path, {"devices": 1}) == tmp_path
-    assert set(os.environ) == {launch.RANKS}  # Lightning would believe the rest
+    assert os.environ == {launch.RANKS: str(os.getpid())}  # Lightning would believe the rest
 
 
 def test_a_sweep_is_started_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +273,36 @@ def test_one_of_two_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> N
         launch.ready({"devices": 2})
 
 
+@pytest.fixture
+def one_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that outlives its processes, as that of torchrun does."""
+    place = iter([(HashStore(), 0, 2)] * 3)
+    module = sys.modules["torch.distributed.rendezvous"]
+    monkeypatch.setattr(module, "rendezvous", lambda *_, **__: place)
+    monkeypatch.setattr(launch, "PATIENCE", 0.05)
+
+
+def test_who_was_there_before_a_restart_is_waited_for_again(
+    one_store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", torchrun(2))
+    first, second = (launch.Launch("torchrun", 2, rank, rank) for rank in range(2))
+    with pytest.raises(InputError, match=r"did not meet at .* within 0\.05 s"):
+        launch._met(second)
+    launch._met(first)  # the other has been there
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = "1"
+    with pytest.raises(InputError, match="did not meet"):
+        launch._met(first)
+
+
+def test_tasks_of_srun_need_no_place_to_be_named(
+    one_store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", srun(2))
+    with pytest.raises(InputError, match="did not meet at localhost:15077 "):
+        launch.ready({"devices": 2})
+
+
 def test_what_the_first_decides_holds_for_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +319,7 @@ def test_a_rank_of_lightning_takes_what_its_parent_decided(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "environ", {})
+    assert launch.agree("precision", lambda: "of a run before") == "of a run before"
     assert launch.agree("precision", lambda: "of the parent") == "of the parent"
     monkeypatch.setattr(os, "environ", {**os.environ, **lightning(2, parent=os.getppid())})
     assert launch.agree("precision", lambda: "its own") == "of the parent"
