@@ -3,9 +3,11 @@
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from entry import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -102,6 +104,49 @@ def test_what_is_named_already_is_not_named_again(tmp_path: Path) -> None:
     own = {"degradation@benchmark.folder.data.degradation"}
     own |= {"benchmark.folder.data.source.val_fraction"}
     assert next_command.inherited(node["benchmark"]["folder"], own) == []
+
+
+def test_the_next_command_names_again_what_the_training_was_told(tmp_path: Path) -> None:
+    """Settings of benchmarks, where their data lie, own packages and own configs, for a shell."""
+    told = [
+        "+benchmark.folder.data.root=/my photos",
+        "degradation@benchmark.folder.data.degradation=noise",
+        "benchmark.folder.data.source.mode=gray",
+        "benchmark.holes.data.limit=3",
+    ]
+    source = {"folder": "a, b", "mode": "gray", "val_fraction": 1.0}
+    data = {"root": "/my photos", "source": source, "degradation": {}}
+    other = {"holes": {"data": {"root": "/it's"}}, "made": {"data": {}}}
+    stored = tmp_path / ".hydra" / "hydra.yaml"
+    stored.parent.mkdir()
+    stored.write_text("hydra: {searchpath: ['file:///my configs', pkg://mylab]}")
+    run: Any = SimpleNamespace(
+        benchmarks=[SimpleNamespace(name=name) for name in ("folder", *other)],
+        overrides=["seed=3", told[0], "data.root=/x", *told[1:], "experiment=mine"],
+        config={
+            "benchmark": {"folder": {"data": data}, **other},
+            "packages": ["mylab"],
+            "task": {"_target_": "other.Task"},
+        },
+        sample={"input": torch.zeros(1, 1, 4, 4), "target": torch.zeros(1, 1, 8, 8)},
+        folder=tmp_path,
+    )
+    words = shlex.split(" ".join(next_command.arguments(run, tmp_path / "a=b.ckpt")))
+    assert words == [
+        f"checkpoint='{tmp_path / 'a=b.ckpt'}'",
+        "baseline=grey",
+        "benchmark=[folder,holes,made]",
+        "packages=[mylab,other]",
+        "hydra.searchpath=['file:///my configs',pkg://mylab]",
+        *told,
+        "benchmark.holes.data.root='/it\\'s'",
+        "benchmark.folder.data.source.folder='a, b'",
+    ]
+    run.config = {"benchmark": other, "task": {}}
+    run.benchmarks, run.overrides = run.benchmarks[2:], []
+    stored.unlink()
+    words = next_command.arguments(run, tmp_path)
+    assert words[1:] == ["baseline=grey", "'benchmark=[made]'"]
 
 
 def hashes(folder: Path, *settings: str, degradation: str = "noise") -> tuple[str, str, str]:

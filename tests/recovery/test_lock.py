@@ -1,12 +1,16 @@
 """A folder belongs to one run, and one process at a time writes in it."""
 
+import errno
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from entry import ROOT
@@ -122,6 +126,58 @@ def test_a_folder_that_is_taken_away_is_noticed(tmp_path: Path) -> None:
         lock.check_there(run)
 
 
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
+    def refused(*given: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, name, refused)
+
+
+def test_a_file_system_without_locks_is_told_and_believes_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse(monkeypatch, "lockf", errno.ENOLCK)
+    lock.hold(tmp_path, "sweep")
+    told = f"{tmp_path} is on a file system without locks: start one sweep a folder\n"
+    assert capsys.readouterr().err == told
+    refuse(monkeypatch, "fcntl", errno.ENOLCK)
+    lock._held.clear()  # as another process sees it
+    assert str(lock.holder(tmp_path)).startswith(f"process {os.getpid()} on ")
+    (tmp_path / lock.LOCK).write_text("")  # as `release` leaves it
+    assert lock.holder(tmp_path) is None
+    refuse(monkeypatch, "fcntl", errno.EIO)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        lock.holder(tmp_path)
+
+
+def test_a_holder_that_has_not_said_its_name_yet_is_one(tmp_path: Path) -> None:
+    process = other(tmp_path)
+    assert first_line(process) == "held"
+    for said, named in (
+        (b"", "another process"),
+        (b"process \xff\n", "process \N{REPLACEMENT CHARACTER}"),
+    ):
+        (tmp_path / lock.LOCK).write_bytes(said)
+        assert lock.holder(tmp_path) == named
+        with pytest.raises(InputError, match=f"is in use by {named}: wait"):
+            lock.hold(tmp_path)
+    process.communicate()
+    assert lock.holder(tmp_path) is None and lock.holder(tmp_path / "nowhere") is None
+
+
+def test_a_folder_by_another_name_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    lock.hold(tmp_path / "run")
+    held = {**lock._held}
+    lock.hold(tmp_path / "link")
+    assert lock._held == held and lock.holder(tmp_path / "link") is not None
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    for name in ("run", "link"):
+        assert not lock.is_there(tmp_path / name)
+
+
 def test_identity(tmp_path: Path) -> None:
     assert lock.identity(tmp_path) is None
     name = lock.new_id()
@@ -129,6 +185,8 @@ def test_identity(tmp_path: Path) -> None:
     known = lock.identity(tmp_path)
     assert known is not None and known["id"] == name and known["overrides"] == ["seed=3"]
     assert json.loads((tmp_path / "run.json").read_text()) == known
+    lock.write_identity(tmp_path, None, "digits", [])  # of a run that began before runs had one
+    assert (lock.identity(tmp_path) or {})["id"] is None
     for text in ("", "[]", '{"id": 3}', '{"id": "'):
         (tmp_path / "run.json").write_text(text)
         with pytest.raises(InputError, match=r"run\.json does not say"):

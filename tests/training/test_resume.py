@@ -4,6 +4,7 @@ import errno
 import json
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +21,11 @@ from stopping import (
     everything,
 )
 
-from restore import errors
+from restore import checkpoint, errors
 from restore.checkpoint import newest_valid
 from restore.data.module import DataModule
+from restore.recovery import lock
+from restore.recovery.rows import Rows
 from restore.training import resume
 from restore.training.limits import check_lengths, check_not_ended
 from restore.training.settings import replace_settings
@@ -244,6 +247,147 @@ def test_what_held_the_value_of_a_setting_goes_along(key: str, follower: str) ->
 def test_only_what_may_change_weights_is_a_difference(key: str, named: bool) -> None:
     config = replace_settings(STORED, {key: 77})
     assert [one.partition(":")[0] for one in resume.differences(STORED, config)] == [key] * named
+
+
+def going_on(folder: Path, config: dict[str, Any], allow_inexact: bool) -> resume.Resumed:
+    content = {
+        "config": STORED,
+        "fingerprint": {"train": 7, "digest": "a"},
+        "foreign": {"mylab.net.Net": "1"},
+        "position": {"world_size": 1, "rows": 2},
+        "progress": {"updates": 4},
+        "resumed": [{"updates": 2}],
+        "state_dict": {},
+    }
+    return resume.Resumed(
+        folder, folder / "recovery-4.ckpt", content, config, [], allow_inexact, []
+    )
+
+
+OVERFITTED = {**STORED, "trainer": {**STORED["trainer"], "overfit_batches": 2}}
+
+
+@pytest.mark.parametrize(
+    ("config", "processes", "now", "retunes"),
+    [
+        (STORED, 2, ["the data's train: 7 -> 8", "processes: 1 -> 2"], False),
+        ({"task.width": "scheduler"}, 1, ["task.width: 8 -> scheduler"], False),
+        ({"task.scheduler.pct": 9}, 1, ["task.scheduler.pct: 8.0 -> 9"], True),
+        (
+            OVERFITTED,
+            1,
+            ["trainer.overfit_batches: None -> 2", "trainer.overfit_batches: such a run starts"],
+            False,
+        ),
+    ],
+)
+def test_a_record_keeps_what_was_not_exact(
+    tmp_path: Path, config: dict[str, Any], processes: int, now: list[str], retunes: bool
+) -> None:
+    data: Any = SimpleNamespace(fingerprint=lambda: {"train": 6 + processes, "digest": "a"})
+    trainer: Any = SimpleNamespace(world_size=processes)
+    task: Any = SimpleNamespace(load_state_dict=lambda state: None)
+    recovery: Any = SimpleNamespace()
+    config = config if "trainer" in config else replace_settings(STORED, config)
+    with pytest.raises(InputError, match=f"cannot be resumed exactly: {now[0]}"):
+        going_on(tmp_path, config, False).check(task, data, trainer, recovery)
+    going_on(tmp_path, config, True).check(task, data, trainer, recovery)
+    before, last = recovery.history
+    found = last.pop("differences")
+    assert all(one.startswith(said) for one, said in zip(found, now, strict=True))
+    assert (before, last) == ({"updates": 2}, {"updates": 4, "from": "recovery-4.ckpt"})
+    assert recovery.retunes == retunes
+
+
+def test_other_code_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume, "foreign", lambda config: {"mylab.net.Net": "2"})
+    data: Any = SimpleNamespace(fingerprint=lambda: {"train": 7, "digest": "a"})
+    trainer: Any = SimpleNamespace(world_size=1)
+    nothing: Any = SimpleNamespace()
+    with pytest.raises(InputError, match=r"exactly: the code of mylab\.net\.Net: 1 -> 2\."):
+        going_on(tmp_path, STORED, False).check(nothing, data, trainer, nothing)
+
+
+def test_the_first_process_alone_takes_back_what_was_logged_behind_the_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = Rows(tmp_path)
+    rows.path.write_text("step,loss\n1,0.5\n2,0.25\n3,0.125\n")
+    trainer: Any = SimpleNamespace(is_global_zero=False, loggers=[object(), rows])
+    run = going_on(tmp_path, STORED, True)
+    run.begin(trainer)
+    assert capsys.readouterr().out == "" and rows.path.read_text().count("\n") == 4
+    trainer.is_global_zero = True
+    run.begin(trainer)
+    assert capsys.readouterr().out == "resumed: recovery-4.ckpt, update 4\n"
+    assert rows.path.read_text().split() == ["step,loss", "1,0.5", "2,0.25"]
+
+
+def test_a_folder_without_its_identity_belongs_to_the_run_of_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {"a.ckpt": "x", "b.ckpt": "x", "damaged.ckpt": None}
+    monkeypatch.setattr(
+        checkpoint, "seal", lambda path: runs[path.name] and SimpleNamespace(run=runs[path.name])
+    )
+    (tmp_path / "checkpoints").mkdir()
+    assert resume.own_id(tmp_path) is None
+    for name in runs:
+        (tmp_path / "checkpoints" / name).write_bytes(b"")
+    assert resume.own_id(tmp_path) == "x"
+    runs["b.ckpt"] = "y"
+    with pytest.raises(InputError, match=r"has checkpoints of 2 runs, and no run\.json"):
+        resume.own_id(tmp_path)
+    for known in ("z", None):  # of a run that began before runs had one
+        lock.write_identity(tmp_path, known, "digits", [])
+        assert resume.own_id(tmp_path) == known
+
+
+def test_what_a_run_was_started_with(tmp_path: Path) -> None:
+    assert resume.first_overrides(tmp_path) == []
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("- seed=3\n- 7\n")
+    assert resume.first_overrides(tmp_path) == ["seed=3", "7"]
+    (tmp_path / "run.json").write_text('{"id": null}')
+    assert resume.first_overrides(tmp_path) == ["seed=3", "7"]
+    lock.write_identity(tmp_path, "x", "digits", ["seed=4"])
+    assert resume.first_overrides(tmp_path) == ["seed=4"]
+
+
+def test_a_run_is_loaded_with_the_settings_on_top(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    lock.write_identity(run, "x", "digits", ["seed=4"])
+    content = {"config": STORED, "run": "x", "experiment": "digits", "progress": {"updates": 4}}
+    newest = run / "checkpoints" / "recovery-4.ckpt"
+    own: list[bool] = []
+
+    def newest_valid(folder: Path, is_own: Any) -> tuple[Path, list[Path]]:
+        own.extend(is_own(SimpleNamespace(run=one)) for one in ("x", "y", None))
+        return newest, []
+
+    monkeypatch.setattr(checkpoint, "newest_valid", newest_valid)
+    monkeypatch.setattr(checkpoint, "read", lambda path: content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"does not say where its run stood"):
+        resume.load(run, {}, False)
+    content["position"] = {}
+    with pytest.raises(InputError, match=r"max_updates='many' must be"):
+        resume.load(run, {"max_updates": "many"}, False)
+    (run / "config.yaml").write_text(f"data: {{root: {tmp_path}}}")
+    made = resume.load(Path("~/run"), {"data.batch_size": 8}, False)
+    lock.release()
+    assert own[:3] == [True, False, False]
+    assert (made.folder, made.checkpoint, made.id) == (run.resolve(), newest, "x")
+    assert made.config["data"] == {**STORED["data"], "batch_size": 8, "root": str(tmp_path)}
+    assert made.overrides == ["seed=4", "data.batch_size=8"]
+    (run / "config.yaml").write_text(f"data: {{root: {tmp_path / 'gone'}}}")
+    assert resume.load(run, {}, False).config["data"]["root"] is None
+    assert resume.load(run, {"data.root": "/mine"}, False).config["data"]["root"] == "/mine"
+    assert "process" in str(lock.holder(run))
+    lock.release()
 
 
 def test_folder_that_cannot_be_written_is_one_line(here: Here, tmp_path: Path) -> None:
