@@ -37,3 +37,19 @@ def test_a_broken_config_is_named(tmp_path: Path, content: bytes) -> None:
 def test_rows_are_read_though_a_byte_is_none(tmp_path: Path) -> None:
     (tmp_path / METRICS).write_bytes(b"step,loss,\xff\n3,0.5,\n")
     assert read_metrics(tmp_path) == [{"step": "3", "loss": "0.5", "�": ""}]
+
+
+def test_what_is_no_file_is_named_in_a_short_line(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 200)
+    for name in (CONFIG, RESULT):
+        (folder / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=r"config\.yaml cannot be read: .*directory") as said:
+        read_config(folder)
+    assert len(str(said.value)) < len(str(folder / CONFIG)) + 250
+    with pytest.raises(InputError, match=r"result\.json is no record of a run: .*directory"):
+        read_result(folder)
+
+
+def test_a_cell_keeps_its_lines(tmp_path: Path) -> None:
+    (tmp_path / METRICS).write_bytes(b'name\r\n"a\r\nb"\r\n')
+    assert read_metrics(tmp_path) == [{"name": "a\r\nb"}]
