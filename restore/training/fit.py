@@ -77,7 +77,7 @@ def fit(run: Run) -> dict[str, float]:
         if known is error:
             raise
         if run.trainer.is_global_zero and any(run.folder.glob("checkpoints/*.ckpt")):
-            print(f"to go on: {go_on(run)} resume.allow_inexact=true KEY=LESS", flush=True)
+            print(f"to go on: {go_on_alone(run)} resume.allow_inexact=true KEY=LESS", flush=True)
         raise known from error
     logged = run.trainer.callback_metrics.items()
     return {name: float(value) for name, value in logged if name.startswith("val/")}
@@ -139,6 +139,11 @@ def go_on(run: Run) -> str:
         packages = ",".join(run.config.get("packages") or [])
         named = [f"--packages {packages}"] if packages else []
         return " ".join(["restore sweep", shlex.quote(str(sweep)), "--resume", *named])
+    return go_on_alone(run)
+
+
+def go_on_alone(run: Run) -> str:
+    """The command that goes on with this run alone, to which settings may be added."""
     path = paste("resume.path", str(run.folder))
     return " ".join([program("train"), path, *next_command.own_code(run.config)])
 

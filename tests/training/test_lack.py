@@ -1,5 +1,6 @@
 """No memory left: one line with what was too large, exit code 1, and a run that goes on smaller."""
 
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,8 @@ from entry import Command
 
 from restore.errors import explain, is_lack
 from restore.task.restoration import RestorationTask
-from restore.training import lack
+from restore.training import fit, lack
+from restore.types import RunError
 
 SETTINGS = (
     "experiment=denoise_photos_regression",
@@ -82,6 +84,41 @@ def test_one_line_and_the_run_goes_on_with_less(
     less = ("data.batch_size=2", "task.accumulate=2", "resume.allow_inexact=true")
     assert command("resume.path=run", *less).code == 0
     assert Path("run/result.json").exists()
+
+
+def test_a_job_of_a_sweep_goes_on_with_its_sweep_or_with_less_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`restore sweep DIR --resume` takes no settings."""
+
+    def stopped(error: BaseException) -> list[str]:
+        def refused(*given: Any, **settings: Any) -> None:
+            raise error
+
+        trainer = SimpleNamespace(fit=refused, is_global_zero=True)
+        config = {"packages": ["mine", "ours"], "task": {}}
+        job: Any = SimpleNamespace(
+            folder=folder, config=config, resumed=None, trainer=trainer, task=None, data=None
+        )
+        with pytest.raises(type(error)):
+            fit.fit(job)
+        return shlex.split(capsys.readouterr().out.removeprefix("to go on: "))
+
+    folder = tmp_path / "a sweep" / "0"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "recovery-1.ckpt").write_bytes(b"")
+    preempted = fit.preemption.Preempted.__new__(fit.preemption.Preempted)
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setattr(lack, "known", lambda run, error: RunError("less"))
+    monkeypatch.setattr(fit.preemption, "settle", lambda trainer, error: None)
+    alone = ["python", "train.py", f"resume.path='{folder}'", "packages=[mine,ours]"]
+    less = [*alone, "resume.allow_inexact=true", "KEY=LESS"]
+    assert stopped(RunError("of torch")) == less
+    assert stopped(preempted) == alone
+    (folder.parent / "sweep.json").write_text("{}")
+    assert stopped(RunError("of torch")) == less
+    again = ["restore", "sweep", str(folder.parent), "--resume", "--packages", "mine,ours"]
+    assert stopped(preempted) == again
 
 
 def test_the_largest_consumer_is_named() -> None:
