@@ -90,9 +90,12 @@ def _least_halved(data: DataModule) -> Raw:
 
 
 def _like(side: int, known: int | None) -> int:
-    """The least pixels, at least _TILE, that leave its remainder; never those it was trained on."""
+    """The least pixels, at least _TILE, that leave its remainder; never those it was trained on.
+
+    They may be more than the side has.
+    """
     least = _TILE + side % _TILE
-    return min(side, least + _TILE if least == known else least)
+    return least + _TILE if least == known else least
 
 
 def _restored_once(task: RestorationTask, observation: Observation) -> None:

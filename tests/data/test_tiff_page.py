@@ -1,13 +1,19 @@
 """Pixels of TIFF files that Pillow does not open, or opens as black, in files made here."""
 
+import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image, UnidentifiedImageError
 
+from restore.data import tiff_page
 from restore.data.image_file import ImageError, load_image, upright_size
 from restore.data.photo_file import read_photo
+from restore.data.tiff_page import is_tiff, tidied
 
 HEIGHT, WIDTH = 5, 7
 
@@ -133,3 +139,55 @@ def test_what_cannot_be_read_is_told_in_one_line(caplog: pytest.LogCaptureFixtur
     with pytest.raises(ImageError, match="a damaged TIFF"):
         load_image(whole[:40], 3, "a.tif")
     assert not caplog.records
+
+
+def made(values: np.ndarray, **settings: Any) -> bytes:
+    """Big-endian, and white as zero, which Pillow does not open in 16 bits."""
+    file = io.BytesIO()
+    order: Any = {"byteorder": ">", "photometric": "miniswhite", "metadata": None}
+    tifffile.imwrite(file, values.astype(values.dtype.newbyteorder(">")), **order | settings)
+    return file.getvalue()
+
+
+def test_a_large_file_by_its_number_is_a_tiff_and_keeps_its_profile() -> None:
+    values = np.arange(40 * 41, dtype=np.uint16).reshape(40, 41)
+    profile = b"a profile of 20 byte"
+    for big in (False, True):
+        file = made(values, bigtiff=big, iccprofile=profile)
+        assert is_tiff(file) and is_tiff(b"II" + file[3:1:-1])
+        with pytest.raises(UnidentifiedImageError):
+            Image.open(io.BytesIO(file))
+        with Image.open(io.BytesIO(tidied(file))) as image:
+            assert np.array_equal(np.asarray(image), 65535 - values)
+            assert image.info["icc_profile"] == profile
+
+
+def test_what_would_be_read_wrongly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    signed = made(np.arange(35, dtype=np.int16).reshape(5, 7))
+    ten = packed(numbers(1, 10), 10, "<")
+    odd = [tiff([ten], 10, 1, 1, **more) for more in ({"t259": 5}, {"t266": 2})]
+    for file in (signed, *odd):
+        with pytest.raises(ImageError):
+            load_image(file, 1)
+    monkeypatch.setattr(tiff_page, "_MOST", 34)
+    with pytest.raises(ImageError):
+        load_image(tiff([ten], 10, 1, 1), 1)
+
+
+def test_grey_in_planes_and_a_sample_that_says_nothing_of_itself() -> None:
+    for bits in (10, 16):
+        values, largest = numbers(1, bits), 2**bits - 1
+        file = tiff([packed(largest - values, bits, ">")], bits, 1, 0, ">", t284=2)
+        assert_read(file, values / largest)
+    values = numbers(2, 8)
+    assert_read(tiff([packed(values, 8, "<")], 8, 2, 1), values[..., :1] / 255)
+
+
+def test_premultiplied_colours_brighter_than_their_share_are_white() -> None:
+    for largest in (255, 65535):
+        words = np.array([[[largest - 5, 100], [50, 100]]], dtype=np.uint16)
+        colors = tiff_page.colors_of(words, tiff_page.BLACK_IS_ZERO, 1, largest)
+        assert colors.tolist() == [[[largest], [largest - 50]]]
+    for space, count in ((tiff_page.BLACK_IS_ZERO, 3), (tiff_page.RGB, 5), (tiff_page.RGB, 2)):
+        with pytest.raises(ValueError, match=f"{count} samples of 8 bits in colour space {space}"):
+            tiff_page.colors_of(np.zeros((1, 1, count), np.uint16), space, 0, 255)

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from restore.evaluation.method import NO_SAMPLING, from_task
 from restore.loss.content import Pixels
 from restore.metric.psnr import PSNR
 from restore.network.dncnn import DnCNN
+from restore.task import dry
 from restore.task.denoising import Denoiser
 from restore.types import Facts, InputError
 
@@ -124,3 +126,33 @@ def test_our_own_networks_are_not_tried(photos: Any, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(task, "restore", called)
     check(task, photos())
+
+
+@pytest.mark.parametrize("module", ["restored.net", "torchvision.models"])
+def test_a_package_of_a_similar_name_is_somebody_s_own(photos: Any, module: str) -> None:
+    network = type("Alike", (Own,), {"__module__": module})()
+    check(denoiser(network), photos())
+    assert network.seen
+
+
+def test_both_sides_count_and_only_where_all_are_known() -> None:
+    class Asked:
+        num_photos, repeat = 3, 2
+
+        def __getitem__(self, key: tuple[int, int]) -> tuple[int, int]:
+            return key
+
+    sizes = [("a", 128, 192), ("b", 131, 192), ("c", 130, 129)]
+    data: Any = SimpleNamespace(samples=lambda split: Asked(), sizes=lambda split: sizes, seed=5)
+    assert dry._least_halved(data) == (2 * 2, 5 * 2**32)
+    sizes.pop()
+    assert dry._least_halved(data) == (0, 5 * 2**32)
+
+
+def test_the_result_of_one_call_is_looked_at_too(photos: Any) -> None:
+    class Shrinking(Own):
+        def forward(self, noisy: Tensor, sigma: Tensor | None = None) -> Tensor:
+            return super().forward(noisy)[..., :-3]
+
+    with pytest.raises(InputError, match="makes 189x131 px of them"):
+        check(denoiser(Shrinking()), photos())
