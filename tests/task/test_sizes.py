@@ -144,9 +144,10 @@ def test_both_sides_count_and_only_where_all_are_known() -> None:
 
     sizes = [("a", 128, 192), ("b", 131, 192), ("c", 130, 129)]
     data: Any = SimpleNamespace(samples=lambda split: Asked(), sizes=lambda split: sizes, seed=5)
-    assert dry._least_halved(data) == (2 * 2, 5 * 2**32)
-    sizes.pop()
-    assert dry._least_halved(data) == (0, 5 * 2**32)
+    for known, number in ((3, 2), (2, 0)):
+        del sizes[known:]
+        found: Any = dry._least_halved(data)
+        assert found == (number * 2, 5 * 2**32)
 
 
 def test_the_result_of_one_call_is_looked_at_too(photos: Any) -> None:

@@ -11,6 +11,7 @@ import torch
 from entry import Command
 
 from restore.errors import explain, is_lack
+from restore.recovery.preemption import Preempted
 from restore.task.restoration import RestorationTask
 from restore.training import fit, lack
 from restore.types import RunError
@@ -107,10 +108,10 @@ def test_a_job_of_a_sweep_goes_on_with_its_sweep_or_with_less_alone(
     folder = tmp_path / "a sweep" / "0"
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / "recovery-1.ckpt").write_bytes(b"")
-    preempted = fit.preemption.Preempted.__new__(fit.preemption.Preempted)
+    preempted = Preempted.__new__(Preempted)
     monkeypatch.setattr("sys.argv", ["train.py"])
     monkeypatch.setattr(lack, "known", lambda run, error: RunError("less"))
-    monkeypatch.setattr(fit.preemption, "settle", lambda trainer, error: None)
+    monkeypatch.setattr("restore.recovery.preemption.settle", lambda trainer, error: None)
     alone = ["python", "train.py", f"resume.path='{folder}'", "packages=[mine,ours]"]
     less = [*alone, "resume.allow_inexact=true", "KEY=LESS"]
     assert stopped(RunError("of torch")) == less

@@ -311,7 +311,7 @@ def test_other_code_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_the_first_process_alone_takes_back_what_was_logged_behind_the_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = Rows(tmp_path)
+    rows = Rows(str(tmp_path))
     rows.path.write_text("step,loss\n1,0.5\n2,0.25\n3,0.125\n")
     trainer: Any = SimpleNamespace(is_global_zero=False, loggers=[object(), rows])
     run = going_on(tmp_path, STORED, True)

@@ -57,7 +57,12 @@ def test_a_resumed_run_began_as_it_began(monkeypatch: pytest.MonkeyPatch) -> Non
     task: Any = None
     began: Any = SimpleNamespace(record=lambda: {"from": "b"}, told=lambda: ["told"])
     asked: list[Any] = []
-    monkeypatch.setattr(run.initial, "start", lambda task, node: asked.append(node) or began)
+
+    def start(task: Any, node: Any) -> Any:
+        asked.append(node)
+        return began
+
+    monkeypatch.setattr("restore.training.initial.start", start)
     resumed: Any = SimpleNamespace(content={"init": {"from": "a"}})
     assert run._start(task, {"init": 1}, resumed) == ({"from": "a"}, []) and asked == []
     assert run._start(task, {"init": 1}, None) == ({"from": "b"}, ["told"]) and asked == [1]

@@ -41,6 +41,18 @@ def test_what_cannot_be_tried_is_left_to_the_run() -> None:
     trial.check({"task": task, "data": {}})
 
 
+@pytest.mark.parametrize("node", [{"_target_": "torch.nn.Identity"}, "words"])
+def test_parts_of_somebody_s_own_need_not_be_as_ours(node: Any) -> None:
+    """Such a sampler does not count its calls."""
+    task = {"sampler": node, "schedule": node, "adversary": node}
+    trial.check({"task": task, "data": {"train_framing": {"size": 16}}})
+
+
+def test_optimizers_of_matrices_have_one() -> None:
+    task = {"optimizer": {"_target_": "torch.optim.Muon", "_partial_": True, "lr": 0.1}}
+    trial.check({"task": task, "data": {}})
+
+
 PROGRAM = f"""
 import sys
 from restore.config import rules
