@@ -18,7 +18,7 @@ import restore
 from restore import zoo
 from restore.build import restored
 from restore.evaluation.published import Published
-from restore.export import onnx
+from restore.export import kair, onnx
 from restore.export.write import FORMATS
 from restore.network.dncnn import DnCNN
 from restore.network.drunet import DRUNet
@@ -57,6 +57,13 @@ def test_a_kair_file_is_one_of_the_release(tmp_path: Path, name: str) -> None:
     with torch.no_grad():
         wanted = restored(zoo.read(run).content).restore(seen)[:, 0]
         assert torch.equal(published(seen), wanted)
+        own = restored(zoo.read(run).content)
+        made = kair.method(own, path, {"experiment": "mine"})
+        assert made.name == "mine" and torch.equal(made.restore(seen, 1)[:, 0], wanted)
+        other = tmp_path / "other.pth"
+        torch.save({key: one * 2 for key, one in state.items()}, other)
+        assert kair.method(own, other, {"experiment": "mine"}).name == "mine"
+        assert torch.equal(own.restore(seen)[:, 0], wanted)  # the file's weights are not its own
     if name != "DnCNN":
         with pytest.raises(InputError, match="needs noise levels"):
             restored(zoo.read(run).content).restore(observed(image(1, 3, 16, 16)))
