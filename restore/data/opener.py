@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from filelock import FileLock
 
+from restore.data.shard import starred
 from restore.folder import replacing
 from restore.types import InputError
 
@@ -45,10 +46,10 @@ def addresses(root: Path, pattern: str) -> list[str]:
                 )
             found.append(name)
             continue
-        local = sorted(map(str, root.glob(name))) if not Path(name).is_absolute() else [name]
-        if not local or not all(map(os.path.isfile, local)):
+        local = [root / name] if (root / name).is_file() else starred(root, name)
+        if not local:
             raise InputError(f"shard {name} not found in {root.absolute()}: put the shards there")
-        found += local
+        found += map(str, local)
     return found
 
 

@@ -1,5 +1,6 @@
 """One webdataset shard: the samples in a tar file, found by its headers alone."""
 
+import glob
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +26,12 @@ _PACKED = {
     b"PK\3\4": "zip",
     b"7z\xbc\xaf": "7z",
 }
+
+
+def starred(root: Path, pattern: str) -> list[Path]:
+    """The files below root, or anywhere for an absolute pattern, that fit its stars, in order."""
+    found = (root / name for name in glob.glob(pattern, root_dir=root, recursive=True))
+    return sorted((path for path in found if path.is_file()), key=str)
 
 
 class Member(NamedTuple):

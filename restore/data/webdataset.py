@@ -14,7 +14,7 @@ from typing import Self
 from restore import collector
 from restore.data.image_file import load_image
 from restore.data.name import printable
-from restore.data.shard import IMAGE, Index, Sample, class_of
+from restore.data.shard import IMAGE, Index, Sample, class_of, starred
 from restore.data.shard_index import shard_index
 from restore.data.source import CHANNELS, Item, Mode, Split, check_fraction, held_out
 from restore.types import InputError
@@ -112,7 +112,9 @@ class WebDataset:
 
     def _has(self, pattern: str | None) -> bool:
         """Whether there are such shards; those that are named and not there are missed later."""
-        return pattern is not None and ("*" not in pattern or any(self.root.glob(pattern)))
+        return pattern is not None and (
+            "*" not in pattern or any(found for _, found in _named(self.root, pattern))
+        )
 
     def _of(self, pattern: str) -> list[Sample]:
         """The samples of these shards in the order of their keys."""
@@ -131,22 +133,24 @@ def _image(sample: Sample) -> str:
 
 def shards(root: Path, pattern: str) -> list[Path]:
     """The files that a brace pattern names; InputError where one is missing or not a local path."""
-    from braceexpand import braceexpand
-
-    paths = []
-    for name in _starred(root, pattern) if "*" in pattern else braceexpand(pattern):
+    paths: list[Path] = []
+    for name, found in _named(root, pattern):
         if re.match(r"\w+:", name):
             raise InputError(f"shard {name}: only local paths are read, no pipes and no addresses")
-        paths.append(root / name)
-        if not paths[-1].is_file():
+        if not found or not found[0].is_file():
             raise InputError(
                 f"shard {name} not found in {root.absolute()}: put the webdataset shards there, or "
                 "set data.root or $RESTORE_DATA to the folder that holds them"
             )
+        paths += found
     return paths
 
 
-def _starred(root: Path, pattern: str) -> list[str]:
-    """Names of the files that a pattern with stars fits; itself where it fits none."""
-    found = [str(path.relative_to(root)) for path in root.glob(pattern)]
-    return sorted(found) or [pattern]
+def _named(root: Path, pattern: str) -> list[tuple[str, list[Path]]]:
+    """Each name that the braces make, and its files: where it has stars, those that fit."""
+    from braceexpand import braceexpand
+
+    return [
+        (name, starred(root, name) if "*" in name else [root / name])
+        for name in braceexpand(pattern)
+    ]

@@ -290,6 +290,14 @@ def test_local_shards_by_glob(server: Server) -> None:
     assert sum(server.requests.values()) > 0
 
 
+def test_local_shards_by_an_absolute_glob(tmp_path: Path) -> None:
+    for name in ("b-1.tar", "b-0.tar", "c[0].tar"):
+        (tmp_path / name).touch()
+    wanted = [f"{tmp_path}/b-0.tar", f"{tmp_path}/b-1.tar", f"{tmp_path}/c[0].tar"]
+    for pattern in ("{b-*,c[0]}.tar", f"{tmp_path}/{{b**,c[0]}}.tar"):
+        assert opener.addresses(tmp_path, pattern) == wanted
+
+
 def test_more_readers_than_shards(server: Server) -> None:
     with pytest.raises(InputError, match="4 shards for 1 processes times 5 workers"):
         module(server, workers=5).train_dataloader()
@@ -304,8 +312,8 @@ def test_commands_and_other_schemes_are_refused(tmp_path: Path, shards: str) -> 
 
 
 def test_a_shard_that_is_missing(tmp_path: Path) -> None:
-    for shards in ("none-{0..1}.tar", "none-*.tar"):
-        with pytest.raises(InputError, match=r"none-.* not found in"):
+    for shards in ("none-{0..1}.tar", "none-*.tar", f"{tmp_path}/none-*.tar", "", "."):
+        with pytest.raises(InputError, match=r"shard .*not found in"):
             opener.addresses(tmp_path, shards)
 
 

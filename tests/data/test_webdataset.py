@@ -77,6 +77,20 @@ def test_every_sample_once_in_the_order_of_keys(tmp_path: Path) -> None:
     assert item.name == "photo103" and item.label == 3 and item.image.shape == (3, 2, 3)
 
 
+def test_stars_below_root_anywhere_and_between_braces(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    every = [tmp_path / f"train-{number}.tar" for number in range(3)]
+    (tmp_path / "train-folder.tar").mkdir()
+    for pattern in ("train-*.tar", f"{tmp_path}/train-*.tar", "tr**.tar"):
+        assert shards(tmp_path, pattern) == every
+    assert shards(tmp_path, "{train-2*,tr*-0,train-1}.tar") == [every[2], every[0], every[1]]
+    for missing in ("{train-*,none-0}.tar", "{train-*,none-*}.tar"):
+        with pytest.raises(InputError, match=r"shard none-.\.tar not found"):
+            shards(tmp_path, missing)
+    test = dataset(tmp_path, "test", test=f"{tmp_path}/test-*.tar")
+    assert numbers(test) == list(range(100, 107))
+
+
 def test_options(tmp_path: Path) -> None:
     write_shards(tmp_path)
     val = numbers(dataset(tmp_path, "val"))
