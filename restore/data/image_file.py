@@ -33,8 +33,9 @@ SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 MAX_PIXELS = 2**26
 MAX_BYTES = 2**28
 
-# Larger photos are refused in one line; Pillow would print two more about them.
+# What is wrong with a file is one line of restore; Pillow warns of it, and of whole files, too.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 _ORIENTATION = 0x0112
 _WHOLE = {1: "B", 3: "H", 4: "L"}  # types of whole numbers in EXIF

@@ -266,8 +266,10 @@ def test_a_file_that_is_gone_is_one_line(tmp_path: Path) -> None:
         load_image(tmp_path / "a.png", 3)
 
 
-def test_a_photo_that_is_too_large_is_refused_in_one_line(tmp_path: Path) -> None:
-    """Pillow would print two more about what it takes for an attack."""
+def test_pillow_says_nothing_beside_restore(tmp_path: Path) -> None:
+    """It would print two lines of a photo that is too large, as of an attack, and two of a whole
+    BigTIFF with the high byte first, as of one whose EXIF is cut."""
+    import tifffile
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         checked = kind + body
@@ -276,12 +278,16 @@ def test_a_photo_that_is_too_large_is_refused_in_one_line(tmp_path: Path) -> Non
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 12000, 9000, 8, 2, 0, 0, 0))
     ends = chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + ends)
+    values = np.arange(35, dtype=np.uint16).reshape(5, 7) * 257
+    tifffile.imwrite(tmp_path / "b.tif", values, byteorder=">", bigtiff=True)
     code = "import sys; from restore.data.image_file import load_image, upright_size, ImageError\n"
+    code += "print(load_image(__import__('pathlib').Path(sys.argv[2]), 1).sum())\n"
     code += "print(upright_size(sys.argv[1]))\n"
     code += "try: load_image(__import__('pathlib').Path(sys.argv[1]), 3)\n"
     code += "except ImageError as error: print(error)"
-    command = [sys.executable, "-c", code, str(tmp_path / "a.png")]
+    command = [sys.executable, "-c", code, str(tmp_path / "a.png"), str(tmp_path / "b.tif")]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    size, refusal = ran.stdout.splitlines()
-    assert size == "(12000, 9000)" and "12000 x 9000 pixels, at most 2^26 are read" in refusal
+    total, size, refusal = ran.stdout.splitlines()
+    assert total == f"tensor({sum(range(35))})" and size == "(12000, 9000)"
+    assert "12000 x 9000 pixels, at most 2^26 are read" in refusal
     assert ran.stderr == ""
