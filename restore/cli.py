@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from restore.errors import DONE, explain, readable
+from restore.errors import DONE, enough, explain, readable
 from restore.types import InputError
 
 _HYDRA = {
@@ -26,9 +26,14 @@ def main() -> NoReturn:
         parser.print_help()
         sys.exit(DONE)
     try:
-        sys.exit(arguments.command(arguments))
+        code = arguments.command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        enough()
+        code = DONE
     except (Exception, KeyboardInterrupt) as error:  # Ctrl-C; of the app, SIGTERM too
         sys.exit(explain(error))
+    sys.exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:

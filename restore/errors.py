@@ -37,8 +37,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
     try:
         main()
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        enough()
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(explain(error))
     except SystemExit as ended:
@@ -49,6 +49,11 @@ def run(main: Callable[[], Any]) -> NoReturn:
     finally:
         _leave_group()
     sys.exit(DONE)
+
+
+def enough() -> None:
+    """Whoever read the output has enough, as `head` does: the rest is no error and goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def readable() -> None:

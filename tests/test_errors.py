@@ -1,5 +1,8 @@
 """What a user reads of an error, and how often."""
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
@@ -94,6 +97,16 @@ def test_an_interrupted_word_says_so_in_one_line(
         cli.main()
     assert isinstance(ended.value, SystemExit) and ended.value.code == errors.INTERRUPTED == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    code = "import sys; from restore.cli import main; sys.argv = ['restore', 'completion', 'bash']"
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-c", f"{code}; main()"]
+    ended = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, check=False)
+    os.close(writes)
+    assert (ended.returncode, ended.stderr) == (errors.DONE, b"")
 
 
 def test_a_warning_of_restore_is_one_line(
