@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from restore.data.deep_pixels import by_opencv, image_of, levels, on_white
-from restore.data.tiff_page import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, colors_of, separated
+from restore.data.tiff_page import ALPHA, BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, colors_of, separated
 
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 274, 277, 338, 339
 _COMPRESSION, _FILL_ORDER, _PLANAR = 259, 266, 284
@@ -54,7 +54,7 @@ def deep(image: Image.Image, packed: bytes) -> np.ndarray | None:
         return None
     if samples == 1:
         return _grey_words(image, 2**16 - 1)
-    kind = _numbers(tags.get(_EXTRA, 0))[0]
+    kind = _numbers(tags.get(_EXTRA, ALPHA))[0]
     colors, alpha = separated(_words(packed), photometric, kind, 2**16 - 1)
     made = colors if alpha is None else on_white(colors, alpha)
     return made[..., 0] if made.shape[-1] == 1 else made
@@ -107,7 +107,7 @@ def _without_codecs(page: Any, packed: bytes, planar: bool) -> np.ndarray:
     """What tifffile alone cannot unpack: LZW and its like."""
     if planar and page.bitspersample == 16:
         return np.stack([_plane(page, packed, number) for number in range(page.samplesperpixel)])
-    if not planar and page.samplesperpixel == 3:
+    if not planar and page.samplesperpixel in (3, 4):
         return by_opencv(_lying(page, packed))
     import tifffile
 
@@ -162,5 +162,5 @@ def _colors(
     if photometric == _CMYK and count == 4:
         inks = levels(words, largest)
         return Image.frombytes("CMYK", (inks.shape[1], inks.shape[0]), inks.tobytes())
-    kind = _numbers(tags.get(_EXTRA, 0))[0]
+    kind = _numbers(tags.get(_EXTRA, ALPHA))[0]
     return image_of(levels(colors_of(words, photometric, kind, largest), largest))

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from restore.data.deep_pixels import levels
+from restore.data.deep_pixels import levels, on_white
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
-_PREMULTIPLIED, _ALPHA = 1, 2
+_PREMULTIPLIED, ALPHA = 1, 2  # a last sample that nothing explains is alpha, as to Pillow
 _ORIENTATION, _PROFILE = 274, 34675
 _MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST = 2**26  # pixels
@@ -47,10 +47,14 @@ def _anew(packed: bytes) -> bytes:
         bits = page.bitspersample
         if page.sampleformat != 1 or bits > 16 or page.imagewidth * page.imagelength > _MOST:
             raise ValueError("no whole numbers of at most 16 bits, or too many")
-        kind = (page.extrasamples or (0,))[0]
-        colors = colors_of(_samples(page, packed), page.photometric, kind, 2**bits - 1)
-        if bits < 16 or colors.shape[-1] in (2, 4):
-            colors = levels(colors, 2**bits - 1)
+        kind = (page.extrasamples or (ALPHA,))[0]
+        samples, largest = _samples(page, packed), 2**bits - 1
+        colors, alpha = separated(samples, page.photometric, kind, largest)
+        if alpha is not None:
+            deep = bits == 16
+            colors = on_white(colors, alpha) if deep else np.concatenate([colors, alpha], axis=-1)
+        if bits < 16:
+            colors = levels(colors, largest)
         return _written(colors, page)
 
 
@@ -99,7 +103,7 @@ def separated(
         colors = largest - colors
     if count > colored and extra == _PREMULTIPLIED:  # on white: what is lacking is white
         colors = np.minimum(colors + largest - words[..., -1:], largest)
-    alpha = words[..., -1:] if count > colored and extra == _ALPHA else None
+    alpha = words[..., -1:] if count > colored and extra == ALPHA else None
     return colors.astype(np.uint16), alpha
 
 

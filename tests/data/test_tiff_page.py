@@ -98,6 +98,15 @@ def test_grey_with_a_second_sample(bits: int, order: str) -> None:
     assert np.abs(read - on_white[..., 0] * 255).max() <= 1.51  # both are rounded before
 
 
+def test_grey_with_transparency_keeps_its_16_bits(tmp_path: Path) -> None:
+    grey, alpha = numbers(2, 16)[..., 0], numbers(3, 16)[..., 2]
+    file = tiff([packed(np.stack([grey, alpha], -1), 16, "<")], 16, 2, 1, t338=2)
+    (tmp_path / "a.tif").write_bytes(file)
+    share = alpha / 65535
+    read, _ = read_photo(tmp_path / "a.tif")
+    assert np.array_equal(read, np.rint(grey * share + 65535 * (1 - share)).astype(np.uint16))
+
+
 def test_what_is_written_anew_keeps_its_turn_and_its_16_bits(tmp_path: Path) -> None:
     values = numbers(1, 16)
     stored = packed(65535 - values, 16, ">")
@@ -180,7 +189,10 @@ def test_grey_in_planes_and_a_sample_that_says_nothing_of_itself() -> None:
         file = tiff([packed(largest - values, bits, ">")], bits, 1, 0, ">", t284=2)
         assert_read(file, values / largest)
     values = numbers(2, 8)
-    assert_read(tiff([packed(values, 8, "<")], 8, 2, 1), values[..., :1] / 255)
+    share = values[..., 1:] / 255
+    read = load_image(tiff([packed(values, 8, "<")], 8, 2, 1), 1)[0].numpy()
+    on_white = values[..., :1] * share + 255 * (1 - share)  # as transparency, like those of colours
+    assert np.abs(read - on_white[..., 0]).max() <= 0.51
 
 
 def test_premultiplied_colours_brighter_than_their_share_are_white() -> None:

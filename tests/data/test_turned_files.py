@@ -139,11 +139,20 @@ def png_words(words: np.ndarray, key: bytes | None = None) -> bytes:
     )
 
 
-def lzw_words() -> bytes:
-    """RGB of 16 bits under LZW, as OpenCV writes it."""
+def test_transparent_colours_of_16_bits_as_opencv_writes_them(tmp_path: Path) -> None:
+    """Under LZW, and the file does not say what its fourth sample is."""
+    (tmp_path / "a.tif").write_bytes(lzw_words(np.dstack([WORDS[..., ::-1], ALPHA])))
+    wanted = laid_on_white(WORDS, ALPHA[..., None])
+    assert np.array_equal(read_photo(tmp_path / "a.tif")[0], wanted)
+    eight = load_image(tmp_path / "a.tif", 3).permute(1, 2, 0).numpy()
+    assert np.abs(eight - wanted / 257).max() <= 1.01  # both were rounded before
+
+
+def lzw_words(words: np.ndarray = WORDS[..., ::-1]) -> bytes:
+    """Blue, green, red of 16 bits under LZW, as OpenCV writes it."""
     import cv2
 
-    done, encoded = cv2.imencode(".tif", WORDS[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+    done, encoded = cv2.imencode(".tif", words, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
     assert done
     return bytes(encoded.tobytes())
 
