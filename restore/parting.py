@@ -82,12 +82,28 @@ def flat(node: Any, path: str = "") -> dict[str, Any]:
 
 
 def _between(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    """A line for a key that differs, and for a whole section that one side has alone."""
+    sections = [{part for key in side for part in _sections(key)} for side in (a, b)]
+    said = set()
     for key in dict.fromkeys([*a, *b]):
-        if key not in b or key not in a:
-            have, value = ("A", a[key]) if key in a else ("B", b[key])
-            yield f"{key}: {value!r} in {have} alone"
-        elif a[key] != b[key]:
-            yield f"{key}: {a[key]!r} in A, {b[key]!r} in B"
+        if key in a and key in b:
+            if a[key] != b[key]:
+                yield f"{key}: {a[key]!r} in A, {b[key]!r} in B"
+            continue
+        have, own, others = ("A", a, sections[1]) if key in a else ("B", b, sections[0])
+        top = next(part for part in _sections(key) if part not in others or part == key)
+        count = sum(one == top or one.startswith(f"{top}.") for one in own)
+        if count == 1:
+            yield f"{key}: {own[key]!r} in {have} alone"
+        elif top not in said:
+            yield f"{top}: in {have} alone, with {count} keys"
+        said.add(top)
+
+
+def _sections(key: str) -> Iterator[str]:
+    """A dotted key and what it lies in, the outermost first: a, a.b, a.b.c."""
+    parts = key.split(".")
+    yield from (".".join(parts[: k + 1]) for k in range(len(parts)))
 
 
 def _logged(folder: Path) -> dict[int, dict[str, str]]:

@@ -98,6 +98,19 @@ def test_the_first_tensor_that_differs(tmp_path: Path, change: Any, message: str
     assert what == "data" or how.startswith("first at update 10 (best.ckpt)")
 
 
+def test_a_section_that_one_run_has_alone_is_a_line() -> None:
+    a = {"data.root": 1, "benchmark.half.data.size": 8, "benchmark.half.name": "h", "x": None}
+    b = {"data.root": 1, "benchmark.gray.name": "g", "x.y": 2, "x.z": 3, "task.new.lr": 4}
+    assert list(parting._between(a, b)) == [
+        "benchmark.half: in A alone, with 2 keys",
+        "x: None in A alone",
+        "benchmark.gray.name: 'g' in B alone",
+        "x.y: 2 in B alone",
+        "x.z: 3 in B alone",
+        "task.new.lr: 4 in B alone",
+    ]
+
+
 def test_runs_that_have_nothing_in_common_say_so(tmp_path: Path) -> None:
     a = write(tmp_path / "a")
     b = write(tmp_path / "b", best=content(11), last=content(21))
