@@ -263,6 +263,15 @@ def test_packages_of_others_are_named_by_the_reader(
         assert ended.value.code == 2 and said.endswith("add --packages antigravity_lab")
 
 
+def test_what_was_written_is_told_and_what_lay_there_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    export(write_model("blind", tmp_path / "run"), tmp_path)
+    names = ("README.md", "model.json", "model.safetensors")
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in names]
+
+
 def test_nothing_is_overwritten_or_left_behind(tmp_path: Path) -> None:
     run = write_model("blind", tmp_path)
     folder = export(run, tmp_path / "bundle")

@@ -116,12 +116,14 @@ def check_users(options: Options) -> list[tuple[str, str]]:
 
 def check_port(options: Options) -> None:
     """Raises InputError for a port that cannot be had, before seconds are spent on models."""
+    if not 0 < options.port < 2**16:
+        raise InputError(f"--port {options.port} must be from 1 to 65535")
     kind = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
         with socket.socket(kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((options.host, options.port))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _not_served(options) from error
 
 

@@ -69,13 +69,14 @@ def run(given: argparse.Namespace) -> int:
         drawn=tuple(given.drawn),
     )
     model, output = given.model, given.output
+    others = {*output.iterdir()} if output.is_dir() else set()
     if given.format == "bundle":
         rows = write.bundled(model, output, settings)
     else:
         rows = write.converted(model, given.format, output, settings)
     if rows:
         print(check.told(rows))
-    for path in sorted(given.output.iterdir()):
+    for path in sorted({*output.iterdir()} - others):
         print(path)
     return DONE
 
