@@ -13,6 +13,7 @@ from restore.evaluation.results import checkpoint_name
 from restore.types import InputError
 
 _NAMED = 4  # misfits in one message
+_DRAWN = ("source", "seed", "limit", "train_framing", "train_repeat", "degradation")
 _ADVERSARY, _CODEC = "adversary.", "codec."
 
 
@@ -27,6 +28,7 @@ class Initial:
     tensors: int  # that were taken
     left_out: list[str] = field(default_factory=list)  # `name: why`
     data: dict[str, str] = field(default_factory=dict)  # terms of what the weights learnt from
+    repeats: bool = False  # this training draws the very samples of the one that made the weights
 
     def record(self) -> dict[str, Any]:
         return asdict(self)
@@ -34,13 +36,20 @@ class Initial:
     def told(self) -> list[str]:
         """Lines for the user."""
         taken = f"{self.tensors} tensors of {self.checkpoint}, update {self.updates}"
-        return [f"started from {self.experiment}: {taken}"] + [
-            f"left out: {one}" for one in self.left_out
+        repeats = "its training drew the same samples by the same seed: another seed=N draws others"
+        return [
+            f"started from {self.experiment}: {taken}",
+            *(f"left out: {one}" for one in self.left_out),
+            *([repeats] if self.repeats else []),
         ]
 
 
-def start(task: nn.Module, init: Mapping[str, Any] | None) -> Initial | None:
+def start(
+    task: nn.Module, init: Mapping[str, Any] | None, data: Mapping[str, Any] | None = None
+) -> Initial | None:
     """Gives `task` the weights of the model that init.path names; None where it names none.
+
+    data: the config of the data that it will learn from.
 
     The restorer's are its averages, if training averaged them. An adversary of the model goes on;
     where only one of the two has an adversary, a new one is trained, or the old one left.
@@ -68,8 +77,6 @@ def start(task: nn.Module, init: Mapping[str, Any] | None) -> Initial | None:
     if wrong and (not given.get("partial") or not taken):
         raise InputError(_refusal(str(place), wrong, bool(taken)))
     task.load_state_dict({**own, **taken})
-    source = content.get("init") or {}
-    known = {**terms(content["config"]["data"]), **source.get("data", {})}
     return Initial(
         model=str(place),
         checkpoint=checkpoint_name(str(path)),
@@ -77,8 +84,21 @@ def start(task: nn.Module, init: Mapping[str, Any] | None) -> Initial | None:
         updates=int(content["progress"]["updates"]),
         tensors=len(taken),
         left_out=[*notes, *(f"{name}: {why}" for name, why in wrong.items())],
-        data=known or {str(content["experiment"]): UNKNOWN},
+        data=_learnt_from(content),
+        repeats=_draws(content["config"]["data"]) == _draws(data or {}) != {},
     )
+
+
+def _learnt_from(content: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> terms of the data of a model's training, and of what that had started from."""
+    source = content.get("init") or {}
+    known = {**terms(content["config"]["data"]), **source.get("data", {})}
+    return known or {str(content["experiment"]): UNKNOWN}
+
+
+def _draws(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What says where the patches of a training lie and what becomes of them."""
+    return {key: data[key] for key in _DRAWN if key in data}
 
 
 def _read(place: str) -> zoo.StoredModel:

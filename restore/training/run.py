@@ -182,7 +182,7 @@ def _start(
     """
     if resumed is not None:
         return resumed.content.get("init"), []
-    began = initial.start(task, config.get("init"))
+    began = initial.start(task, config.get("init"), config["data"])
     return (None, []) if began is None else (began.record(), began.told())
 
 

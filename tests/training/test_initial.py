@@ -114,6 +114,29 @@ def test_an_adversary_goes_on_or_is_new(tmp_path: Path) -> None:
     assert began.left_out == ["adversary: the model has none, a new one is trained"]
 
 
+def test_who_draws_the_samples_of_the_first_training_again_is_told(tmp_path: Path) -> None:
+    run = write_model("blind", tmp_path)
+    path = run / "checkpoints" / "best.ckpt"
+    content = checkpoint.read(path)
+    data = {"source": {"folder": "a"}, "seed": 3, "limit": None, "batch_size": 2}
+    content["config"]["data"] = dict(data)
+    checkpoint.write(content, path)
+
+    def told(**changed: Any) -> bool:
+        began = start(fresh(BLIND), {"path": str(run)}, {**data, **changed})
+        assert began is not None and began.record()["repeats"] == began.repeats
+        assert began.repeats == any("another seed=N" in line for line in began.told())
+        return began.repeats
+
+    assert told() and told(batch_size=4)
+    for changed in ({"seed": 4}, {"source": {"folder": "b"}}, {"limit": 5}, {"degradation": {}}):
+        assert not told(**changed)
+    content["config"]["data"] = {"batch_size": 2}
+    checkpoint.write(content, path)
+    began = start(fresh(BLIND), {"path": str(run)})  # neither says what it draws
+    assert began is not None and not began.repeats
+
+
 def test_a_training_starts_there_records_it_and_goes_on(command: Command, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert command(*SMALL, f"hydra.run.dir={first}").code == 0
@@ -122,6 +145,7 @@ def test_a_training_starts_there_records_it_and_goes_on(command: Command, tmp_pa
     assert ended.code == 0, ended.err
     assert "started from denoise_photos: " in ended.out
     assert "left out: adversary: this training has none" in ended.out
+    assert "another seed=N" not in ended.out
     old, new = (checkpoint.read(one / "checkpoints" / "best.ckpt") for one in (first, second))
     for name, tensor in old["ema"]["weights"].items():
         assert torch.equal(new["ema"]["weights"][name], tensor)

@@ -58,16 +58,17 @@ def test_a_resumed_run_began_as_it_began(monkeypatch: pytest.MonkeyPatch) -> Non
     began: Any = SimpleNamespace(record=lambda: {"from": "b"}, told=lambda: ["told"])
     asked: list[Any] = []
 
-    def start(task: Any, node: Any) -> Any:
-        asked.append(node)
+    def start(task: Any, node: Any, data: Any) -> Any:
+        asked.append((node, data))
         return began
 
     monkeypatch.setattr("restore.training.initial.start", start)
     resumed: Any = SimpleNamespace(content={"init": {"from": "a"}})
-    assert run._start(task, {"init": 1}, resumed) == ({"from": "a"}, []) and asked == []
-    assert run._start(task, {"init": 1}, None) == ({"from": "b"}, ["told"]) and asked == [1]
+    config = {"init": 1, "data": 2}
+    assert run._start(task, config, resumed) == ({"from": "a"}, []) and asked == []
+    assert run._start(task, config, None) == ({"from": "b"}, ["told"]) and asked == [(1, 2)]
     began = None
-    assert run._start(task, {}, None) == (None, [])
+    assert run._start(task, {"data": 2}, None) == (None, [])
 
 
 def test_a_checkpoint_stores_the_run_that_it_is_of() -> None:
