@@ -153,8 +153,8 @@ def opened(source: Path | bytes) -> Iterator[Opened]:
     """An image file, or its bytes. Raises what Pillow raises, and ValueError for a damaged PNG."""
     packed = source if isinstance(source, bytes) else _read(source)
     packed, profile = png_file.tidied(packed) if png_file.is_png(packed) else (packed, None)
-    packed = tiff_page.tidied(packed) if tiff_page.is_tiff(packed) else packed
-    with Image.open(io.BytesIO(packed), formats=list(FORMATS)) as image:
+    image, packed = tiff_page.opened(packed, list(FORMATS), MAX_PIXELS)
+    with image:
         if image.format == "BMP":
             profile = bmp_file.profile(packed)
         yield Opened(image, packed, profile or image.info.get("icc_profile"))

@@ -41,8 +41,8 @@ def deep(image: Image.Image, packed: bytes) -> np.ndarray | None:
         return np.where(words == key, 65535, words).astype(np.uint16) if key is not None else words
     if words.shape[2:] != (4,):
         return words
-    colors = words[..., :3] if color_type != 4 else words[..., 0]
-    return on_white(colors, words[..., 3:] if color_type != 4 else words[..., 3])
+    made = on_white(words[..., :3], words[..., 3:])
+    return made[..., 0] if color_type == 4 else made
 
 
 def _grey(image: Image.Image, depth: int, key: int | None) -> Image.Image:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from restore.data.deep_pixels import by_opencv, image_of, levels, on_white
-from restore.data.tiff_page import ALPHA, BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, colors_of, separated
+from restore.data.deep_pixels import by_opencv, image_of, levels
+from restore.data.tiff_page import ALPHA, BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, colors_of, words_of
 
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 274, 277, 338, 339
 _COMPRESSION, _FILL_ORDER, _PLANAR = 259, 266, 284
@@ -55,8 +55,7 @@ def deep(image: Image.Image, packed: bytes) -> np.ndarray | None:
     if samples == 1:
         return _grey_words(image, 2**16 - 1)
     kind = _numbers(tags.get(_EXTRA, ALPHA))[0]
-    colors, alpha = separated(_words(packed), photometric, kind, 2**16 - 1)
-    made = colors if alpha is None else on_white(colors, alpha)
+    made = words_of(_words(packed), photometric, kind)
     return made[..., 0] if made.shape[-1] == 1 else made
 
 

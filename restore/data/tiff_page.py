@@ -14,7 +14,6 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 _PREMULTIPLIED, ALPHA = 1, 2  # a last sample that nothing explains is alpha, as to Pillow
 _ORIENTATION, _PROFILE = 274, 34675
 _MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MOST = 2**26  # pixels
 
 # Of damaged files it would print lines of its own beside the one that names the file.
 logging.getLogger("tifffile").disabled = True
@@ -24,38 +23,37 @@ def is_tiff(packed: bytes) -> bool:
     return packed[:4] in _MARKS
 
 
-def tidied(packed: bytes) -> bytes:
-    """The file as Pillow takes it: where it does not open it, its first page if that can be read.
+def opened(packed: bytes, formats: list[str], most: int) -> tuple[Image.Image, bytes]:
+    """An image, and the file of which it is: of a TIFF that Pillow does not open, its first page
+    written anew, if that can be read and has at most that many pixels.
 
     Such are pixels of 10 bits, white as zero with the high byte first, a second sample that is said
-    to be nothing.
+    to be nothing. Raises what Pillow raises.
     """
-    file = io.BytesIO(packed)
-    with contextlib.suppress(UnidentifiedImageError), Image.open(file, formats=["TIFF"]):
-        return packed
-    # tifffile's parser raises nearly every built-in exception; the old bytes say what they are.
-    with contextlib.suppress(Exception):
-        return _anew(packed)
-    return packed
+    try:
+        return Image.open(io.BytesIO(packed), formats=formats), packed
+    except UnidentifiedImageError:
+        if is_tiff(packed):
+            # tifffile raises nearly every built-in exception; Pillow's stands for them all.
+            with contextlib.suppress(Exception):
+                made = _anew(packed, most)
+                return Image.open(io.BytesIO(made), formats=formats), made
+        raise
 
 
-def _anew(packed: bytes) -> bytes:
+def _anew(packed: bytes, most: int) -> bytes:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(packed)) as file:
         page = file.pages.first
         bits = page.bitspersample
-        if page.sampleformat != 1 or bits > 16 or page.imagewidth * page.imagelength > _MOST:
+        if page.sampleformat != 1 or bits > 16 or page.imagewidth * page.imagelength > most:
             raise ValueError("no whole numbers of at most 16 bits, or too many")
         kind = (page.extrasamples or (ALPHA,))[0]
         samples, largest = _samples(page, packed), 2**bits - 1
-        colors, alpha = separated(samples, page.photometric, kind, largest)
-        if alpha is not None:
-            deep = bits == 16
-            colors = on_white(colors, alpha) if deep else np.concatenate([colors, alpha], axis=-1)
-        if bits < 16:
-            colors = levels(colors, largest)
-        return _written(colors, page)
+        if bits == 16:
+            return _written(words_of(samples, page.photometric, kind), page)
+        return _written(levels(colors_of(samples, page.photometric, kind, largest), largest), page)
 
 
 def _written(colors: np.ndarray, page: Any) -> bytes:
@@ -84,14 +82,20 @@ def colors_of(words: np.ndarray, photometric: int | None, extra: int, largest: i
 
     words [H, W, samples] from 0 to largest. Raises ValueError for other colour spaces or samples.
     """
-    colors, alpha = separated(words, photometric, extra, largest)
+    colors, alpha = _separated(words, photometric, extra, largest)
     return colors if alpha is None else np.concatenate([colors, alpha], axis=-1)
 
 
-def separated(
+def words_of(words: np.ndarray, photometric: int | None, extra: int) -> np.ndarray:
+    """The colours of `colors_of` with 16 bits, [H, W, 1 or 3], all laid on white."""
+    colors, alpha = _separated(words, photometric, extra, 2**16 - 1)
+    return colors if alpha is None else on_white(colors, alpha)
+
+
+def _separated(
     words: np.ndarray, photometric: int | None, extra: int, largest: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The colours of `colors_of`, [H, W, 1 or 3], and alpha [H, W, 1] where there is one."""
+    """Colours [H, W, 1 or 3] as `colors_of` has them, and alpha [H, W, 1] where there is one."""
     count, colored = words.shape[-1], 3 if photometric == RGB else 1
     if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) or count - colored not in (0, 1):
         raise ValueError(

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from restore.data import tiff_page
 from restore.data.image_file import ImageError, load_image, upright_size
 from restore.data.photo_file import read_photo
-from restore.data.tiff_page import is_tiff, tidied
+from restore.data.tiff_page import is_tiff, opened
 
 HEIGHT, WIDTH = 5, 7
 
@@ -166,7 +166,7 @@ def test_a_large_file_by_its_number_is_a_tiff_and_keeps_its_profile() -> None:
         assert is_tiff(file) and is_tiff(b"II" + file[3:1:-1])
         with pytest.raises(UnidentifiedImageError):
             Image.open(io.BytesIO(file))
-        with Image.open(io.BytesIO(tidied(file))) as image:
+        with opened(file, ["TIFF"], values.size)[0] as image:
             assert np.array_equal(np.asarray(image), 65535 - values)
             assert image.info["icc_profile"] == profile
 
@@ -178,9 +178,13 @@ def test_what_would_be_read_wrongly_is_refused(monkeypatch: pytest.MonkeyPatch) 
     for file in (signed, *odd):
         with pytest.raises(ImageError):
             load_image(file, 1)
-    monkeypatch.setattr(tiff_page, "_MOST", 34)
+    whole = tiff([ten], 10, 1, 1)
+    with pytest.raises(UnidentifiedImageError):
+        opened(whole, ["TIFF"], 34)
+    assert opened(whole, ["TIFF"], 35)[0].size == (WIDTH, HEIGHT)
+    monkeypatch.setattr("restore.data.image_file.MAX_PIXELS", 34)
     with pytest.raises(ImageError):
-        load_image(tiff([ten], 10, 1, 1), 1)
+        load_image(whole, 1)
 
 
 def test_grey_in_planes_and_a_sample_that_says_nothing_of_itself() -> None:
