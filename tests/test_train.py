@@ -58,7 +58,8 @@ def test_record_of_a_run_and_its_evaluation(command: Command, tmp_path: Path) ->
     assert "max_updates=3" in result["overrides"]
     assert [int(row["step"]) for row in rows(run / "metrics.csv") if row["train/loss"]] == [1, 2, 3]
     assert [int(row["step"]) for row in rows(run / "metrics.csv") if row["val/loss"]] == [2, 3]
-    for name in ("config.yaml", "comparison.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+    written = ("config.yaml", "curve.png", "comparison.png", "checkpoints/best.ckpt")
+    for name in (*written, "checkpoints/last.ckpt"):
         assert (run / name).stat().st_size > 0
     pictures = sorted(path.name for path in (run / "samples").iterdir())
     assert pictures == ["best.png", "first.png", "last.png", "progress.png"]

@@ -2,9 +2,9 @@
 
 Renders experiments/results.csv and the records beside it as experiments/README.md, and into
 README.md, ARCHITECTURE.md and the pages of studies wherever they have `<!-- table:NAME -->` ...
-`<!-- /table -->`. Where
-the page of results would be longer than LONGEST, every benchmark gets one of its own,
-experiments/<benchmark>.md. Quality against cost is drawn as experiments/pareto/<benchmark>.png.
+`<!-- /table -->`. Where the page of results would be longer than LONGEST, every benchmark gets one
+of its own, experiments/<benchmark>.md. A training on record without released weights has
+experiments/<name>/README.md. Quality against cost is drawn as experiments/pareto/<benchmark>.png.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from restore.evaluation import pareto, results
+from restore.evaluation import pareto, results, trainings
 from restore.evaluation.leaderboard import tables
 from restore.evaluation.markup import Table, latex, markdown
 from restore.evaluation.studies import BLOCK, FOLDER, PAGE, names
@@ -155,8 +155,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     chosen = parser.parse_args(arguments)
     try:
         found = tables(root)
-        plots = pareto.plots(results.read(root / "experiments" / "results.csv")[1])
-        files = render(root, found, plots)
+        rows = results.read(root / "experiments" / "results.csv")[1]
+        plots = pareto.plots(rows)
+        files = render(root, found, plots) | trainings.pages(root / "experiments", rows)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

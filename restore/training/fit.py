@@ -14,12 +14,14 @@ from restore.config.trust import foreign
 from restore.data.survey import lines
 from restore.evaluation import load, report, upload
 from restore.evaluation import record as origin
+from restore.evaluation.curve import learning_curve
 from restore.evaluation.runner import Report
 from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
+from restore.picture import save
 from restore.recovery import lock, preemption
 from restore.recovery.on_checkpoint import OnCheckpoint
-from restore.run_files import RESULT
+from restore.run_files import RESULT, read_metrics
 from restore.training import lack, next_command
 from restore.training.run import Run
 from restore.types import InputError
@@ -121,9 +123,17 @@ def record(
         lock.check_there(run.folder)
         report.write(run.folder, reports)
         origin.write_json(run.folder / RESULT, result)
+        draw_curve(run.folder)
         files = {"best": best_checkpoint(run), "result": run.folder / RESULT}
         upload.track(run.trainer.loggers, reports, files)
     return result
+
+
+def draw_curve(folder: Path) -> None:
+    """curve.png of what metrics.csv has, where anything in it has a line."""
+    picture = learning_curve(read_metrics(folder))
+    if picture is not None:
+        save(picture, folder / "curve.png")
 
 
 def best_checkpoint(run: Run) -> Path:

@@ -219,27 +219,74 @@ def test_equal_values_have_no_best(make_report: Any, tmp_path: Path) -> None:
     assert one.best == set()
 
 
-def test_records_show_cost_and_outcome(root: Path) -> None:
+def write_training(root: Path, **changed: Any) -> Path:
+    """result.json of a training named mine."""
     content = {
         "training": {
             "updates": 10,
             "seconds": 61.5,
             "images_per_second": 99.0,
+            "images": 320,
             "parameters": 2_500_000,
         },
+        "experiment": "ddpm_digits",
+        "overrides": ["seed=1", "a=[b, c]"],
         "device": "a processor",
         "commit": "0123456789ab",
         "dirty": False,
         "evaluation": [
-            {"benchmark": "bench", "metrics": {"psnr": 25.0, "fid": None, "psnr[a]": 1}}
+            {"benchmark": "bench", "n": 2, "metrics": {"psnr": 25.0, "fid": None, "psnr[a]": 1}}
         ],
     }
     path = root / "experiments" / "mine" / "result.json"
-    record.write_json(path.parent.mkdir() or path, content)
+    path.parent.mkdir(exist_ok=True)
+    record.write_json(path, content | changed)
+    return path
+
+
+def test_records_show_cost_and_outcome(root: Path) -> None:
+    path = write_training(root)
     [one] = tables(root)["records"]
     expected = ["mine", "10", "61.5", "99.0", "2.50 M", "a processor", "01234567"]
     assert one.rows == [[*expected, "bench: psnr 25.00"]]
     path.write_text(json.dumps({"training": None}))
+    assert table.main(["--check"], root) == 2
+
+
+def test_a_training_without_released_weights_has_a_page(root: Path) -> None:
+    path = write_training(root)
+    (path.parent / "samples.png").write_bytes(b"")
+    assert table.main([], root) == 0
+    page = path.with_name("README.md")
+    assert page.read_text() == (
+        "# mine\n"
+        "- Question: Does a diffusion prior of 8x8 digits fill in the half of a digit it never "
+        "saw, after minutes on a CPU?\n"
+        "- Setting: 10 updates of 32 images, 2.50 M parameters\n"
+        "- Answer: bench (n = 2): psnr 25\n"
+        "- Command: `python train.py seed=1 'a=[b, c]'`\n"
+        "- Seconds: 62 of training on a processor\n"
+        "- Weights: not in this folder; the command trains them\n"
+        "\n![samples](samples.png)\n"
+    )
+    page.write_text(page.read_text().replace("62", "61"))
+    assert table.main(["--check"], root) == 1
+    (path.parent / "model.json").write_text("{}")  # released: the card is not touched
+    assert table.main(["--check"], root) == 0
+
+
+def test_the_page_of_a_training_says_what_it_began_with_and_who_measured_it(root: Path) -> None:
+    init = {"experiment": "b", "updates": 7, "checkpoint": "c.ckpt@0123"}
+    path = write_training(root, init=init, evaluation=[])
+    table.main([], root)
+    page = path.with_name("README.md").read_text()
+    assert "- Answer: measured after the training on cbsd68_sigma25, bench: [the tables]" in page
+    assert "- Start: weights of b after 7 updates (c.ckpt@0123; " in page
+    assert page.endswith("the command trains them from those that it starts with\n")
+    other = path.parent.rename(path.parent.with_name("other"))
+    table.main([], root)
+    assert "- Answer: not measured on a benchmark\n" in (other / "README.md").read_text()
+    path = write_training(root, training={"updates": 0, "images": 0})
     assert table.main(["--check"], root) == 2
 
 

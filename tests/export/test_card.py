@@ -63,8 +63,15 @@ def test_what_a_training_measured_comes_before_what_its_export_measured() -> Non
     metrics = {"psnr": 30.123456, "fid_inception": 4.5, "kid_inception": 0.5}
     own = [{"benchmark": "own", "n": 7, "metrics": metrics}]
     check = {"later": {"metric": "psnr", "value": 20.0, "lost_db": -0.00001}}
-    assert card._answer(own, check) == "own (n = 7): psnr 30.12, fid_inception 4.5"
-    assert card._answer([], check) == "later: psnr 20"
-    assert card._answer([], {}) == "not measured on a benchmark"
-    assert card._benchmark(own, check) == "own" and card._benchmark([], check) == "later"
+
+    def answers(evaluation: Any, checked: Any) -> str:
+        given = {**model(), "record": {"evaluation": evaluation}, "check": checked}
+        [line] = [one for one in card.text("a", given).splitlines() if one.startswith("- Answer")]
+        return line.removeprefix("- Answer: ")
+
+    assert answers(own, check) == "own (n = 7): psnr 30.12, fid_inception 4.5"
+    assert answers([], check) == "later: psnr 20"
+    assert answers([], {}) == "not measured on a benchmark"
+    measured = {"evaluation": own}
+    assert card._benchmark(measured, check) == "own" and card._benchmark({}, check) == "later"
     assert card._loss(check) == "; against float32 it costs 0.0000 dB on later"
