@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from filelock import FileLock
 
-from restore.data.shard import starred
+from restore.data.shard import named
 from restore.folder import replacing
 from restore.types import InputError
 
@@ -33,10 +33,8 @@ def addresses(root: Path, pattern: str) -> list[str]:
     Raises:
         InputError: `pipe:` and other schemes, or a local pattern that names no file.
     """
-    from braceexpand import braceexpand
-
     found: list[str] = []
-    for name in braceexpand(pattern):
+    for name, local in named(root, pattern):
         scheme = re.match(r"(\w+):", name)
         if scheme is not None:
             if scheme[1] not in SCHEMES or not urllib.parse.urlparse(name).netloc:
@@ -46,9 +44,11 @@ def addresses(root: Path, pattern: str) -> list[str]:
                 )
             found.append(name)
             continue
-        local = [root / name] if (root / name).is_file() else starred(root, name)
         if not local:
-            raise InputError(f"shard {name} not found in {root.absolute()}: put the shards there")
+            raise InputError(
+                f"shard {name or 'of no name'} not found in {root.absolute()}: put the shards "
+                "there, or name others as data.source.shards"
+            )
         found += map(str, local)
     return found
 

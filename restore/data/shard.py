@@ -1,6 +1,7 @@
 """One webdataset shard: the samples in a tar file, found by its headers alone."""
 
 import glob
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -28,10 +29,15 @@ _PACKED = {
 }
 
 
-def starred(root: Path, pattern: str) -> list[Path]:
-    """The files below root, or anywhere for an absolute pattern, that fit its stars, in order."""
-    found = (root / name for name in glob.glob(pattern, root_dir=root, recursive=True))
-    return sorted((path for path in found if path.is_file()), key=str)
+def named(root: Path, pattern: str) -> Iterator[tuple[str, list[Path]]]:
+    """Each name that the braces of a pattern make, and the files that it names, in order: below
+    root, or anywhere for an absolute one, those that fit its stars. Nothing else is a pattern."""
+    from braceexpand import braceexpand
+
+    for name in braceexpand(pattern):
+        stars = re.sub(r"[?[]", r"[\g<0>]", name)
+        found = (root / one for one in glob.glob(stars, root_dir=root, recursive=True))
+        yield name, sorted((path for path in found if path.is_file()), key=str)
 
 
 class Member(NamedTuple):

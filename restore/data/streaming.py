@@ -66,7 +66,7 @@ def seed_of(*keys: int) -> int:
 class Streaming:
     """Training samples from shards at addresses or in files; other splits are those of `held`.
 
-    shards: paths below root or http, https, s3 and gs addresses, with braces:
+    shards: paths below root, with braces or stars, or http, https, s3 and gs addresses with braces:
     `https://HOST/train-{000000..000999}.tar`. held: a source for validation and test.
     samples_per_epoch: of all processes together, since nobody knows what a stream holds.
     buffer: encoded samples that are shuffled with each other, a worker. cache: folder that keeps

@@ -14,7 +14,7 @@ from typing import Self
 from restore import collector
 from restore.data.image_file import load_image
 from restore.data.name import printable
-from restore.data.shard import IMAGE, Index, Sample, class_of, starred
+from restore.data.shard import IMAGE, Index, Sample, class_of, named
 from restore.data.shard_index import shard_index
 from restore.data.source import CHANNELS, Item, Mode, Split, check_fraction, held_out
 from restore.types import InputError
@@ -113,7 +113,7 @@ class WebDataset:
     def _has(self, pattern: str | None) -> bool:
         """Whether there are such shards; those that are named and not there are missed later."""
         return pattern is not None and (
-            "*" not in pattern or any(found for _, found in _named(self.root, pattern))
+            "*" not in pattern or any(found for _, found in named(self.root, pattern))
         )
 
     def _of(self, pattern: str) -> list[Sample]:
@@ -134,23 +134,14 @@ def _image(sample: Sample) -> str:
 def shards(root: Path, pattern: str) -> list[Path]:
     """The files that a brace pattern names; InputError where one is missing or not a local path."""
     paths: list[Path] = []
-    for name, found in _named(root, pattern):
+    for name, found in named(root, pattern):
         if re.match(r"\w+:", name):
             raise InputError(f"shard {name}: only local paths are read, no pipes and no addresses")
-        if not found or not found[0].is_file():
+        if not found:
             raise InputError(
-                f"shard {name} not found in {root.absolute()}: put the webdataset shards there, or "
-                "set data.root or $RESTORE_DATA to the folder that holds them"
+                f"shard {name or 'of no name'} not found in {root.absolute()}: put the webdataset "
+                "shards there, name others as data.source.train, val or test, or set data.root or "
+                "$RESTORE_DATA to the folder that holds them"
             )
         paths += found
     return paths
-
-
-def _named(root: Path, pattern: str) -> list[tuple[str, list[Path]]]:
-    """Each name that the braces make, and its files: where it has stars, those that fit."""
-    from braceexpand import braceexpand
-
-    return [
-        (name, starred(root, name) if "*" in name else [root / name])
-        for name in braceexpand(pattern)
-    ]

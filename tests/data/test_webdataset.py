@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from restore.data import shard_index
+from restore.data import opener, shard_index
 from restore.data.image_file import ImageError
 from restore.data.shard import index_shard
 from restore.data.source import Split
@@ -89,6 +89,17 @@ def test_stars_below_root_anywhere_and_between_braces(tmp_path: Path) -> None:
             shards(tmp_path, missing)
     test = dataset(tmp_path, "test", test=f"{tmp_path}/test-*.tar")
     assert numbers(test) == list(range(100, 107))
+
+
+def test_in_the_name_of_a_shard_stars_alone_are_patterns(tmp_path: Path) -> None:
+    (tmp_path / "birds[12]?").mkdir()
+    write_shards(tmp_path / "birds[12]?")
+    every = [tmp_path / "birds[12]?" / f"train-{number}.tar" for number in range(3)]
+    assert shards(tmp_path, "birds[12]?/train-*.tar") == every
+    assert opener.addresses(tmp_path, "birds[12]?/train-*.tar") == [*map(str, every)]
+    for pattern in ("birds[12]?/train-?.tar", ""):
+        with pytest.raises(InputError, match=r"not found .* data\.source\.train"):
+            shards(tmp_path, pattern)
 
 
 def test_options(tmp_path: Path) -> None:
