@@ -24,16 +24,12 @@ _FONT_SIZE = 11
 _LINE = _FONT_SIZE + 3
 
 
-def grid(rows: Tensor, gap: int = 2, scale: int = 1) -> Tensor:
-    """Rows [R, N, C, H, W] in [-1, 1] as one white-framed picture [C, H', W'] in [-1, 1].
-
-    scale enlarges every pixel to a square, for images that are too small to see.
-    """
-    framed = F.pad(rows, (0, gap, 0, gap), value=1.0)
+def grid(rows: Tensor) -> Tensor:
+    """Rows [R, N, C, H, W] in [-1, 1] as one white-framed picture [C, H', W'] in [-1, 1]."""
+    framed = F.pad(rows, (0, GAP, 0, GAP), value=1.0)
     r, n, c, h, w = framed.shape
     picture = framed.permute(2, 0, 3, 1, 4).reshape(c, r * h, n * w)
-    picture = F.pad(picture, (gap, 0, gap, 0), value=1.0)
-    return picture.repeat_interleave(scale, dim=-1).repeat_interleave(scale, dim=-2)
+    return F.pad(picture, (GAP, 0, GAP, 0), value=1.0)
 
 
 def save_png(picture: Tensor, path: Path) -> None:
@@ -86,7 +82,7 @@ def add_titles(rows: Tensor, names: list[str], least: int = 1) -> Image.Image:
     """RGB: images [R, N, C, H, W] in [-1, 1] below N names, enlarged `least` times or to SMALL."""
     scale = max(least, -(-SMALL // rows.shape[-1]))
     rows = rows.repeat_interleave(scale, dim=-1).repeat_interleave(scale, dim=-2)
-    pixels = to_uint8(grid(rows, GAP)).cpu().permute(1, 2, 0).numpy()
+    pixels = to_uint8(grid(rows)).cpu().permute(1, 2, 0).numpy()
     body = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
     font = ImageFont.load_default(_FONT_SIZE)
     width = rows.shape[-1]

@@ -12,7 +12,6 @@ from restore.data.image_file import on_white
 from restore.data.mask_files import opacity
 from restore.types import InputError
 
-Photo = Image.Image | np.ndarray | Tensor
 _TOPS = {"uint8": 255, "uint16": 65535}
 _FARTHEST = 4.0  # of floats in [0, 1]: beyond it they are no noise, but another range
 

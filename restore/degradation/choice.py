@@ -11,15 +11,15 @@ from restore.types import InputError
 Bounds = tuple[float, float]
 
 
-def parse_bounds(value: float | list[float], name: str, least: float, most: float) -> Bounds:
-    """(low, high) of [low, high], or of a number, which is both; InputError outside [least, most].
+def parse_bounds(value: float | list[float], name: str, most: float = math.inf) -> Bounds:
+    """(low, high) of [low, high], or of a number, which is both; InputError outside [0, most].
 
     No bound may be infinite.
     """
     bounds = list(value) if isinstance(value, (list, tuple)) else [value, value]
     numbers = len(bounds) == 2 and all(isinstance(bound, (int, float)) for bound in bounds)
-    if not numbers or not least <= bounds[0] <= bounds[1] <= most or math.isinf(bounds[1]):
-        span = f"at least {least}" if math.isinf(most) else f"in [{least}, {most}]"
+    if not numbers or not 0 <= bounds[0] <= bounds[1] <= most or math.isinf(bounds[1]):
+        span = "at least 0" if math.isinf(most) else f"in [0, {most}]"
         raise InputError(f"{name} must be {span}, or [low, high] in order, got {value}")
     return bounds[0], bounds[1]
 

@@ -15,7 +15,7 @@ class SaltPepper:
     """
 
     def __init__(self, density: float | list[float]) -> None:
-        self.density = parse_bounds(density, "salt-and-pepper density", 0, 1)
+        self.density = parse_bounds(density, "salt-and-pepper density", 1)
 
     def input_channels(self, image_channels: int) -> int:
         return image_channels

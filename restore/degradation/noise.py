@@ -23,7 +23,7 @@ class Gaussian:
     """
 
     def __init__(self, sigma: float | list[float], blind: bool = False) -> None:
-        self.low, self.high = parse_bounds(sigma, "noise sigma", 0, math.inf)
+        self.low, self.high = parse_bounds(sigma, "noise sigma")
         self.blind = blind
 
     def input_channels(self, image_channels: int) -> int:
@@ -121,7 +121,7 @@ class Speckle:
     """
 
     def __init__(self, std: float | list[float]) -> None:
-        self.std = parse_bounds(std, "speckle std", 0, math.inf)
+        self.std = parse_bounds(std, "speckle std")
 
     def input_channels(self, image_channels: int) -> int:
         return image_channels

@@ -12,6 +12,7 @@ from restore.types import InputError
 
 Values = NDArray[np.float64]
 Row = dict[str, Any]
+_RESAMPLES = 10_000
 _BLOCK = 1 << 20  # resampled values in memory at a time
 
 
@@ -34,21 +35,13 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def mean_interval(
-    values: Values, num_resamples: int = 10_000, level: float = 0.95, seed: int = 0
-) -> Interval:
-    """The mean of per-image values [n] with its interval of coverage `level`; NaN are left out."""
-    if num_resamples < 1 or not 0 < level < 1:
-        raise InputError(
-            f"num_resamples={num_resamples}, level={level}: use 1 or more, and a level in (0, 1)"
-        )
+def mean_interval(values: Values) -> Interval:
+    """The mean of per-image values [n] with its interval of coverage 0.95; NaN are left out."""
     values = np.asarray(values, dtype=np.float64)
     values = values[~np.isnan(values)]
     if len(values) < 2:
         raise InputError(f"an interval needs 2 images or more with a value, got {len(values)}")
-    means = _resampled_means(values, num_resamples, seed)
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(_resampled_means(values), [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high), len(values))
 
 
@@ -66,13 +59,13 @@ def paired_difference(method: Values, reference: Values) -> Interval:
     return mean_interval(method - reference)
 
 
-def _resampled_means(values: Values, num_resamples: int, seed: int) -> Values:
-    """Means [num_resamples] of as many draws with replacement, of all of the values."""
-    generator = np.random.default_rng(seed)
-    means = np.empty(num_resamples)
+def _resampled_means(values: Values) -> Values:
+    """Means [_RESAMPLES] of as many draws with replacement, of all of the values."""
+    generator = np.random.default_rng(0)
+    means = np.empty(_RESAMPLES)
     block = max(1, _BLOCK // len(values))
-    for start in range(0, num_resamples, block):
-        rows = min(block, num_resamples - start)
+    for start in range(0, _RESAMPLES, block):
+        rows = min(block, _RESAMPLES - start)
         draws = generator.integers(0, len(values), size=(rows, len(values)))
         means[start : start + rows] = values[draws].mean(axis=1)
     return means

@@ -65,7 +65,6 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
-        self.asked = 0  # times that FlopCounterMode counted an operator
         self._without: set[Any] = set()  # operators that never multiply
         self._known: dict[Any, int] = {}
 
@@ -92,7 +91,6 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _ask(self, func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, int]:
         with FlopCounterMode(display=False) as counter:
             result = func(*args, **kwargs)
-        self.asked += 1
         self.flops += counter.get_total_flops()
         return result, counter.get_total_flops()
 

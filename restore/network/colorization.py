@@ -1,7 +1,6 @@
 """The LAB UNet: lightness in, colour out."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,13 +76,11 @@ class ColorClassUNet(nn.Module):
         return small, ab[..., :height, :width]
 
 
-def recombine(
-    lightness: Tensor, ab: Tensor, interpolation: Literal["bilinear", "bicubic"] = "bicubic"
-) -> Tensor:
+def recombine(lightness: Tensor, ab: Tensor) -> Tensor:
     """RGB [B, 3, H, W] in [-1, 1] of full-size lightness [B, 1, H, W] and any-size ab [B, 2, h, w].
 
     Colour may be predicted small: the eye resolves it less than lightness.
     """
     if ab.shape[-2:] != lightness.shape[-2:]:
-        ab = F.interpolate(ab, lightness.shape[-2:], mode=interpolation, align_corners=False)
+        ab = F.interpolate(ab, lightness.shape[-2:], mode="bicubic", align_corners=False)
     return rgb_from_lab(torch.cat([lightness, ab.clamp(-1, 1)], dim=1))
