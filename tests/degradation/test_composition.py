@@ -136,6 +136,7 @@ def test_a_seed_that_has_come_to_the_stop_stays_there() -> None:
     curriculum = Curriculum(EMPTY, FULL, updates=10)
     holes = [curriculum.at(updates)(images(), SEEDS)["hole"] for updates in range(11)]
     assert all((after >= before).all() for before, after in itertools.pairwise(holes))
+    assert not holes[0].any() and holes[-1].all()
 
 
 def test_a_curriculum_is_the_outer_one() -> None:

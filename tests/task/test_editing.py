@@ -127,6 +127,7 @@ def test_a_pixel_joins_when_the_noise_has_fallen_to_its_strength() -> None:
     ddim(
         keep_below(nothing, image, strength), alpha * image + sigma * noise, schedule, times, stream
     )
+    assert len(seen) == 10
     for t, x in seen.items():
         alpha, sigma = schedule(torch.tensor(t, dtype=torch.float64))
         noised = alpha * image + sigma * noise

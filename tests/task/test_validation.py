@@ -107,7 +107,9 @@ def test_a_diverged_batch_counts_with_all_of_its_images() -> None:
     """Else the mean over the validation would be that of the others, as if nothing had happened."""
     target = torch.zeros(3, 3, 16, 16)
     made = Batch(target=target, input=target, index=torch.arange(3), name=[""] * 3)
-    for mean, count in validation.compare(torch.full_like(target, torch.nan), made).values():
+    said = validation.compare(torch.full_like(target, torch.nan), made)
+    assert {*said} == {"psnr", "ssim"}
+    for mean, count in said.values():
         assert math.isnan(mean) and count == 3
 
 
@@ -195,9 +197,8 @@ def test_a_validation_makes_a_bounded_number_of_calls() -> None:
     for num_calls in (2, 20, 250, 251, 910, 2000):
         places = validation.places(index, num_calls, images=8)
         assert places is not None and 1 <= len(places) <= 8
-        assert len(places) * num_calls <= validation.CALLS < (len(places) + 1) * num_calls or (
-            len(places) == 8
-        )
+        assert len(places) * num_calls <= validation.CALLS
+        assert len(places) == 8 or (len(places) + 1) * num_calls > validation.CALLS
     assert validation.places(index, 2410, images=8) is None
     assert validation.places(index, 20, images=0) is None
     assert validation.places(index, 1, images=0) == [*range(16)]
