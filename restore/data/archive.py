@@ -5,6 +5,17 @@ from collections.abc import Iterator
 from typing import IO, Any, Literal, Self
 
 _BLOCK = tarfile.BLOCKSIZE
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x5d\0\0": "lzma",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x1f\x9d": "compress",
+    b"PK\3\4": "zip",
+    b"7z\xbc\xaf": "7z",
+}
 
 
 class _Header(tarfile.TarInfo):
@@ -15,6 +26,11 @@ class _Header(tarfile.TarInfo):
         except tarfile.HeaderError as error:
             # tarfile passes over both zeros, which are no header, and headers that are damaged.
             if buf.strip(b"\0"):
+                packed = next((_PACKED[magic] for magic in _PACKED if buf.startswith(magic)), None)
+                if packed:
+                    raise tarfile.CompressionError(
+                        f"compressed ({packed}): unpack it to a plain .tar"
+                    ) from None
                 raise tarfile.ReadError(str(error)) from None
             raise
 
@@ -23,7 +39,7 @@ def open_tar(file: IO[bytes] | Any, mode: Literal["r:", "r|*"]) -> tarfile.TarFi
     """A tar file for `members`. r: is a plain one, and r|* any, as a stream that only has `read`.
 
     Raises:
-        tarfile.TarError: not a tar file.
+        tarfile.TarError: not a tar file; CompressionError for one that is compressed otherwise.
     """
     return tarfile.open(fileobj=file, mode=mode, ignore_zeros=True, tarinfo=_Header)
 

@@ -16,17 +16,6 @@ from restore.types import InputError
 
 IMAGE = tuple(suffix.removeprefix(".") for suffixes in FORMATS.values() for suffix in suffixes)
 _OTHER = ("cls", "json", "txt")
-_PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x5d\0\0": "lzma",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"\x1f\x9d": "compress",
-    b"PK\3\4": "zip",
-    b"7z\xbc\xaf": "7z",
-}
 
 
 def named(root: Path, pattern: str) -> Iterator[tuple[str, list[Path]]]:
@@ -128,18 +117,8 @@ def why_left_out(entry: tarfile.TarInfo, key: str, extension: str) -> str | None
 
 def _entries(path: Path) -> Iterator[tarfile.TarInfo]:
     try:
-        with open(path, "rb") as file:
-            start = file.read(8)
-            packed = next((_PACKED[magic] for magic in _PACKED if start.startswith(magic)), None)
-            if packed:
-                raise InputError(
-                    f"shard {path} is compressed ({packed}), and photos are read at random: "
-                    "unpack it to a plain .tar"
-                )
-            file.seek(0)
-            with open_tar(file, "r:") as tar:
-                yield from members(tar)
+        with open(path, "rb") as file, open_tar(file, "r:") as tar:
+            yield from members(tar)
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"shard {path} is truncated or damaged: {error}") from error
+        kind = "" if isinstance(error, tarfile.CompressionError) else "truncated or damaged: "
+        raise InputError(f"shard {path} is {kind}{error}") from error

@@ -266,6 +266,15 @@ def test_what_cannot_be_read_of_a_shard_is_said(
     assert len(told) == 1
 
 
+def test_a_compression_that_no_stream_is_read_from_is_named(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"0.png": png(0)})
+    (tmp_path / "b.tar").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(900))
+    shards = [str(tmp_path / name) for name in ("b.tar", "a.tar")]
+    with pytest.warns(UserWarning, match=r"b\.tar left out from here: compressed \(zstd\): unpack"):
+        found = [one["__key__"] for one in source(tmp_path, "train", "a.tar")._read(shards)]
+    assert found == ["0"]
+
+
 def test_a_cache_fetches_once(server: Server, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     first = epochs(module(server, cache=str(cache)))
