@@ -1,4 +1,4 @@
-"""The folder of a run or of a sweep: made for Hydra, taken away where no work begins."""
+"""The folder of a run or of a sweep: made for Hydra, taken away where no work begins; the cache."""
 
 import contextlib
 import errno
@@ -42,6 +42,13 @@ def make(place: str, kind: Literal["run", "sweep"] = "run") -> Path:
             f"hydra.{kind}.dir={short(place)} cannot be made or written: {error.strerror}"
         ) from error
     return folder
+
+
+def cache() -> Path:
+    """Where what can be made anew is kept for all runs of a user: $RESTORE_CACHE, else `restore` in
+    $XDG_CACHE_HOME or ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("RESTORE_CACHE") or Path(home) / "restore")
 
 
 def short(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from restore.data.shard import Index, Member, Sample, index_shard
-from restore.folder import write_whole
+from restore.folder import cache, write_whole
 
 _VERSION = 2  # of what is stored and of the rules by which it was made
 _FOLDER = ".restore-index"
@@ -40,11 +40,10 @@ def shard_index(path: Path) -> Index:
 def _place(path: Path) -> Path | None:
     """The index file of a shard in a folder where files can be made."""
     absolute = path.absolute()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:16]
     for folder, name in (
         (absolute.parent / _FOLDER, path.name),
-        (cache / "restore" / "index", f"{digest}-{path.name}"),
+        (cache() / "index", f"{digest}-{path.name}"),
     ):
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)

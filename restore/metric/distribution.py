@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import math
-import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from restore.folder import write_whole
+from restore.folder import cache, write_whole
 from restore.metric.base import check_prediction, check_target, eight_bit
 from restore.metric.extractor import load_extractor
 from restore.types import InputError
@@ -88,13 +87,12 @@ class DistributionMetric(ABC):
     def use_cache(self, key: str) -> None:
         """Keeps the targets' statistics across runs under `key`, a digest of what they are.
 
-        In $RESTORE_CACHE, else ~/.cache/restore. With them there, targets are no longer put through
+        In `restore.folder.cache`. With them there, targets are no longer put through
         the feature network, only hashed; `compute` forgets statistics of other images. A folder
         that cannot be written costs time alone, and a damaged file is made anew.
         """
-        folder = Path(os.environ.get("RESTORE_CACHE") or Path.home() / ".cache" / "restore")
         digest = hashlib.sha256(f"{self.definition} {key}".encode()).hexdigest()[:32]
-        self._cache = folder / "reference" / f"{digest}.safetensors"
+        self._cache = cache() / "reference" / f"{digest}.safetensors"
         self._cached = _kept(self._cache)
 
     @property

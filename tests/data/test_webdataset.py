@@ -422,7 +422,10 @@ def test_an_index_of_shards_that_cannot_be_written_beside(
     write_tar(tmp_path / "data" / "s.tar", {"a.png": png(1)})
     assert len(shard_index.shard_index(tmp_path / "data" / "s.tar").samples) == 1
     assert len(list((tmp_path / "cache" / "restore" / "index").glob("*-s.tar.json"))) == 1
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "data" / "s.tar"))
+    monkeypatch.setenv("RESTORE_CACHE", str(tmp_path / "own"))
+    shard_index.shard_index(tmp_path / "data" / "s.tar")
+    assert len(list((tmp_path / "own" / "index").glob("*-s.tar.json"))) == 1
+    monkeypatch.setenv("RESTORE_CACHE", str(tmp_path / "data" / "s.tar"))
     assert len(shard_index.shard_index(tmp_path / "data" / "s.tar").samples) == 1
 
 
