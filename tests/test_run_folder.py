@@ -179,12 +179,22 @@ def test_max_epochs_ends_with_a_validation_and_a_record(here: Here, tmp_path: Pa
     assert (run / "checkpoints" / "best.ckpt").exists() and val_steps(run) == ["4"]
 
 
-@pytest.mark.parametrize("name", ["a${x}b", "file", "file/run", "x" * 300])
-def test_a_folder_that_cannot_be_is_one_line(here: Here, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("a${x}b", "'x' not found full_key: hydra.run.dir"),
+        ("file", "hydra.run.dir=file cannot be made"),
+        ("file/run", "hydra.run.dir=file/run cannot be made"),
+        ("x" * 300, f"hydra.run.dir={'x' * 197}... cannot be made"),
+    ],
+)
+def test_a_folder_that_cannot_be_is_one_line(
+    here: Here, tmp_path: Path, name: str, says: str
+) -> None:
     (tmp_path / "file").write_text("")
     ended = here(*RUN, f"hydra.run.dir='{name}'")
     assert ended.code == 2 and ended.err.count("\n") == 1, ended.err
-    assert name[:40] in ended.err or "x" in ended.err
+    assert says in ended.err
     assert os.listdir(tmp_path) == ["file"]
 
 
