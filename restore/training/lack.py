@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from restore.callback.ema import EMA
+from restore.callback.power_ema import PowerEMA
 from restore.errors import is_lack
 from restore.evaluation.memory import total
 from restore.evaluation.record import peak_memory
@@ -64,8 +66,10 @@ def consumers(run: Run, device: torch.device) -> Consumers:
 
 
 def _averages(callback: Any) -> Iterable[Tensor]:
-    average = getattr(callback, "average", None)
-    return average.values() if isinstance(average, dict) else ()
+    if isinstance(callback, EMA):
+        return callback.average.values()
+    several = callback.averages if isinstance(callback, PowerEMA) else []
+    return (value for average in several for value in average.values())
 
 
 def _bytes(tensors: Iterable[Tensor | nn.Parameter]) -> int:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from entry import Command
 
+from restore.callback.ema import EMA
+from restore.callback.power_ema import PowerEMA
 from restore.errors import explain, is_lack
 from restore.recovery.preemption import Preempted
 from restore.task.restoration import RestorationTask
@@ -123,14 +125,19 @@ def test_a_job_of_a_sweep_goes_on_with_its_sweep_or_with_less_alone(
 
 
 def test_the_largest_consumer_is_named() -> None:
-    """By sizes that are known: Adam keeps two numbers for a weight, EMA one."""
+    """By sizes that are known: Adam keeps two numbers for a weight, EMA one, and PowerEMA one
+    for each deviation."""
     network = torch.nn.Linear(1000, 1000, bias=False)
     optimizer = torch.optim.Adam(network.parameters())
     network(torch.ones(1, 1000)).sum().backward()
     optimizer.step()
-    ema = SimpleNamespace(average={"weight": torch.zeros(1000, 1000)})
+    ema, power_ema = EMA(), PowerEMA((0.05, 0.1))
+    ema.average = {"weight": torch.zeros(1000, 1000)}
+    power_ema.averages = [{"weight": torch.zeros(1000, 1000)} for _ in range(2)]
     run: Any = SimpleNamespace(
-        task=network, trainer=SimpleNamespace(optimizers=[optimizer]), callbacks={"ema": ema}
+        task=network,
+        trainer=SimpleNamespace(optimizers=[optimizer]),
+        callbacks={"ema": ema, "power_ema": power_ema, "other": None},
     )
     parts = lack.consumers(run, torch.device("cpu"))
     step = 4  # Adam's count, one float
@@ -139,7 +146,7 @@ def test_the_largest_consumer_is_named() -> None:
         "weights": 4_000_000,
         "gradients": 4_000_000,
         "optimizer states": 8_000_000 + step,
-        "averages of weights": 4_000_000,
+        "averages of weights": 12_000_000,
     }
 
 
