@@ -12,7 +12,7 @@ from restore.data.tiff_page import ALPHA, BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, col
 
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 274, 277, 338, 339
 _COMPRESSION, _FILL_ORDER, _PLANAR = 259, 266, 284
-_COLORMAP = 320
+_COLORMAP, _TILE = 320, 322
 _CMYK, _YCBCR = 5, 6
 
 
@@ -76,8 +76,17 @@ def _check_read(tags: TiffImagePlugin.ImageFileDirectory_v2) -> None:
         reason = "grey and transparency in planes of their own under compression"
     elif planar and not packed and tags.get(_FILL_ORDER, 1) == 2:
         reason = "planes whose bits lie the other way round"
+    elif planar and (packed or _TILE in tags) and _is_unexplained(tags):
+        reason = "a fourth plane that is not said to be transparency"
     if reason is not None:
         raise ValueError(f"{reason}, which is not supported: save it as RGB, pixel by pixel")
+
+
+def _is_unexplained(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
+    """Whether RGB of 8 bits has a fourth sample and says nothing of it: libtiff takes its plane for
+    alpha that is multiplied already, and Pillow takes tiles of it from wrong places."""
+    more = tags.get(_SAMPLES, 1) == 4 and _EXTRA not in tags
+    return more and tags.get(_PHOTOMETRIC) == RGB and max(_numbers(tags.get(_BITS, 1))) <= 8
 
 
 def _numbers(value: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,17 @@ def test_what_would_be_read_wrongly_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("restore.data.image_file.MAX_PIXELS", 34)
     with pytest.raises(ImageError):
         load_image(whole, 1)
+
+
+def test_a_fourth_plane_without_a_word_is_refused_where_it_would_be_misread() -> None:
+    values = numbers(4, 8)
+    planes = [packed(values[..., k], 8, "<") for k in range(4)]
+    share = values[..., 3:] / 255
+    read = load_image(tiff(planes, 8, 4, 2, t284=2), 3).permute(1, 2, 0).numpy()
+    assert np.abs(read - values[..., :3] * share - 255 * (1 - share)).max() <= 1.01
+    deflated = tiff([zlib.compress(plane) for plane in planes], 8, 4, 2, t284=2, t259=8)
+    with pytest.raises(ImageError, match="a fourth plane that is not said to be transparency"):
+        load_image(deflated, 3)
 
 
 def test_grey_in_planes_and_a_sample_that_says_nothing_of_itself() -> None:
