@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from restore.data.deep_file import words_of
 from restore.data.framing import area_resize
 from restore.data.image_file import SUFFIXES, load_image, mode, opened, upright
 from restore.data.name import printable
@@ -125,11 +126,12 @@ def opacity(image: Image.Image) -> Image.Image | None:
 
 
 def _brightest_word(path: Path) -> int:
-    """Of a grey mask of 16 bits, whose lowest values are black in 8 bits; else 0."""
+    """Of a mask of more than 8 bits, whose lowest values are black in 8 bits; else 0."""
     with opened(path) as file:
-        if not file.image.mode.startswith("I"):
-            return 0
-        return int(np.asarray(file.image).max())
+        words = words_of(file.image, file.packed)
+        if words is None and file.image.mode.startswith("I"):  # of 12 bits
+            words = np.asarray(file.image)
+        return 0 if words is None else int(words.max())
 
 
 def _check_colors(path: Path) -> None:

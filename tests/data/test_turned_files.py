@@ -264,6 +264,25 @@ def test_white_strokes_on_nothing_turn_with_the_mask(tmp_path: Path, orientation
 
 
 @pytest.mark.parametrize("end", ["png", "tif"])
+def test_a_coloured_mask_of_16_bits_that_holds_0_and_1_is_refused(tmp_path: Path, end: str) -> None:
+    import cv2
+
+    labels = np.repeat(RGB[..., :1] > 99, 3, axis=2).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / f"m.{end}"), labels)
+    with pytest.raises(InputError, match=r"brightest is 1 of 65535"):
+        read_mask(tmp_path / f"m.{end}", False)
+    cv2.imwrite(str(tmp_path / f"m.{end}"), labels * 0)
+    assert not read_mask(tmp_path / f"m.{end}", False).any()
+
+
+def test_white_as_zero_of_16_bits_is_not_taken_for_its_brightest(tmp_path: Path) -> None:
+    labels = (RGB[..., 0] > 99).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "m.tif", 65535 - labels, photometric="miniswhite")
+    with pytest.raises(InputError, match=r"brightest is 1 of 65535"):
+        read_mask(tmp_path / "m.tif", False)
+
+
+@pytest.mark.parametrize("end", ["png", "tif"])
 def test_a_mask_of_16_bits_that_holds_0_and_1_is_refused(tmp_path: Path, end: str) -> None:
     labels = (RGB[..., 0] > 99).astype(np.uint16)
     Image.fromarray(labels).save(tmp_path / f"m.{end}")
