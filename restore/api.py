@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -110,7 +111,8 @@ class Model(Ability):
 
         image: a PIL image, a NumPy array [H, W], [H, W, C] or [B, H, W, C], or a torch tensor
         [H, W], [C, H, W] or [B, C, H, W]; uint8, uint16, or floats in [0, 1]. C is 1 or 3; a grey
-        image comes back grey, except from a colorizer. hole: an image of one channel, or bool;
+        image comes back grey, and a PIL image with the ICC profile of its numbers, except from a
+        colorizer, whose colours are sRGB. hole: an image of one channel, or bool;
         white is to be filled, and all else comes back bit for bit. sigma: noise level in grey
         levels of 255, one or as many as images. For a model with a sampler: strength in (0, 1],
         how far what is drawn anew may go from the image (Meng et al. 2022): the hole, or all of it
@@ -133,6 +135,8 @@ class Model(Ability):
             drawing = strength, num_samples, steps, guidance
             self.check(hole is not None, level, *drawing, self_ensemble)
         given = values(image)
+        if self.colorizes:  # its colours are sRGB
+            given = replace(given, profile=None)
         told = [one for one in levels if one is not None]
         observation = self._observation(given, hole, told, edits=strength is not None)
         settings: dict[str, Any] = {"seed": seed, "start": strength, "callback": callback}

@@ -121,6 +121,20 @@ def test_the_kind_that_goes_in_comes_out_and_what_is_known_bit_for_bit(
     assert np.array_equal(new[known], old[known]) and not np.array_equal(new[at], old[at])
 
 
+def test_a_pil_image_keeps_the_profile_of_its_numbers(
+    models: dict[str, restore.Model], tmp_path: Path
+) -> None:
+    """Pillow saves it with the file, without which wide colours would be taken for sRGB."""
+    inks, image = Image.new("CMYK", (32, 24)), Image.fromarray(photo())
+    inks.info["icc_profile"] = image.info["icc_profile"] = b"wide"
+    models["denoiser"](image, sigma=25).save(tmp_path / "made.png")
+    with Image.open(tmp_path / "made.png") as made:
+        assert made.info["icc_profile"] == b"wide"
+    assert models["inpainter"](image, hole_in(photo())).info["icc_profile"] == b"wide"
+    for other in (models["denoiser"](inks, sigma=25), models["colorizer"](image)):
+        assert "icc_profile" not in other.info
+
+
 def test_hole_of_every_kind(models: dict[str, restore.Model]) -> None:
     image = photo()
     hole = hole_in(image)

@@ -28,6 +28,7 @@ class Values:
     dtype: Any
     ndim: int  # of the array that was given
     top: float  # 255 or 65535; 1 for floats
+    profile: bytes | None = None  # ICC profile of the numbers of a PIL image
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,7 +67,12 @@ class Values:
             array = array[0]
         if self.ndim == 2 and array.shape[-1] == 1:
             array = array[..., 0]
-        return Image.fromarray(array) if self.kind == "pil" else array
+        if self.kind != "pil":
+            return array
+        picture = Image.fromarray(array)
+        if self.profile is not None:
+            picture.info["icc_profile"] = self.profile  # where Pillow keeps it, and saves it from
+        return picture
 
 
 def values(photo: Any) -> Values:
@@ -141,7 +147,9 @@ def _of_pil(photo: Image.Image) -> Values:
     else:
         array = np.asarray(_on_white(photo))
     numbers = _four(torch.from_numpy(array.astype(np.float32)), "numpy", array.shape)
-    return Values(numbers, "pil", array.dtype, array.ndim, _TOPS[array.dtype.name])
+    # Inks have become sRGB.
+    profile = None if photo.mode == "CMYK" else photo.info.get("icc_profile")
+    return Values(numbers, "pil", array.dtype, array.ndim, _TOPS[array.dtype.name], profile)
 
 
 def _on_white(photo: Image.Image) -> Image.Image:
