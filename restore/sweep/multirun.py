@@ -69,7 +69,8 @@ def _holds_work(folder: Path, refused: bool) -> bool:
     """Whether a job of a sweep began; refused: whether it has ended with all of them refused."""
     lines = journal.read(folder)
     left = any((folder / line.folder).exists() for line in lines)
-    return left or any(folder.glob("*/.hydra")) or bool(lines and not refused)
+    # hydra.sweep.subdir=a/b lies deeper.
+    return left or any(folder.rglob(".hydra")) or bool(lines and not refused)
 
 
 def single(config: dict[str, Any], launcher: str = "basic") -> dict[str, Any]:

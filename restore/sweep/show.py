@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
 def _tell_open(folder: Path, found: Found) -> None:
     """Prints which jobs have begun and have no line in the journal, and what goes on with them."""
     ended = {line.folder for line in found.lines}
-    left = {log.parent for name in (RUN, "train.log") for log in folder.glob(f"*/{name}")}
-    begun = sorted(one.name for one in left if one.name not in ended)
+    logs = (log for name in (RUN, "train.log") for log in folder.rglob(name))
+    begun = sorted({os.path.relpath(log.parent, folder) for log in logs} - ended)
     running = [name for name in begun if lock.holder(folder / name) is not None]
     cut_off = [name for name in begun if name not in running]
     if running:

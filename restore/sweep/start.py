@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
@@ -101,11 +102,13 @@ def _place(config: DictConfig) -> str:
     given = any(
         one.lstrip("+").startswith("hydra.sweep.dir=") for one in config.hydra.overrides.hydra
     )
-    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    loader = GlobalHydra.instance().config_loader()  # which lists what glob(...) names
+    parsed = OverridesParser.create(loader).parse_overrides(list(config.hydra.overrides.task))
     swept = [one for one in parsed if one.is_sweep_override() and one.key_or_group == "experiment"]
     if given or not swept:
         return place
-    names = list(swept[0].sweep_string_iterator())
+    # An experiment may lie in a folder of conf/experiment.
+    names = [name.replace("/", "_") for name in swept[0].sweep_string_iterator()]
     more = f"+{len(names) - 3}_more" if len(names) > 3 else ""
     folder = Path(place)
     return str(folder.parent.with_name("+".join(names[:3]) + more) / folder.name)

@@ -10,7 +10,7 @@ import pytest
 from entry import Command
 from fake_job import Sweep
 
-from restore.sweep import ranking
+from restore.sweep import multirun, ranking
 
 LR = "task.optimizer.lr"
 
@@ -121,6 +121,32 @@ def test_sweep_over_experiments_has_one_folder(
     assert ended.code == 0, ended.err
     (folder,) = tmp_path.glob("multirun/ddpm_digits+classifier_digits/*")
     assert {"0", "1", "journal.jsonl"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [("lab/a,lab/b", "lab_a+lab_b"), ("glob(ddpm_mnist*)", "ddpm_mnist+ddpm_mnist_masked")],
+)
+def test_sweep_over_experiments_of_a_folder_or_of_a_pattern(
+    fake: None, command: Command, tmp_path: Path, asked: str, name: str
+) -> None:
+    """Of one's own, experiment/lab/a.yaml."""
+    own = tmp_path / "conf" / "experiment" / "lab"
+    own.mkdir(parents=True)
+    for letter in "ab":
+        lines = "# @package _global_", "defaults:", "  - /experiment/ddpm_digits"
+        (own / f"{letter}.yaml").write_text("\n".join(lines))
+    ended = command("-m", f"experiment={asked}", f"hydra.searchpath=[file://{tmp_path}/conf]")
+    assert ended.code == 0, ended.err
+    (folder,) = (tmp_path / "multirun" / name).iterdir()
+    assert (folder / "journal.jsonl").exists()
+
+
+def test_what_jobs_in_deeper_folders_did_stays(tmp_path: Path) -> None:
+    """Ctrl-C may end a launcher before the first job has a line in the journal."""
+    assert not multirun._holds_work(tmp_path, refused=False)
+    (tmp_path / "lr" / "seed" / ".hydra").mkdir(parents=True)
+    assert multirun._holds_work(tmp_path, refused=False)
 
 
 def test_sweep_over_experiments_takes_a_key_that_the_default_experiment_lacks(

@@ -64,22 +64,27 @@ def test_the_table_has_all_metrics_of_each_job(folder: Path) -> None:
     assert found[3][LR] == "1e-2" and found[3]["seed"] == "1"
 
 
+@pytest.mark.parametrize("name", ["6", "lr/6"])
 def test_a_job_that_was_cut_off_is_told_with_what_goes_on(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
+    (folder / "0" / "train.log").touch()
     show.show(folder)
     assert "cut off" not in capsys.readouterr().out
-    (folder / "6").mkdir()
-    (folder / "6" / "train.log").touch()
+    (folder / name).mkdir(parents=True)
+    (folder / name / "train.log").touch()
     show.show(folder)
-    assert f"cut off: job 6; to go on: restore sweep {folder} --resume\n" in capsys.readouterr().out
+    assert (
+        f"cut off: job {name}; to go on: restore sweep {folder} --resume\n"
+        in capsys.readouterr().out
+    )
     lives = "import sys; from pathlib import Path; from restore.recovery import lock\n"
     lives += "lock.hold(Path(sys.argv[1])); print(1, flush=True); sys.stdin.read()"
-    words = [sys.executable, "-c", lives, str(folder / "6")]
+    words = [sys.executable, "-c", lives, str(folder / name)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as job:
         assert job.stdout is not None and job.stdout.readline()
         show.show(folder)
-    assert "running: job 6\n" in capsys.readouterr().out
+    assert f"running: job {name}\n" in capsys.readouterr().out
 
 
 def test_by_another_metric_in_its_own_direction(
