@@ -145,7 +145,7 @@ def one_line(error: BaseException) -> str | None:
     """What the user should read of a configuration error; None for a fault of the program."""
     if isinstance(error, InputError):
         return _text(error)
-    unusable = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+    unusable = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)
     if isinstance(error, OSError) and error.errno in unusable and error.filename is not None:
         return f"{error.filename} cannot be made or opened: {error.strerror}"
     home = type(error).__module__.split(".")[0]

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import torch
@@ -81,6 +82,21 @@ def test_the_end_of_another_process_has_its_exit_code_and_no_traceback(
     assert capsys.readouterr().err == "error: a.png is damaged\n"
     assert errors.explain(RuntimeError("a fault of its own")) == errors.FAILED
     assert "a fault of its own" in capsys.readouterr().err
+
+
+def test_a_name_that_is_too_long_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = tmp_path / ("x" * 300)
+    monkeypatch.setattr("sys.argv", ["restore", "compare", str(name), str(name)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == errors.BAD_INPUT
+    with pytest.raises(OSError) as raised:
+        name.exists()
+    assert errors.explain(raised.value) == errors.BAD_INPUT
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and all("File name too long" in line for line in said)
 
 
 def test_an_interrupted_word_says_so_in_one_line(
