@@ -4,6 +4,7 @@ Importing this module must stay instant.
 """
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,11 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """What was logged: name -> cell of every row, "" where it has none."""
+    """What was logged: name -> cell of every row, "" where it has none. A last line that a crash
+    has cut is none."""
     path = folder / METRICS
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        return list(csv.DictReader(file))
+        text = file.read()
+    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))

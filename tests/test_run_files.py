@@ -39,6 +39,12 @@ def test_rows_are_read_though_a_byte_is_none(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == [{"step": "3", "loss": "0.5", "�": ""}]
 
 
+@pytest.mark.parametrize("cut", [b"12", b"4,0.", b"\0\0\0\0"])
+def test_a_line_that_a_crash_has_cut_is_no_row(tmp_path: Path, cut: bytes) -> None:
+    (tmp_path / METRICS).write_bytes(b"step,loss\r\n3,0.5\r\n" + cut)
+    assert read_metrics(tmp_path) == [{"step": "3", "loss": "0.5"}]
+
+
 def test_what_is_no_file_is_named_in_a_short_line(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 200)
     for name in (CONFIG, RESULT):
