@@ -1,5 +1,6 @@
 """What a method of others may see of a benchmark, as files: inputs, masks and a manifest."""
 
+import contextlib
 import json
 import shlex
 import shutil
@@ -58,14 +59,21 @@ def write(name: str, folder: Path, overrides: Sequence[str] = ()) -> int:
         raise InputError(f"benchmark={name} names {len(found)} benchmarks: name one")
     benchmark = found[0]
     benchmark.check()
-    new = not folder.exists()
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         (folder / OUTPUTS).mkdir(parents=True)
-        images = [_write_one(folder, batch) for batch in batches(benchmark)]
-    except BaseException:
-        if new:
-            shutil.rmtree(folder, ignore_errors=True)
+        return _write_all(benchmark, folder, overrides)
+    except BaseException:  # what is left would make the next try a folder that is not empty
+        for place in (INPUTS, MASKS, MEASURED, OUTPUTS):
+            shutil.rmtree(folder / place, ignore_errors=True)
+        for one in new:
+            with contextlib.suppress(OSError):
+                one.rmdir()
         raise
+
+
+def _write_all(benchmark: Benchmark, folder: Path, overrides: Sequence[str]) -> int:
+    images = [_write_one(folder, batch) for batch in batches(benchmark)]
     channels = benchmark.data.facts.image_channels
     manifest = Manifest(
         FORMAT, benchmark.name, [*overrides], benchmark.task, benchmark.protocol, channels,

@@ -169,7 +169,8 @@ def _array(path: Path, channels: int) -> Tensor:
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path} is no array of numbers: {error}") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
-        raise InputError(f"{path} is of type {values.dtype}: save float [H, W, C] in [0, 1]")
+        kind = getattr(values, "dtype", "npz")  # of several arrays in one file
+        raise InputError(f"{path} is of type {kind}: save float [H, W, C] in [0, 1]")
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[2] != channels or 0 in values.shape:
         raise InputError(f"{path} has shape {values.shape}: save [H, W, {channels}]")
@@ -178,4 +179,5 @@ def _array(path: Path, channels: int) -> Tensor:
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
         raise InputError(f"{path} has values from {low:.4g} to {high:.4g}: clip it to [0, 1]")
-    return from_unit(torch.from_numpy(values).permute(2, 0, 1).float())
+    # Torch takes neither the byte order of another machine nor more than 64 bits.
+    return from_unit(torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1))

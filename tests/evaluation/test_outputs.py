@@ -15,7 +15,7 @@ from PIL import Image
 
 from restore import cli
 from restore.degradation.operator import Downsample
-from restore.evaluation import assignment
+from restore.evaluation import assignment, outputs
 from restore.types import InputError
 
 LIMIT = "benchmark.photos_masks.data={limit:2,repeat:1}"
@@ -156,6 +156,12 @@ def _array(values: Any) -> Any:
     return put
 
 
+def _several(folder: Path) -> None:
+    (folder / "outputs" / "00001.png").unlink()
+    with (folder / "outputs" / "00001.npy").open("wb") as file:
+        np.savez(file, np.zeros((2, 2, 3)))
+
+
 def _manifest(**changes: Any) -> Any:
     def change(folder: Path) -> None:
         said = json.loads((folder / "manifest.json").read_text())
@@ -184,6 +190,7 @@ FAULTS = {
     "range": (_array(lambda a: a + 255), "values from 255 to 255"),
     "minus one to one": (_array(lambda a: a * 2 - 1), "values from -1 to"),
     "integers": (_array(lambda a: a.astype(int)), "of type int64"),
+    "several arrays": (_several, "of type npz: save float"),
     "channels": (_array(lambda a: a[..., :2]), "save [H, W, 3]"),
     "input": (lambda f: shutil.copy(f / "inputs/00000.png", f / "inputs/00001.png"), "not what"),
     "mask": (lambda f: (f / "masks" / "00001.png").unlink(), "masks/00001.png is missing"),
@@ -240,6 +247,35 @@ def test_an_unknown_benchmark_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nope"):
         assignment.write("nope", tmp_path / "task")
     assert not list(tmp_path.iterdir())
+
+
+def test_floats_of_any_size_and_byte_order_are_read(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 12).reshape(2, 2, 3)
+    wanted = torch.from_numpy(values * 2 - 1).permute(2, 0, 1)
+    for kind in ("<f2", "<f4", ">f4", "<f8", ">f8", np.longdouble):
+        np.save(tmp_path / "a.npy", values.astype(kind))
+        read = outputs._array(tmp_path / "a.npy", 3)
+        assert read.dtype == torch.float32
+        torch.testing.assert_close(read, wanted.float(), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_task_that_was_not_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, there: bool
+) -> None:
+    """Else the next try would be refused, for a folder that is not empty."""
+
+    def refuse(*given: object) -> None:
+        raise error
+
+    folder = tmp_path / "new" / "task"
+    if there:
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(assignment, "write_whole", refuse)  # of the last file
+    with pytest.raises(type(error)):
+        assignment.write("photos_masks", folder, [LIMIT])
+    assert [*tmp_path.rglob("*")] == ([folder.parent, folder] if there else [])
 
 
 def test_outputs_for_other_photos_are_refused(command: Any, masks: Path) -> None:
