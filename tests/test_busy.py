@@ -45,17 +45,39 @@ DISK = [0, 0, 0, 5, 15, 0, 0, 0, 0, 0]
 WORK = [12, 1, 2, 0, 0, 1, 1, 3, 9, 0]  # a guest's ticks are among the user's
 LITTLE = [4, 0, 0, 16, 0, 0, 0, 0, 0, 0]
 HALF = [10, 0, 0, 10, 0, 0, 0, 0, 0, 0]
+GUEST = [10, 0, 0, 10, 0, 0, 0, 0, 10, 0]
+STILL = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
     ("one", "other", "wanted"),
-    [(IDLE, IDLE, 0.0), (WORK, IDLE, 1.0), (WORK, WORK, 2.0), (DISK, HALF, 0.5)],
+    [
+        (IDLE, IDLE, 0.0),
+        (WORK, IDLE, 1.0),
+        (WORK, WORK, 2.0),
+        (DISK, HALF, 0.5),
+        (GUEST, GUEST, 1.0),
+        (STILL, WORK, 1.0),
+    ],
 )
 def test_counts_the_cores_of_this_process_that_are_not_idle(
     passed: Any, one: list[int], other: list[int], wanted: float
 ) -> None:
     passed(core0=one, core1=other)
     assert busy.busy() == pytest.approx(wanted)
+
+
+def test_other_cores_and_one_that_is_taken_away_do_not_count(
+    passed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(seconds: float) -> None:
+        one, other = (f"cpu{core} 112 0 0 500\n" for core in (0, 7))
+        busy._STAT.write_text(one + other)
+
+    passed(core0=IDLE, core1=IDLE)
+    busy._STAT.write_text("".join(f"cpu{core} 100 0 0 500\n" for core in (0, 1, 7)))
+    monkeypatch.setattr(busy.time, "sleep", look)
+    assert busy.busy() == pytest.approx(1.0)
 
 
 def test_says_how_many_threads_would_not_wait(passed: Any) -> None:
@@ -66,6 +88,8 @@ def test_says_how_many_threads_would_not_wait(passed: Any) -> None:
     assert line is not None
     assert "1.0 of 2 cores are busy" in line
     assert "OMP_NUM_THREADS=1 " in line
+    passed(core0=WORK, core1=WORK)
+    assert "OMP_NUM_THREADS=1 " in (busy.note(2) or "")
     passed(core0=LITTLE, core1=LITTLE)  # something is always at work
     assert busy.note(2) is None
 

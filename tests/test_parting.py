@@ -86,6 +86,10 @@ def test_causes_come_before_effects(tmp_path: Path) -> None:
         (lambda c: c.update(optimizer_states=[{"step": 3}]), "of the optimizer: 0.step in B alone"),
         (lambda c: c["state_dict"].pop("first"), "of the network: first in A alone"),
         (lambda c: c["state_dict"].update(first=torch.zeros(2)), "torch.float32 [2] in B"),
+        (
+            lambda c: c["state_dict"].update(first=c["state_dict"]["first"].double()),
+            "float64 [4, 3]",
+        ),
         (lambda c: c["fingerprint"].update(train=8), "train: 7 in A, 8 in B"),
     ],
 )
@@ -169,6 +173,39 @@ def test_the_word(
         cli.main()
     out = capsys.readouterr().out
     assert ended.value.code == 1 and out == "config    task.optimizer.lr: 0.001 in A, 0.5 in B\n"
+
+
+def test_a_run_that_has_not_ended_has_no_other_versions(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a"), write(tmp_path / "b")
+    (b / "result.json").unlink()
+    assert lines(a, b) == []
+
+
+def test_rows_of_one_update_are_one(tmp_path: Path) -> None:
+    """A training logs a loss and what a validation found apart, and at one step at times."""
+    a, b = write(tmp_path / "a"), write(tmp_path / "b")
+    (a / "metrics.csv").write_text("step,train/loss,val/psnr\n9,1,\n9,,25\n")
+    (b / "metrics.csv").write_text("step,train/loss,val/psnr\n9,2,\n9,,25\n")
+    assert dict(lines(a, b))["metrics"] == "first at step 9: train/loss 1 in A, 2 in B"
+
+
+def test_of_two_checkpoints_of_one_update_the_last_is_compared(tmp_path: Path) -> None:
+    """`restore ema` may make another average the best; what is no checkpoint is none."""
+    best = content(20)
+    best["ema"]["weights"]["first"] += 1
+    a, b = write(tmp_path / "a"), write(tmp_path / "b", best=best)
+    assert lines(a, b) == []
+    (b / "checkpoints" / "other.ckpt").write_bytes(b"x")
+    assert lines(a, b) == []
+
+
+def test_the_earliest_checkpoint_that_differs_is_named(tmp_path: Path) -> None:
+    of = {"best": content(9), "last": content(16)}
+    changed = copy.deepcopy(of)
+    for one in changed.values():
+        one["state_dict"]["first"] += 1
+    [(_, how)] = lines(write(tmp_path / "a", **of), write(tmp_path / "b", **changed))
+    assert how.startswith("first at update 9 (best.ckpt)")
 
 
 def test_lists_are_compared_item_by_item() -> None:

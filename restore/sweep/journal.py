@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import re
 from dataclasses import asdict, dataclass
@@ -42,12 +41,10 @@ def keep(overrides: list[str]) -> list[str]:
 
 def append(sweep: Path, line: Line) -> None:
     """One write, which jobs that end at the same moment cannot mix, on disk when this returns."""
-    finite = line.objective is None or math.isfinite(line.objective)
-    record = asdict(line) | {"objective": line.objective if finite else None}
     path = sweep / "journal.jsonl"
     # A line that a crash has cut must not swallow this one.
     torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
-    data = ("\n" if torn else "") + json.dumps(record) + "\n"
+    data = ("\n" if torn else "") + json.dumps(asdict(line)) + "\n"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(file, data.encode())

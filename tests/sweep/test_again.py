@@ -1,5 +1,6 @@
 """A sweep that goes on trusts nothing that its file names and its user does not."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -111,3 +112,15 @@ def test_a_working_directory_that_is_gone_is_named(tmp_path: Path) -> None:
     settled(tmp_path, "-m", "seed=1,2", home=str(home))
     with pytest.raises(InputError, match=f"started in {home}, as cwd of .*make that folder again"):
         resume(tmp_path)
+
+
+def test_a_sweep_goes_on_where_it_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths of its settings are read from there."""
+    home, started = tmp_path / "home", []
+    home.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "execv", lambda *given: started.append((Path.cwd(), *given)))
+    resume(settled(tmp_path / "sweep", "-m", "data.root=photos", home=str(home)))
+    assert started == [(home, sys.executable, command(tmp_path / "sweep"))]

@@ -187,7 +187,10 @@ def test_the_gpus_are_those_that_the_driver_lists(
     ("named", "seen"), [("", []), ("-1", []), ("0", ["0"]), ("2,GPU-a", ["2", "GPU-a"])]
 )
 def test_the_gpus_are_those_that_the_environment_leaves(
-    named: str, seen: list[str], monkeypatch: pytest.MonkeyPatch
+    named: str, seen: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 5\n")  # and not all that there are
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert gpu.visible() == seen
