@@ -107,6 +107,11 @@ def test_a_file_that_describes_no_sweep_is_named(tmp_path: Path, content: str) -
         command(tmp_path)
 
 
+def test_a_folder_that_holds_no_sweep_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no sweep\.json: give the folder that `train"):
+        command(tmp_path)
+
+
 def test_a_working_directory_that_is_gone_is_named(tmp_path: Path) -> None:
     home = tmp_path / "home"
     settled(tmp_path, "-m", "seed=1,2", home=str(home))

@@ -97,6 +97,16 @@ def test_by_another_metric_in_its_own_direction(
         show.show(folder, by="b/ssim")
 
 
+def test_a_metric_of_one_s_own_says_what_is_better(folder: Path) -> None:
+    """Its name does not."""
+    for k in range(len(SPACE)):
+        one = {"benchmark": "b", "metrics": {"edges": k}, "higher_is_better": {"edges": True}}
+        record = {"validation": {}, "evaluation": [one]}
+        (folder / str(k) / "result.json").write_text(json.dumps(record))
+    show.show(folder, by="b/edges")
+    assert [row["job"] for row in rows(folder)] == ["5", "4", "3", "2", "1", "0"]
+
+
 def test_over_seeds_are_mean_and_deviation(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
