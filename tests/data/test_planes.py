@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from restore.data import deep_file
 from restore.data.image_file import ImageError, load_image
 
 HEIGHT, WIDTH = 19, 13
@@ -62,9 +63,10 @@ def words(planes: int) -> np.ndarray:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("predictor", [1, 2])
-def test_colors_in_planes_under_lzw(order: str, predictor: int) -> None:
+@pytest.mark.parametrize("behind", [b"", b"x"], ids=["even", "odd"])  # length of the file
+def test_colors_in_planes_under_lzw(order: str, predictor: int, behind: bytes) -> None:
     colors = words(3)
-    read = load_image(tiff(colors, 2, order, predictor), 3, "it").numpy()
+    read = load_image(tiff(colors, 2, order, predictor) + behind, 3, "it").numpy()
     assert np.array_equal(read, np.floor(colors / 65535 * 255 + 0.5))
 
 
@@ -75,6 +77,8 @@ def test_inks_in_planes_under_lzw() -> None:
     eight = np.floor(inks / 65535 * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
     truth = Image.frombytes("CMYK", (WIDTH, HEIGHT), eight.tobytes()).convert("RGB")
     assert np.array_equal(read, np.asarray(truth).transpose(2, 0, 1))
+    with Image.open(io.BytesIO(tiff(inks, 5))) as image:
+        assert deep_file.words_of(image, tiff(inks, 5)) is None  # which profiles are not made for
 
 
 def test_a_plane_that_is_cut_off_is_damage() -> None:
