@@ -86,6 +86,7 @@ def test_a_root_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ["degradation=strokes_any", "data.source.mode=gray"],
         ["degradation=noise", "data.degradation.sigma=[5, 50]"],
         ["degradation=half", "data.source.folder='a, b'", "data.source.val_fraction=0.5"],
+        ["degradation=noise", "data.on_error=skip"],
     ],
 )
 def test_the_next_command_measures_what_the_training_measured(
@@ -96,7 +97,18 @@ def test_the_next_command_measures_what_the_training_measured(
     root = f"benchmark.folder.data.root={tmp_path}"
     measured = composed("evaluate", root, *words)["benchmark"]["folder"]
     assert fingerprint(measured) == fingerprint(node["folder"])
-    assert measured["data"]["degradation"] == node["folder"]["data"]["degradation"]
+    for key in ("degradation", "on_error"):
+        assert measured["data"][key] == node["folder"]["data"][key]
+
+
+def test_what_a_training_leaves_out_its_benchmark_does_not_stumble_over(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        (tmp_path / split).mkdir()
+        Image.new("RGB", (12, 12)).save(tmp_path / split / "a.png")
+        (tmp_path / split / "b.png").write_bytes(b"no image")
+    settings = ["data=folder", f"data.root={tmp_path}", "degradation=noise", "data.on_error=skip"]
+    node = composed("train", *settings)["benchmark"]["folder"]["data"]
+    assert names(build(node, "benchmark.folder.data"), "test") == {"test/a.png"}
 
 
 def test_what_is_named_already_is_not_named_again(tmp_path: Path) -> None:

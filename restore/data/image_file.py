@@ -71,9 +71,9 @@ def load_image(
     first is taken. `name` stands for bytes in messages. convert: False takes no notice of profiles.
 
     Raises:
-        ImageError: no readable PNG, JPEG, WebP, AVIF, TIFF or BMP, a truncated one, a JPEG whose
-            scan does not decode without a warning of libjpeg (CMYK aside), values without a
-            defined range, or more than 2^26 pixels or 2^28 bytes.
+        InputError: the file is gone. ImageError: no readable PNG, JPEG, WebP, AVIF, TIFF or BMP, a
+            truncated one, a JPEG whose scan does not decode without a warning of libjpeg (CMYK
+            aside), values without a defined range, or more than 2^26 pixels or 2^28 bytes.
     """
     assert channels in (1, 3)
     label = printable(name or (str(source) if isinstance(source, Path) else "image"))
@@ -82,7 +82,7 @@ def load_image(
         packed = source if isinstance(source, bytes) else _read(source)
         return _decoded(packed, channels, convert)
     except FileNotFoundError:
-        raise ImageError(
+        raise InputError(
             f"{label}: there is no such file any more: put its folder back, and go on"
         ) from None
     except UnidentifiedImageError:

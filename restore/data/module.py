@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from restore.data.augmentation import Augmentation
 from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
-from restore.data.item import count, read_item
+from restore.data.item import count
 from restore.data.loader import check_batch, loader
 from restore.data.order import EvalOrder, TrainOrder
 from restore.data.probe import check_task
@@ -198,7 +198,7 @@ class DataModule(LightningDataModule):
         train = self.samples("train")
         digest = hashlib.sha256()
         for k in range(16):
-            item = read_item(train.source, k * train.num_photos // 16)
+            item = train.photo(k * train.num_photos // 16)
             digest.update(item.name.encode() + item.image.contiguous().numpy().tobytes())
         val = self.samples("val")
         if isinstance(train.source, Streaming):  # its order depends on them

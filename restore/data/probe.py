@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from restore.data.item import read_item
 from restore.data.split import Raw, SplitDataset
 from restore.degradation.contract import Degradation
 from restore.degradation.gray import Gray
@@ -66,8 +65,8 @@ def _check_made(degradation: Degradation, batch: Batch) -> None:
 
 
 def _all_grey(samples: SplitDataset) -> bool:
-    source, count = samples.source, min(samples.num_photos, _PHOTOS)
-    photos = (read_item(source, index).image for index in range(count))
+    count = min(samples.num_photos, _PHOTOS)
+    photos = (samples.photo(index).image for index in range(count))
     return all(bool((photo == photo[:1]).all()) for photo in photos)
 
 

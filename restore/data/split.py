@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from restore.data.augmentation import Augmentation
 from restore.data.cache import PhotoCache
 from restore.data.framing import Framing
+from restore.data.image_file import ImageError
 from restore.data.item import checked, read_item
 from restore.data.source import Item, Source
 from restore.data.streaming import ShardReader, Streaming
@@ -68,9 +69,19 @@ class SplitDataset(Dataset[Raw]):
             image = self.framing(checked(item, self.source).image, 0)
             yield one(item._replace(image=image), k, 0)
 
+    def photo(self, index: int) -> Item:
+        """A photo as its source gives it; InputError where it cannot be read."""
+        try:
+            return read_item(self.source, index)
+        except ImageError as error:
+            raise InputError(
+                f"{error}: remove it, or leave out whatever cannot be read with data.on_error=skip "
+                "(of a benchmark: benchmark.NAME.data.on_error=skip)"
+            ) from error
+
     def _photo(self, index: int) -> Item:
         """A photo, framed already where the framing depends on no seed."""
-        item = read_item(self.source, index)
+        item = self.photo(index)
         if not self.framing.fixed:
             return item
         return item._replace(image=self.framing(item.image, 0).contiguous())

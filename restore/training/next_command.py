@@ -13,7 +13,13 @@ from restore.evaluation.method import baseline_to_beat
 from restore.training.run import Run
 
 _INHERITING = "folder"  # the benchmark that takes photos and degradation from the training's data
-_EVALUATED = {"folder": ".", "mode": "rgb", "val_fraction": 1.0}  # what it has in an evaluation
+# What its data has in an evaluation.
+_EVALUATED = {
+    "source.folder": ".",
+    "source.mode": "rgb",
+    "source.val_fraction": 1.0,
+    "on_error": "error",
+}
 
 
 def arguments(run: Run, checkpoint: Path) -> list[str]:
@@ -44,17 +50,18 @@ def inherited(node: dict[str, Any], given: set[str]) -> list[str]:
     node: the benchmark `folder` of a run; given: keys that are named already.
     """
     data, at = node["data"], f"benchmark.{_INHERITING}.data"
-    source = {
-        f"{at}.source.{key}={spelled(data['source'][key])}"
+    flat = {**{f"source.{key}": value for key, value in data["source"].items()}, **data}
+    own = {
+        f"{at}.{key}={spelled(flat[key])}"
         for key, value in _EVALUATED.items()
-        if data["source"].get(key, value) != value and f"{at}.source.{key}" not in given
+        if flat.get(key, value) != value and f"{at}.{key}" not in given
     }
     key = f"{at}.degradation"
     if any(one == key or one.endswith(f"@{key}") for one in given):
-        return [*map(shlex.quote, sorted(source))]
+        return [*map(shlex.quote, sorted(own))]
     name = _leaf(data["degradation"])
     named = f"+degradation@{key}={name}" if name else f"{key}={spelled(data['degradation'])}"
-    return [*map(shlex.quote, sorted(source)), shlex.quote(named)]
+    return [*map(shlex.quote, sorted(own)), shlex.quote(named)]
 
 
 def _leaf(node: Any) -> str | None:

@@ -13,6 +13,7 @@ FOLLOWERS = {
     "seed": ("data.seed", "task.seed"),
     "task.optimizer.lr": ("task.scheduler.max_lr", "task.adversary.scheduler.max_lr"),
     "data.root": ("benchmark.folder.data.root",),
+    "data.on_error": ("benchmark.folder.data.on_error",),
     "data.train_framing.size": ("data.eval_framing.size",),
 }
 

@@ -106,6 +106,7 @@ def test_a_broken_file_is_one_line_even_from_a_worker(folder: Path, num_workers:
     with pytest.raises(InputError) as caught:
         list(module(folder, num_workers=num_workers).val_dataloader())
     assert str(caught.value).startswith(f"{path}: cannot be read as an image (")
+    assert "data.on_error=skip" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -224,6 +225,9 @@ class Few:
             return {"seed": torch.tensor([key[1]]), "image": image}
         colour = torch.tensor([9, 9, 9 + (key >= self.grey)], dtype=torch.uint8)
         return Item(colour[:, None, None], None, "")
+
+    def photo(self, index: int) -> Any:
+        return self[index]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -204,6 +204,7 @@ def test_settings_go_on_top_of_the_stored_config() -> None:
         ("task.optimizer.lr", "task.scheduler.max_lr"),
         ("seed", "data.seed"),
         ("data.root", "benchmark.folder.data.root"),
+        ("data.on_error", "benchmark.folder.data.on_error"),
     ],
 )
 def test_what_held_the_value_of_a_setting_goes_along(key: str, follower: str) -> None:
