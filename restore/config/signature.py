@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from restore.config import refusal, source
+from restore.config.command import conf
 from restore.config.target import check_allowed, resolve
 from restore.config.trust import STRICT, Trust, nodes
 from restore.config.value import fits, unknown, wrong_type
@@ -129,7 +130,9 @@ def _check_arguments(
         settled = [node.get("_target_"), key, value] in SETTLED
         if not settled and not fits(value, parameters[key].annotation):
             wanted = wrong_type(parameters[key].annotation)
-            raise InputError(f"{path}.{key}={value!r} {wanted}")
+            is_choice = isinstance(value, str) and (conf() / key).is_dir()
+            meant = f"; a file of conf/{key}/ is chosen by {key}=NAME" if is_choice else ""
+            raise InputError(f"{path}.{key}={value!r} {wanted}{meant}")
 
 
 def _check_known(

@@ -104,6 +104,12 @@ def test_node_is_refused_with_its_place(node: dict[str, object], says: str) -> N
         check(node, "data.shape")
 
 
+def test_a_file_of_a_group_in_the_place_of_a_section_names_its_group() -> None:
+    data = {"_target_": "restore.data.module.DataModule", "degradation": "half", "source": 3}
+    with pytest.raises(InputError, match=r"degradation='half' .*chosen by degradation=NAME$"):
+        check({**data, "source": {"_target_": HALF, "_partial_": True}}, "data")
+
+
 def test_a_number_that_may_be_a_tensor_in_code_is_a_number_in_configs() -> None:
     node = {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": "abc"}
     with pytest.raises(InputError, match=r"lr='abc' has the wrong type: it takes float$"):
