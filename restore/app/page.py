@@ -9,7 +9,7 @@ from restore.app.tab import Tab
 
 FONTS = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # none is fetched
 CSS = """
-.gradio-container { max-width: 1280px !important; margin: auto; }
+.gradio-container { max-width: 1280px !important; width: 100%; margin: auto; }
 footer { display: none !important; }
 .shown img { object-fit: contain !important; width: 100%; height: 100%; }
 """
