@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from restore.data.image_file import header_size, load_image
+from restore.data.image_file import load_image
 from restore.data.mask_files import read_mask
 from restore.data.photo_file import read_photo, write_png
 from restore.types import InputError
@@ -24,28 +24,26 @@ def accept(upload: Path, folder: Path) -> Path:
     Raises:
         InputError: no photo, or one with more than MAX_PIXELS.
     """
-    _check_size(upload)
     try:
         array, profile = read_photo(upload)
     except InputError as error:
-        raise InputError(_without(str(error), upload)) from None
+        raise _refusal(error, upload) from None
     path = folder / "photo.png"
     write_png(array, path, profile)
     return path
 
 
-def _check_size(upload: Path) -> None:
-    size = header_size(upload)
-    if size is not None and size[0] * size[1] > MAX_PIXELS:
-        raise InputError(
-            f"{size[1]} x {size[0]} pixels are {size[0] * size[1] / 1e6:.0f} megapixels: at most "
-            f"{MAX_PIXELS / 1e6:.0f} are taken, so make it smaller first"
-        )
+def limit_pixels() -> None:
+    """Lets Pillow, and with it Gradio, refuse what has more than MAX_PIXELS, by its header."""
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses at the double of it
 
 
-def _without(text: str, path: Path) -> str:
-    """A message that names no path of the server."""
-    return text.replace(str(path), "the file")
+def _refusal(error: InputError, upload: Path) -> InputError:
+    """What is wrong with an upload, in words that name no path of the server."""
+    if isinstance(error.__cause__, Image.DecompressionBombError):
+        most = f"{MAX_PIXELS / 1e6:.0f} megapixels"
+        return InputError(f"the file has more than {most}: make it smaller first")
+    return InputError(str(error).replace(str(upload), "the file"))
 
 
 def shown(image: np.ndarray) -> np.ndarray:
@@ -113,11 +111,10 @@ def read_hole(upload: Path, size: tuple[int, int]) -> np.ndarray:
     Raises:
         InputError: no image, one of another shape than the photo's, or no mask.
     """
-    _check_size(upload)
     try:
         hole = read_mask(upload, invert=False)[0].numpy() > 127
     except InputError as error:
-        raise InputError(_without(str(error), upload)) from None
+        raise _refusal(error, upload) from None
     _check_shape("mask", hole.shape, size)
     return _resized(hole, *size)
 
@@ -128,11 +125,10 @@ def accept_strength(upload: Path, size: tuple[int, int], folder: Path) -> Path:
     Raises:
         InputError: no image, or one of another shape than the photo's.
     """
-    _check_size(upload)
     try:
         drawn = load_image(upload, 1)[0].numpy()
     except InputError as error:
-        raise InputError(_without(str(error), upload)) from None
+        raise _refusal(error, upload) from None
     _check_shape("strength map", drawn.shape, size)
     picture = Image.fromarray(drawn).resize(size[::-1], Image.Resampling.BILINEAR)
     write_png(np.asarray(picture), folder / "strength.png")

@@ -145,7 +145,6 @@ def is_loopback(host: str) -> bool:
 def launch(options: Options, places: list[Path], users: list[tuple[str, str]], folder: str) -> Any:
     """Serves in a thread of its own; the Blocks. folder: for uploads and results."""
     _isolate(folder)
-    from PIL import Image
     from starlette.middleware import Middleware
 
     from restore.app import canvas
@@ -153,7 +152,7 @@ def launch(options: Options, places: list[Path], users: list[tuple[str, str]], f
     from restore.app.models import Models
     from restore.app.page import CSS, page, theme
 
-    Image.MAX_IMAGE_PIXELS = canvas.MAX_PIXELS // 2  # Pillow refuses at the double of it
+    canvas.limit_pixels()
     blocks = page(Models(places, options.packages, options.device))
     blocks.queue(max_size=_QUEUE, api_open=False)
     settings: dict[str, Any] = {
