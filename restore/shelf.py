@@ -15,7 +15,8 @@ _CHECKPOINTS = f"checkpoints/*{SUFFIX}"
 
 
 def models(places: Iterable[Path]) -> dict[str, Path]:
-    """Models at or below the places, by short names, the newest first; then the released ones.
+    """Models at or below the places, by short names, the newest first; then the released ones,
+    of which the default of each task comes first.
 
     A run or a bundle is named by its path below its place, as `denoise_any/2026-01-02_03-04-05`. A
     place that is a run, a checkpoint, a bundle or a folder of diffusers itself is named by the end
@@ -31,7 +32,7 @@ def models(places: Iterable[Path]) -> dict[str, Path]:
             _add(found, run.relative_to(place).as_posix(), run)
         for folder in _bundles(place):
             _add(found, folder.relative_to(place).as_posix(), folder)
-    for name in released.names():
+    for name in [*released.defaults().values(), *released.names()]:
         _add(found, name, released.folder() / name)
     return found
 

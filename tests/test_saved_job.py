@@ -253,6 +253,13 @@ def test_an_image_of_another_kind_is_one_line(run: Any, tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_the_default_of_each_task_is_offered_before_other_released_models(tmp_path: Path) -> None:
+    """`inpaint_any` before `ddpm_flowers`, which fills holes of 64 px flowers alone."""
+    offered, first = list(shelf.models([tmp_path])), list(released.defaults().values())
+    assert first and offered[: len(first)] == first
+    assert sorted(offered) == released.names()
+
+
 def test_models_have_short_names_and_the_newest_is_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
