@@ -15,7 +15,7 @@ from restore.app import canvas, inputs, outcome, work
 from restore.app.layout import Parts
 from restore.app.models import Models
 from restore.app.purpose import Purpose
-from restore.app.stops import Stops
+from restore.app.stops import Stops, Wish
 from restore.types import InputError
 
 Updates = dict[Any, Any]
@@ -61,7 +61,7 @@ class Tab:
         hidden: dict[str, Any] = {"api_visibility": "private"}
         seen = hidden | {"show_progress_on": p["original"]}
         p["photo"].upload(report(self.accept), [p["photo"]], self._all(), **seen)
-        p["photo"].clear(self.clear, None, self._all(), **seen)
+        p["photo"].clear(self.remove, None, self._all(), **seen)
         p["go_on"].click(report(self.go_on), [p["result"], p["reached"]], self._all(), **seen)
         chosen = [p["model"], p["then"], p["other"]]
         self._connect_models(page, chosen, hidden)
@@ -139,6 +139,11 @@ class Tab:
             original=canvas.read_shown(photo),
         )
 
+    def remove(self, request: gr.Request) -> Updates:
+        """Takes the photo away, and ends what is made of it."""
+        self.stops.drop(request)
+        return self.clear()
+
     def clear(self) -> Updates:
         """Empties the tab."""
         soft = outcome.show_no_map() if self.purpose.draws == "colors" else None
@@ -163,9 +168,8 @@ class Tab:
         path = Path(upload)
         with tempfile.TemporaryDirectory() as folder:
             try:
-                made = canvas.accept_strength(
-                    path, inputs.size_of(inputs.find_upload(photo)), Path(folder)
-                )
+                size = inputs.size_of(inputs.find_upload(photo))
+                made = canvas.accept_strength(path, size, Path(folder))
             finally:
                 path.unlink(missing_ok=True)
             yield self._named(strength_map=gr.update(value=str(made), visible=True))
@@ -188,9 +192,21 @@ class Tab:
             del started[self.parts["strength_map"]]  # it serves the new photo as it did the old
             yield started | self._named(strength=ceil(reached * 1000) / 1000)
 
-    def restore(
+    def restore(self, request: gr.Request, *given: Any) -> Iterator[Updates]:
+        """Shows steps as they come, then the results, unless the photo is taken away meanwhile."""
+        wish = self.stops.begun(request)
+        try:
+            for shown in self._restored(wish, *given):
+                gone = self._no_results() | self._named(marked=None)
+                yield gone if wish.dropped else shown
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        finally:
+            self.stops.ended(request, wish)
+
+    def _restored(
         self,
-        request: gr.Request,
+        wish: Wish,
         photo: Any,
         drawn: Any,
         soft: Any,
@@ -199,11 +215,10 @@ class Tab:
         other: Any,
         *asked: Any,
     ) -> Iterator[Updates]:
-        """Shows steps as they come, then the results. asked: as `work.settings_for` takes it."""
-        event = self.stops.begun(request)
+        """Steps and results. asked: as `work.settings_for` takes it."""
         chains = [[one, *(then or ())] for one in (model, other) if one or one is model]
         try:
-            if event.is_set():  # while it waited in the queue
+            if wish.is_set():  # while it waited in the queue
                 raise work.Stopped
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 files = inputs.write(Path(folder), self.purpose.draws, photo, drawn, soft)
@@ -214,21 +229,16 @@ class Tab:
                     place = Path(folder) / str(number)
                     place.mkdir()
                     whole = self._request(files, names, asked)
-                    for said in work.run(self.models, whole, place, event):
+                    for said in work.run(self.models, whole, place, wish):
                         if isinstance(said, work.Underway):
                             yield self._named(**outcome.show_step(said))
                         else:
                             done.append(said)
-                yield self._named(
-                    **outcome.show_results(canvas.read_shown(files.photo), chains, done)
-                )
+                before = canvas.read_shown(files.photo)
+                yield self._named(**outcome.show_results(before, chains, done))
         except work.Stopped as stopped:
             edits = self.purpose.draws == "colors"
             yield self._named(**outcome.show_stop(stopped.step, edits))
-        except InputError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        finally:
-            self.stops.ended(request)
 
     def _request(
         self, files: inputs.Inputs, names: list[str], asked: Sequence[Any]

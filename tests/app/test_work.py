@@ -332,18 +332,54 @@ def test_weights_that_a_training_replaces_are_taken_and_named(tmp_path: Path) ->
     assert models._get("blind").stamp != ()
 
 
-def test_what_waits_in_the_queue_can_be_stopped() -> None:
-    class Visitor:
-        def __init__(self, session_hash: str) -> None:
-            self.session_hash = session_hash
+class Visitor:
+    def __init__(self, session_hash: str) -> None:
+        self.session_hash = session_hash
 
+
+def test_what_waits_in_the_queue_can_be_stopped() -> None:
     one, other, stops = Visitor("a"), Visitor("b"), Stops()
     stops.stop(one)  # nothing was asked for
     stops.ask(one)
     stops.ask(other)
     stops.stop(one)  # before its turn has come
     assert stops.begun(one).is_set() and not stops.begun(other).is_set()
-    stops.ended(one)
+    stops.ended(one, stops.begun(one))
     assert not stops.begun(one).is_set()
     stops.stop(other)
     assert stops.begun(other).is_set()
+
+
+def test_what_is_dropped_ends_and_the_next_wish_stays_within_reach() -> None:
+    visitor, stops = Visitor("a"), Stops()
+    stops.drop(visitor)  # nothing was asked for
+    dropped = stops.begun(visitor)
+    stops.drop(visitor)
+    assert dropped.is_set() and dropped.dropped
+    wish = stops.begun(visitor)
+    stops.ended(visitor, dropped)
+    stops.stop(visitor)
+    assert wish.is_set() and not wish.dropped
+
+
+@pytest.mark.parametrize("taken", [0, 1], ids=["before its first step", "behind its first step"])
+def test_a_photo_that_is_taken_away_has_no_results(
+    models: Models, tmp_path: Path, taken: int
+) -> None:
+    """What was made of it would stand below the next photo."""
+    gr = pytest.importorskip("gradio")
+    from restore.app.layout import build
+    from restore.app.purpose import PURPOSES
+    from restore.app.tab import Tab
+
+    write_png(PHOTO, tmp_path / "photo.png")
+    with gr.Blocks():
+        tab = Tab(PURPOSES[-1], models, build(PURPOSES[-1], models))
+    given = tmp_path / "photo.png", None, None, "sketcher", [], "", None, 1, 1, 0, 1000
+    shown = tab.restore(Visitor("a"), *given)
+    for _ in range(1 + taken):
+        next(shown)
+    assert tab.remove(Visitor("a"))[tab.parts["result"]] is None
+    *_, last = shown
+    assert last[tab.parts["result"]] is last[tab.parts["marked"]] is None
+    assert last[tab.parts["status"]] == "" and not last[tab.parts["go_on"]]["visible"]
