@@ -41,7 +41,7 @@ def limit_pixels() -> None:
 def _refusal(error: InputError, upload: Path) -> InputError:
     """What is wrong with an upload, in words that name no path of the server."""
     if isinstance(error.__cause__, Image.DecompressionBombError):
-        most = f"{MAX_PIXELS / 1e6:.0f} megapixels"
+        most = f"{MAX_PIXELS // 10**6} megapixels"
         return InputError(f"the file has more than {most}: make it smaller first")
     return InputError(str(error).replace(str(upload), "the file"))
 

@@ -35,20 +35,30 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def mean_interval(values: Values) -> Interval:
-    """The mean of per-image values [n] with its interval of coverage 0.95; NaN are left out."""
+def mean_interval(values: Values, photos: Sequence[str] | None = None) -> Interval:
+    """The mean of per-image values [n] with its interval of coverage 0.95; NaN are left out.
+
+    photos: the name of each image's photo. Images of one photo are alike, and so photos are drawn
+    again, each with all of its images (the cluster bootstrap of Davison and Hinkley 1997, 3.8).
+    """
     values = np.asarray(values, dtype=np.float64)
-    values = values[~np.isnan(values)]
-    if len(values) < 2:
-        raise InputError(f"an interval needs 2 images or more with a value, got {len(values)}")
-    low, high = np.quantile(_resampled_means(values), [0.025, 0.975])
+    defined = ~np.isnan(values)
+    _, photo = np.unique(np.arange(len(values)) if photos is None else photos, return_inverse=True)
+    values, photo = values[defined], photo[defined]
+    counts = np.bincount(photo)
+    sums, counts = np.bincount(photo, values)[counts > 0], counts[counts > 0]
+    if len(sums) < 2:
+        raise InputError(f"an interval needs 2 images or more with a value, got {len(sums)}")
+    low, high = np.quantile(_resampled_means(sums, counts), [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high), len(values))
 
 
-def paired_difference(method: Values, reference: Values) -> Interval:
+def paired_difference(
+    method: Values, reference: Values, photos: Sequence[str] | None = None
+) -> Interval:
     """The mean of method - reference [n], image by image in the same order, with its interval.
 
-    Images on which either is NaN are left out.
+    Images on which either is NaN are left out. photos: as of `mean_interval`.
     """
     method, reference = np.asarray(method), np.asarray(reference)
     if method.shape != reference.shape or method.ndim != 1:
@@ -56,18 +66,19 @@ def paired_difference(method: Values, reference: Values) -> Interval:
             f"a paired comparison needs the same images in both, got {method.shape} and "
             f"{reference.shape} values"
         )
-    return mean_interval(method - reference)
+    return mean_interval(method - reference, photos)
 
 
-def _resampled_means(values: Values) -> Values:
-    """Means [_RESAMPLES] of as many draws with replacement, of all of the values."""
+def _resampled_means(sums: Values, counts: NDArray[np.int64]) -> Values:
+    """Means [_RESAMPLES] of as many draws with replacement of all photos, which are given by the
+    sum and the count of their values."""
     generator = np.random.default_rng(0)
     means = np.empty(_RESAMPLES)
-    block = max(1, _BLOCK // len(values))
+    block = max(1, _BLOCK // len(sums))
     for start in range(0, _RESAMPLES, block):
         rows = min(block, _RESAMPLES - start)
-        draws = generator.integers(0, len(values), size=(rows, len(values)))
-        means[start : start + rows] = values[draws].mean(axis=1)
+        draws = generator.integers(0, len(sums), size=(rows, len(sums)))
+        means[start : start + rows] = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     return means
 
 
@@ -82,7 +93,7 @@ class Difference:
 
 
 def differences(named: Sequence[tuple[str, list[Row]]]) -> list[Difference]:
-    """Every method against the first, for every metric that both have on 2 images or more.
+    """Every method against the first, for every metric that both have on 2 photos or more.
 
     named: methods with their rows per image on one benchmark. Images are paired by index and name.
     """
@@ -94,20 +105,22 @@ def differences(named: Sequence[tuple[str, list[Row]]]) -> list[Difference]:
     for method, others in named[1:]:
         shared = [row for row in others if (row["index"], row["name"]) in paired]
         partners = [paired[row["index"], row["name"]] for row in shared]
+        photos = np.array([row["name"] for row in shared])
         for metric in [key for key in image_metrics(rows) if key in others[0]]:
             ours = np.array([row[metric] for row in shared], dtype=np.float64)
             theirs = np.array([row[metric] for row in partners], dtype=np.float64)
-            if np.count_nonzero(~np.isnan(ours - theirs)) >= 2:
-                interval = paired_difference(ours, theirs)
+            if len(set(photos[~np.isnan(ours - theirs)])) >= 2:
+                interval = paired_difference(ours, theirs, photos)
                 found.append(Difference(metric, method, reference, interval))
     return found
 
 
 def intervals(rows: Sequence[Row]) -> dict[str, Interval]:
-    """Metric -> its mean over all images with its interval; without those of less than 2 values."""
+    """Metric -> its mean over all images with its interval; without those of less than 2 photos."""
     found = {}
+    photos = np.array([row["name"] for row in rows])
     for metric in image_metrics(rows):
         values = np.array([row[metric] for row in rows], dtype=np.float64)
-        if np.count_nonzero(~np.isnan(values)) >= 2:
-            found[metric] = mean_interval(values)
+        if len(set(photos[~np.isnan(values)])) >= 2:
+            found[metric] = mean_interval(values, photos)
     return found

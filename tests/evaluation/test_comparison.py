@@ -69,3 +69,37 @@ def test_the_interval_of_two_images_is_both_of_them() -> None:
     """Of four equally likely draws one has the first twice, and one the second."""
     found = mean_interval(np.array([1.0, 3.0]))
     assert (found.mean, found.low, found.high) == (2, 1, 3)
+
+
+def test_images_of_one_photo_are_drawn_together() -> None:
+    """Of two photos in four patches each, a draw has one of them twice, or both."""
+    values = np.array([1.0, 2.0, 1.0, 2.0, 5.0, 6.0, 5.0, 6.0])
+    photos = ["a"] * 4 + ["b"] * 4
+    found = mean_interval(values, photos)
+    assert (found.mean, found.low, found.high, found.num_images) == (3.5, 1.5, 5.5, 8)
+    assert paired_difference(values, np.zeros(8), photos) == found
+    alone = mean_interval(values)
+    assert alone.low > 1.5 and alone.high < 5.5
+    assert mean_interval(values, [str(k) for k in range(8)]) == alone
+
+
+def test_photos_of_unequal_counts_weigh_as_their_images_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "_RESAMPLES", 40_000)
+    sums, counts = np.array([1.0, 30.0]), np.array([1, 3])
+    means = comparison._resampled_means(sums, counts)
+    shares = {float(value): float(np.mean(means == value)) for value in np.unique(means)}
+    assert shares == pytest.approx({1.0: 0.25, 31 / 4: 0.5, 10.0: 0.25}, abs=0.01)
+
+
+def test_several_patches_of_one_photo_have_no_interval() -> None:
+    rows = [{"index": k, "name": "a", "bucket": "", "psnr": 20.0 + k} for k in range(4)]
+    assert comparison.intervals(rows) == {}
+    better = [{**row, "psnr": row["psnr"] + 1} for row in rows]
+    assert comparison.differences([("x", rows), ("y", better)]) == []
+    two = [*rows, {**rows[0], "index": 4, "name": "b", "psnr": np.nan}]
+    assert comparison.intervals(two) == {}
+    two[-1]["psnr"] = 30.0
+    found = comparison.intervals(two)["psnr"]
+    assert (found.low, found.high, found.num_images) == (21.5, 30.0, 5)
+    with pytest.raises(InputError, match="2 images or more"):
+        mean_interval(np.array([1.0, 2.0]), ["a", "a"])
