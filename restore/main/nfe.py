@@ -1,8 +1,8 @@
 """python -m restore.main.nfe [PRIOR] [--conditional MODEL] [--benchmark digits_half] [--limit 100]
 
-The equal-NFE study: replacement, null space, PiGDM and RePaint of a prior, and three samplers of a
-conditional model, at several numbers of network calls, on the same images, holes and noise; rows, a
-page and a plot in experiments/nfe/BENCHMARK/.
+The equal-NFE study: replacement, null space, PiGDM, DPS and RePaint of a prior, and five samplers
+and classifier-free guidance of a conditional model, at several numbers of network calls, on the
+same images, holes and noise; rows, a page and a plot in experiments/nfe/BENCHMARK/.
 """
 
 import argparse
@@ -17,33 +17,54 @@ from restore.config.compose import composed
 CALLS = (5, 10, 20, 50, 100, 250)
 COMMAND = "make nfe"
 FOLDER = Path("experiments/nfe")
-# Of a prior that saw no degradation. DDNM's own eta is 0.85 (Wang et al. 2023).
+# Of a prior that saw no degradation. DDNM's own eta is 0.85 (Wang et al. 2023), and DPS walks as
+# DDPM does (Chung et al. 2023, algorithm 1).
 ZERO_SHOT: tuple[tuple[str, ...], ...] = (
     ("sampler=ddim", "guidance=replacement"),
     ("sampler=ddim", "sampler.method.eta=0.85", "guidance=null_space"),
     ("sampler=ddim", "guidance=pigdm"),
+    ("sampler=ddpm", "guidance=dps"),
 )
 JUMPING = ("repaint_fast", "repaint_mid")  # 210 and 910 calls
 CONDITIONAL: tuple[tuple[str, ...], ...] = (
     ("sampler=ddim",),
     ("sampler=dpm_solver",),
     ("sampler=heun",),
+    ("sampler=ddpm",),
+    ("sampler=renoise",),
 )
+CLASSIFIER_FREE = ("sampler=ddim", "guidance=cfg")
+TWICE = {"sampler=heun", "guidance=cfg"}  # calls a step, or nearly so
 
 
 def settings(
-    prior: str | None, conditional: str | None, calls: Sequence[int]
+    prior: str | None, conditional: str | None, calls: Sequence[int], without: bool
 ) -> Iterator[list[str]]:
-    """Overrides of conf/evaluate.yaml, one list an evaluation."""
+    """Overrides of conf/evaluate.yaml, one list an evaluation.
+
+    without: whether the conditional model learned to do without its condition.
+    """
     if prior is not None:
         for family in ZERO_SHOT:
             yield from ([f"checkpoint={prior}", *family, f"sampler.num_steps={n}"] for n in calls)
         yield from ([f"checkpoint={prior}", f"sampler={name}"] for name in JUMPING)
-    for family in CONDITIONAL if conditional is not None else ():
-        # Heun's calls are nearly two a step.
-        halved = 2 if "sampler=heun" in family else 1
+    if conditional is None:
+        return
+    for family in (*CONDITIONAL, CLASSIFIER_FREE) if without else CONDITIONAL:
+        halved = 2 if TWICE & {*family} else 1
         for n in calls:
             yield [f"checkpoint={conditional}", *family, f"sampler.num_steps={max(1, n // halved)}"]
+
+
+def does_without(conditional: str | None) -> bool:
+    """Whether a model learned to do without its condition, so that guidance=cfg can lead it."""
+    if conditional is None:
+        return False
+    from restore import zoo
+    from restore.diffusion.condition import Condition
+
+    node = zoo.read(conditional).content["config"]["task"].get("condition")
+    return node is not None and float(node.get("dropout", Condition().dropout)) > 0
 
 
 def _given(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -77,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"benchmark.{given.benchmark}.slow_limit=null",
         *given.more,
     ]
-    for overrides in settings(given.prior, given.conditional, given.calls):
+    without = does_without(given.conditional)
+    for overrides in settings(given.prior, given.conditional, given.calls, without):
         config = composed("evaluate", [*shared, *overrides])
         with tempfile.TemporaryDirectory() as folder:
             reports = evaluate.evaluate(config, Path(folder))

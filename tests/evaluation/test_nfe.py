@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_models import write_model
+from small_models import CONDITIONAL, write_model, write_run
 
 from restore.evaluation import nfe, results
 from restore.evaluation.nfe import CurvePoint
 from restore.evaluation.results import Row
 from restore.main import nfe as study
-from restore.types import InputError
+from restore.types import Facts, InputError
 
 
 def row(sampler: str, settings: str, calls: int, value: str, guidance: str = "") -> Row:
@@ -66,13 +66,18 @@ def test_of_a_distance_the_least_is_best() -> None:
 
 
 def test_a_study_has_every_method_at_every_number_of_calls() -> None:
-    runs = list(study.settings("A", "B", (10, 20)))
-    assert len(runs) == 3 * 2 + 2 + 3 * 2
+    runs = list(study.settings("A", "B", (10, 20), without=True))
+    assert len(runs) == 4 * 2 + 2 + 6 * 2
+    assert ["checkpoint=A", "sampler=ddpm", "guidance=dps", "sampler.num_steps=20"] in runs
     assert ["checkpoint=B", "sampler=heun", "sampler.num_steps=5"] in runs
-    assert not any("checkpoint=B" in one for one in study.settings("A", None, (10, 20)))
+    assert ["checkpoint=B", "sampler=ddim", "guidance=cfg", "sampler.num_steps=5"] in runs
+    assert ["checkpoint=B", "sampler=renoise", "sampler.num_steps=10"] in runs
+    assert not any("checkpoint=B" in one for one in study.settings("A", None, (10, 20), False))
     assert [one for one in runs if "checkpoint=B" in one] == list(
-        study.settings(None, "B", (10, 20))
+        study.settings(None, "B", (10, 20), without=True)
     )
+    without = list(study.settings(None, "B", (10, 20), without=False))
+    assert len(without) == 5 * 2 and not any("guidance=cfg" in one for one in without)
 
 
 def test_a_study_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,9 +94,9 @@ def test_the_command_measures_and_draws(tmp_path: Path, monkeypatch: pytest.Monk
     arguments = [str(prior), "--limit", "2", *precision, "--calls", "2"]
     study.main([*arguments, "3"])
     _, rows = results.read(folder / nfe.RESULTS)
-    assert [one["nfe"] for one in rows] == ["2", "3"] * 3
+    assert [one["nfe"] for one in rows] == ["2", "3"] * 4
     assert {one["guidance"].partition("(")[0] for one in rows} == {
-        "Replacement", "NullSpace", "PiGDM"
+        "Replacement", "NullSpace", "PiGDM", "DPS"
     }  # fmt: skip
     assert len({one["protocol"] for one in rows}) == 1
     assert {one["precision"] for one in rows} == {"bf16-mixed"}
@@ -99,7 +104,19 @@ def test_the_command_measures_and_draws(tmp_path: Path, monkeypatch: pytest.Monk
     assert "make nfe" in (folder / nfe.PAGE).read_text()
     monkeypatch.setattr(study, "ZERO_SHOT", study.ZERO_SHOT[:1])
     study.main(arguments)  # once more replaces the row of these calls
-    assert len(results.read(folder / nfe.RESULTS)[1]) == 6
+    assert len(results.read(folder / nfe.RESULTS)[1]) == 8
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_model_is_led_by_cfg_where_it_learned_to_do_without(
+    dropout: float, tmp_path: Path
+) -> None:
+    """One that did not is measured by the samplers alone: the study does not end halfway."""
+    condition = {"_target_": "restore.diffusion.condition.Condition", "dropout": dropout}
+    facts = Facts(1, 1, None, None, has_hole=True)
+    model = write_run({**CONDITIONAL, "condition": condition}, tmp_path, facts)
+    assert study.does_without(str(model)) == (dropout > 0)
+    assert study.does_without(str(write_model("grey_prior", tmp_path))) is False
 
 
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
