@@ -319,6 +319,12 @@ def test_bad_arguments_are_named(make: object, named: str) -> None:
         make()  # type: ignore[operator]
 
 
+def test_max_beta_bounds_every_beta_of_cosine() -> None:
+    betas, wide = Cosine(max_beta=0.5).betas, Cosine().betas
+    assert betas.max() == 0.5 and (wide > 0.5).sum() > 1
+    assert torch.equal(betas, wide.clamp(max=0.5))
+
+
 def test_time_at_is_where_the_snr_is_that_of_the_time(schedule: Schedule) -> None:
     t = torch.tensor([0.9, 0.5, 0.031, 0.0102], dtype=torch.float64)
     torch.testing.assert_close(schedule.time_at(schedule.snr(t)), t, rtol=1e-9, atol=1e-12)

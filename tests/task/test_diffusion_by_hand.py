@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from restore.diffusion.condition import Condition
 from restore.diffusion.guidance import Guidance
 from restore.diffusion.sampler import Sampling, ddim
 from restore.diffusion.schedule import EDM, Cosine, LinearBeta, Schedule
@@ -116,6 +117,22 @@ def test_a_perfect_network_has_no_loss(kind: Any, schedule: Schedule) -> None:
     assert task.losses(data, 0)["denoising"].item() > 1e-4
 
 
+def test_edm_is_preconditioned_for_the_deviation_that_the_task_names() -> None:
+    """Karras et al. 2022, table 1: F of D = c_skip x + c_out F, and x c_in, for sigma_data 0.2."""
+    task = build(parameterization="edm", schedule=EDM(), sigma_data=0.2)
+    data = batch()
+    loss = task.losses(data, 0)["denoising"]
+    shown: Any = task.network
+    sigma = task.schedule(shown.t)[1].view(-1, 1, 1, 1)
+    width = torch.hypot(sigma, torch.tensor(0.2).double())
+    x_t, x_0 = shown.x * width, data["target"].double()
+    wanted = (x_0 - 0.2**2 / width**2 * x_t) / (sigma * 0.2 / width)
+    error = (shown.output.double() - wanted).square().mean()
+    assert loss.item() == pytest.approx(error.item(), rel=1e-3)
+    noise = (x_t - x_0) / sigma
+    assert noise.std().item() == pytest.approx(1, abs=0.05)
+
+
 def test_training_times_are_those_of_the_schedule() -> None:
     """By the median: half of all sigma below exp(-1.2), where uniform t have it at 0.625."""
     task = build(schedule=EDM(), parameterization="v")
@@ -203,6 +220,33 @@ def test_bound_is_the_divergence_of_two_gaussians_by_hand() -> None:
     guess = Normal(mean((0.2 * x_t).clamp(-1, 1)), (large**v * small ** (1 - v)).sqrt())
     bits = kl_divergence(truth, guess).mean() / math.log(2)
     assert bound.item() == pytest.approx(bits.item(), rel=2e-3)
+
+
+class Second(Cosine):
+    """Every time is that of the second level, where the variance of q is half of its bound."""
+
+    def training_times(self, uniform: Tensor) -> Tensor:
+        return torch.full_like(uniform, 0.002)
+
+
+def test_bound_at_little_noise_counts_in_the_hole_alone() -> None:
+    """There an x0 that is 0.01 off costs as much as a wrong variance; known pixels are far off."""
+    settings: Any = {"parameterization": "x0", "learned_variance": True, "schedule": Second()}
+    task, data = build(condition=Condition(dropout=0), **settings), batch()
+    hole = torch.zeros(16, 1, 8, 8)
+    hole[..., 2:5] = 1
+    guess = (data["target"] * 0.9 + 0.01).where(hole > 0, torch.tensor(0.9))
+    task.network.answer = lambda x, t: torch.cat([guess, torch.full_like(guess, 0.4)], 1)  # type: ignore[assignment]
+    bound = task.losses({**data, "hole": hole}, None)["bound"]
+    (a_s, a_t), (sigma_s, sigma_t) = task.schedule(torch.tensor([0.001, 0.002]).double())
+    large, v = sigma_t**2 - (a_t / a_s) ** 2 * sigma_s**2, 0.7
+    small = large * sigma_s**2 / sigma_t**2
+    assert small < 0.6 * large
+    off = (a_s * large / sigma_t**2 * (data["target"] - guess)).double()
+    truth = Normal(off, small.sqrt())
+    bits = kl_divergence(truth, Normal(0 * off, (large**v * small ** (1 - v)).sqrt())) / math.log(2)
+    expected = bits[hole.expand_as(bits) > 0].mean()
+    assert bound.item() == pytest.approx(expected.item(), rel=2e-3)
 
 
 class First(Cosine):
