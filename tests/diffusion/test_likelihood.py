@@ -124,6 +124,23 @@ def test_a_lightness_has_no_pseudo_inverse_but_a_gradient() -> None:
     assert predicted.shift is not None and predicted.shift.abs().sum() > 0
 
 
+@pytest.mark.parametrize("guidance", [NullSpace(), DPS(), PiGDM()], ids=lambda one: one.name)
+@pytest.mark.parametrize("level", [0.0, 0.1])
+def test_what_was_measured_is_not_rounded_where_a_network_is(
+    guidance: NullSpace | DPS | PiGDM, level: float
+) -> None:
+    """Networks compute in bf16 by autocast, which would take the products of an operator, too."""
+    known, x = seen(Downsample(2), level).observation, noise().float()
+    known["input"], known["sigma"] = known["input"].float(), known["sigma"].float()
+    denoise = guidance.guide(White(0.5), known)
+    exact = denoise(x, T.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        half = denoise(x, T.float())
+    torch.testing.assert_close(half.x0, exact.x0, rtol=0, atol=1e-6)
+    if exact.shift is not None and half.shift is not None:
+        torch.testing.assert_close(half.shift, exact.shift, rtol=0, atol=1e-6)
+
+
 def test_settings_are_checked() -> None:
     for scale in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="scale"):

@@ -97,6 +97,18 @@ def test_full_hole_without_jumps_is_plain_sampling() -> None:
     assert torch.equal(result, plain)
 
 
+def test_a_guidance_shifts_the_hole_as_it_shifts_plain_sampling() -> None:
+    def pulled(x: Tensor, t: Tensor) -> Prediction:
+        return shrink(x, t)._replace(shift=0.1 * torch.ones_like(x))
+
+    times, known = LinearBeta().times(8), observed(torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4))
+    x = stream(2).normal(1, 4, 4)
+    plain = ddpm(pulled, x, LinearBeta(), times, stream(2, 1))
+    result = RePaint(8, 1, 1)(pulled, x, LinearBeta(), stream(2, 1), observation=known)
+    assert torch.equal(result, plain)
+    assert not torch.equal(result, ddpm(shrink, x, LinearBeta(), times, stream(2, 1)))
+
+
 def test_what_is_under_the_hole_does_not_matter() -> None:
     image, hole = torch.rand(2, 1, 4, 4), (torch.rand(2, 1, 4, 4) > 0.5).float()
     other = torch.where(hole > 0, torch.rand_like(image), image)
