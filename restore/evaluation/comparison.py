@@ -1,5 +1,6 @@
 """How sure a difference between two methods is: bootstrap over images (Efron & Tibshirani 1993)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,15 +43,18 @@ def mean_interval(values: Values, photos: Sequence[str] | None = None) -> Interv
     again, each with all of its images (the cluster bootstrap of Davison and Hinkley 1997, 3.8).
     """
     values = np.asarray(values, dtype=np.float64)
-    defined = ~np.isnan(values)
-    _, photo = np.unique(np.arange(len(values)) if photos is None else photos, return_inverse=True)
-    values, photo = values[defined], photo[defined]
-    counts = np.bincount(photo)
-    sums, counts = np.bincount(photo, values)[counts > 0], counts[counts > 0]
+    names = range(len(values)) if photos is None else photos
+    sums: dict[Any, float] = {}
+    counts: dict[Any, int] = {}
+    for name, value in zip(names, values, strict=True):
+        if not math.isnan(value):
+            sums[name] = sums.get(name, 0.0) + value
+            counts[name] = counts.get(name, 0) + 1
     if len(sums) < 2:
         raise InputError(f"an interval needs 2 images or more with a value, got {len(sums)}")
-    low, high = np.quantile(_resampled_means(sums, counts), [0.025, 0.975])
-    return Interval(float(values.mean()), float(low), float(high), len(values))
+    means = _resampled_means(np.array([*sums.values()]), np.array([*counts.values()]))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(np.nanmean(values)), float(low), float(high), sum(counts.values()))
 
 
 def paired_difference(
@@ -105,11 +109,11 @@ def differences(named: Sequence[tuple[str, list[Row]]]) -> list[Difference]:
     for method, others in named[1:]:
         shared = [row for row in others if (row["index"], row["name"]) in paired]
         partners = [paired[row["index"], row["name"]] for row in shared]
-        photos = np.array([row["name"] for row in shared])
+        photos = [row["name"] for row in shared]
         for metric in [key for key in image_metrics(rows) if key in others[0]]:
             ours = np.array([row[metric] for row in shared], dtype=np.float64)
             theirs = np.array([row[metric] for row in partners], dtype=np.float64)
-            if len(set(photos[~np.isnan(ours - theirs)])) >= 2:
+            if _num_photos(ours - theirs, photos) >= 2:
                 interval = paired_difference(ours, theirs, photos)
                 found.append(Difference(metric, method, reference, interval))
     return found
@@ -118,9 +122,14 @@ def differences(named: Sequence[tuple[str, list[Row]]]) -> list[Difference]:
 def intervals(rows: Sequence[Row]) -> dict[str, Interval]:
     """Metric -> its mean over all images with its interval; without those of less than 2 photos."""
     found = {}
-    photos = np.array([row["name"] for row in rows])
+    photos = [row["name"] for row in rows]
     for metric in image_metrics(rows):
         values = np.array([row[metric] for row in rows], dtype=np.float64)
-        if len(set(photos[~np.isnan(values)])) >= 2:
+        if _num_photos(values, photos) >= 2:
             found[metric] = mean_interval(values, photos)
     return found
+
+
+def _num_photos(values: Values, photos: Sequence[str]) -> int:
+    """How many photos have a value."""
+    return len({name for name, value in zip(photos, values, strict=True) if not math.isnan(value)})
