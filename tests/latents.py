@@ -43,10 +43,12 @@ def facts(channels: int = 3, size: int | None = SIZE, **more: Any) -> Facts:
     )
 
 
-def write_autoencoder(folder: Path, channels: int = 3, std: float = 0.5, **changes: Any) -> Path:
+def write_autoencoder(
+    folder: Path, channels: int = 3, std: float = 0.5, seed: int = 0, **changes: Any
+) -> Path:
     """A run folder with an untrained autoencoder; latents are said to have mean 0.1 and `std`."""
     node = {**AUTOENCODER, **changes}
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     task = build(AUTOENCODER, "task", facts=facts(channels))
     task.latent_mean.fill_(0.1)
     task.latent_std.fill_(std)

@@ -87,14 +87,31 @@ def _interrupted(job: SweepJob, folder: Path) -> Any:
         earlier = resume.load(folder, named, allow_inexact=False)
     except InputError:
         return None
-    stored, config = earlier.content["config"], job.config
-    if config["trainer"].get("precision") == "auto":  # what it became then holds
-        own = {**config["trainer"], "precision": stored["trainer"]["precision"]}
-        config = {**config, "trainer": own}
-    if resume.differences(stored, config):
+    config = _settled(job.config, earlier.content)
+    if resume.differences(earlier.content["config"], config):
         return None
     earlier.config = config
     return earlier
+
+
+def _settled(config: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    """The config of a job, with what a run settles once as it stands in its checkpoint: what
+    precision=auto became, and a codec by its network, where the path has the same weights still."""
+    import torch
+
+    from restore.build import build
+    from restore.config.trust import Trust
+
+    task, trainer = config["task"], config["trainer"]
+    if trainer.get("precision") == "auto":
+        trainer = {**trainer, "precision": content["config"]["trainer"]["precision"]}
+    if (task.get("codec") or {}).get("path") is not None:
+        codec = build(task["codec"], "task.codec", trust=Trust.of(config))
+        own = {f"codec.{name}": tensor for name, tensor in codec.state_dict().items()}
+        held = content["state_dict"]
+        if all(name in held and torch.equal(held[name], own[name]) for name in own):
+            task = {**task, "codec": codec.node}
+    return {**config, "task": task, "trainer": trainer}
 
 
 if __name__ == "__main__":

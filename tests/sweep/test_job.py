@@ -10,12 +10,13 @@ import optuna
 import pytest
 import yaml
 from entry import ROOT
+from latents import write_autoencoder
 from test_train import TINY
 
 from restore import precision
 from restore.config.command import plain
 from restore.sweep import journal, study
-from restore.sweep.job import SweepJob, _train
+from restore.sweep.job import SweepJob, _interrupted, _train
 
 SETTINGS = ["max_updates=6", "callback.recovery.every_n_updates=1", "seed=3"]
 
@@ -47,28 +48,38 @@ def test_every_rank_reads_the_same_job(job: Callable[..., SweepJob], tmp_path: P
     assert [path.name for path in (tmp_path / ".hydra").iterdir()] == ["job.json"]
 
 
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Trains a job, whose fourth update is the last before its machine goes down."""
+    from restore.callback.progress import Throughput
+
+    whole = Throughput.on_train_batch_end
+
+    def fail(self: Any, trainer: Any, module: Any, *rest: Any) -> None:
+        if module.updates == 4:
+            raise KeyError("the machine went down")
+        whole(self, trainer, module, *rest)
+
+    def train(made: SweepJob, folder: Path) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Throughput, "on_train_batch_end", fail)
+            patch.setattr(precision, "choose", lambda device: ("32-true", "this machine"))
+            with pytest.raises(KeyError):
+                _train(made, folder)
+
+    return train
+
+
 @pytest.mark.parametrize(("second", "resumed"), [("seed=3", [3]), ("seed=4", [])])
 def test_an_interrupted_job_goes_on_if_it_is_the_same(
     job: Callable[..., SweepJob],
+    cut: Callable[..., None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     second: str,
     resumed: list[int],
 ) -> None:
-    from restore.callback.progress import Throughput
-
-    whole = Throughput.on_train_batch_end
-
-    def cut(self: Any, trainer: Any, module: Any, *rest: Any) -> None:
-        if module.updates == 4:
-            raise KeyError("the machine went down")
-        whole(self, trainer, module, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Throughput, "on_train_batch_end", cut)
-        patch.setattr(precision, "choose", lambda device: ("32-true", "this machine"))
-        with pytest.raises(KeyError):
-            _train(job(), tmp_path)
+    cut(job(), tmp_path)
     monkeypatch.setattr(precision, "choose", lambda device: ("bf16-mixed", "another machine"))
     _train(job(second), tmp_path)
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
@@ -76,6 +87,23 @@ def test_an_interrupted_job_goes_on_if_it_is_the_same(
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["training"]["updates"] == 6
     assert [one["updates"] for one in result["resumed"]] == resumed
+
+
+def test_an_interrupted_job_among_latents_goes_on_with_the_same_codec(
+    job: Callable[..., SweepJob], cut: Callable[..., None], tmp_path: Path
+) -> None:
+    codec, folder = tmp_path / "codec", tmp_path / "run"
+    folder.mkdir()
+    made = job("codec=checkpoint", f"task.codec.path={codec}", "task.network.multipliers=[1,2]")
+    write_autoencoder(codec, channels=1)
+    cut(made, folder)
+    write_autoencoder(codec, channels=1, seed=1)
+    assert _interrupted(made, folder) is None
+    write_autoencoder(codec, channels=1)
+    _train(made, folder)
+    result = json.loads((folder / "result.json").read_text())
+    assert result["training"]["updates"] == 6
+    assert [one["updates"] for one in result["resumed"]] == [3]
 
 
 @pytest.mark.parametrize(("earlier", "pruned"), [(0.0, True), (1e9, False)])
