@@ -74,6 +74,7 @@ def total_variation(image: Tensor, hole: Tensor | None = None) -> Tensor:
     dilated by one pixel, and still divides by all C H W (Liu et al. 2018, eq. 6). Anisotropic.
     """
     region = None if hole is None else F.max_pool2d(hole, 3, stride=1, padding=1)
+    image = image.float()  # a sum over a large image is more than float16 has
     total = image.new_zeros(len(image))
     for dim in (2, 3):
         difference = image.diff(dim=dim).abs()

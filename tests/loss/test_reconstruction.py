@@ -133,6 +133,14 @@ def test_total_variation_by_definition(with_hole: bool) -> None:
         assert found == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_total_variation_is_summed_in_float32(dtype: torch.dtype) -> None:
+    """400 x 400 pixels that differ by one from each neighbour: a sum of 319200."""
+    rows, columns = torch.meshgrid(torch.arange(400), torch.arange(400), indexing="ij")
+    board = ((rows + columns) % 2).to(dtype)[None, None]
+    assert total_variation(board).item() == pytest.approx(2 * 399 / 400, rel=1e-6)
+
+
 def test_total_variation_of_one_pixel_is_zero() -> None:
     assert total_variation(torch.ones(2, 3, 1, 1), torch.ones(2, 1, 1, 1)).tolist() == [0, 0]
     assert total_variation(torch.tensor([[[[0.0, 1.0, 3.0]]]])).item() == 1
