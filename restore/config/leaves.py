@@ -14,7 +14,7 @@ from restore.config.value import unknown
 from restore.types import InputError
 
 ITEMS = "[]"  # the section that the items of a list share
-_GLOBAL = "_global_"  # the package of a file that speaks of the whole config
+GLOBAL = "_global_"  # the package of a file that speaks of the whole config
 
 
 @dataclass
@@ -127,14 +127,19 @@ def _defaults(content: Mapping[str, Any]) -> list[str]:
     return [str(key) for one in entries if isinstance(one, Mapping) for key in one]
 
 
-def _leaf(path: Path) -> Leaf:
-    package = path.parent.name
+def package_of(path: Path) -> str:
+    """Where a leaf places itself: what its first comments say, else the group that it lies in."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         if line.startswith("# @package "):
-            package = line.split()[2]
-    return Leaf("" if package == _GLOBAL else package, _read(path))
+            return line.split()[2]
+    return path.parent.name
+
+
+def _leaf(path: Path) -> Leaf:
+    package = package_of(path)
+    return Leaf("" if package == GLOBAL else package, _read(path))
 
 
 def _read(path: Path) -> Mapping[str, Any]:

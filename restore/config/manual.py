@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from restore.config import meaning, searchpath, source
 from restore.config.command import conf, program
+from restore.config.leaves import GLOBAL, package_of
 from restore.config.value import unknown
 from restore.types import InputError
 
@@ -158,12 +159,10 @@ def _all_groups(script: Script) -> Iterator[tuple[str, str, str]]:
 
 
 def _place(group: str) -> str:
-    """The place in the config that the files of a group name for themselves."""
-    for path in sorted((conf() / group).glob("*.yaml")):
-        found = re.match(r"# @package (\S+)", path.read_text(encoding="utf-8"))
-        if found:
-            return found[1] if found[1] != "_global_" else group
-    return group
+    """The place in the config that the files of a group share; each may have one below it."""
+    places = map(package_of, sorted((conf() / group).glob("*.yaml")))
+    elsewhere = (one for one in places if one.partition(".")[0] not in (group, GLOBAL))
+    return next(elsewhere, group)
 
 
 def _keys(place: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

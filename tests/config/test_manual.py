@@ -69,6 +69,14 @@ def test_a_group_says_what_its_choices_are_for() -> None:
     assert "keys of task.network: task.network UNet:" in said
 
 
+@pytest.mark.parametrize("group", ["benchmark=photos_sigma25", "baseline=telea"])
+def test_keys_of_what_was_chosen_are_told(group: str) -> None:
+    """As the last example of evaluate.py's help says."""
+    key, _, name = group.partition("=")
+    said = manual.text("evaluate", [group, "--help", key], "")
+    assert f"keys of {key}:" in said and f"{key}.{name}" in said
+
+
 def test_what_the_class_takes_beside_the_yaml_is_told() -> None:
     assert "+callback.samples.num_images" in manual.text("train", ["-h", "callback"], "")
 
