@@ -27,16 +27,17 @@ class Sweep:
 
     @classmethod
     def read(cls, folder: Path) -> "Sweep":
-        path, no_sweep = folder / "sweep.json", "does not describe a sweep: restore it"
+        path = folder / "sweep.json"
         if not path.is_file():
             raise InputError(
                 f"{folder} holds no sweep.json: give the folder that `train.py -m` printed first"
             )
         try:
             sweep = cls(**json.loads(path.read_text(encoding="utf-8")))
+            texts = [*sweep.argv, sweep.cwd]
         except (ValueError, TypeError) as error:
-            raise InputError(f"{path} {no_sweep} ({error})") from error
-        if not sweep.argv or not all(isinstance(one, str) for one in (*sweep.argv, sweep.cwd)):
+            raise InputError(f"{path} does not describe a sweep: restore it ({error})") from error
+        if not sweep.argv or not all(isinstance(one, str) for one in texts):
             raise InputError(
                 f"{path} does not describe a sweep: argv and cwd are texts; restore it"
             )

@@ -99,6 +99,7 @@ def test_packages_are_named_anew(
         '{"argv": ["train.py", 3], "cwd": "/", "objective": "val/loss", "direction": "minimize"}',
         '{"argv": ["train.py"], "cwd": 3, "objective": "val/loss", "direction": "minimize"}',
         '{"argv": [], "cwd": "/", "objective": "val/loss", "direction": "minimize"}',
+        '{"argv": 3, "cwd": "/", "objective": "val/loss", "direction": "minimize"}',
     ],
 )
 def test_a_file_that_describes_no_sweep_is_named(tmp_path: Path, content: str) -> None:
