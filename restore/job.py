@@ -9,7 +9,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Job:
     settings: Settings
     results: list[str]
     strength_map: bytes | None = None  # PNG, grey; white is all of the strength
-    precisions: list[str] | None = None  # of each model; None: float32, as in jobs of before
+    precisions: Sequence[str] = ()  # of each model; none: float32, as in jobs of before
 
 
 def pack(job: Job) -> bytes:

@@ -107,7 +107,7 @@ def repeat(
     if inputs or settings != PredictionSettings(device=device, packages=packages):
         raise InputError("--job brings image, mask and settings with it: give no others")
     asked = job.read(file)
-    computed = zip(_models_of(asked, models), asked.precisions or [], strict=True)
+    computed = zip(_models_of(asked, models), asked.precisions, strict=True)
     loaded = [load(path, packages, device, exactly) for path, exactly in computed]
     chain.check(loaded, asked.settings, asked.mask is not None, asked.strength_map is not None)
     name = Path(file.stem or "job")

@@ -88,7 +88,7 @@ def test_a_job_is_repeated_in_its_own_precision(run: Any, tmp_path: Path, precis
 
 def test_a_job_of_before_precisions_was_exact(tmp_path: Path) -> None:
     whole, _ = made(tmp_path, ["prior"], chain.Settings(), precision="32-true")
-    (tmp_path / "old.zip").write_bytes(job.pack(replace(whole, precisions=None)))
+    (tmp_path / "old.zip").write_bytes(job.pack(replace(whole, precisions=())))
     assert job.read(tmp_path / "old.zip") == whole
 
 

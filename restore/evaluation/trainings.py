@@ -1,6 +1,5 @@
 """The trainings on record: their table, and what a person reads of each."""
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from restore.evaluation.markup import NONE, Table
 from restore.evaluation.results import Row
 from restore.evaluation.studies import PAGE
 from restore.released import is_bundle
-from restore.run_files import RESULT
+from restore.run_files import RESULT, read_result
 from restore.types import InputError
 
 # Metrics that are named as the answer, where they were measured.
@@ -40,7 +39,7 @@ def pages(folder: Path, rows: Sequence[Row]) -> dict[Path, str]:
 
 
 def _page(path: Path, rows: Sequence[Row]) -> str:
-    record = _read(path)
+    record = read_result(path.parent)
     try:
         training = record["training"]
         updates, size = training["updates"], round(training["images"] / training["updates"])
@@ -123,20 +122,12 @@ def _cost(record: Mapping[str, Any]) -> str:
     return f"{record['training']['seconds']:.0f} of training on {record['device']}"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _refusal(path, error) from error
-    return record
-
-
 def _refusal(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} is no record of a training ({error!r}): write it anew")
 
 
 def _record(path: Path) -> list[str]:
-    record = _read(path)
+    record = read_result(path.parent)
     try:
         training = record["training"]
         numbers = [training[key] for key in ("updates", "seconds", "images_per_second")]
