@@ -5,7 +5,6 @@ The folder's JSON files become the config of a task, so that what is true of a c
 of this project is true of them: restorers are its samplers and guidances.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from restore.content import FORMAT, upgrade
+from restore.diffusers_json import NETWORK, SCHEDULER, check_defaults, check_kinds, settings
 from restore.types import InputError
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -66,20 +66,19 @@ def read(path: Path) -> dict[str, Any]:
         InputError: another class, settings that our network has not, or no safetensors.
     """
     unet = unet_of(path)
-    config = _json(unet / CONFIG)
+    config = settings(unet / CONFIG)
     kind = config.get("_class_name")
-    if kind == AUTOENCODER:
-        return _autoencoder(path, config)
-    if kind != CLASS:
+    if kind not in (CLASS, AUTOENCODER):
         raise InputError(f"{unet / CONFIG} is of {kind}, not of {CLASS} or {AUTOENCODER}")
-    return _prior(path, unet, config)
+    check_kinds(unet / CONFIG, config, NETWORK)
+    return _prior(path, unet, config) if kind == CLASS else _autoencoder(path, config)
 
 
 def _prior(path: Path, unet: Path, config: dict[str, Any]) -> dict[str, Any]:
     """As `read`, of a UNet2DModel in the folder `unet`: a prior."""
-    _check_defaults(unet / CONFIG, config, DEFAULTS)
+    check_defaults(unet / CONFIG, config, DEFAULTS)
     scheduler = _scheduler(path, unet)
-    steps = int(scheduler.get("num_train_timesteps", 1000))
+    steps = scheduler.get("num_train_timesteps", 1000)
     network = {key: config[key] for key in TAKEN if key in config}
     classes = config.get("num_class_embeds")
     (channels, varies), size = _channels(unet / CONFIG, config), config.get("sample_size")
@@ -96,13 +95,13 @@ def _prior(path: Path, unet: Path, config: dict[str, Any]) -> dict[str, Any]:
         "parameterization": PREDICTIONS[scheduler.get("prediction_type", "epsilon")],
         "learned_variance": varies,
         "class_conditional": classes is not None,
-        "clip": bool(scheduler.get("clip_sample", True)),
+        "clip": scheduler.get("clip_sample", True),
         "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1e-4},
     }
     facts = {
         **{"image_channels": channels, "input_channels": channels},
         "image_size": size if isinstance(size, int) else None,
-        "num_classes": None if classes is None else int(classes) - 1,
+        "num_classes": None if classes is None else classes - 1,
     }
     return _content(path, task, facts, _weights(unet / WEIGHTS))
 
@@ -112,7 +111,7 @@ def _channels(path: Path, config: Mapping[str, Any]) -> tuple[int, bool]:
 
     Raises InputError for a model that is shown more than the image, which no prior is.
     """
-    seen, made = (int(config.get(key, 3)) for key in ("in_channels", "out_channels"))
+    seen, made = (config.get(key, 3) for key in ("in_channels", "out_channels"))
     if made not in (seen, 2 * seen):
         raise InputError(
             f"{path}: out_channels={made} is neither in_channels={seen} nor twice that, so that "
@@ -135,21 +134,15 @@ def _content(
     return upgrade(content, path)
 
 
-def _check_defaults(path: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    for key, value in defaults.items():
-        if config.get(key, value) != value:
-            raise InputError(f"{path}: {key}={config[key]!r} is not served, only {value!r}")
-
-
 def _autoencoder(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     """As `read`, of an AutoencoderKL: a codec, whose latents are (z - shift_factor) scaling_factor,
     and with latents_mean and latents_std (z - mean) scaling_factor / std."""
     widths = config.get("block_out_channels", [64])
-    channels = int(config.get("in_channels", 3))
+    channels = config.get("in_channels", 3)
     kinds = {"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"}
     served = {key: [kind] * len(widths) for key, kind in kinds.items()}
-    _check_defaults(path / CONFIG, config, {"act_fn": "silu", "out_channels": channels, **served})
-    latents, scale = int(config.get("latent_channels", 4)), config.get("scaling_factor") or 1.0
+    check_defaults(path / CONFIG, config, {"act_fn": "silu", "out_channels": channels, **served})
+    latents, scale = config.get("latent_channels", 4), config.get("scaling_factor") or 1.0
     mean = config.get("latents_mean") or [config.get("shift_factor") or 0.0] * latents
     std = [one / scale for one in config.get("latents_std") or [1.0] * latents]
     task = {
@@ -200,25 +193,16 @@ def _scheduler(path: Path, unet: Path) -> dict[str, Any]:
     """The scheduler's config: of the pipeline, or beside the UNet; else that of Ho et al. 2020."""
     for place in (path / "scheduler", unet, unet.parent / "scheduler"):
         if (place / "scheduler_config.json").is_file():
-            found = _json(place / "scheduler_config.json")
+            found = settings(place / "scheduler_config.json")
+            check_kinds(place / "scheduler_config.json", found, SCHEDULER)
             if found.get("prediction_type", "epsilon") not in PREDICTIONS:
                 raise InputError(
                     f"{place}: prediction_type={found['prediction_type']} is not served"
                 )
             clips = {"clip_sample_range": 1.0} if found.get("clip_sample", True) else {}
-            _check_defaults(place / "scheduler_config.json", found, {"thresholding": False} | clips)
+            check_defaults(place / "scheduler_config.json", found, {"thresholding": False} | clips)
             return found
     return {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds no settings")
-    return found
 
 
 def _weights(path: Path) -> dict[str, Any]:

@@ -48,6 +48,7 @@ LAYERS = (
     {"build"},
     {"zoo"},
     {"bundle", "checkpoint", "diffusers_folder"},
+    {"diffusers_json"},
     {"released"},
     {"content"},
     {"config"},

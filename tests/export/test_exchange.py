@@ -151,6 +151,9 @@ def test_a_folder_fills_holes_and_is_refused_in_one_line(tmp_path: Path) -> None
         ({"norm_num_groups": 3}, "are not in norm_num_groups=3 groups"),
         ({"attn_norm_num_groups": 0}, "16 channels are not in attn_norm_num_groups=0 groups"),
         ({"in_channels": 5}, "out_channels=3 is neither in_channels=5 nor twice that"),
+        ({"in_channels": None}, "in_channels=None has the wrong type: it takes int"),
+        ({"out_channels": "3"}, "out_channels='3' has the wrong type: it takes int"),
+        ({"num_class_embeds": 1}, "num_class_embeds=1 must be at least 2"),
     ):
         (folder / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(InputError, match=says) as refused:
@@ -223,9 +226,15 @@ OURS = {
         ({"thresholding": True}, "thresholding=True is not served, only False"),
         ({"clip_sample_range": 2.0}, "clip_sample_range=2.0 is not served, only 1.0"),
         ({"clip_sample_range": 2.0, "clip_sample": False}, None),
+        ({"num_train_timesteps": None}, "num_train_timesteps=None has the wrong type"),
+        ({"num_train_timesteps": 0}, "num_train_timesteps=0 must be at least 1"),
+        ({"prediction_type": ["epsilon"]}, "prediction_type=.'epsilon'. has the wrong type"),
+        ({"prediction_type": "flow"}, "prediction_type=flow is not served"),
+        ({"beta_schedule": "scaled_linear", "beta_start": "0"}, "beta_start='0' has the wrong"),
+        ({"trained_betas": ["x"]}, "trained_betas=.'x'. has the wrong type"),
     ],
 )
-def test_what_clips_in_another_way_is_refused(
+def test_a_scheduler_that_is_another_or_none_is_refused(
     tmp_path: Path, clips: dict[str, Any], says: str | None
 ) -> None:
     node, facts = OURS["plain"]
