@@ -26,6 +26,7 @@ MANIFEST, INPUTS, MASKS, OUTPUTS = "manifest.json", "inputs", "masks", "outputs"
 MEASURED = "measured"
 FORMAT = 1
 Image = dict[str, Any]  # one of the manifest's `images`
+NEEDED = {"name", "size", "input", "sha256"}  # of those that are read again
 
 
 class Manifest(NamedTuple):
@@ -145,7 +146,10 @@ def read(folder: Path) -> Manifest:
         raise InputError(f"{path} is no manifest of restore task: {error}") from None
     if manifest.format != FORMAT:
         raise InputError(f"{path} has format {manifest.format}, not {FORMAT}: write it anew")
-    for image in manifest.images:
+    for number, image in enumerate(manifest.images):
+        needed = {*NEEDED, "mask_sha256"} if "mask" in image else NEEDED
+        if missing := sorted(needed - image.keys()):
+            raise InputError(f"{path}: image {number} lacks {', '.join(missing)}: write it anew")
         _check_unchanged(folder / INPUTS / image["input"], image["sha256"])
         if "mask" in image:
             _check_unchanged(folder / MASKS / image["mask"], image["mask_sha256"])

@@ -12,7 +12,7 @@ from restore.evaluation import assignment
 from restore.evaluation.assignment import INPUTS, MASKS, OUTPUTS, Manifest
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import NO_SAMPLING, Method, SamplingRecord, for_every_sample
-from restore.image import from_uint8, from_unit
+from restore.image import from_uint8, from_unit, to_uint8
 from restore.types import InputError, Observation
 
 EXACT, LOSSY = (".png", ".npy"), (".jpg", ".jpeg", ".webp")
@@ -95,19 +95,18 @@ class Outputs:
             height, width = restored.shape[-2:]
             wanted = " x ".join(map(str, said["size"]))
             raise InputError(f"{path} has {height} x {width} pixels, its input has {wanted}")
-        given = self.folder / INPUTS / said["input"]
-        if given.suffix == ".npy":
-            return
-        observed = from_uint8(_picture(given, None))
+        observed = _observed(self.folder / INPUTS / said["input"])
+        is_eight_bit = path.suffix.lower() != ".npy"
         dark = from_uint8(torch.tensor([1], dtype=torch.uint8))
-        if path.suffix.lower() != ".npy" and restored.max() <= dark and observed.max() > -0.9:
+        if is_eight_bit and restored.max() <= dark and observed.max() > -0.9:
             raise InputError(
                 f"{path} holds 0 and 1 alone: an 8-bit file has levels of 0 to 255, so multiply by "
                 "255 before you save it"
             )
         if "mask" in said and observed.shape == restored.shape:
             known = _picture(self.folder / MASKS / said["mask"], 1) < 128
-            shift = ((restored - observed).abs() * known).max().item() * 127.5
+            kept = from_uint8(to_uint8(observed)) if is_eight_bit else observed.clamp(-1, 1)
+            shift = ((restored - kept).abs() * known).max().item() * 127.5
             self.moved += shift > 1e-3
             self.largest = max(self.largest, shift)
 
@@ -147,6 +146,13 @@ def _paths(manifest: Manifest, folder: Path, suffixes: tuple[str, ...]) -> list[
             f"{place / missing[0]}.png is missing: {len(found)} of {len(wanted)} outputs are there"
         )
     return [found[stem] for stem in wanted]
+
+
+def _observed(path: Path) -> Tensor:
+    """An input, [C, H, W]; in [-1, 1] but for noise, which no array that was written is rid of."""
+    if path.suffix == ".npy":
+        return from_unit(torch.from_numpy(np.load(path)).permute(2, 0, 1))
+    return from_uint8(_picture(path, None))
 
 
 def _picture(path: Path, channels: int | None) -> Tensor:

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from PIL import Image
 from restore import cli
 from restore.degradation.operator import Downsample
 from restore.evaluation import assignment, outputs
+from restore.hashing import sha256_of
 from restore.types import InputError
 
 LIMIT = "benchmark.photos_masks.data={limit:2,repeat:1}"
@@ -130,6 +132,36 @@ def test_known_pixels_that_moved_are_counted_and_put_back(command: Any, masks: P
     assert telea == others and "put back" in printed
 
 
+@pytest.mark.parametrize("suffix", [".png", ".npy"])
+def test_known_pixels_of_float_inputs_are_counted(tmp_path: Path, suffix: str) -> None:
+    """An output holds no value beyond [0, 1], and a PNG 256 of them: neither has moved a pixel."""
+    given = np.linspace(-0.2, 1.2, 16 * 16 * 3, dtype=np.float32).reshape(16, 16, 3)
+    hole = np.zeros((16, 16), bool)
+    hole[4:9] = True
+    for name in ("inputs", "masks", "outputs"):
+        (tmp_path / name).mkdir()
+    np.save(tmp_path / "inputs/0.npy", given)
+    Image.fromarray(hole.astype(np.uint8) * 255).save(tmp_path / "masks/0.png")
+    hashes = {"sha256": sha256_of(tmp_path / "inputs/0.npy")}
+    hashes["mask_sha256"] = sha256_of(tmp_path / "masks/0.png")
+    said = {"name": "a", "size": [16, 16], "input": "0.npy", "mask": "0.png", **hashes}
+    manifest = assignment.Manifest(1, "b", [], "task", "p", 3, 1, [said])
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest._asdict()))
+    benchmark: Any = SimpleNamespace(name="b", task="task", data=SimpleNamespace(num_test=1))
+    kept = np.where(hole[..., None], 0.5, given).clip(0, 1).astype(np.float32)
+    for far in (0, 20):
+        levels = np.where(hole[..., None] | (kept > 0.5), kept, kept + far / 255)
+        if suffix == ".npy":
+            np.save(tmp_path / "outputs/0.npy", levels)
+        else:
+            Image.fromarray((levels * 255).round().astype(np.uint8)).save(
+                tmp_path / "outputs/0.png"
+            )
+        read = outputs.Outputs(benchmark, tmp_path)
+        assert read.moved == (far > 0)
+        assert read.largest == pytest.approx(far, abs=0.01)
+
+
 def test_lossy_files_are_named_in_the_row(command: Any, masks: Path) -> None:
     for path in list((masks / "outputs").iterdir()):
         Image.open(path).save(path.with_suffix(".jpg"))
@@ -198,6 +230,7 @@ FAULTS = {
     "no json": (lambda f: (f / "manifest.json").write_text("{"), "no manifest"),
     "format": (_manifest(format=99), "has format 99"),
     "hash": (_manifest(task="0123456789ab"), "is of task 0123456789ab"),
+    "no images": (_manifest(images=[{"index": 0}, {"index": 1}]), "image 0 lacks input, name, sha"),
     "other": (_manifest(benchmark="scenes_masks"), "for benchmark=scenes_masks, not photos_masks"),
 }
 
