@@ -68,9 +68,9 @@ def conclude(main: Callable[[], Any]) -> Callable[[], None]:
 def _holds_work(folder: Path, refused: bool) -> bool:
     """Whether a job of a sweep began; refused: whether it has ended with all of them refused."""
     lines = journal.read(folder)
-    left = any((folder / line.folder).exists() for line in lines)
-    # hydra.sweep.subdir=a/b lies deeper.
-    return left or any(folder.rglob(".hydra")) or bool(lines and not refused)
+    # hydra.sweep.subdir=a/b lies deeper; jobs that wait in a queue will read .submitit.
+    left = any((folder / line.folder).exists() for line in lines) or any(folder.rglob(".hydra"))
+    return left or bool((lines or (folder / ".submitit").exists()) and not refused)
 
 
 def single(config: dict[str, Any], launcher: str = "basic") -> dict[str, Any]:

@@ -67,6 +67,7 @@ def test_the_least_is_allowed_and_nothing_below_it(key: str, least: int) -> None
 def test_hash_is_of_the_content() -> None:
     assert journal.hash_of({"a": 1, "b": [1.0]}) == journal.hash_of({"b": [1.0], "a": 1})
     assert journal.hash_of({"a": 1}) != journal.hash_of({"a": 2})
+    assert len({journal.hash_of({"seed": seed}) for seed in range(5000)}) == 5000
 
 
 def test_the_best_job_has_an_objective_and_settings_are_what_differs() -> None:

@@ -149,6 +149,13 @@ def test_what_jobs_in_deeper_folders_did_stays(tmp_path: Path) -> None:
     assert multirun._holds_work(tmp_path, refused=False)
 
 
+def test_what_jobs_that_wait_in_a_queue_will_read_stays(tmp_path: Path) -> None:
+    """Ctrl-C ends the launcher; its jobs start later, and read what it has left for them."""
+    (tmp_path / ".submitit" / "17_0").mkdir(parents=True)
+    assert multirun._holds_work(tmp_path, refused=False)
+    assert not multirun._holds_work(tmp_path, refused=True)  # none of them waits
+
+
 def test_sweep_over_experiments_takes_a_key_that_the_default_experiment_lacks(
     fake: None, command: Command, tmp_path: Path
 ) -> None:
