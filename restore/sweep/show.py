@@ -50,11 +50,10 @@ def _tell_open(folder: Path, found: Found) -> None:
     logs = (log for name in (RUN, "train.log") for log in folder.rglob(name))
     begun = sorted({os.path.relpath(log.parent, folder) for log in logs} - ended)
     running = [name for name in begun if lock.holder(folder / name) is not None]
-    cut_off = [name for name in begun if name not in running]
     if running:
         print(f"running: job {', '.join(running)}")
-    elif cut_off:
-        print(f"cut off: job {', '.join(cut_off)}; to go on: {shown(folder, '--resume')}")
+    elif begun:
+        print(f"cut off: job {', '.join(begun)}; to go on: {shown(folder, '--resume')}")
 
 
 def _check(found: Found, by: str, over: Sequence[str]) -> None:

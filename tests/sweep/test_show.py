@@ -184,6 +184,20 @@ def test_a_job_that_repeats_another_counts_once(folder: Path) -> None:
     assert [repeats(found.lines, k) for k in range(8)] == [False] * 6 + [True] * 2
 
 
+def test_an_objective_ranks_as_its_sweep_says_whatever_became_of_the_records(
+    tmp_path: Path,
+) -> None:
+    Started(["train.py", "-m"], str(tmp_path), "val/own", "maximize").settle(tmp_path)
+    for k, value in enumerate((1.0, 3.0, None)):
+        journal.append(tmp_path, journal.Line(k, str(k), [f"seed={k}"], f"{k}", "", value, 1.0))
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "result.json").write_text("{")
+    found = read(tmp_path)
+    assert show.ranking(found.metrics["val/own"], found.high["val/own"]) == [1, 0, 2]
+    _, (one,) = group(found, "val/own", ["seed"])
+    assert one.values == [1.0, 3.0]  # and none of the job that has failed
+
+
 def test_two_values_have_a_deviation_and_one_has_none() -> None:
     assert Group((), [1.0, 3.0]).deviation == pytest.approx(2**0.5)
     assert math.isnan(Group((), [1.0]).deviation)
