@@ -274,6 +274,10 @@ def test_one_checkpoint_is_a_prior_too() -> None:
     with torch.no_grad():
         images = task.generate(torch.tensor([3, 4]), (8, 8))
     assert images.shape == (2, 3, 8, 8) and (images[0] - images[1]).abs().max() > 0.1
+    told = recorded(HALF)
+    told.generate(torch.tensor([3, 4]), (8, 8))
+    _, image, missing = split(told)  # as in training where the condition is dropped
+    assert (image == 0).all() and (missing == 1).all()
     with pytest.raises(InputError, match="makes no new images"):
         tiny(HALF, condition=Condition(dropout=0.0)).generate(torch.tensor([3]), (8, 8))
 

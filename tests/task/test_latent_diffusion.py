@@ -317,6 +317,20 @@ def test_a_latent_changes_where_a_strength_map_has_any_of_its_pixels() -> None:
     assert (by_point[..., 3, 4] != data["input"][:, None, ..., 3, 4]).all()
 
 
+def test_pixels_of_strength_0_are_bit_equal_whatever_the_codec_loses() -> None:
+    torch.manual_seed(1)
+    codec = Codec(network=partial(build_kl, 3), image_channels=3)
+    codec.latent_std.fill_(0.5)
+    task, data = tiny(codec, facts(3), condition=None), batch(3)
+    seen: Any = {key: data[key] for key in ("input", "index", "name")}  # type: ignore[literal-required]
+    strength = torch.zeros(3, 1, SIZE, SIZE)
+    given = data["input"][:, None]
+    assert torch.equal(task.restore(seen, strength_map=strength), given)
+    strength[..., 3:] = 0.5  # cuts through a latent
+    made = task.restore(seen, strength_map=strength)
+    assert torch.equal(made[..., :3], given[..., :3]) and (made != given)[..., 3:].all()
+
+
 def test_a_tile_is_drawn_where_the_last_row_alone_is_needed() -> None:
     task: Any = tiny(lossless())
     needed = torch.zeros(1, 1, 9, 8)
