@@ -28,7 +28,8 @@ class Guidance(ABC):
         return observation["input"]
 
     def calls(self, times: Tensor) -> int:
-        """How often the network is called where denoise is, at times [N]."""
+        """How often the network is called where denoise is, at times [N]; InputError where that
+        is too seldom to lead."""
         return len(times)
 
     @abstractmethod

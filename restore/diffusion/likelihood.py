@@ -78,6 +78,15 @@ class DPS(Likelihood):
         if not 0 < self.scale < math.inf:
             raise InputError(f"guidance.scale={self.scale} must be above 0")
 
+    def calls(self, times: Tensor) -> int:
+        """InputError for a single step, whose result is the x0 that nothing has moved yet."""
+        if len(times) < 2:
+            raise InputError(
+                "guidance=dps leads the steps that follow, and one step has none: raise "
+                "sampler.num_steps or start, or use guidance=null_space or pigdm"
+            )
+        return super().calls(times)
+
     def move(
         self, denoise: Denoise, predicted: Prediction, x: Tensor, t: Tensor, seen: Measurement
     ) -> Prediction:

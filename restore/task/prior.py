@@ -66,6 +66,7 @@ class Prior(RestorationTask):
     def check_observation(self, observation: Observation, start: float | None = None) -> None:
         """Raises InputError for observations that `restore` cannot serve from this start."""
         channels, known = observation["input"].shape[1], self.facts
+        self.calls_from(start)  # refuses too few steps
         if self.condition is not None:
             super().check_observation(observation)
             if known.has_hole and "hole" not in observation:

@@ -125,6 +125,18 @@ def test_what_nobody_knows_is_refused_before_work() -> None:
     assert prior(NullSpace()).restore(observed(Gray(), side=15)).shape[-1] == 15
 
 
+def test_a_single_step_is_refused_where_only_the_next_would_be_led() -> None:
+    """Its result would be what the prior draws of nothing, or makes of the noised input."""
+    batch, one = observed(DEGRADATIONS["sr4"]), Sampling(num_steps=1, method=ddim)
+    for task, start in ((prior(DPS(), one), None), (prior(DPS()), 0.25)):
+        with pytest.raises(InputError, match=r"dps .*one step has none: raise sampler\.num_steps"):
+            task.calls_from(start)
+        for use in (task.check_observation, task.restore):
+            with pytest.raises(InputError, match="one step has none"):
+                use(batch, start=start)
+    assert prior(DPS()).calls_from(0.5) == 2 and prior(PiGDM(), one).calls_from(None) == 1
+
+
 @pytest.mark.parametrize("size", [(8, 10), (10, 8), (10, 10)])
 def test_no_side_grows_where_an_operator_mixes_pixels(size: tuple[int, int]) -> None:
     """It would not have seen the mirrored pixels; one that looks at each alone does not mind."""
