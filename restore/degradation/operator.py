@@ -103,8 +103,8 @@ class Known(LinearOperator):
 
     def nearest(self, x: Tensor, y: Tensor, ridge: Ridge = 0.0) -> Tensor:
         """Known pixels are bit-equal to y where ridge is 0, whatever x is in them."""
-        known = y if isinstance(ridge, float) and ridge == 0 else x + (y - x) / (1 + ridge)
-        return torch.where(self.hole, x, known)
+        exact = torch.as_tensor(ridge == 0, device=x.device)
+        return torch.where(self.hole, x, torch.where(exact, y, x + (y - x) / (1 + ridge)))
 
 
 class Luminance(LinearOperator):

@@ -58,9 +58,9 @@ class Likelihood(Measuring):
 
 def _kept(x0: Tensor, seen: Measurement) -> Tensor:
     """x0 with the pixels of y where a hole without noise leaves them: bit-equal in the result."""
-    if isinstance(seen.operator, Known) and seen.is_exact:
-        return torch.where(seen.operator.hole, x0, seen.y.to(x0.dtype))
-    return x0
+    if not isinstance(seen.operator, Known):
+        return x0
+    return torch.where(seen.operator.hole | (seen.sigma > 0), x0, seen.y.to(x0.dtype))
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ class PiGDM(Likelihood):
         assert isinstance(operator, LinearOperator)
         variance = prior_variance(denoise, x, t, self.sigma_data)
         x0 = predicted.x0.to(y.dtype)
-        ridge = noise.square() / variance if not seen.is_exact else 0.0
+        ridge, (height, width) = noise.square() / variance, x.shape[-2:]
         with torch.no_grad():
-            back = operator.inverse(y - operator.forward(x0), x.shape[-2], x.shape[-1], ridge)
+            back = operator.inverse(y - operator.forward(x0), height, width, ridge)
         (slope,) = torch.autograd.grad((x0 * back).sum(), x)
         alpha, sigma = (align(level, x) for level in schedule_of(denoise)(t.double()))
         gain = sigma.square() / (variance * alpha.clamp(min=_LEAST_ALPHA))

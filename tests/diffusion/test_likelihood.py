@@ -193,6 +193,22 @@ def test_known_pixels_without_noise_are_kept_bit_for_bit(guidance: DPS | PiGDM) 
     assert not torch.equal(x0 * (1 - hole), observation["input"])  # they have noise
 
 
+@pytest.mark.parametrize("guidance", [NullSpace(), DPS(), PiGDM()], ids=lambda one: one.name)
+def test_an_image_without_noise_is_kept_among_noisy_ones(guidance: NullSpace | DPS | PiGDM) -> None:
+    hole = (torch.rand(2, 1, SIDE, SIDE) > 0.5).double()
+    observation, x = observed(noise() * (1 - hole), hole), noise()
+    observation["sigma"] = torch.tensor([0.0, 0.1], dtype=torch.float64)
+    x0 = guidance.guide(White(0.5), observation)(x, T).x0
+    kept = x0 * (1 - hole)
+    assert torch.equal(kept[0], observation["input"][0])
+    assert not torch.equal(kept[1], observation["input"][1])
+    for i in range(2):  # what one image becomes does not depend on its fellows
+        alone: Observation = {**observed(observation["input"][[i]], hole[[i]])}
+        alone["sigma"] = observation["sigma"][[i]]
+        by_itself = guidance.guide(White(0.5), alone)(x[[i]], T[[i]]).x0
+        torch.testing.assert_close(by_itself, x0[[i]], rtol=0, atol=0)
+
+
 class Flat:
     """The exact denoiser of images of one value, drawn from N(0, 0.25), kept in [-1, 1]."""
 
