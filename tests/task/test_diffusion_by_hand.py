@@ -17,7 +17,9 @@ from restore.diffusion.condition import Condition
 from restore.diffusion.guidance import Guidance
 from restore.diffusion.sampler import Sampling, ddim
 from restore.diffusion.schedule import EDM, Cosine, LinearBeta, Schedule
+from restore.stream import Stream, fold
 from restore.task.diffusion import Diffusion
+from restore.task.key import Key
 from restore.types import Batch, Facts
 
 KINDS = ["eps", "x0", "v"]
@@ -140,6 +142,16 @@ def test_training_times_are_those_of_the_schedule() -> None:
     sigma = task.schedule(task.network.t)[1]  # type: ignore[arg-type]
     assert sigma.log().median().item() == pytest.approx(-1.2, abs=5 * 1.25 * 1.2 / 2000**0.5)
     assert sigma.log().std().item() == pytest.approx(1.2, rel=5 / 4000**0.5)
+
+
+def test_samples_begin_as_noise_of_the_largest_level() -> None:
+    """sigma is 80 there, not 1: the network, which sees it at variance 1, is told which noise."""
+    task, data = build(schedule=EDM(), parameterization="v", guidance=Keep(), seed=5), batch()
+    task.sampler, index = Sampling(ddim, 1), data["index"]
+    for draw, make in ((0, lambda: task.restore(data)), (-1, lambda: task.generate(index, (8, 8)))):
+        make()
+        noise = Stream(fold(index, 5, Key.SAMPLING, torch.tensor(draw))).normal(2, 8, 8)
+        torch.testing.assert_close(task.network.x, noise.double(), rtol=1e-5, atol=1e-5)
 
 
 def test_labels_are_taught_and_a_share_of_them_is_no_class() -> None:

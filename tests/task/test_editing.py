@@ -62,15 +62,16 @@ def test_0_keeps_every_bit_and_1_is_the_plain_start(sampler: Sampling | RePaint)
     assert (plain != kept).all()
 
 
-@pytest.mark.parametrize("start", [0.3, 0.7, 1.0])
-def test_a_start_is_the_image_under_the_noise_of_its_time(start: float) -> None:
-    """Drawn by the image's number, the seed and the number of the sample alone."""
+@pytest.mark.parametrize(("start", "time"), [(0.3, 0.3), (0.38, 0.3), (0.7, 0.7), (1.0, 1.0)])
+def test_a_start_is_the_image_under_the_noise_of_its_time(start: float, time: float) -> None:
+    """Drawn by the image's number, the seed and the number of the sample alone. Between two times
+    of the sampler it is the later one that counts, for the noise, too."""
     task, seen, steps = prior(SAMPLERS["ddim"]), observed(), list[Step]()
     task.restore(seen, 2, start=start, seed=5, callback=steps.append)
     index, draw = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
     noise = Stream(fold(index, 5, Key.SAMPLING, draw)).normal(1, 8, 8)
-    alpha, sigma = (float(level) for level in Cosine()(torch.tensor(start).double()))
-    assert steps[0].t == pytest.approx(start)
+    alpha, sigma = (float(level) for level in Cosine()(torch.tensor(time).double()))
+    assert steps[0].t == pytest.approx(time)
     image = seen["input"].repeat_interleave(2, 0)
     torch.testing.assert_close(steps[0].x, alpha * image + sigma * noise)
 

@@ -322,7 +322,7 @@ def test_pixels_of_strength_0_are_bit_equal_whatever_the_codec_loses() -> None:
     codec = Codec(network=partial(build_kl, 3), image_channels=3)
     codec.latent_std.fill_(0.5)
     task, data = tiny(codec, facts(3), condition=None), batch(3)
-    seen: Any = {key: data[key] for key in ("input", "index", "name")}  # type: ignore[literal-required]
+    seen: Any = {key: data[key] for key in ("input", "index", "name")}
     strength = torch.zeros(3, 1, SIZE, SIZE)
     given = data["input"][:, None]
     assert torch.equal(task.restore(seen, strength_map=strength), given)
