@@ -212,6 +212,21 @@ def test_the_result_is_the_last_prediction_bit_for_bit(name: str, schedule: Sche
     assert torch.equal(steps[0].x, x)
 
 
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "dpm_solver"])
+def test_what_a_callback_is_shown_goes_on_as_if_nobody_had_stopped(name: str) -> None:
+    """From x at t, with the draws that were left; dpm_solver remembers a step more than x."""
+    steps, schedule = list[Step](), Cosine()
+    predictor, times = elementwise(schedule), schedule.times(5)
+    x = initial_noise(schedule, times[0], [3, 4, 4], stream(2))
+    whole = METHODS[name](predictor, x, schedule, times, stream(2, 1), steps.append)
+    for number, step in enumerate(steps):
+        left = stream(2, 1)
+        for _ in range(0 if name in DETERMINISTIC else number):
+            left.normal(3, 4, 4)
+        rest = METHODS[name](predictor, step.x, schedule, times[number:], left)
+        assert torch.equal(rest, whole)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_replacement_keeps_known_pixels_bit_for_bit(name: str) -> None:
     schedule = LinearBeta()
