@@ -66,6 +66,7 @@ def learning_curve(rows: Sequence[Mapping[str, str]]) -> Image.Image | None:
         axis.plot(*zip(*points, strict=True), style, color="C0", linewidth=1, markersize=3)
         axis.grid(linewidth=0.4, alpha=0.5)
         axis.tick_params(labelsize=7)
+        axis.ticklabel_format(axis="y", useOffset=False)  # one would lie below the title
         axis.set_title(name, fontsize=8)
         axis.set_xlabel("updates", fontsize=7)
     for axis in axes[len(found) :]:
