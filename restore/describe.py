@@ -97,8 +97,6 @@ def describe(overrides: Sequence[str], size: int = 256) -> tuple[list[Layer], in
     try:
         with torch.inference_mode():
             run()
-    except InputError:
-        raise
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"--size {size}: the network cannot run on that: {reason}") from error

@@ -14,6 +14,7 @@ from entry import ROOT
 from PIL import Image, ImageCms, ImageFile
 
 from restore.data.image_file import ImageError, header_size, load_image
+from restore.types import InputError
 
 H, W = 5, 7
 RGB = np.random.default_rng(0).integers(0, 256, (H, W, 3), dtype=np.uint8)
@@ -217,7 +218,7 @@ def test_truncated_files_are_refused(format: str, share: float, tmp_path: Path) 
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"gone\.png"):
+    with pytest.raises(InputError, match=r"gone\.png"):
         load_image(tmp_path / "gone.png", 3)
 
 
@@ -262,7 +263,7 @@ def test_the_header_tells_the_size(tmp_path: Path, format: str) -> None:
 
 
 def test_a_file_that_is_gone_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"/a\.png: there is no such file any more"):
+    with pytest.raises(InputError, match=r"/a\.png: there is no such file any more"):
         load_image(tmp_path / "a.png", 3)
 
 

@@ -90,7 +90,7 @@ def test_a_truncated_photo_stops_the_pass_by_name(folder: Path, num_workers: int
     cut(folder)
     loader = module(folder, CenterSquare(8), batch_size=1, num_workers=num_workers).val_dataloader()
     seen = []
-    with pytest.raises((ImageError, RuntimeError), match=r"e_cut\.jpg"):
+    with pytest.raises((InputError, RuntimeError), match=r"e_cut\.jpg"):
         for raw in loader:
             seen.extend(raw["name"])
     assert "val/e_cut.jpg" not in seen and len(seen) <= 5
