@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from restore.config.command import quote
-from restore.sweep.ranking import FOLDER, Sweep
+from restore.sweep.ranking import FOLDER, Sweep, shown
 from restore.types import InputError
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -44,18 +44,33 @@ def command(folder: Path, packages: Collection[str] = ()) -> list[str]:
     setting, and for other packages.
     """
     sweep = Sweep.read(folder)
-    for argument in sweep.arguments():
-        _check(argument, sweep, packages)
     place = quote(str(folder.resolve()))
-    return [sys.executable, str(ENTRY), *sweep.arguments(), f"{FOLDER}{place}"]
+    line = [sys.executable, str(ENTRY), *sweep.arguments(), f"{FOLDER}{place}"]
+    for argument in sweep.arguments():
+        _check(argument, packages, f"in {sweep.cwd} yourself: {shlex.join(line)}")
+    return line
 
 
-def _check(text: str, sweep: Sweep, packages: Collection[str]) -> None:
-    key = text.partition("=")[0].lstrip("+~")
+def own(folder: Path) -> str:
+    """What the user who has started the sweep types to go on with it: all that it names is his."""
+    roots = [_roots(argument) or set() for argument in Sweep.read(folder).arguments()]
+    named = sorted(set().union(*roots))
+    return shown(folder, "--resume", *(["--packages", ",".join(named)] if named else []))
+
+
+def _roots(text: str) -> set[str] | None:
+    """The packages that an argument names; None where it names none in plain words."""
     named = _NAMES.match(text.lstrip("+"))
-    if named is not None:
-        listed = re.split(r"[,\s]+", (named[1] or named[2] or "").strip())
-        roots = {one.removeprefix("pkg://").partition(".")[0] for one in listed if one}
+    if named is None:
+        return None
+    listed = re.split(r"[,\s]+", (named[1] or named[2] or "").strip())
+    return {one.removeprefix("pkg://").partition(".")[0] for one in listed if one}
+
+
+def _check(text: str, packages: Collection[str], by_hand: str) -> None:
+    key = text.partition("=")[0].lstrip("+~")
+    roots = _roots(text)
+    if roots is not None:
         if roots <= {*packages}:
             return
         raise InputError(
@@ -70,8 +85,8 @@ def _check(text: str, sweep: Sweep, packages: Collection[str]) -> None:
     )
     if not harmless:
         raise InputError(
-            f"sweep.json says {text!r}, which is no setting of a job: if you trust it, run it in "
-            f"{sweep.cwd} yourself: {shlex.join(sweep.argv)}"
+            f"sweep.json says {text!r}, which is no setting of a job: if you trust it, run it "
+            f"{by_hand}"
         )
 
 

@@ -27,7 +27,7 @@ from restore.config.drawing import check_drawing
 from restore.folder import remove_empty
 from restore.recovery import lock
 from restore.run_files import CONFIG, RESULT, read_result
-from restore.sweep import gpu, journal, process, ranking, settings
+from restore.sweep import again, gpu, journal, process, ranking, settings
 from restore.sweep.job import SweepJob, command
 from restore.sweep.settings import Search
 from restore.sweep.start import CURRENT, MADE
@@ -113,7 +113,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     )
     _note(sweep, ended)
     if told is not None:
-        print(f"stopped: {ranking.shown(sweep, '--resume')} goes on", flush=True)
+        print(f"stopped: {again.own(sweep)} goes on", flush=True)
         sys.exit(128 + told)
     return {"status": status, "objective": objective}
 
@@ -165,8 +165,8 @@ def _repeat(
     """Equal configs give equal results."""
     print(f"job {number}: done before, as job {before.job}", flush=True)
     if number != before.job:
-        again = replace(before, job=number, overrides=overrides, seconds=0.0)
-        journal.append(sweep, again)
+        line = replace(before, job=number, overrides=overrides, seconds=0.0)
+        journal.append(sweep, line)
         _forget(folder)
     return {"status": before.status, "objective": before.objective}
 

@@ -146,7 +146,7 @@ def go_on(run: Run) -> str:
     """The command that goes on with a stopped run: of its sweep, where it is a job of one."""
     sweep = run.folder.parent
     if (sweep / tracking.SWEEP).exists():
-        packages = ",".join(run.config.get("packages") or [])
+        packages = ",".join(next_command.packages_typed(run))
         named = [f"--packages {packages}"] if packages else []
         return " ".join(["restore sweep", shlex.quote(str(sweep)), "--resume", *named])
     return go_on_alone(run)

@@ -1,13 +1,14 @@
 """A sweep that goes on trusts nothing that its file names and its user does not."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 from entry import ROOT
 
-from restore.sweep.again import command, resume
+from restore.sweep.again import command, own, resume
 from restore.sweep.ranking import Sweep
 from restore.types import InputError
 
@@ -60,10 +61,14 @@ def test_settings_of_jobs_go_on(tmp_path: Path, argument: str) -> None:
     ],
 )
 def test_what_could_run_something_else_is_refused(tmp_path: Path, argument: str) -> None:
-    folder = settled(tmp_path, "-m", argument, home="/home/of/mine")
-    way = "no setting of a job: if you trust it, run it in /home/of/mine yourself: /an/evil.py -m"
-    with pytest.raises(InputError, match=way):
+    folder = settled(tmp_path / "a sweep", "-m", argument, home="/home/of/mine")
+    with pytest.raises(InputError) as refused:
         command(folder, ["mylab"])
+    told, _, line = str(refused.value).partition(" yourself: ")
+    assert told.endswith("which is no setting of a job: if you trust it, run it in /home/of/mine")
+    program = [sys.executable, str(ROOT / "train.py")]
+    # With the sweep's folder: without it, this would be the start of another sweep.
+    assert shlex.split(line) == [*program, "-m", argument, f"hydra.sweep.dir='{folder}'"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +95,23 @@ def test_packages_are_named_anew(
         return
     with pytest.raises(InputError, match=says):
         command(tmp_path, packages)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "packages"),
+    [
+        (["seed=1,2"], []),
+        (["+packages=[mylab, other]"], ["mylab", "other"]),
+        (["hydra.searchpath=[pkg://mylab.conf,pkg://a.b]", "packages=[mylab]"], ["a", "mylab"]),
+    ],
+)
+def test_who_has_started_a_sweep_is_told_what_goes_on_with_it(
+    tmp_path: Path, arguments: list[str], packages: list[str]
+) -> None:
+    folder = settled(tmp_path / "a sweep", "-m", *arguments)
+    named = ["--packages", ",".join(packages)] if packages else []
+    assert shlex.split(own(folder)) == ["restore", "sweep", str(folder), "--resume", *named]
+    assert command(folder, packages)[2:-1] == ["-m", *arguments]
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,10 @@ def test_a_job_of_a_sweep_goes_on_with_its_sweep_or_with_less_alone(
     assert stopped(RunError("of torch")) == less
     again = ["restore", "sweep", str(folder.parent), "--resume", "--packages", "mine,ours"]
     assert stopped(preempted) == again
+    (folder / ".hydra").mkdir()
+    own = "hydra: {searchpath: [pkg://configs.of.ours, pkg://mine.conf, 'file:///elsewhere']}"
+    (folder / ".hydra" / "hydra.yaml").write_text(own)
+    assert stopped(preempted) == [*again[:-1], "mine,ours,configs"]
 
 
 def test_the_largest_consumer_is_named() -> None:
