@@ -130,6 +130,13 @@ def ask(study: optuna.Study, search: Search, space: dict[str, BaseDistribution])
     return study.ask(space)
 
 
+def mark(trial: Trial, sweep: str, job: int) -> None:
+    """Says whose a trial is, and which job. A trial has the sweep last, since `reclaim` reads the
+    job of every trial that has one: a kill may come between the two."""
+    trial.set_user_attr("job", job)
+    trial.set_user_attr("sweep", sweep)
+
+
 def tell(study: optuna.Study, trial: Trial, outcome: dict[str, Any]) -> None:
     """Closes a trial: with its objective, as pruned, or as failed."""
     if outcome["status"] == "pruned":

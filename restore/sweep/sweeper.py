@@ -151,9 +151,7 @@ class OptunaSweeper(_Launching):
             for _ in range(min(search.num_jobs, left)):
                 trial = study.ask(opened, search, space)
                 if "job" not in trial.user_attrs:
-                    # In this order, for whoever goes on where a kill came between the two.
-                    trial.set_user_attr("job", free)
-                    trial.set_user_attr("sweep", place)
+                    study.mark(trial, place, free)
                     free += 1
                 trials.append(trial)
             for trial, outcome in zip(trials, self._launch(fixed, trials), strict=True):

@@ -130,6 +130,12 @@ def test_a_file_that_describes_no_sweep_is_named(tmp_path: Path, content: str) -
         command(tmp_path)
 
 
+def test_the_folder_of_a_sweep_is_no_argument_of_it(tmp_path: Path) -> None:
+    """A sweep that goes on where its folder lies now, was it moved or not."""
+    folder = settled(tmp_path / "moved", "-m", "seed=1,2", "hydra.sweep.dir=before")
+    assert command(folder)[2:] == ["-m", "seed=1,2", f"hydra.sweep.dir={folder}"]
+
+
 def test_a_folder_that_holds_no_sweep_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no sweep\.json: give the folder that `train"):
         command(tmp_path)

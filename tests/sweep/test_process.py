@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,20 +106,78 @@ def test_a_job_and_its_ranks_end_with_their_sweep(tmp_path: Path, number: int) -
         assert printed.endswith(f" {int(number)}\n")
 
 
+def signalled(*numbers: int) -> subprocess.Popen[bytes]:
+    """Sends signals to this process once a command has noted its id."""
+    code = "import os, sys, time\nwhile not os.path.exists('pids'): time.sleep(0.01)\n"
+    code += "for number in sys.argv[1:]:\n"
+    code += f"    os.kill({os.getpid()}, int(number)); time.sleep(0.3)\n"
+    return subprocess.Popen([sys.executable, "-c", code, *(str(int(one)) for one in numbers)])
+
+
+DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + NOTE + "time.sleep(30)"
+
+
+@pytest.mark.parametrize(("grace", "count"), [(0.5, 1), (60, 2)])
 def test_a_job_that_does_not_listen_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace: float, count: int
 ) -> None:
-    monkeypatch.setattr(process, "GRACE", 0.5)
+    """After its time for saving, or at a second signal."""
+    monkeypatch.setattr(process, "GRACE", grace)
     monkeypatch.chdir(tmp_path)
-    deaf = (
-        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + NOTE + "time.sleep(60)"
-    )
-    signals = "import os, time\nwhile not os.path.exists('pids'): time.sleep(0.01)\n"
-    signals += f"os.kill({os.getpid()}, 15)"
-    other = subprocess.Popen([sys.executable, "-c", signals])
-    ended = process.run([sys.executable, "-c", deaf], tmp_path / "log", process.environment())
+    other = signalled(*[signal.SIGTERM] * count)
+    ended = process.run([sys.executable, "-c", DEAF], tmp_path / "log", process.environment())
     other.wait()
     assert ended == (-signal.SIGKILL, signal.SIGTERM)
+
+
+def test_what_this_process_ignores_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nohup ignores SIGHUP, for a sweep that outlives its terminal."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        handlers = [signal.getsignal(number) for number in process.STOPS]
+        other = signalled(signal.SIGHUP)
+        code = NOTE + "time.sleep(1)"
+        ended = process.run([sys.executable, "-c", code], tmp_path / "log", process.environment())
+        other.wait()
+        assert ended == (0, None)
+        assert [signal.getsignal(number) for number in process.STOPS] == handlers
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_job_saves_where_a_launcher_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """submitit's handler of a preemption, for one."""
+
+    def leave(number: int, frame: object) -> None:
+        raise KeyError("preempted")
+
+    monkeypatch.chdir(tmp_path)
+    saving = "import signal, sys\n"
+    saving += "signal.signal(15, lambda *given: (open('saved', 'w').close(), sys.exit(0)))\n"
+    before = signal.signal(signal.SIGUSR2, leave)
+    other = signalled(signal.SIGUSR2)
+    try:
+        code = saving + NOTE + "time.sleep(30)"
+        with pytest.raises(KeyError, match="preempted"):
+            process.run([sys.executable, "-c", code], tmp_path / "log", process.environment())
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+        other.wait()
+    assert (tmp_path / "saved").exists() and gone(*pids(tmp_path / "pids", 1))
+
+
+def test_a_job_of_a_thread_knows_its_parent(tmp_path: Path) -> None:
+    """Python takes handlers of signals in the main thread alone."""
+    code = "import os; print(os.environ['RESTORE_PARENT'])"
+    given = [sys.executable, "-c", code], tmp_path / "log", process.environment()
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(process.run, *given).result() == (0, None)
+    assert (tmp_path / "log").read_text() == f"{os.getpid()}\n"
 
 
 def test_slots_of_gpus_are_shared_between_processes(

@@ -11,9 +11,17 @@ import pytest
 import torch
 import yaml
 from entry import ROOT
-from optuna.trial import TrialState
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import Trial, TrialState
 
 from restore.sweep import study
+from restore.sweep.process import PRUNED
 from restore.sweep.pruning import Pruning
 from restore.sweep.settings import Direction, Search, parse
 from restore.types import InputError
@@ -55,8 +63,7 @@ def begun(folder: Path, sweep: Path, jobs: int) -> optuna.Study:
     made = study.open_study(str(folder / "study.journal"), "any", "minimize")
     for number in range(jobs):
         trial = made.ask(SPACE)
-        trial.set_user_attr("sweep", os.path.realpath(sweep))
-        trial.set_user_attr("job", number)
+        study.mark(trial, os.path.realpath(sweep), number)
         if number < jobs - 1:
             study.tell(made, trial, outcome(1.0))
     return made
@@ -87,6 +94,62 @@ def test_trials_of_others_stay_theirs_in_a_shared_study(tmp_path: Path) -> None:
     assert study.reclaim(made, own, [], False) == 0
     assert made.trials[2].state == TrialState.RUNNING
     assert study.reclaim(made, own, [0, 4], False) == 5  # what the journal has is no free number
+
+
+def test_a_kill_between_the_marks_of_a_trial_does_not_stop_the_search_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = os.path.realpath(tmp_path)
+    made = begun(tmp_path, tmp_path, 2)
+    study.tell(made, Trial(made, made.trials[1]._trial_id), outcome(1.0))
+    cut = made.ask(SPACE)
+    whole = Trial.set_user_attr
+
+    def killed(self: Trial, key: str, value: Any) -> None:
+        whole(self, key, value)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trial, "set_user_attr", killed)
+        study.mark(cut, place, 2)
+    assert study.reclaim(made, place, [0, 1], True) == 2
+
+
+@pytest.mark.parametrize("moment", [None, "should_stop", "sanity_checking"])
+def test_a_run_that_stops_to_be_continued_is_not_pruned(
+    monkeypatch: pytest.MonkeyPatch, moment: str | None
+) -> None:
+    """A run that is told to stop saves first; it is asked again when it goes on."""
+    watch = Pruning("", "any", 0, "val/loss", "median", 0, 0)
+    monkeypatch.setattr(watch, "_lags", lambda trainer, updates: True)
+    now = {"should_stop": False, "sanity_checking": False, "is_global_zero": True}
+    strategy = SimpleNamespace(broadcast=lambda told, src: told)
+    trainer: Any = SimpleNamespace(strategy=strategy, **(now | ({moment: True} if moment else {})))
+    task: Any = SimpleNamespace(updates=3)
+    if moment is None:
+        with pytest.raises(SystemExit) as ended:
+            watch.on_validation_end(trainer, task)
+        assert ended.value.code == PRUNED
+    else:
+        watch.on_validation_end(trainer, task)
+
+
+@pytest.mark.parametrize(
+    ("given", "space"),
+    [
+        ("interval(1e-5,1e-2)", FloatDistribution(1e-5, 1e-2)),
+        ("tag(log,interval(1e-5,1e-2))", FloatDistribution(1e-5, 1e-2, log=True)),
+        ("int(interval(2,64))", IntDistribution(2, 64)),
+        ("tag(log,int(interval(2,64)))", IntDistribution(2, 64, log=True)),
+        ("range(2,10,4)", IntDistribution(2, 6, step=4)),
+        ("tag(log,range(2,10))", IntDistribution(2, 9, log=True)),
+        ("tag(log,range(0.5,2.5,0.5))", FloatDistribution(0.5, 2.0, log=True)),
+        ("a,b", CategoricalDistribution(["a", "b"])),
+    ],
+)
+def test_values_lie_where_the_command_line_says(given: str, space: BaseDistribution) -> None:
+    parsed = OverridesParser.create().parse_overrides(["seed=3", f"+task.x={given}"])
+    assert study.split(parsed) == (["seed=3"], {"+task.x": space})
 
 
 def test_a_pruner_waits_for_jobs_and_for_updates() -> None:
