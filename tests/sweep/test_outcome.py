@@ -2,14 +2,17 @@
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_job import Sweep as Sweeping
 
 from restore.sweep import journal, multirun, process
 from restore.sweep.job import SweepJob
 from restore.sweep.ranking import Sweep
 from restore.sweep.settings import Search
+from restore.sweep.sweeper import GridSweeper
 from restore.types import InputError
 
 LOG = "error: first\nValueError: a reason\n[rank1]: Traceback\n[rank1]: RuntimeError: last\nbye\n"
@@ -92,3 +95,32 @@ def test_a_job_that_was_done_keeps_its_own_line(tmp_path: Path) -> None:
         (4, "4", 99.0),
         (6, "4", 0.0),
     ]
+
+
+def test_a_signal_ends_the_sweep_and_not_the_job_alone(
+    sweep: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], log: Path, env: dict[str, str]) -> tuple[int, int | None]:
+        log.write_text("")
+        return 128 + signal.SIGTERM, signal.SIGTERM
+
+    monkeypatch.setattr(process, "run", run)
+    ended, lines = sweep("seed=1,2")
+    assert ended.code == 128 + signal.SIGTERM
+    assert [(line["job"], line["status"]) for line in lines] == [(0, "interrupted")]
+    assert "--resume goes on" in ended.out
+
+
+def test_jobs_with_consecutive_numbers_are_launched_together() -> None:
+    """Or a launcher that runs several at a time would have one."""
+    launched = []
+
+    def launch(batch: list[list[str]], initial_job_idx: int) -> list[Any]:
+        launched.append((initial_job_idx, batch))
+        return [SimpleNamespace(return_value=job) for job in batch]
+
+    grid = GridSweeper()
+    grid.launcher = SimpleNamespace(launch=launch)  # type: ignore[assignment]
+    jobs = {number: [f"seed={number}"] for number in (0, 2, 3, 4, 7)}
+    assert grid._launch_apart(jobs) == [*jobs.values()]
+    assert launched == [(0, [jobs[0]]), (2, [jobs[2], jobs[3], jobs[4]]), (7, [jobs[7]])]
