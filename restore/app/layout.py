@@ -48,7 +48,7 @@ def _add_inputs(parts: Parts, purpose: Purpose, models: Models) -> None:
         _add_sampler(parts, purpose)
     _add_settings(parts)
     with gr.Accordion("Chain and comparison", open=False) as parts["more"]:
-        _add_chain(parts, list(models.kinds()))
+        _add_chain(parts, list(models.kinds()), names)
     with gr.Row():
         parts["run"] = gr.Button("Restore", variant="primary", scale=3)
         parts["stop"] = gr.Button("Stop", scale=1)
@@ -118,7 +118,7 @@ def _add_sampler(parts: Parts, purpose: Purpose) -> None:
         parts["dice"] = gr.Button("New seed", size="sm", min_width=80)
 
 
-def _add_chain(parts: Parts, every: list[str]) -> None:
+def _add_chain(parts: Parts, every: list[str], names: list[str]) -> None:
     parts["then"] = gr.Dropdown(
         every,
         value=[],
@@ -127,7 +127,7 @@ def _add_chain(parts: Parts, every: list[str]) -> None:
         label="Then: each model takes what the one before it made",
     )
     parts["other"] = gr.Dropdown(
-        ["", *every], value="", label="Compare with: in the place of the first model"
+        ["", *names], value="", label="Compare with: in the place of the first model"
     )
 
 

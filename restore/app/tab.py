@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from restore.app import canvas, inputs, outcome, work
+from restore.app import canvas, choice, inputs, outcome, work
 from restore.app.layout import Parts
 from restore.app.models import Models
 from restore.app.purpose import Purpose
@@ -20,9 +20,6 @@ from restore.types import InputError
 
 Updates = dict[Any, Any]
 _LINE: dict[str, Any] = {"concurrency_id": "restore", "concurrency_limit": 2}
-# Settings, and what a `Kind` says of models that have a use for them.
-_USES = {"drawn": "has_sampler", "sigma": "needs_sigma", "guidance": "has_guidance"}
-_USES |= {"ensemble": "ensembles"}
 _HIDDEN = ("gallery", "slider", "both", "files", "job", "go_on")
 
 
@@ -85,11 +82,11 @@ class Tab:
             p["no_map"].click(outcome.show_no_map, None, shown, **hidden)
 
     def _connect_models(self, page: gr.Blocks, chosen: list[Any], hidden: dict[str, Any]) -> None:
-        suited = [self.parts[name] for name in _USES]
+        suited = [self.parts[name] for name in choice.USES]
         for one in chosen:
             one.change(self.show_settings, chosen, suited, **hidden)
         for now in (page.load, self.parts["again"].click):
-            found = now(self.refresh, chosen[:1], chosen, **hidden)
+            found = now(self.refresh, chosen, chosen, **hidden)
             found.then(self.show_settings, chosen, suited, **hidden)
 
     def _all(self) -> list[Any]:
@@ -100,21 +97,12 @@ class Tab:
 
     def show_settings(self, model: Any, then: Any, other: Any) -> Updates:
         """Shows the settings that the chosen models have a use for."""
-        known = self.models.kinds()
-        kinds = [known[name] for name in (model, *(then or ()), other) if name in known]
-        used = {name: any(getattr(kind, use) for kind in kinds) for name, use in _USES.items()}
-        return self._named(**{name: gr.update(visible=shown) for name, shown in used.items()})
+        return self._named(**choice.show_settings(self.models, model, then, other))
 
-    def refresh(self, model: Any) -> Updates:
+    def refresh(self, model: Any, then: Any, other: Any) -> Updates:
         """Looks for models again, and offers those that are there now."""
         self.models.refresh()
-        names, every = self.purpose.names(self.models), list(self.models.kinds())
-        chosen = model if model in names else (names[0] if names else None)
-        return self._named(
-            model=gr.update(choices=names, value=chosen),
-            then=gr.update(choices=every, value=[]),
-            other=gr.update(choices=["", *every], value=""),
-        )
+        return self._named(**choice.offer(self.models, self.purpose, model, then, other))
 
     def accept(self, upload: str) -> Iterator[Updates]:
         """Takes an uploaded photo, and throws away what came with its pixels."""
