@@ -11,6 +11,8 @@ FONTS = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # none is fe
 CSS = """
 .gradio-container { max-width: 1280px !important; width: 100%; margin: auto; }
 footer { display: none !important; }
+.prose table { word-break: normal !important; }  /* else a narrow screen breaks inside of words */
+.prose th, .prose td { padding: 6px 8px; }
 .shown img { object-fit: contain !important; width: 100%; height: 100%; }
 """
 _WELCOME = """
@@ -60,7 +62,8 @@ def list_models(models: Models) -> str:
     if not kinds:
         return _HOW
     rows = [
-        f"| {_plain(name)} | {_tabs(kind)} | {kind.parameters:,} |" for name, kind in kinds.items()
+        f"| {_breakable(name)} | {_tabs(kind)} | {kind.parameters:,} |"
+        for name, kind in kinds.items()
     ]
     left_out = [f"- left out: {_plain(said)}" for said in models.refused.values()]
     return "\n".join(["| model | tabs | parameters |", "|---|---|---:|", *rows, "", *left_out])
@@ -68,6 +71,11 @@ def list_models(models: Models) -> str:
 
 def _tabs(kind: Kind) -> str:
     return ", ".join(purpose.name for purpose in PURPOSES if purpose.serves(kind))
+
+
+def _breakable(name: str) -> str:
+    """A name that a narrow screen may break behind its words, and that is copied as it is."""
+    return "".join(f"{_plain(one)}<wbr>" if one in "_/-" else _plain(one) for one in name)
 
 
 def _plain(text: str) -> str:
