@@ -42,12 +42,13 @@ def serve(options: Options) -> int:
 
     Raises:
         InputError: Gradio is not installed, a place without models, no password although others
-            could reach the app, a port in use.
+            could reach the app, a port in use, a device that is not there.
     """
     check_installed()
     users = check_users(options)
     check_port(options)
     places = check_places(options.models)
+    check_device(options.device)
     with tempfile.TemporaryDirectory(prefix="restore-app-") as folder:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder goes
         launch(options, places, users, folder)
@@ -132,6 +133,17 @@ def _not_served(options: Options) -> InputError:
         f"--host {options.host} --port {options.port} cannot be served: another program has the "
         "port, or this machine has no such address"
     )
+
+
+def check_device(device: str | None) -> None:
+    """Raises InputError for a device on which every restoration would fail."""
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"--device {device} cannot be used: {reason}") from error
 
 
 def is_loopback(host: str) -> bool:

@@ -217,6 +217,7 @@ REFUSED = [
     (["--host", "0.0.0.0", "--auth", "empty.txt"], "lets others reach the app"),
     (["--host", "0.0.0.0", "--auth", "short.txt"], "short.txt: each line is NAME:PASSWORD"),
     (["nowhere"], "nowhere does not exist"),
+    (["--device", "nonsense"], "--device nonsense cannot be used"),
 ]
 
 
