@@ -83,13 +83,17 @@ class Models:
         with self._change:
             found = shelf.models(self.places)
             for name in set(self._known) - set(found):
-                del self._known[name]
-                self._loaded.pop(name, None)
+                self._forget(name)
             for name, path in found.items():
                 known = self._known.get(name)
                 if known is None or known.path != path or known.stamp != _stamp(path):
                     self._add(name, path)
             self._known = {name: self._known[name] for name in found if name in self._known}
+            self.refused = {name: why for name, why in self.refused.items() if name in found}
+
+    def _forget(self, name: str) -> None:
+        self._known.pop(name, None)
+        self._loaded.pop(name, None)
 
     def _add(self, name: str, path: Path) -> None:
         try:
@@ -98,6 +102,7 @@ class Models:
             if name not in self.refused:
                 print(f"left out: {error}", file=sys.stderr)
             self.refused[name] = str(error)
+            self._forget(name)
             return
         known = self._known.get(name)
         lock = threading.Lock() if known is None else known.lock
@@ -114,8 +119,12 @@ class Models:
 
     def _get(self, name: str) -> _Known:
         with self._change:
-            if not isinstance(name, str) or name not in self._known:
+            if not name:
                 raise InputError("choose a model from the list")
+            if not isinstance(name, str) or name not in self._known:
+                raise InputError(
+                    f"choose a model anew: {name} is gone; Look again lists what is there"
+                )
             return self._known[name]
 
     @contextmanager
@@ -135,11 +144,21 @@ class Models:
         with self._change:
             path, held = self._get(name).path, self._loaded.get(name)
             if held is None or held.stamp != _stamp(path):
-                self._loaded[name] = self._read(path, self.device)
+                self._loaded[name] = self._read_again(name, path)
             self._loaded.move_to_end(name)
             while len(self._loaded) > _KEPT:
                 self._loaded.popitem(last=False)
             return self._loaded[name]
+
+    def _read_again(self, name: str, path: Path) -> Held:
+        """InputError in words for a visitor; the log says what is wrong."""
+        try:
+            return self._read(path, self.device)
+        except InputError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            raise InputError(
+                f"{name} is gone, or damaged: press Look again, and choose another"
+            ) from error
 
     def _read(self, path: Path, device: str | None) -> Held:
         """Once more where a training replaces the file meanwhile."""

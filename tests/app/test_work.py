@@ -1,6 +1,7 @@
 """A request from settings to files: what is refused, stopped, shown on the way, and repeated."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,32 @@ def test_new_runs_are_found_and_broken_ones_left_out(
     for name in ("broken", "../blind", "/etc/passwd", "", None, ["blind"]):
         with pytest.raises(InputError, match="choose a model"):
             models.kind(name)  # type: ignore[arg-type]
+
+
+def test_a_run_that_has_gone_or_broke_is_named_and_no_longer_offered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Visitors can do nothing with a path, nor with advice for a command line."""
+    for name in ("blind", "denoiser", "colorizer"):
+        write_model(name, tmp_path)
+    models = Models([tmp_path], device="cpu")
+    with models.use(["blind"]):
+        shutil.rmtree(tmp_path / "blind")  # one that is in memory, and one that is not
+        shutil.rmtree(tmp_path / "denoiser")
+    best_of(tmp_path / "colorizer").write_bytes(b"half of a checkpoint")
+    for name in ("blind", "denoiser", "colorizer"):
+        with pytest.raises(InputError) as said, models.use([name]):
+            raise AssertionError
+        assert str(said.value).startswith(f"{name} is gone, or damaged: press Look again")
+        assert str(tmp_path) not in str(said.value)
+    assert str(tmp_path / "blind") in capsys.readouterr().err
+    models.refresh()
+    assert models.kinds() == {} and list(models.refused) == ["colorizer"]
+    with pytest.raises(InputError, match="choose a model anew: blind is gone; Look again"):
+        models.kind("blind")
+    shutil.rmtree(tmp_path / "colorizer")
+    models.refresh()
+    assert models.refused == {}
 
 
 CASES = [
