@@ -11,8 +11,9 @@ FONTS = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # none is fe
 CSS = """
 .gradio-container { max-width: 1280px !important; width: 100%; margin: auto; }
 footer { display: none !important; }
-.prose table { word-break: normal !important; }  /* else a narrow screen breaks inside of words */
-.prose th, .prose td { padding: 6px 8px; }
+/* Else a narrow screen breaks inside of words: */
+.prose table { word-break: normal !important; }
+.prose th, .prose td { padding: 6px 8px; overflow-wrap: normal !important; }
 .shown img { object-fit: contain !important; width: 100%; height: 100%; }
 """
 _WELCOME = """
