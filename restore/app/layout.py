@@ -52,6 +52,7 @@ def _add_inputs(parts: Parts, purpose: Purpose, models: Models) -> None:
     with gr.Row():
         parts["run"] = gr.Button("Restore", variant="primary", scale=3)
         parts["stop"] = gr.Button("Stop", scale=1)
+    parts["status"] = gr.Markdown()  # here it is seen on any screen; the results may lie far below
 
 
 def _add_settings(parts: Parts) -> None:
@@ -144,7 +145,6 @@ def _add_results(parts: Parts, purpose: Purpose) -> None:
                     elem_classes="shown",  # small pictures, too, fill their place
                     **_SHOWN,
                 )
-    parts["status"] = gr.Markdown()
     parts["reached"] = gr.State(0.0)
     _add_comparison(parts)
     parts["go_on"] = gr.Button("Paint over this and go on", visible=False)

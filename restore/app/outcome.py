@@ -5,11 +5,18 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from restore.app import canvas, work
+from restore.app import canvas, comparison, work
+from restore.types import InputError
 
 
-def show_step(step: work.Underway) -> dict[str, Any]:
-    """Shows a sampler at work."""
+def show_progress(said: comparison.Begun | work.Underway) -> dict[str, Any]:
+    """Shows who is at work, and how far a sampler has come."""
+    if isinstance(said, comparison.Begun):
+        return {"status": f"{_word(said.models)} is at work."}
+    return _show_step(said)
+
+
+def _show_step(step: work.Underway) -> dict[str, Any]:
     return {"result": step.image, "status": f"{step.model}: step {step.number} of {step.total}"}
 
 
@@ -18,11 +25,17 @@ def show_stop(step: work.Underway | None, edits: bool) -> dict[str, Any]:
 
     edits: whether the tab can take the result as its next photo.
     """
+    said = _describe_stop(step)
     if step is None:
-        return {"status": "Stopped before there was a result."}
-    said = f"Stopped at step {step.number} of {step.total}, at level {step.t:.3f}."
+        return {"status": said}
     again = gr.update(visible=edits and max(step.image.shape) <= canvas.LONGEST)
     return {"result": step.image, "status": said, "reached": step.t, "go_on": again}
+
+
+def _describe_stop(step: work.Underway | None) -> str:
+    if step is None:
+        return "Stopped before there was a result."
+    return f"Stopped at step {step.number} of {step.total}, at level {step.t:.3f}."
 
 
 def show_no_map() -> Any:
@@ -34,22 +47,29 @@ def show_no_map() -> Any:
 
 
 def show_results(
-    before: np.ndarray, chains: list[list[str]], results: list[work.Done]
+    before: np.ndarray,
+    chains: list[list[str]],
+    results: list[work.Done],
+    end: work.Stopped | InputError | None = None,
 ) -> dict[str, Any]:
-    """Shows what all chains of models made.
+    """Shows what chains of models made.
 
-    before: the photo, uint8 [H, W, 3]. results: one for each of `chains`, in their order.
+    before: the photo, uint8 [H, W, 3]. results: one for each of `chains`, in their order. end: what
+    kept the chain behind them from its result.
     """
+    said = [_describe(*one) for one in zip(chains, results, strict=False)]
+    if end is not None:
+        why = _describe_stop(end.step) if isinstance(end, work.Stopped) else str(end)
+        said.append(f"{_word(chains[len(results)])}: {why}")
+        chains = chains[: len(results)]
     images = [canvas.shown(image) for one in results for image in one.images]
-    labels = [
-        " > ".join(names) for names, one in zip(chains, results, strict=True) for _ in one.images
-    ]
+    labels = [_word(names) for names, one in zip(chains, results, strict=True) for _ in one.images]
     first, compared = images[0], len(results) > 1
     both = (first, canvas.shown(results[-1].images[0])) if compared else None
     gallery = list(zip(images, labels, strict=True))
     return {
         "result": first,
-        "status": "  \n".join(map(_describe, chains, results)),
+        "status": "  \n".join(said),
         "gallery": gr.update(value=gallery, visible=len(images) > 1),
         "slider": gr.update(value=(before, first), visible=True),
         "both": gr.update(value=both, visible=compared),
@@ -64,9 +84,13 @@ def _files(results: list[work.Done]) -> list[str]:
     return images + [str(one.job) for one in results[1:]]
 
 
+def _word(names: list[str]) -> str:
+    return " > ".join(names)
+
+
 def _describe(names: list[str], result: work.Done) -> str:
     height, width = result.images[0].shape[:2]
     depth = 8 * result.images[0].itemsize
     noise = "" if result.sigma is None else f", noise level {result.sigma:.1f}"
     size = f"{width} x {height}, {depth} bits"
-    return f"{' > '.join(names)}: {size}{noise}, {result.seconds:.1f} s"
+    return f"{_word(names)}: {size}{noise}, {result.seconds:.1f} s"

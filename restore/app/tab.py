@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from restore.app import canvas, choice, inputs, outcome, work
+from restore.app import canvas, choice, comparison, inputs, outcome, work
 from restore.app.layout import Parts
 from restore.app.models import Models
 from restore.app.purpose import Purpose
@@ -20,6 +20,7 @@ from restore.types import InputError
 
 Updates = dict[Any, Any]
 _LINE: dict[str, Any] = {"concurrency_id": "restore", "concurrency_limit": 2}
+_ASKED = "() => 'Asked for: it begins when its turn comes.'"
 _HIDDEN = ("gallery", "slider", "both", "files", "job", "go_on")
 
 
@@ -68,6 +69,7 @@ class Tab:
         running = _LINE | {"show_progress_on": p["result"]}
         # A listener of its own: the queue may hold the other one of the same press for minutes.
         p["run"].click(self.stops.ask, None, None, queue=False, **hidden)
+        p["run"].click(None, None, [p["status"]], js=_ASKED, **hidden)
         p["run"].click(self.restore, given, self._all(), **hidden, **running)
         p["stop"].click(self.stops.stop, None, None, queue=False, **hidden)
         several, large = [p["original"], p["gallery"]], [p["result"], p["slider"]]
@@ -181,13 +183,17 @@ class Tab:
             yield started | self._named(strength=ceil(reached * 1000) / 1000)
 
     def restore(self, request: gr.Request, *given: Any) -> Iterator[Updates]:
-        """Shows steps as they come, then the results, unless the photo is taken away meanwhile."""
+        """Shows steps as they come, then the results, unless the photo is taken away meanwhile.
+
+        What went wrong is said beside the buttons, too, where it stays.
+        """
         wish = self.stops.begun(request)
         try:
             for shown in self._restored(wish, *given):
                 gone = self._no_results() | self._named(marked=None)
                 yield gone if wish.dropped else shown
         except InputError as error:
+            yield self._named(status=str(error))
             raise gr.Error(str(error), print_exception=False) from None
         finally:
             self.stops.ended(request, wish)
@@ -203,30 +209,36 @@ class Tab:
         other: Any,
         *asked: Any,
     ) -> Iterator[Updates]:
-        """Steps and results. asked: as `work.settings_for` takes it."""
+        """Steps and results. asked: as `work.settings_for` takes it.
+
+        Whatever ends the second chain, the results of the first stay.
+        """
         chains = [[one, *(then or ())] for one in (model, other) if one or one is model]
-        try:
-            if wish.is_set():  # while it waited in the queue
-                raise work.Stopped
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        done: list[work.Done] = []
+        end: work.Stopped | InputError | None = None
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            try:
+                if wish.is_set():  # while it waited in the queue
+                    raise work.Stopped
                 files = inputs.write(Path(folder), self.purpose.draws, photo, drawn, soft)
+                requests = [self._request(files, names, asked) for names in chains]
                 marked = {} if files.marked is None else {"marked": files.marked}
                 yield self._no_results() | self._named(**marked)
-                done = []
-                for number, names in enumerate(chains, start=1):
-                    place = Path(folder) / str(number)
-                    place.mkdir()
-                    whole = self._request(files, names, asked)
-                    for said in work.run(self.models, whole, place, wish):
-                        if isinstance(said, work.Underway):
-                            yield self._named(**outcome.show_step(said))
-                        else:
-                            done.append(said)
+                for said in comparison.run(self.models, requests, Path(folder), wish):
+                    if isinstance(said, work.Done):
+                        done.append(said)
+                    else:
+                        yield self._named(**outcome.show_progress(said))
+            except (work.Stopped, InputError) as ended:
+                end = ended
+            if done:
                 before = canvas.read_shown(files.photo)
-                yield self._named(**outcome.show_results(before, chains, done))
-        except work.Stopped as stopped:
-            edits = self.purpose.draws == "colors"
-            yield self._named(**outcome.show_stop(stopped.step, edits))
+                yield self._named(**outcome.show_results(before, chains, done, end))
+            elif isinstance(end, work.Stopped):
+                edits = self.purpose.draws == "colors"
+                yield self._named(**outcome.show_stop(end.step, edits))
+            elif end:
+                raise end
 
     def _request(
         self, files: inputs.Inputs, names: list[str], asked: Sequence[Any]

@@ -91,7 +91,7 @@ def fill(page: Any, tab: str, name: str, value: float) -> None:
 
 def restore(page: Any, tab: str) -> str:
     """Presses the button; what is said once the result is there."""
-    page.locator(f"#{tab.lower()}-run").click()
+    page.locator(f"#{tab.lower()}-run").click()  # which takes away what was said of the last one
     status = page.locator(f"#{tab.lower()}-status").filter(has_text=DONE)
     status.wait_for()
     page.locator(f"#{tab.lower()}-slider img").first.wait_for()

@@ -60,6 +60,26 @@ def saved_job(page: Any, tab: str, folder: Path) -> job.Job:
     return job.read(folder / "job.zip")
 
 
+BROKEN = """() => {
+    const broken = [], range = document.createRange();
+    const cells = [...document.querySelectorAll("th, td:last-child")];
+    for (const cell of cells.filter(one => !one.innerText.includes(" "))) {
+        range.selectNodeContents(cell);
+        const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+        if (lines.size > 1) broken.push(cell.innerText);
+    }
+    return [cells.length, broken];
+}"""
+
+
+def test_no_word_of_the_list_is_broken_on_a_phone(page: Any) -> None:
+    page.locator("td").first.wait_for()
+    page.set_viewport_size({"width": 390, "height": 844})
+    cells, broken = page.evaluate(BROKEN)
+    assert cells > 8 and broken == []
+    page.set_viewport_size({"width": 1280, "height": 1000})
+
+
 def test_inpainting(page: Any, photo: Path, tmp_path: Path) -> None:
     choose_tab(page, "Inpainting")
     choose_photo(page, "Inpainting", photo)
@@ -129,6 +149,9 @@ def test_a_mask_is_uploaded_inverted_and_compared(page: Any, photo: Path, tmp_pa
     choose(page, "Inpainting", "other", "prior")
     said = restore(page, "Inpainting")
     assert "inpainter" in said and "prior" in said
+    page.locator("#inpainting-again").click()
+    page.wait_for_timeout(3000)
+    assert page.locator("#inpainting-other input").input_value() == "prior"
     page.locator("#inpainting-both img").first.wait_for()
     assert np.array_equal(_array(saved_job(page, "Inpainting", tmp_path).mask), hole)
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from restore.app import canvas, outcome, work
+from restore.app import canvas, comparison, outcome, work
+from restore.types import InputError
 
 BEFORE = np.zeros((2, 3, 3), np.uint8)
 
@@ -22,7 +23,8 @@ def done(name: str, *images: np.ndarray, sigma: float | None = None) -> work.Don
 
 def test_a_step_is_shown_with_its_number() -> None:
     step = work.Underway("a", 3, 8, 0.25, picture(7))
-    assert outcome.show_step(step) == {"result": step.image, "status": "a: step 3 of 8"}
+    assert outcome.show_progress(comparison.Begun(["a", "b"])) == {"status": "a > b is at work."}
+    assert outcome.show_progress(step) == {"result": step.image, "status": "a: step 3 of 8"}
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,23 @@ def test_two_chains_are_compared_and_every_image_is_in_the_gallery() -> None:
     assert shown["files"]["value"] == ["r0.png", "r1.png", "s0.png", "s1.png", "s.json"]
     assert shown["job"]["value"] == "r.json"
     assert shown["status"] == "a: 3 x 2, 8 bits, 1.2 s  \nb: 3 x 2, 16 bits, 1.2 s"
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (work.Stopped(), "Stopped before there was a result."),
+        (
+            work.Stopped(work.Underway("b", 3, 8, 0.25, picture(7))),
+            "Stopped at step 3 of 8, at level 0.250.",
+        ),
+        (InputError("the memory does not suffice"), "the memory does not suffice"),
+    ],
+    ids=["before a step", "behind a step", "error"],
+)
+def test_a_comparison_that_ends_early_keeps_its_first_results(end: Any, says: str) -> None:
+    shown = outcome.show_results(BEFORE, [["a"], ["b", "c"]], [done("r", picture(1))], end)
+    assert shown["status"] == f"a: 3 x 2, 8 bits, 1.2 s  \nb > c: {says}"
+    assert int(shown["result"].max()) == 1 and shown["files"]["value"] == ["r0.png"]
+    assert shown["slider"]["visible"] and shown["job"]["value"] == "r.json"
+    assert not shown["both"]["visible"] and not shown["gallery"]["visible"]

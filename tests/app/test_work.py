@@ -389,19 +389,24 @@ def test_what_is_dropped_ends_and_the_next_wish_stays_within_reach() -> None:
     assert wish.is_set() and not wish.dropped
 
 
-@pytest.mark.parametrize("taken", [0, 1], ids=["before its first step", "behind its first step"])
-def test_a_photo_that_is_taken_away_has_no_results(
-    models: Models, tmp_path: Path, taken: int
-) -> None:
-    """What was made of it would stand below the next photo."""
+def editing(models: Models) -> Any:
+    """The tab in which a sampler draws."""
     gr = pytest.importorskip("gradio")
     from restore.app.layout import build
     from restore.app.purpose import PURPOSES
     from restore.app.tab import Tab
 
-    write_png(PHOTO, tmp_path / "photo.png")
     with gr.Blocks():
-        tab = Tab(PURPOSES[-1], models, build(PURPOSES[-1], models))
+        return Tab(PURPOSES[-1], models, build(PURPOSES[-1], models))
+
+
+@pytest.mark.parametrize("taken", [0, 1], ids=["before its first step", "behind its first step"])
+def test_a_photo_that_is_taken_away_has_no_results(
+    models: Models, tmp_path: Path, taken: int
+) -> None:
+    """What was made of it would stand below the next photo."""
+    tab = editing(models)
+    write_png(PHOTO, tmp_path / "photo.png")
     given = tmp_path / "photo.png", None, None, "sketcher", [], "", None, 1, 1, 0, 1000
     shown = tab.restore(Visitor("a"), *given)
     for _ in range(1 + taken):
@@ -410,3 +415,33 @@ def test_a_photo_that_is_taken_away_has_no_results(
     *_, last = shown
     assert last[tab.parts["result"]] is last[tab.parts["marked"]] is None
     assert last[tab.parts["status"]] == "" and not last[tab.parts["go_on"]]["visible"]
+
+
+def test_a_comparison_that_is_stopped_keeps_what_its_first_chain_made(
+    models: Models, tmp_path: Path
+) -> None:
+    tab, status = editing(models), []
+    write_png(PHOTO, tmp_path / "photo.png")
+    given = tmp_path / "photo.png", None, None, "sketcher", [], "prior", None, 1, 1, 0, 4
+    for shown in tab.restore(Visitor("a"), *given):
+        status.append(shown.get(tab.parts["status"], ""))
+        if status[-1] == "prior is at work.":
+            tab.stops.stop(Visitor("a"))
+            kept = shown
+        elif "prior: Stopped" in status[-1]:
+            kept = shown
+            (file,) = kept[tab.parts["files"]]["value"]
+            assert read_photo(Path(file))[0].shape == PHOTO.shape
+    assert "sketcher is at work." in status and status[-1].startswith("sketcher: 28 x 20, 8 bits")
+    assert kept[tab.parts["job"]]["visible"] and kept[tab.parts["result"]].shape == PHOTO.shape
+
+
+def test_what_went_wrong_stays_beside_the_buttons(models: Models, tmp_path: Path) -> None:
+    """A message that comes and goes is missed by whoever looks elsewhere."""
+    tab = editing(models)
+    from gradio.exceptions import Error
+
+    shown = tab.restore(Visitor("a"), None, None, None, "sketcher", [], "", None, 1, 1, 0, 4)
+    assert next(shown) == {tab.parts["status"]: "choose a photo first"}
+    with pytest.raises(Error, match="choose a photo first"):
+        next(shown)
