@@ -20,7 +20,7 @@ from restore.types import InputError
 
 Updates = dict[Any, Any]
 _LINE: dict[str, Any] = {"concurrency_id": "restore", "concurrency_limit": 2}
-_ASKED = "() => 'Asked for: it begins when its turn comes.'"
+_ASKED = "() => 'Asked for; others may come first.'"
 _HIDDEN = ("gallery", "slider", "both", "files", "job", "go_on")
 
 
