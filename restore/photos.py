@@ -91,7 +91,7 @@ def photos(
     """With a mask, a strength map and places for `num_samples` results each.
 
     Raises InputError where a mask or a map is missing or of another size, or where a result would
-    overwrite a photo, a mask or a map.
+    overwrite a photo, a mask, a map, or a file beside a photo.
     """
     taken, jobs = set[str](), []
     for path, name in named:
@@ -99,14 +99,22 @@ def photos(
         drawn = _drawn_for("mask", path, name, mask)
         soft = _drawn_for("strength-map", path, name, strength_map)
         jobs.append(Photo(path, drawn, targets, soft))
-    given = {os.path.realpath(one): one for job in jobs for one in job.given}
-    for target in (os.path.realpath(target) for job in jobs for target in job.targets):
-        if target in given:
-            lost = printable(str(given[target]))
-            raise InputError(f"-o {output} would overwrite {lost}: choose another folder")
+    _check_nothing_lost(jobs, output)
     for photo in jobs:
         check_drawn(photo, invert_mask)
     return jobs
+
+
+def _check_nothing_lost(jobs: list[Photo], output: Path) -> None:
+    """Results replace those of an earlier call, and no file that may be a photo of the user."""
+    given = {os.path.realpath(one) for job in jobs for one in job.given}
+    folders = {os.path.dirname(os.path.realpath(job.source)) for job in jobs}
+    for target in (target for job in jobs for target in job.targets):
+        real = os.path.realpath(target)
+        beside = os.path.dirname(real) in folders and os.path.exists(real)
+        if real in given or beside:
+            lost = printable(str(target))
+            raise InputError(f"-o {output} would overwrite {lost}: choose another folder")
 
 
 def targets_of(name: Path, output: Path, num_samples: int, taken: set[str]) -> list[Path]:

@@ -222,6 +222,7 @@ REFUSED = [
     ("{blind} none.png -o out", "none.png: no images there"),
     ("{blind} a.png -o a.png", "-o a.png cannot be"),
     ("{blind} a.png -o .", "would overwrite a.png"),
+    ("{blind} photo.bmp -o .", "-o . would overwrite photo.png"),
     ("{inpainter} a.png -o holes --mask holes", "-o holes would overwrite holes/a.png"),
     ("{prior} a.png -o holes --strength-map holes", "-o holes would overwrite holes/a.png"),
     ("{blind} pipe -o out", "pipe is no file and no folder"),
@@ -247,7 +248,8 @@ REFUSED = [
 def test_refused_in_one_line_before_work(
     run: Any, models: dict[str, str], tmp_path: Path, line: str, says: str
 ) -> None:
-    save(tmp_path / "a.png", pixels())
+    for name in ("a.png", "photo.bmp", "photo.png"):
+        save(tmp_path / name, pixels())
     hole = np.zeros((10, 10), np.uint8)
     hole[2:4] = 255
     save(tmp_path / "small.png", hole)
@@ -259,7 +261,7 @@ def test_refused_in_one_line_before_work(
     assert (ended.code, ended.out) == (2, ""), ended.err
     assert ended.err.startswith("error: ") and ended.err.count("\n") == 1 and says in ended.err
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["a.png", "holes", "pipe", "small.png", "sub"]
+    assert left == ["a.png", "holes", "photo.bmp", "photo.png", "pipe", "small.png", "sub"]
     assert (tmp_path / "holes" / "a.png").read_bytes() == drawn
 
 
