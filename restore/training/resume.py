@@ -120,7 +120,7 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
         InputError: no run, no whole checkpoint, nothing left to do, or a package not named.
     """
     folder = folder.expanduser().resolve()
-    if not (folder / CHECKPOINTS).is_dir():
+    if not (folder / CHECKPOINTS).is_dir() and not (folder / RUN).is_file():
         raise InputError(f"resume.path={folder} {_NO_RUN}")
     if lock.is_first():
         lock.hold(folder)

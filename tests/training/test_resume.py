@@ -391,6 +391,15 @@ def test_a_run_is_loaded_with_the_settings_on_top(
     lock.release()
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no run folder"):
+        resume.load(tmp_path, {}, False)
+    lock.write_identity(tmp_path, "x", "digits", [])
+    with pytest.raises(InputError, match="no whole checkpoint of its run: start a new run"):
+        resume.load(tmp_path, {}, False)
+    lock.release()
+
+
 def test_folder_that_cannot_be_written_is_one_line(here: Here, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "run"  # where not even root makes one
