@@ -142,7 +142,8 @@ class WandB(Logger, Callback):
     def _announce(self) -> None:
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
-        local = shlex.join(["wandb", "sync", str(Path(self._run.dir).parent)])
+        parts = Path(self._run.dir).parents[1].glob(f"offline-run-*-{self._run.id}")
+        local = shlex.join(["wandb", "sync", *map(str, sorted(parts))])
         print(f"tracked: {local if self._run.offline else self._run.url}", flush=True)
 
     def send(self, values: Mapping[str, Any]) -> None:

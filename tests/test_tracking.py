@@ -155,6 +155,19 @@ def test_id_is_in_the_checkpoint_and_goes_on(run: Path, tmp_path: Path) -> None:
     assert min(logged(tmp_path, "train/square")) == 9
 
 
+def test_all_parts_of_a_resumed_run_are_to_be_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("offline-run-2-x", "offline-run-1-x", "offline-run-1-y"):
+        (tmp_path / name / "files").mkdir(parents=True)
+    tracker = WandB(str(tmp_path))
+    own = {"dir": str(tmp_path / "offline-run-2-x" / "files"), "id": "x", "offline": True}
+    tracker._run = SimpleNamespace(**own, define_metric=lambda *a, **k: None)
+    tracker._announce()
+    parts = f"{tmp_path / 'offline-run-1-x'} {tmp_path / 'offline-run-2-x'}"
+    assert capsys.readouterr().out == f"tracked: wandb sync {parts}\n"
+
+
 def test_job_that_ended_well_says_so(run: Path) -> None:
     (ended,) = records(run)["exit"]
     assert ended.get("exit_code", 0) == 0
