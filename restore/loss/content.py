@@ -1,8 +1,9 @@
 """What a restored image is compared by: weighted terms, one number [B] each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from restore.loss.perceptual import Network, feature_distance, image_features, style_distance
@@ -27,7 +28,7 @@ class ContentLoss(Protocol):
 
 class Pixels:
     """ReconstructionLoss of every stage, weighted alike: `l1` or the like of the last, and
-    `coarse_l1` of one before. Stages are compared as they are, not composited."""
+    `coarse_l1`, the sum over those before. Stages are compared as they are, not composited."""
 
     def __init__(
         self,
@@ -43,11 +44,9 @@ class Pixels:
     def __call__(
         self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
     ) -> dict[str, Tensor]:
-        name: str = self.loss.distance
-        terms = {name: self.weight * self.loss(stages[-1], target, hole)}
-        for stage in stages[:-1]:
-            terms[f"coarse_{name}"] = self.weight * self.loss(stage, target, hole)
-        return terms
+        return _of_stages(
+            self.loss.distance, stages, lambda one: self.weight * self.loss(one, target, hole)
+        )
 
 
 class NegativePSNR:
@@ -56,7 +55,8 @@ class NegativePSNR:
     Images of all noise levels count alike, where L1 weighs noisy ones more, as their errors are
     larger. The rounding error of 8 bits, (2 / 255)^2 / 12, is added to the MSE, so that an image
     that is all but exact does not outweigh the others. The terms are `negative_psnr` of the last
-    stage and `coarse_negative_psnr` of those before: what validation measures is called `psnr`.
+    stage and `coarse_negative_psnr`, the sum over those before: what validation measures is called
+    `psnr`.
     """
 
     def __init__(self, weight: float = 0.01) -> None:
@@ -65,10 +65,7 @@ class NegativePSNR:
     def __call__(
         self, stages: Sequence[Tensor], target: Tensor, hole: Tensor | None
     ) -> dict[str, Tensor]:
-        terms = {"negative_psnr": self._loss(stages[-1], target, hole)}
-        for stage in stages[:-1]:
-            terms["coarse_negative_psnr"] = self._loss(stage, target, hole)
-        return terms
+        return _of_stages("negative_psnr", stages, lambda one: self._loss(one, target, hole))
 
     def _loss(self, stage: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:
         error = keep_known(stage, target, hole).float() - target.float()
@@ -154,6 +151,16 @@ def check_terms(name: str, loss: ContentLoss, terms: object, count: int) -> dict
 
 def keep_known(output: Tensor, target: Tensor, hole: Tensor | None) -> Tensor:
     return output if hole is None else composite(target, output, hole)
+
+
+def _of_stages(
+    name: str, stages: Sequence[Tensor], loss: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """The loss of the last stage by its name, and the sum over those before, if there are any."""
+    terms = {name: loss(stages[-1])}
+    if len(stages) > 1:
+        terms[f"coarse_{name}"] = torch.stack([loss(stage) for stage in stages[:-1]]).sum(0)
+    return terms
 
 
 def _positive(name: str, weight: float) -> float:

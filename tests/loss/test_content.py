@@ -41,6 +41,16 @@ def test_psnr_of_every_stage_is_that_of_its_unit_range_by_hand() -> None:
             assert -term.item() / 0.5 == pytest.approx(-10 * math.log10(mse), abs=1e-3)
 
 
+@pytest.mark.parametrize("loss", [Pixels(weight=2.0, hole_weight=6.0), NegativePSNR(weight=0.5)])
+def test_a_network_of_three_stages_learns_at_each(loss: Pixels | NegativePSNR) -> None:
+    """Both stages before the last are in the sum that is minimised, whatever it is called."""
+    stages = [COARSE, (COARSE + REFINED) / 2, REFINED]
+    terms = loss(stages, TARGET, HOLE)
+    assert len(terms) == 2
+    each = [next(iter(loss([stage], TARGET, HOLE).values())) for stage in stages]
+    torch.testing.assert_close(sum(terms.values()), sum(each))
+
+
 def test_psnr_weighs_images_of_small_and_large_errors_alike() -> None:
     error = torch.stack([0.02 * (REFINED[0] - TARGET[0]), 0.2 * (REFINED[0] - TARGET[0])])
     scale = torch.ones(2, requires_grad=True)
