@@ -53,6 +53,7 @@ class AdversarialTask(RestorationTask):
         if not self.content:
             raise InputError("task.loss is empty: choose one, as loss=l1")
         self.seed = seed
+        self._validated: tuple[Observation, tuple[Tensor, ...]] | None = None
         self.adversary: Adversary | None = None
         if adversary is not None:
             image_channels, condition_channels = self.judged_channels
@@ -75,6 +76,12 @@ class AdversarialTask(RestorationTask):
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
         """The outputs of the generator, stage by stage; the last is the result."""
 
+    def stages_of(self, observation: Observation) -> tuple[Tensor, ...]:
+        """What `predict` says, and said already of the batch that is validated."""
+        if self._validated is not None and self._validated[0] is observation:
+            return self._validated[1]
+        return self.predict(observation)
+
     def truth(self, batch: Batch) -> Tensor:
         """The target of every stage, which the discriminator learns to call real."""
         return batch["target"]
@@ -89,7 +96,7 @@ class AdversarialTask(RestorationTask):
 
     def result(self, observation: Observation) -> Tensor:
         """Restored images [B, C, H, W] in [-1, 1]; not clipped."""
-        return self.judged(self.predict(observation), observation)
+        return self.judged(self.stages_of(observation), observation)
 
     def restore(
         self,
@@ -135,7 +142,7 @@ class AdversarialTask(RestorationTask):
         return [optimizer for optimizer, _ in players], schedulers
 
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
-        return self.content_terms(self.predict(batch), self.truth(batch), batch.get("hole"))
+        return self.content_terms(self.stages_of(batch), self.truth(batch), batch.get("hole"))
 
     def content_terms(
         self, stages: tuple[Tensor, ...], target: Tensor, hole: Tensor | None
@@ -148,12 +155,19 @@ class AdversarialTask(RestorationTask):
         return terms
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Says how well the discriminator tells real from restored images, too; not in the loss."""
-        super().validation_step(batch, batch_idx)
-        if self.adversary is not None:
-            fake = self.judged(self.predict(batch), batch)
-            found = self.adversary.accuracy(fake, self.truth(batch), self.condition(batch))
-            self.log_terms("val", found, batch_size=self.weight(batch), total=False)
+        """Says how well the discriminator tells real from restored images, too; not in the loss.
+
+        Loss, metrics and this are of one call of the generator.
+        """
+        self._validated = batch, self.predict(batch)
+        try:
+            super().validation_step(batch, batch_idx)
+            if self.adversary is not None:
+                fake = self.judged(self.stages_of(batch), batch)
+                found = self.adversary.accuracy(fake, self.truth(batch), self.condition(batch))
+                self.log_terms("val", found, batch_size=self.weight(batch), total=False)
+        finally:
+            self._validated = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.adversary is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -108,14 +108,13 @@ class Colorizer(AdversarialTask):
 
     def result(self, observation: Observation) -> Tensor:
         """Restored RGB images, which have the lightness of the input."""
-        lightness = observation["input"]
+        lightness, seen = observation["input"], observation
         longest = max(lightness.shape[-2:])
-        seen = lightness
         if self.size is not None and longest > self.size:
             small = [max(1, round(side * self.size / longest)) for side in lightness.shape[-2:]]
-            seen = F.interpolate(lightness, small, mode="bilinear", antialias=True)
-        said = self.network(seen)
-        return recombine(lightness, (said[-1] if isinstance(said, tuple) else said).float())
+            shrunk = F.interpolate(lightness, small, mode="bilinear", antialias=True)
+            seen = cast(Observation, {**observation, "input": shrunk})
+        return recombine(lightness, self.stages_of(seen)[-1].float())
 
     @torch.no_grad()
     def on_fit_start(self) -> None:

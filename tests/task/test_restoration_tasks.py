@@ -28,6 +28,7 @@ from restore.network.inpainting import InpaintingGenerator
 from restore.task.colorization import Colorizer
 from restore.task.denoising import Denoiser
 from restore.task.inpainting import InpaintingGAN
+from restore.task.validation import compare
 from restore.types import Batch, Facts, InputError, Observation
 
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -308,3 +309,41 @@ def test_both_players_of_every_task_learn(tmp_path: Path, make: Any, degradation
     trainer(tmp_path).fit(task, loader)
     assert not torch.equal(weights(task.network), before[0])
     assert not torch.equal(weights(task.adversary), before[1])
+
+
+@pytest.mark.parametrize("judge", [adversary(), None])
+@pytest.mark.parametrize(
+    ("make", "degradation", "calls"),
+    [
+        (inpainting, Mask(Half("right")), 1),
+        (colorizer, Gray(), 1),
+        (partial(colorizer, size=8), Gray(), 2),  # of the image, and of a smaller one
+        (denoiser, Gaussian(25.0), 1),
+    ],
+)
+def test_validation_says_of_one_call_what_several_would_say(
+    monkeypatch: pytest.MonkeyPatch, make: Any, degradation: Any, calls: int, judge: Any
+) -> None:
+    task, given = make(adversary=judge).eval(), batch(degradation)
+    said: dict[str, float] = {}
+    made: list[int] = []
+    monkeypatch.setattr(type(task), "trainer", SimpleNamespace(world_size=1))
+    monkeypatch.setattr(task, "log", lambda name, value, **more: said.update({name: float(value)}))
+    monkeypatch.setattr(task, "log_dict", lambda values, **more: said.update(values))
+    task.network.register_forward_hook(lambda *_: made.append(1))
+    with torch.no_grad():
+        task.validation_step(given, 0)
+        assert len(made) == calls
+        wanted = task.losses(given, None)
+        metrics = compare(task.restore(given)[:, 0], given)
+        wanted |= {name: mean.float() for name, (mean, _) in metrics.items()}
+        if task.adversary is not None:
+            fake = task.judged(task.predict(given), given)
+            wanted |= task.adversary.accuracy(fake, task.truth(given), task.condition(given))
+        assert {name: float(said[f"val/{name}"]) for name in wanted} == {
+            name: float(value) for name, value in wanted.items()
+        }
+        before = task.restore(given)
+        for parameter in task.network.parameters():
+            parameter += 0.1
+        assert not torch.equal(task.restore(given), before)  # nothing is remembered
