@@ -90,9 +90,10 @@ class GatedUpConv2d(nn.Module):
 class SpectralConv2d(nn.Conv2d):
     """A convolution whose weight matrix has a largest singular value of one: Miyato et al. 2018.
 
-    One power iteration per training forward; the vectors are buffers. An update of a discriminator
-    takes three forwards, and accumulated batches take three each, where the paper has one. More are
-    harmless: each replaces u by W W^T u at length 1, and the estimate |W^T u| of the largest
+    One power iteration per training forward; the vectors are buffers. A turn of the generator takes
+    one forward, and one more with feature_matching; a turn of the discriminator takes two, and one
+    more with R1. Accumulated batches take as many each, where the paper has one in an update. More
+    are harmless: each replaces u by W W^T u at length 1, and the estimate |W^T u| of the largest
     singular value never falls by that and never exceeds it, so that the layer's own comes down to
     one from above. Accumulated batches differ from one large batch by what that estimate lacks, and
     not at all where it lacks nothing.
