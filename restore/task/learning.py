@@ -9,7 +9,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from restore.types import InputError
 
@@ -28,6 +28,27 @@ def make_optimizer(factory: OptimizerFactory, parameters: Iterable[nn.Parameter]
     can = "fused" in inspect.signature(chosen).parameters
     says = {"fused", "foreach", "differentiable", "capturable"} & said.keys()
     return factory(parameters, fused=True) if can and not says else factory(parameters)
+
+
+class OneCycle(OneCycleLR):
+    """A rise to max_lr in the first `pct_start` of the updates, then a fall: Smith and Topin 2018.
+
+    The rise may be one update, at which torch's own class divides 0 by 0: that one has max_lr.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float,
+        total_steps: int,
+        pct_start: float = 0.05,
+        cycle_momentum: bool = False,
+    ) -> None:
+        if pct_start * total_steps == 1:
+            pct_start *= 1 - 1e-9
+        super().__init__(
+            optimizer, max_lr, total_steps, pct_start=pct_start, cycle_momentum=cycle_momentum
+        )
 
 
 class Learning(TypedDict):

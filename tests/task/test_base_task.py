@@ -1,6 +1,7 @@
 """One meaning of an update for every task: accumulation, clipping, finite losses, schedules."""
 
 import copy
+import math
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from restore.task.base import NonFiniteError, Task, replace_attribute
+from restore.task.learning import OneCycle
 from restore.types import Batch, Facts, InputError
 
 
@@ -129,6 +131,36 @@ def test_check_names_a_schedule_that_cannot_be_stepped() -> None:
     once = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=20, pct_start=0.05)
     with pytest.raises(InputError, match="change max_updates"):
         Linear(scheduler=once).check()
+
+
+@pytest.mark.parametrize(("total", "share"), [(20, 0.05), (10, 0.1), (3, 1 / 3), (49, 1 / 49)])
+def test_a_cycle_may_rise_in_one_update(total: int, share: float) -> None:
+    """The rate of torch, by hand: from its largest, half a cosine to 1 / (25 * 10^4) of that."""
+    task = Linear(scheduler=partial(OneCycle, max_lr=0.1, total_steps=total, pct_start=share))
+    task.check()
+    [optimizer], [schedule] = task.configure_optimizers()
+    for update in range(total):
+        wave = (1 + math.cos(math.pi * update / (total - 1))) / 2
+        least = 0.1 / 25e4
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(least + (0.1 - least) * wave)
+        optimizer.step()
+        if update < total - 1:
+            schedule.step()
+
+
+@pytest.mark.parametrize("total", [1, 19, 21, 40, 1000])
+def test_other_cycles_are_those_of_torch(total: int) -> None:
+    rates = []
+    for kind in (OneCycle, torch.optim.lr_scheduler.OneCycleLR):
+        given: Any = {"max_lr": 0.1, "total_steps": total, "pct_start": 0.05}
+        task = Linear(scheduler=partial(kind, cycle_momentum=False, **given))
+        [optimizer], [schedule] = task.configure_optimizers()
+        rates.append([optimizer.param_groups[0]["lr"]])
+        for _ in range(total - 1):
+            optimizer.step()
+            schedule.step()
+            rates[-1].append(optimizer.param_groups[0]["lr"])
+    assert rates[0] == rates[1] and len(rates[0]) == total
 
 
 def test_every_process_draws_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
