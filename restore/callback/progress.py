@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class MaxUpdates(Callback):
         if self.ends(pl_module.updates) or trainer.fit_loop.done:
             _stop(trainer)  # resumed where nothing but the end was missing
         if trainer.is_global_zero and pl_module.scheduler_interval == "update":
-            _tell_of_cut_schedules(trainer, pl_module.accumulate)
+            _tell_of_cut_schedules(trainer, pl_module.updates_in)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -53,12 +54,12 @@ def _stop(trainer: Trainer) -> None:
         trainer.check_val_every_n_epoch = 1
 
 
-def _tell_of_cut_schedules(trainer: Trainer, accumulate: int) -> None:
+def _tell_of_cut_schedules(trainer: Trainer, updates_in: Callable[[int], int]) -> None:
     """A line for each schedule that trainer.max_epochs ends before its last update."""
     epochs, batches = trainer.max_epochs or -1, trainer.num_training_batches
     if epochs < 1 or math.isinf(batches):
         return
-    updates = epochs * batches // accumulate
+    updates = updates_in(epochs * int(batches))
     for one in trainer.lr_scheduler_configs:
         planned = getattr(one.scheduler, "T_max", getattr(one.scheduler, "total_steps", 0))
         if updates < planned:

@@ -141,6 +141,10 @@ class AdversarialTask(RestorationTask):
             players[1][0].step()
         return [optimizer for optimizer, _ in players], schedulers
 
+    def updates_in(self, batches: int) -> int:
+        windows = super().updates_in(batches)
+        return windows if self.adversary is None else self.adversary.generator_turns(windows)
+
     def losses(self, batch: Batch, epoch: int | None) -> dict[str, Tensor]:
         return self.content_terms(self.stages_of(batch), self.truth(batch), batch.get("hole"))
 

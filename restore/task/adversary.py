@@ -121,6 +121,11 @@ class Adversary(nn.Module):
         generator = window % self.steps == self.steps - 1
         return generator, self.steps > 1 or window % self.every == 0
 
+    def generator_turns(self, windows: int) -> int:
+        """How many of the first windows of batches end with a step of the generator."""
+        before = min(windows, self.start)
+        return before + windows // self.steps - before // self.steps
+
     def generator_terms(
         self, fake: Tensor, real: Tensor, condition: Tensor, stream: Stream, updates: int
     ) -> dict[str, Tensor]:

@@ -146,6 +146,10 @@ class Task(LightningModule, ABC):
     def on_validation_model_zero_grad(self) -> None:
         """Keeps the gradients of an open window, which Lightning would clear before validation."""
 
+    def updates_in(self, batches: int) -> int:
+        """Updates that the first so many batches make."""
+        return batches // self.accumulate
+
     def step_schedule(self) -> None:
         """Counts an update of the network and moves the learning rates."""
         self.updates += 1

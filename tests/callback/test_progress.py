@@ -196,6 +196,17 @@ def test_a_schedule_that_epochs_cut_off_is_told(
     assert ("schedule: " in out) == (told is not None) and (told or "") in out
 
 
+def test_a_cut_schedule_is_told_in_updates_of_the_generator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A discriminator of four turns leaves two updates to eight batches, and not eight."""
+    task = Line()
+    task.scheduler = lambda one: torch.optim.lr_scheduler.CosineAnnealingLR(one, 8)
+    task.updates_in = lambda batches: batches // 4  # type: ignore[method-assign]
+    fit(tmp_path, task, MaxUpdates(8), every=8, max_epochs=1)
+    assert "after 2 of the 8 updates that its" in capsys.readouterr().out
+
+
 def test_durations_are_read_at_a_glance() -> None:
     spoken = [duration(seconds) for seconds in (42, 99.4, 170, 720, 5940, 11_100)]
     assert spoken == ["42 s", "99 s", "3 min", "12 min", "99 min", "3 h 05 min"]

@@ -498,6 +498,25 @@ def test_a_discriminator_of_three_turns_is_answered_after_the_third() -> None:
     assert turns == 2 * [(True, True), (True, False), (True, False)]
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("start", [0, 4])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_updates_in_batches_are_those_that_a_training_makes(
+    steps: int, start: int, accumulate: int
+) -> None:
+    """By counting: the end of a schedule that is cut is told by it."""
+    given = adversary(discriminator_steps=steps, start=start)
+    task = denoiser(adversary=given, accumulate=accumulate)
+    assert task.adversary is not None
+    updates = 0
+    for batches_done in range(41):
+        assert task.updates_in(batches_done) == updates
+        window, ends = divmod(batches_done, accumulate)
+        if ends == accumulate - 1:
+            updates += task.adversary.turns(window, updates)[0]
+    assert denoiser(adversary=None, accumulate=accumulate).updates_in(41) == 41 // accumulate
+
+
 def test_turns_are_those_that_the_discriminator_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
