@@ -20,6 +20,7 @@ from test_checkpoint_content import WRONG, set_at
 import restore
 from restore import bundle, checkpoint, cli, zoo
 from restore.build import build, restored
+from restore.export import check
 from restore.export.write import staged
 from restore.recovery.preemption import end_at_once
 from restore.training import initial
@@ -314,6 +315,9 @@ def test_a_signal_in_a_check_leaves_nothing_behind(
 def test_a_check_measures_both_and_fails_above_its_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    rows: list[Any] = []
+    told = check.told
+    monkeypatch.setattr(check, "told", lambda given: rows.extend(given) or told(given))
     run = write_model("blind", tmp_path)
     folder = export(run, tmp_path / "bundle", "--half", "--check", "photos_sigma25")
     (line,) = [one for one in capsys.readouterr().out.split("\n") if one.startswith("photos_")]
@@ -322,7 +326,7 @@ def test_a_check_measures_both_and_fails_above_its_limit(
     assert word == "float16" and abs(float(value) - checked["value"]) < 1e-3
     assert abs(float(lost) - checked["lost_db"]) < 1e-4 and checked["lost_db"] != 0
     size = (folder / "model.safetensors").stat().st_size
-    assert abs(float(megabytes) - size / 1e6) < 0.01
+    assert abs(float(megabytes) - size / 1e6) < 0.01 and rows[0].megabytes == size / 1e6
     monkeypatch.setattr("restore.export.check.LIMIT", -1.0)
     export(run, tmp_path / "refused", "--half", "--check", "photos_sigma25", code=1)
     assert not (tmp_path / "refused").exists()
@@ -334,8 +338,13 @@ def test_a_card_says_which_weights_were_the_measure(
 ) -> None:
     monkeypatch.setattr("restore.export.check.LIMIT", 1.0)
     given = ("--check", "photos_sigma25")
-    first = export(write_model("blind", tmp_path), tmp_path / "first", "--int8", *given)
+    own = ("--licence", "of mine")
+    first = export(write_model("blind", tmp_path), tmp_path / "first", "--int8", *given, *own)
+    told = json.loads((first / "model.json").read_text())
+    (first / "model.json").write_text(json.dumps({**told, "data": {"mine": "kept"}}))
     second = export(first, tmp_path / "second", "--half", *given)
+    kept = json.loads((second / "model.json").read_text())
+    assert kept["licence"] == "of mine" and kept["data"] == {"mine": "kept"}
     for folder, source, sentence in (
         (first, None, "; against float32 it costs "),
         (second, "int8", "; against the int8 weights that it was made of it costs "),
@@ -345,11 +354,15 @@ def test_a_card_says_which_weights_were_the_measure(
         assert sentence in (folder / "README.md").read_text()
 
 
-def test_a_card_sends_nobody_to_restore_by_a_classifier(tmp_path: Path) -> None:
+def test_a_card_sends_nobody_to_restore_by_a_classifier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     network = part("restore.network.classifier.Classifier", width=4)
     node = task("restore.task.classification.Classification", network)
     facts = Facts(1, 1, 16, 3)
     folder = export(write_run(node, tmp_path, facts, "judge"), tmp_path / "judge_bundle")
+    export(folder, tmp_path / "graph", "--format", "onnx", code=2)
+    assert "Classification restores no images; choose another" in capsys.readouterr().err
     card = (folder / "README.md").read_text()
     assert "restore predict" not in card and "evaluate.py" not in card
     assert "`python train.py experiment=judge init.path=judge_bundle` starts a training" in card

@@ -16,10 +16,11 @@ from PIL import Image
 from restore.build import build
 from restore.data.folder import Folder
 from restore.data.framing import Whole
+from restore.data.mask_files import MaskFiles
 from restore.data.module import DataModule
 from restore.data.source import Item, Split
 from restore.degradation.noise import Gaussian
-from restore.evaluation import load
+from restore.evaluation import load, measured_files
 from restore.evaluation.benchmark import Benchmark, digest, fingerprint
 from restore.metric.psnr import PSNR
 from restore.training import next_command
@@ -268,6 +269,30 @@ class Own:
         return self.photos[index]
 
 
+def test_an_image_of_another_shape_is_another_image() -> None:
+    """Also where its bytes are the same, in the same order; and however they lie in memory."""
+    image = torch.arange(24, dtype=torch.uint8).view(1, 4, 6)
+    assert measured_files._digest(image) != measured_files._digest(image.view(1, 6, 4))
+    turned = image.mT.contiguous().mT
+    assert measured_files._digest(turned) == measured_files._digest(image)
+
+
+def test_mask_files_are_found_in_whatever_a_degradation_is_made_of(tmp_path: Path) -> None:
+    """In a mapping, too; once where it is met twice, and in the order in which it is met."""
+    places = [masks(tmp_path / name / "m", first).parent for name, first in (("a", 0), ("b", 5))]
+    one, two = (MaskFiles("m", root=str(place)) for place in places)
+
+    class Made:
+        def __init__(self) -> None:
+            self.steps = {"a": one, "again": one, "b": [two], "self": self, "kind": Made}
+
+        def __call__(self, target: Any, seeds: Any) -> Any:
+            return target
+
+    found = measured_files.masks(Made())
+    assert found == [measured_files.masks(part)[0] for part in (one, two)]  # type: ignore[arg-type]
+
+
 def test_other_images_of_an_own_source_are_another_protocol(tmp_path: Path) -> None:
     def hashes_of(folder: Path, by_files: bool = True) -> list[str]:
         data = DataModule(Own, Gaussian(25.0), Whole(), Whole(), 1, root=str(folder))
@@ -276,6 +301,11 @@ def test_other_images_of_an_own_source_are_another_protocol(tmp_path: Path) -> N
 
     for number, level in enumerate((0, 9, 0)):
         photos(tmp_path / f"{number}", level)
-    first, other, again = (hashes_of(tmp_path / f"{number}") for number in range(3))
+    Image.new("RGB", (12, 12), (9, 9, 9)).save(tmp_path / "2" / "3.bmp")  # the last of them
+    assert not set(hashes_of(tmp_path / "0")) & set(hashes_of(tmp_path / "2"))
+    photos(tmp_path / "3", 0)
+    first, other, again = (hashes_of(tmp_path / f"{number}") for number in (0, 1, 3))
     assert first == again and not set(first) & set(other)
+    (tmp_path / "3" / "3.bmp").rename(tmp_path / "3" / "4.bmp")
+    assert not set(hashes_of(tmp_path / "3")) & set(first)
     assert hashes_of(tmp_path / "0", by_files=False) == hashes_of(tmp_path / "1", by_files=False)

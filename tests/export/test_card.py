@@ -25,6 +25,21 @@ def test_accumulated_batches_are_counted() -> None:
     assert f"updates of {3 * size} images" in card.text("a", model(accumulate=3))
 
 
+def test_the_setting_is_that_of_the_training() -> None:
+    """Its updates are not those of the checkpoint, which may be an earlier one."""
+    given = model(adversary=None)
+    given |= {"parameters": 1234, "bytes": 5678, "progress": {"updates": 70}}
+    given["record"]["training"]["updates"] = 90
+    given["config"]["task"]["_target_"] = "restore.task.denoising.Denoiser"
+    given["config"]["task"]["network"] = {"_target_": "restore.network.dncnn.DnCNN"}
+    text = card.text("a", given)
+    assert "Denoiser of DnCNN, without an adversary, 90 updates of" in text
+    assert "- File: 1234 parameters as" in text and ", 5678 bytes, " in text
+    given["record"] = None
+    given["config"]["task"] |= {"network": None, "adversary": {"weight": 1.0}}
+    assert "Denoiser of Denoiser, with an adversary, 70 updates of" in card.text("a", given)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [

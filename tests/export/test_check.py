@@ -1,5 +1,6 @@
 """What a check of an export tells and allows, without a measurement."""
 
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,13 +22,21 @@ def test_a_hundredth_of_a_decibel_may_be_lost_and_no_more() -> None:
             check.check([checked(0.0), checked(lost)])
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, *summaries: dict[str, float]) -> check.Checked:
-    """What is said of two methods of these summaries, of 9 images each, a file of 2.5 MB."""
-    rows = [{"index": k, "name": "", "bucket": "", "psnr": float(k)} for k in range(9)]
-    reports = iter(
-        SimpleNamespace(summary=one, rows=rows, cost=SimpleNamespace(seconds=0.25), benchmark=named)
-        for one in summaries
-    )
+def measured(
+    monkeypatch: pytest.MonkeyPatch, *summaries: dict[str, float], seconds: float | None = 0.25
+) -> check.Checked:
+    """What is said of two methods of these summaries, of 9 images each, a file of 2.5 MB.
+
+    seconds: of an image by the exported one; the other one takes 9, and has other images.
+    """
+
+    def report(summary: dict[str, float], seconds: float | None, start: int) -> Any:
+        same: dict[str, Any] = {"name": "", "bucket": "", "nan": math.nan}
+        rows = [{"index": k, "psnr": float(start + k), **same} for k in range(9)]
+        cost = SimpleNamespace(seconds=seconds)
+        return SimpleNamespace(summary=summary, rows=rows, cost=cost, benchmark=named)
+
+    reports = iter([report(summaries[0], 9.0, 50), report(summaries[1], seconds, 0)])
     monkeypatch.setattr(check, "composed", lambda *given: {})
     monkeypatch.setattr(check, "tester", lambda config: None)
     monkeypatch.setattr(check.load, "benchmarks", lambda config, num_calls: [named])
@@ -35,6 +44,18 @@ def measured(monkeypatch: pytest.MonkeyPatch, *summaries: dict[str, float]) -> c
     method = cast(Method, SimpleNamespace(num_calls=1))
     (found,) = check.measure(method, method, "int8", 2_500_000, ["digits"])
     return found
+
+
+def refuse(method: Method) -> None:
+    raise InputError("this model does not fit")
+
+
+def test_a_check_may_name_all_of_sampler_and_guidance_and_nothing_else() -> None:
+    named = check.sampling(["guidance=dps", "guidance.scale=0.25", "sampler=ddim"])
+    assert named["guidance"]["scale"] == 0.25 and "sampler" in named
+    for other in ("seed=1", "samplers=x", "task.sampler=ddim"):
+        with pytest.raises(InputError, match=f"--with {other}: give sampler="):
+            check.sampling([other])
 
 
 named: Any = SimpleNamespace(name="digits", check_method=lambda method: None)
@@ -51,5 +72,10 @@ def test_the_loss_is_that_of_the_hole_in_decibels_and_sizes_are_megabytes(
     assert kept["first"] == 4 and kept["first_metrics"] == {"psnr": 1.5}  # of 0, 1, 2 and 3
     assert (kept["with"], kept["source"]) == (["sampler=ddim"], "int8")
     assert measured(monkeypatch, {"psnr": 31.0}, {"psnr": 29.0}).lost_db == 2.0
+    assert math.isnan(measured(monkeypatch, *both, seconds=None).milliseconds)
+    monkeypatch.setattr(named, "check_method", refuse)
+    with pytest.raises(InputError, match="this model does not fit"):
+        measured(monkeypatch, *both)
+    monkeypatch.setattr(named, "check_method", lambda method: None)
     with pytest.raises(InputError, match="measures none of hole_psnr, psnr"):
         measured(monkeypatch, {"ssim": 0.5}, {"ssim": 0.5})

@@ -154,8 +154,14 @@ def test_a_folder_fills_holes_and_is_refused_in_one_line(tmp_path: Path) -> None
         ({"in_channels": None}, "in_channels=None has the wrong type: it takes int"),
         ({"out_channels": "3"}, "out_channels='3' has the wrong type: it takes int"),
         ({"num_class_embeds": 1}, "num_class_embeds=1 must be at least 2"),
+        ({"in_channels": 0}, "in_channels=0 must be at least 1"),
+        ({"out_channels": 0}, "out_channels=0 must be at least 1"),
+        ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("[1]", "holds no settings"),
     ):
-        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        text = change if isinstance(change, str) else json.dumps({**config, **change})
+        (folder / "config.json").write_text(text)
         with pytest.raises(InputError, match=says) as refused:
             restore.load(folder)
         assert "\n" not in str(refused.value)
@@ -232,6 +238,8 @@ OURS = {
         ({"prediction_type": "flow"}, "prediction_type=flow is not served"),
         ({"beta_schedule": "scaled_linear", "beta_start": "0"}, "beta_start='0' has the wrong"),
         ({"trained_betas": ["x"]}, "trained_betas=.'x'. has the wrong type"),
+        ({"clip_sample": 1}, "clip_sample=1 has the wrong type: it takes bool"),
+        ({"rescale_betas_zero_snr": "no"}, "rescale_betas_zero_snr='no' has the wrong type"),
     ],
 )
 def test_a_scheduler_that_is_another_or_none_is_refused(

@@ -140,6 +140,8 @@ def test_what_diffusers_has_no_place_for_is_refused_in_one_line(
         ({"norm_num_groups": 3}, "are not in norm_num_groups=3 groups"),
         ({"block_out_channels": 3}, "block_out_channels=3 has the wrong type: it takes list"),
         ({"latents_std": 2.0}, "latents_std=2.0 has the wrong type"),
+        ({"latents_mean": 2.0}, "latents_mean=2.0 has the wrong type"),
+        ({"shift_factor": [1.0]}, "shift_factor=.1.0. has the wrong type"),
         ({"scaling_factor": "1"}, "scaling_factor='1' has the wrong type: it takes float or null"),
         ({"latent_channels": 0}, "latent_channels=0 must be at least 1"),
     ):

@@ -56,6 +56,16 @@ def test_nothing_is_left_whatever_ends_an_export(tmp_path: Path, error: BaseExce
         pass
 
 
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path / "file", tmp_path / "file" / "new"):
+        with (
+            pytest.raises(InputError, match=r"-o .* cannot be written: "),
+            write.staged(output, ()),
+        ):
+            pass
+
+
 @pytest.mark.parametrize(
     ("record", "is_own"),
     [
