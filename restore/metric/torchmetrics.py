@@ -94,7 +94,7 @@ def _build(path: str, settings: dict[str, Any]) -> torchmetrics.Metric:
     """The metric at the path; its processes do not mix, each value is of one image."""
     kind = _find(path)
     updates = inspect.signature(kind.update).parameters
-    if "real" in updates or not set(updates) <= _COMPARED:
+    if not set(updates) <= _COMPARED:
         raise InputError(f"metric={path} is of sets or layers of images: {_WANTED}")
     try:
         with warnings.catch_warnings():

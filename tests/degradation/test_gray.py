@@ -26,9 +26,11 @@ def test_black_white_and_grey() -> None:
 
 
 def test_channels() -> None:
-    assert Gray().input_channels(3) == 1
-    with pytest.raises(InputError, match="3 channels, got 1"):
-        Gray().input_channels(1)
+    assert Gray().input_channels(3) == Lightness().channels(3) == 1
+    for channels in (Gray().input_channels, Lightness().channels):
+        for wrong in (1, 4):
+            with pytest.raises(InputError, match=f"3 channels, got {wrong}"):
+                channels(wrong)
 
 
 def test_the_nearest_image_weighs_lightness_by_its_noise() -> None:
