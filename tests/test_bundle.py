@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -303,6 +304,7 @@ def test_a_signal_in_a_check_leaves_nothing_behind(
         raise Ended(code, [*tmp_path.iterdir()])
 
     monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(multiprocessing, "active_children", list)  # other tests may have left some
     alone: Any = SimpleNamespace(
         is_global_zero=True, strategy=SimpleNamespace(launcher=SimpleNamespace(procs=None))
     )

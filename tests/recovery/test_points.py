@@ -1,5 +1,6 @@
 """Recovery checkpoints: when, how many, what they refuse, and that a window left open is kept."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -268,6 +269,8 @@ def test_resumed_after_the_last_update_only_validates(tmp_path: Path) -> None:
 def test_second_signal_ends_at_once(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
+        # Workers that other tests have left are children of this process's parent.
+        multiprocessing.active_children = list
         preemption.Signals(Trainer(logger=False, accelerator="cpu"), patient=True)
         terminate(None)
         os.write(1, b"")  # the first is only remembered

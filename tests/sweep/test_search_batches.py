@@ -1,0 +1,66 @@
+"""Which jobs a search launches together, and what each of them is told."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from restore.sweep import sweeper
+
+OBJECTIVE = "val/loss"
+PARSER = OverridesParser.create()
+NO_LOADER = SimpleNamespace(config_loader=None)
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[dict[int, list[str]]]:
+    """The jobs of each launch, every one of which ends with the objective 1."""
+    seen: list[dict[int, list[str]]] = []
+
+    def launch(self: Any, jobs: dict[int, list[str]]) -> list[dict[str, Any]]:
+        seen.append(dict(jobs))
+        return [{"status": "done", "objective": 1.0} for _ in jobs]
+
+    made = sweeper.OptunaSweeper
+    monkeypatch.setattr(made, "_launch_apart", launch)
+    monkeypatch.setattr(made, "_parsed", lambda _, given: PARSER.parse_overrides(given))
+    monkeypatch.setattr(made, "validate_batch_is_legal", lambda _, batch: None)
+    monkeypatch.setattr(made, "hydra_context", NO_LOADER, raising=False)
+    monkeypatch.setattr(sweeper.subdir, "check", lambda *_: None)
+    return seen
+
+
+def search(folder: Path, **settings: Any) -> None:
+    folder.mkdir()
+    begun = {"argv": ["train.py"], "cwd": "/", "objective": OBJECTIVE, "direction": "minimize"}
+    (folder / "sweep.json").write_text(json.dumps(begun))
+    config = {
+        "search": {"sampler": "random", "objective": OBJECTIVE, "seed": 0, **settings},
+        "hydra": {"sweep": {"dir": str(folder)}, "runtime": {"choices": {"experiment": "any"}}},
+    }
+    made = sweeper.OptunaSweeper()
+    made.config = OmegaConf.create(config)
+    made.sweep(["task.optimizer.lr=interval(0.1,1.0)", "seed=7"])
+
+
+def test_the_last_launch_has_no_more_jobs_than_are_left(
+    tmp_path: Path, launched: list[dict[int, list[str]]]
+) -> None:
+    search(tmp_path / "sweep", num_trials=5, num_jobs=2)
+    assert [list(jobs) for jobs in launched] == [[0, 1], [2, 3], [4]]
+    assert all("seed=7" in job for jobs in launched for job in jobs.values())
+
+
+def test_jobs_of_a_shared_study_know_their_trial_whatever_their_number(
+    tmp_path: Path, launched: list[dict[int, list[str]]]
+) -> None:
+    """The second sweep begins with its job 0, which is the third trial of the study."""
+    storage = str(tmp_path / "study.journal")
+    search(tmp_path / "one", num_trials=2, storage=storage)
+    search(tmp_path / "other", num_trials=4, storage=storage)
+    told = [(k, job[-1]) for jobs in launched for k, job in jobs.items()]
+    assert told == [(k % 2, f"search.trial={k}") for k in range(4)]
