@@ -16,7 +16,7 @@ from restore.build import restored
 from restore.config.naming import Packages
 from restore.data.photo import Values, hole_of, strength_of, values
 from restore.network.size import at_any_size
-from restore.precision import EXACT, MIXED, choose, device_of
+from restore.precision import EXACT, MIXED, choose, device_of, usable
 from restore.stream import check_seed
 from restore.task.restoration import RestorationTask
 from restore.tiling import SIDE, around, crop, in_whole
@@ -72,12 +72,9 @@ class Model(Ability):
 
     def to(self, device: str | torch.device) -> "Model":
         """Moves it; InputError for a device that is not there."""
-        try:
+        with usable(f"device={device}"):
             self.device = torch.device(device)
             self.task.to(self.device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"device={device} cannot be used: {reason}") from error
         draws, self.precision = self.has_sampler, self._wanted
         if self._wanted == "auto":
             best = choose(device_of(self.device.type))[0] if draws else EXACT

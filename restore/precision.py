@@ -3,6 +3,8 @@
 import platform
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,6 +77,19 @@ def _check_without_gpu(accelerator: str, wanted: str) -> None:
         raise InputError(
             f"trainer.precision={wanted} needs a GPU: on a CPU set bf16-mixed, 32-true or auto"
         )
+
+
+@contextmanager
+def usable(name: str) -> Iterator[None]:
+    """What is done on a device inside of this ends in one line where it is not there.
+
+    name: how the user has named it, as device=cuda. Raises InputError.
+    """
+    try:
+        yield
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{name} cannot be used: {reason}") from error
 
 
 def device_of(accelerator: str) -> Device:

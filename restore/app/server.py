@@ -139,11 +139,10 @@ def check_device(device: str | None) -> None:
     """Raises InputError for a device on which every restoration would fail."""
     import torch
 
-    try:
+    from restore.precision import usable
+
+    with usable(f"--device {device}"):
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"--device {device} cannot be used: {reason}") from error
 
 
 def is_loopback(host: str) -> bool:
