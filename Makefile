@@ -28,8 +28,8 @@ test: setup  ## the tests not marked slow, minutes on 2 cores; those of data fil
 test-data: setup  ## the tests of data files (RESTORE_DATA=FOLDER); fails where there are none
 	$(PYTEST) -m "data and not slow"
 
-test-ci: setup  ## one case of each slow protection, one after another: some have limits of time
-	$(PYTHON) -m pytest -m "slow and ci"
+test-ci: setup  ## one case of each slow protection
+	$(PYTEST) -m "slow and ci"
 
 test-full: setup  ## all tests
 	$(PYTEST)

@@ -20,12 +20,12 @@ def main() -> NoReturn:
     if len(sys.argv) > 1 and sys.argv[1] in _HYDRA:
         _become(sys.argv[1], sys.argv[2:])
     readable()
-    parser = _parser()
-    arguments = parser.parse_args()
-    if "command" not in arguments:
-        parser.print_help()
-        sys.exit(DONE)
     try:
+        parser = _parser()
+        arguments = parser.parse_args()
+        if "command" not in arguments:
+            parser.print_help()
+            sys.exit(DONE)
         code = arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -82,6 +82,8 @@ def command(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf/ is found beside the script's file
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    # Hydra composes all once more to look for hydra.mode, which nothing sets here.
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
 
     def run(*arguments: str, script: str = "train") -> Ended:
         from importlib import import_module

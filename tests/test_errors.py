@@ -99,15 +99,16 @@ def test_a_name_that_is_too_long_is_one_line(
     assert len(said) == 2 and all("File name too long" in line for line in said)
 
 
+@pytest.mark.parametrize("where", ["restore.listing.show", "restore.cli._add_rooms"])
 def test_an_interrupted_word_says_so_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:
-    """Ctrl-C while a word works, and SIGTERM while the app still starts."""
+    """Ctrl-C while a word works or is still imported, and SIGTERM while the app still starts."""
 
-    def stopped(folders: object, as_json: bool, state: object) -> int:
+    def stopped(*given: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("restore.listing.show", stopped)
+    monkeypatch.setattr(where, stopped)
     monkeypatch.setattr("sys.argv", ["restore", "list"])
     with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
         cli.main()

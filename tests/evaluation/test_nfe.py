@@ -86,8 +86,11 @@ def test_a_study_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert ended.value.code == 2 and "name a PRIOR" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_command_measures_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "JUMPING", ())
+    monkeypatch.setattr("restore.precision.ratio", lambda device: 1.0)
     monkeypatch.chdir(tmp_path)
     prior, folder = write_model("grey_prior", tmp_path), study.FOLDER / "digits_half"
     precision = ["--with", "trainer.precision=bf16-mixed"]

@@ -25,6 +25,8 @@ from restore.network.drunet import DRUNet
 from restore.network.ffdnet import FFDNet
 from restore.types import Facts, InputError, Observation
 
+SLOW = (pytest.mark.slow, pytest.mark.ci)
+
 
 def image(*size: int) -> Tensor:
     return torch.rand(*size, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -339,7 +341,13 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_small")
-@pytest.mark.parametrize("name", ["denoiser", "blind", "colorizer", "inpainter"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "denoiser",
+        *(pytest.param(one, marks=SLOW) for one in ("blind", "colorizer", "inpainter")),
+    ],
+)
 def test_onnx_of_any_size(tmp_path: Path, name: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
@@ -447,6 +455,8 @@ def test_a_folder_is_measured_as_any_checkpoint(
     assert "diffusion_pytorch_model.safetensors@" in (tmp_path / "out" / "results.csv").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_graph_that_is_no_graph_for_every_size_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

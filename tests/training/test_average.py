@@ -16,6 +16,8 @@ from restore.sweep.show import ranking
 from restore.training import average, resume
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_rebuilt_checkpoints_restore_with_their_average(
     command: Command,
     tmp_path: Path,
