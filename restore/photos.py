@@ -158,12 +158,12 @@ def check_drawn(photo: Photo, invert: bool) -> None:
 
 
 def _check_size(word: str, path: Path, drawn: Tensor, source: Path, size: tuple[int, int]) -> None:
-    """drawn [1, H, W]; size: width and height of the photo."""
+    """drawn [1, H, W]; size: height and width of the photo."""
     height, width = drawn.shape[1:]
-    if (width, height) != size:
+    if (height, width) != size:
         raise InputError(
             f"the {word} {printable(str(path))} has {width}x{height} px and "
-            f"{printable(str(source))} has {size[0]}x{size[1]}: give one of the same size"
+            f"{printable(str(source))} has {size[1]}x{size[0]}: give one of the same size"
         )
 
 

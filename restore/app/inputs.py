@@ -35,8 +35,7 @@ def find_upload(given: Any) -> Path:
 
 def size_of(photo: Path) -> tuple[int, int]:
     """Height and width in px, as the photo is seen upright."""
-    width, height = upright_size(photo) or (0, 0)
-    return height, width
+    return upright_size(photo) or (0, 0)
 
 
 def write(folder: Path, draws: str, given: Any, drawn: Any, soft: Any) -> Inputs:

@@ -160,8 +160,8 @@ def _too_long() -> InputError:
 
 
 def _check_size(request: RestorationRequest) -> None:
-    width, height = upright_size(request.photo) or (0, 0)
-    if width * height * request.settings.num_samples > canvas.MAX_PIXELS:
+    height, width = upright_size(request.photo) or (0, 0)
+    if height * width * request.settings.num_samples > canvas.MAX_PIXELS:
         raise InputError("that many results of so large a photo do not fit: take fewer")
 
 

@@ -105,11 +105,11 @@ def header_size(source: Path | bytes) -> tuple[int, int] | None:
 
 
 def upright_size(path: Path) -> tuple[int, int] | None:
-    """Width and height by the header alone; None for a file that is no image."""
+    """Height and width by the header alone; None for a file that is no image."""
     with contextlib.suppress(Exception), _header(path) as image:
         # Pillow has turned the size of a TIFF when it opens one.
         turned = image.format != "TIFF" and orientation(image) in (5, 6, 7, 8)
-        return (image.height, image.width) if turned else (image.width, image.height)
+        return (image.width, image.height) if turned else (image.height, image.width)
     return None
 
 

@@ -115,7 +115,7 @@ def test_what_is_written_anew_keeps_its_turn_and_its_16_bits(tmp_path: Path) -> 
     turned = np.rot90(values[..., 0], -1)
     read, _ = read_photo(tmp_path / "a.tif")
     assert read.dtype == np.uint16 and np.array_equal(read, turned)
-    assert upright_size(tmp_path / "a.tif") == (HEIGHT, WIDTH)
+    assert upright_size(tmp_path / "a.tif") == turned.shape
 
 
 def test_a_palette_of_8_bits_is_not_black() -> None:
