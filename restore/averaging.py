@@ -6,6 +6,7 @@ Importing this module must stay instant.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from restore.errors import DONE
 from restore.types import InputError
@@ -89,7 +90,11 @@ def _choose(
     best = best_of(run)
     config = composed("evaluate", [f"benchmark={benchmark}", *overrides])
     calls = load.method(best, config).num_calls
-    metrics = {m.name: m.higher_is_better for m in load.benchmarks(config, calls)[0].metrics}
+    _check_alone(config)
+    measuring = load.benchmarks(config, calls)
+    if len(measuring) != 1:
+        raise InputError(f"--benchmark {benchmark}: one benchmark says what is best, so name one")
+    metrics = {m.name: m.higher_is_better for m in measuring[0].metrics}
     metric = next(iter(metrics)) if by is None else by
     if metric not in metrics:
         raise InputError(f"--by {by}: {benchmark} measures {', '.join(metrics)}")
@@ -103,3 +108,13 @@ def _choose(
     # Of equals the first is ahead, so that what was best stays.
     print(average.instate(paths[ranking(values, metrics[metric])[0]], best))
     return DONE
+
+
+def _check_alone(config: dict[str, Any]) -> None:
+    """Raises InputError for methods beside the averages, none of which can be best.ckpt."""
+    from restore.config import rules
+
+    others = [key for key in ("checkpoint", "baseline", "published") if config.get(key)]
+    if others or rules.has_outputs(config):
+        named = (others or ["outputs"])[0]
+        raise InputError(f"--with {named}=...: averages of RUN alone are measured: leave it out")
