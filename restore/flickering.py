@@ -70,6 +70,7 @@ def _frames(
     restored: Path, reference: Path, mask: Path | None, invert: bool
 ) -> list[tuple[Path, "Photo"]]:
     """Each restored frame, and its reference with the mask of that."""
+    from restore.data.image_file import upright_size
     from restore.photos import found, photos
 
     own = {name.with_suffix(""): path for path, name in found([str(restored)]).photos}
@@ -81,6 +82,8 @@ def _frames(
     if lacking or len(named) < 2:
         why = f"no frame for {lacking[0]}" if lacking else f"{len(named)} frame"
         raise InputError(f"{restored} has {why}: give two folders of the same names, of 2 or more")
+    if len({upright_size(path) for path, _ in named} - {None}) > 1:
+        raise InputError(f"{reference} has images of several sizes: give the frames of one video")
     jobs = photos(named, restored / "never", 1, mask, invert)
     return [(own[name.with_suffix("")], job) for (_, name), job in zip(named, jobs, strict=True)]
 

@@ -121,6 +121,9 @@ def test_other_videos_are_refused(video: dict[str, Any], tmp_path: Path) -> None
     small = write(tmp_path / "small", np.zeros((4, 8, 8, 3), dtype=np.uint8))
     with pytest.raises(InputError, match="differ in size"):
         measure(small, video["frames"], None, False)
+    shutil.copy(small / "00003.png", video["frames"] / "00003.png")
+    with pytest.raises(InputError, match="images of several sizes: give the frames of one video"):
+        measure(video["frames"], video["frames"], None, False)
     one = write(tmp_path / "one", np.zeros((1, 8, 8, 3), dtype=np.uint8))
     with pytest.raises(InputError, match="has 1 frame"):
         measure(one, one, None, False)
