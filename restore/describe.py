@@ -136,8 +136,10 @@ def _alone(config: Config, size: int) -> "tuple[nn.Module, Callable[[], object]]
     from restore.config.target import resolve
     from restore.config.trust import Trust
 
-    node = dict(config["task"]["network"])
-    node.pop("_partial_", None)
+    named = config["task"].get("network")
+    if not isinstance(named, dict) or "_target_" not in named:
+        raise InputError(f"task.network={named} has no layers: choose it by network=NAME")
+    node = {key: value for key, value in named.items() if key != "_partial_"}
     known = {"in_channels": 3, "out_channels": 3, "image_channels": 3, "image_size": size}
     taken = inspect.signature(resolve(node["_target_"])).parameters
     own = {key: value for key, value in known.items() if key in taken and key not in node}

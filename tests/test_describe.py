@@ -75,6 +75,12 @@ def test_a_size_that_no_network_takes() -> None:
         describe(["network=unet", "task.network.multipliers=[1,2,4]"], 6)
 
 
+@pytest.mark.parametrize("network", ["network=null", "task.network=unet"])
+def test_what_is_no_network_is_refused(network: str) -> None:
+    with pytest.raises(InputError, match="has no layers: choose it by network=NAME"):
+        describe([network])
+
+
 @pytest.mark.parametrize("size", [0, -5])
 def test_no_image_is_smaller_than_a_pixel(size: int) -> None:
     with pytest.raises(InputError, match=f"--size {size} must be at least 1"):
