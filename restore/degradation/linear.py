@@ -24,8 +24,7 @@ class Linear:
         self.operator, self.sigma, self.blind = operator, sigma, blind
 
     def input_channels(self, image_channels: int) -> int:
-        measured = self.operator.channels(image_channels)
-        return measured if self.operator.keeps_size else image_channels
+        return self.operator.shown_channels(image_channels)
 
     def __call__(self, target: Tensor, seeds: Tensor) -> Degraded:
         measured = self.operator.forward(target)

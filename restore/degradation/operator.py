@@ -41,6 +41,11 @@ class Operator(ABC):
         """y as an input of the image's size."""
         return y
 
+    def shown_channels(self, image_channels: int) -> int:
+        """Channels of what is shown; InputError for images that it cannot take."""
+        measured = self.channels(image_channels)
+        return measured if self.keeps_size else image_channels
+
     def measured(self, shown: Tensor) -> Tensor:
         """y of what is shown: nothing is lost."""
         return shown

@@ -19,9 +19,9 @@ class Guidance(ABC):
     def check_prior(self, denoise: Denoise) -> None:  # noqa: B027 (most wrap any)
         """Raises InputError where it cannot wrap this one."""
 
-    def reads(self, observation: Observation) -> bool:
-        """Whether it takes inputs of other channels than the prior's images."""
-        return False
+    def reads(self, observation: Observation, channels: int) -> bool:
+        """Whether it takes the input for a prior whose images have that many channels."""
+        return observation["input"].shape[1] == channels
 
     def image(self, observation: Observation, channels: int) -> Tensor:
         """What a sampler noises that starts from the observation, [B, channels, H, W]."""

@@ -51,8 +51,12 @@ class Measuring(Guidance):
     def check(self, observation: Observation) -> None:
         measurement(observation, self.name)
 
-    def reads(self, observation: Observation) -> bool:
-        return "operator" in observation
+    def reads(self, observation: Observation, channels: int) -> bool:
+        """Raises InputError for an operator that takes no image of that many channels."""
+        operator = observation.get("operator")
+        if isinstance(operator, Operator):
+            channels = operator.shown_channels(channels)
+        return super().reads(observation, channels)
 
     def image(self, observation: Observation, channels: int) -> Tensor:
         """The input; of other channels, the image nearest to grey of all that fit to it."""

@@ -74,7 +74,7 @@ class Prior(RestorationTask):
             if not known.has_hole and "hole" in observation:
                 raise InputError("this model was shown no holes: use a degradation without a mask")
         held = self.space.holds(observation)
-        read = self.guidance is not None and self.guidance.reads(held)
+        read = self.guidance is not None and self.guidance.reads(held, known.image_channels)
         blind = self.condition is None or start is not None
         if channels != known.image_channels and blind and not read:
             raise InputError(

@@ -43,12 +43,14 @@ REPAINT = RePaint(num_steps=4, jump_length=2, jump_count=2)
 DDIM = Sampling(num_steps=4, method=partial(ddim, eta=0.0))
 
 
-def prior(guidance: Guidance | None, sampler: Sampling | RePaint = DDIM) -> Diffusion:
+def prior(
+    guidance: Guidance | None, sampler: Sampling | RePaint = DDIM, channels: int = 3
+) -> Diffusion:
     torch.manual_seed(0)
     network: Callable[..., UNet] = partial(
         UNet, width=4, multipliers=(1, 2), num_blocks=1, attention=(), head_size=4
     )
-    facts = Facts(image_channels=3, input_channels=3, image_size=16, num_classes=None)
+    facts = Facts(channels, channels, image_size=16, num_classes=None)
     task = Diffusion(
         facts=facts, network=network, schedule=Cosine(), sampler=sampler, guidance=guidance,
         optimizer=partial(torch.optim.SGD, lr=0.1),
@@ -123,6 +125,14 @@ def test_what_nobody_knows_is_refused_before_work() -> None:
     with pytest.raises(InputError, match="multiples of 2 px"):
         prior(NullSpace()).restore(observed(Linear(GaussianBlur(1.0)), side=15))
     assert prior(NullSpace()).restore(observed(Gray(), side=15)).shape[-1] == 15
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_a_prior_of_grey_images_leads_to_no_colours(name: str) -> None:
+    """By broadcasting it would make three equal channels, which a benchmark takes as colours."""
+    task = prior(NullSpace(), channels=1)
+    with pytest.raises(InputError, match="channels"):
+        task.check_observation(observed(DEGRADATIONS[name]))
 
 
 def test_a_single_step_is_refused_where_only_the_next_would_be_led() -> None:
