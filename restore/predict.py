@@ -173,11 +173,19 @@ def _batch_size(settings: PredictionSettings, models: list[Model]) -> int:
 
 
 def _shown(groups: Iterator[list[Photo]], total: int) -> Iterator[list[Photo]]:
-    """Each in turn; in a terminal a bar on stderr says how fast it goes."""
+    """Each in turn; in a terminal a bar on stderr says how fast it goes, and since when: a large
+    photo alone takes minutes."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
-    columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), rate)
     err, started, done = Console(stderr=True), time.monotonic(), 0
     off = not err.is_interactive
     with Progress(*columns, console=err, transient=True, redirect_stdout=False, disable=off) as bar:

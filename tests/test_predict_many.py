@@ -1,5 +1,6 @@
 """restore predict of many photos: batches, folders of odd files, large photos, and new images."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from PIL import Image
 from predicting import lines, runner
 from small_models import write_model
 
-from restore import photos
+from restore import photos, predict
 from restore.api import load
 
 FILES = ROOT / "tests" / "data" / "files"
@@ -85,6 +86,15 @@ def test_a_pipe_gets_lines_and_no_bar(run: Any, models: dict[str, str]) -> None:
     photo(Path("a.png"), 1, (20, 28, 3))
     ended = run(models["denoiser"], "a.png", "-o", "piped")
     assert ended.err == "" and len(ended.out.splitlines()) == 1, ended.err
+
+
+def test_a_terminal_is_told_since_when_the_first_photo_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    next(predict._shown(iter([[]]), 1))
+    assert "0/1 0:00:0" in re.sub(r"\x1b\[[^m]*m", "", capsys.readouterr().err)
 
 
 def test_what_a_folder_has_beside_photos_is_said(run: Any, models: dict[str, str]) -> None:
