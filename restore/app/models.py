@@ -75,7 +75,7 @@ class Models:
         self._known: dict[str, _Known] = {}
         self._loaded: OrderedDict[str, Held] = OrderedDict()
         self._change = threading.RLock()
-        self.refused: dict[str, str] = {}  # what cannot be used, and why
+        self.refused: set[str] = set()  # what cannot be used; the log says why, in paths
         self.refresh()
 
     def refresh(self) -> None:
@@ -89,7 +89,7 @@ class Models:
                 if known is None or known.path != path or known.stamp != _stamp(path):
                     self._add(name, path)
             self._known = {name: self._known[name] for name in found if name in self._known}
-            self.refused = {name: why for name, why in self.refused.items() if name in found}
+            self.refused &= set(found)
 
     def _forget(self, name: str) -> None:
         self._known.pop(name, None)
@@ -100,14 +100,14 @@ class Models:
             held = self._read(path, "cpu")
         except InputError as error:
             if name not in self.refused:
-                print(f"left out: {error}", file=sys.stderr)
-            self.refused[name] = str(error)
+                print(f"left out: {name}: {error}", file=sys.stderr)
+            self.refused.add(name)
             self._forget(name)
             return
         known = self._known.get(name)
         lock = threading.Lock() if known is None else known.lock
         self._known[name] = _Known(path, Kind.of(held.model), lock, held.stamp)
-        self.refused.pop(name, None)
+        self.refused.discard(name)
 
     def kinds(self) -> dict[str, Kind]:
         with self._change:

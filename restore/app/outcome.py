@@ -12,12 +12,13 @@ from restore.types import InputError
 def show_progress(said: comparison.Begun | work.Underway) -> dict[str, Any]:
     """Shows who is at work, and how far a sampler has come."""
     if isinstance(said, comparison.Begun):
-        return {"status": f"{_word(said.models)} is at work."}
+        return {"status": f"{plain(_word(said.models))} is at work."}
     return _show_step(said)
 
 
 def _show_step(step: work.Underway) -> dict[str, Any]:
-    return {"result": step.image, "status": f"{step.model}: step {step.number} of {step.total}"}
+    said = f"step {step.number} of {step.total}"
+    return {"result": step.image, "status": f"{plain(step.model)}: {said}"}
 
 
 def show_stop(step: work.Underway | None, edits: bool) -> dict[str, Any]:
@@ -59,8 +60,8 @@ def show_results(
     """
     said = [_describe(*one) for one in zip(chains, results, strict=False)]
     if end is not None:
-        why = _describe_stop(end.step) if isinstance(end, work.Stopped) else str(end)
-        said.append(f"{_word(chains[len(results)])}: {why}")
+        why = _describe_stop(end.step) if isinstance(end, work.Stopped) else plain(str(end))
+        said.append(f"{plain(_word(chains[len(results)]))}: {why}")
         chains = chains[: len(results)]
     images = [canvas.shown(image) for one in results for image in one.images]
     labels = [_word(names) for names, one in zip(chains, results, strict=True) for _ in one.images]
@@ -84,6 +85,13 @@ def _files(results: list[work.Done]) -> list[str]:
     return images + [str(one.job) for one in results[1:]]
 
 
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return "".join(
+        f"\\{letter}" if letter in r"\`*_{}[]<>()#+-.!|~&" else letter for letter in text
+    )
+
+
 def _word(names: list[str]) -> str:
     return " > ".join(names)
 
@@ -93,4 +101,4 @@ def _describe(names: list[str], result: work.Done) -> str:
     depth = 8 * result.images[0].itemsize
     noise = "" if result.sigma is None else f", noise level {result.sigma:.1f}"
     size = f"{width} x {height}, {depth} bits"
-    return f"{_word(names)}: {size}{noise}, {result.seconds:.1f} s"
+    return f"{plain(_word(names))}: {size}{noise}, {result.seconds:.1f} s"

@@ -4,6 +4,7 @@ import gradio as gr
 
 from restore.app.layout import build
 from restore.app.models import Kind, Models
+from restore.app.outcome import plain
 from restore.app.purpose import PURPOSES
 from restore.app.tab import Tab
 
@@ -66,7 +67,7 @@ def list_models(models: Models) -> str:
         f"| {_breakable(name)} | {_tabs(kind)} | {kind.parameters:,} |"
         for name, kind in kinds.items()
     ]
-    left_out = [f"- left out: {_plain(said)}" for said in models.refused.values()]
+    left_out = [f"- left out: {plain(name)}; the log says why" for name in sorted(models.refused)]
     return "\n".join(["| model | tabs | parameters |", "|---|---|---:|", *rows, "", *left_out])
 
 
@@ -76,9 +77,4 @@ def _tabs(kind: Kind) -> str:
 
 def _breakable(name: str) -> str:
     """A name that a narrow screen may break behind its words, and that is copied as it is."""
-    return "".join(f"{_plain(one)}<wbr>" if one in "_/-" else _plain(one) for one in name)
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#+-.!|" else letter for letter in text)
+    return "".join(f"{plain(one)}<wbr>" if one in "_/-" else plain(one) for one in name)

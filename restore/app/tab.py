@@ -193,7 +193,7 @@ class Tab:
                 gone = self._no_results() | self._named(marked=None)
                 yield gone if wish.dropped else shown
         except InputError as error:
-            yield self._named(status=str(error))
+            yield self._named(status=outcome.plain(str(error)))
             raise gr.Error(str(error), print_exception=False) from None
         finally:
             self.stops.ended(request, wish)

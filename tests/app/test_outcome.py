@@ -23,7 +23,7 @@ def done(name: str, *images: np.ndarray, sigma: float | None = None) -> work.Don
 
 def test_a_step_is_shown_with_its_number() -> None:
     step = work.Underway("a", 3, 8, 0.25, picture(7))
-    assert outcome.show_progress(comparison.Begun(["a", "b"])) == {"status": "a > b is at work."}
+    assert outcome.show_progress(comparison.Begun(["a", "b"])) == {"status": r"a \> b is at work."}
     assert outcome.show_progress(step) == {"result": step.image, "status": "a: step 3 of 8"}
 
 
@@ -43,7 +43,7 @@ def test_a_stop_can_be_gone_on_from_where_the_canvas_takes_it(
 def test_one_result_is_shown_beside_the_photo() -> None:
     result = picture(7, 2, 3)
     shown = outcome.show_results(BEFORE, [["a", "b"]], [done("r", result, sigma=12.34)])
-    assert shown["status"] == "a > b: 3 x 2, 8 bits, noise level 12.3, 1.2 s"
+    assert shown["status"] == r"a \> b: 3 x 2, 8 bits, noise level 12.3, 1.2 s"
     assert shown["slider"]["value"][0] is BEFORE
     assert np.array_equal(shown["slider"]["value"][1], result)
     assert not shown["gallery"]["visible"] and not shown["both"]["visible"]
@@ -79,7 +79,21 @@ def test_two_chains_are_compared_and_every_image_is_in_the_gallery() -> None:
 )
 def test_a_comparison_that_ends_early_keeps_its_first_results(end: Any, says: str) -> None:
     shown = outcome.show_results(BEFORE, [["a"], ["b", "c"]], [done("r", picture(1))], end)
-    assert shown["status"] == f"a: 3 x 2, 8 bits, 1.2 s  \nb > c: {says}"
+    assert shown["status"] == f"a: 3 x 2, 8 bits, 1.2 s  \nb \\> c: {says}"
     assert int(shown["result"].max()) == 1 and shown["files"]["value"] == ["r0.png"]
     assert shown["slider"]["visible"] and shown["job"]["value"] == "r.json"
     assert not shown["both"]["visible"] and not shown["gallery"]["visible"]
+
+
+def test_names_and_errors_stand_in_a_status_as_they_are() -> None:
+    """The status is Markdown, in which runs of a folder `__old__` would lose their underscores."""
+    name, plain = "__old__/*x*<b>", r"\_\_old\_\_/\*x\*\<b\>"
+    step = work.Underway(name, 3, 8, 0.25, picture(7))
+    assert outcome.show_progress(step)["status"] == f"{plain}: step 3 of 8"
+    assert outcome.show_progress(comparison.Begun([name]))["status"] == f"{plain} is at work."
+    shown = outcome.show_results(
+        BEFORE, [[name], [name]], [done("r", picture(1))], InputError(name)
+    )
+    assert shown["status"].splitlines()[0].startswith(f"{plain}: 3 x 2")
+    assert shown["status"].splitlines()[1] == f"{plain}: {plain}"
+    assert shown["gallery"]["value"][0][1] == name  # a caption is no Markdown

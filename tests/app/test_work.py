@@ -15,6 +15,7 @@ from restore import checkpoint, job, predict, released, shelf
 from restore.api import Model
 from restore.app import work
 from restore.app.models import Models
+from restore.app.page import list_models
 from restore.app.stops import Stops
 from restore.checkpoint import best_of
 from restore.data.photo_file import read_photo, write_png
@@ -75,9 +76,11 @@ def test_new_runs_are_found_and_broken_ones_left_out(
     broken.parent.mkdir(parents=True)
     broken.write_bytes(b"no checkpoint")
     models.refresh()
-    assert list(models.kinds()) == ["blind"] and "damaged" in models.refused["broken"]
+    assert list(models.kinds()) == ["blind"] and models.refused == {"broken"}
     models.refresh()
-    assert capsys.readouterr().err.count("left out") == 1
+    said = capsys.readouterr().err
+    assert said.count("left out: broken: ") == 1 and str(broken) in said and "damaged" in said
+    assert "left out: broken" in list_models(models) and str(tmp_path) not in list_models(models)
     for name in ("broken", "../blind", "/etc/passwd", "", None, ["blind"]):
         with pytest.raises(InputError, match="choose a model"):
             models.kind(name)  # type: ignore[arg-type]
@@ -101,12 +104,12 @@ def test_a_run_that_has_gone_or_broke_is_named_and_no_longer_offered(
         assert str(tmp_path) not in str(said.value)
     assert str(tmp_path / "blind") in capsys.readouterr().err
     models.refresh()
-    assert models.kinds() == {} and list(models.refused) == ["colorizer"]
+    assert models.kinds() == {} and models.refused == {"colorizer"}
     with pytest.raises(InputError, match="choose a model anew: blind is gone; Look again"):
         models.kind("blind")
     shutil.rmtree(tmp_path / "colorizer")
     models.refresh()
-    assert models.refused == {}
+    assert not models.refused
 
 
 CASES = [
