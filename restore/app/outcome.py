@@ -56,7 +56,7 @@ def show_results(
     """Shows what chains of models made.
 
     before: the photo, uint8 [H, W, 3]. results: one for each of `chains`, in their order. end: what
-    kept the chain behind them from its result.
+    kept the chain behind them from its result; what a sampler had by then is in the gallery.
     """
     said = [_describe(*one) for one in zip(chains, results, strict=False)]
     if end is not None:
@@ -65,6 +65,9 @@ def show_results(
         chains = chains[: len(results)]
     images = [canvas.shown(image) for one in results for image in one.images]
     labels = [_word(names) for names, one in zip(chains, results, strict=True) for _ in one.images]
+    if isinstance(end, work.Stopped) and end.step is not None:
+        images.append(canvas.shown(end.step.image))
+        labels.append(f"{end.step.model}: step {end.step.number} of {end.step.total}")
     first, compared = images[0], len(results) > 1
     both = (first, canvas.shown(results[-1].images[0])) if compared else None
     gallery = list(zip(images, labels, strict=True))

@@ -82,7 +82,10 @@ def test_a_comparison_that_ends_early_keeps_its_first_results(end: Any, says: st
     assert shown["status"] == f"a: 3 x 2, 8 bits, 1.2 s  \nb \\> c: {says}"
     assert int(shown["result"].max()) == 1 and shown["files"]["value"] == ["r0.png"]
     assert shown["slider"]["visible"] and shown["job"]["value"] == "r.json"
-    assert not shown["both"]["visible"] and not shown["gallery"]["visible"]
+    assert not shown["both"]["visible"]
+    seen = [(int(image.max()), label) for image, label in shown["gallery"]["value"]]
+    so_far = [(7, "b: step 3 of 8")] if "step 3" in says else []
+    assert seen == [(1, "a"), *so_far] and shown["gallery"]["visible"] == bool(so_far)
 
 
 def test_names_and_errors_stand_in_a_status_as_they_are() -> None:
