@@ -28,6 +28,7 @@ class SweepJob:
     experiment: str
     overrides: list[str]
     study: dict[str, Any] | None = None  # arguments of restore.sweep.pruning.Pruning
+    again: str | None = None  # the command that goes on with the sweep
 
     def write(self, folder: Path) -> None:
         """Writes whole or not at all: several tasks of a cluster may write the same job."""
@@ -74,7 +75,8 @@ def _train(job: SweepJob, folder: Path) -> None:
         extra["pruning"] = Pruning(**job.study)
     resumed = _interrupted(job, folder)
     config = job.config if resumed is None else resumed.config
-    fit.train(run.prepare(config, folder, job.experiment, job.overrides, extra, resumed))
+    prepared = run.prepare(config, folder, job.experiment, job.overrides, extra, resumed)
+    fit.train(prepared, job.again)
 
 
 def _interrupted(job: SweepJob, folder: Path) -> Any:

@@ -99,7 +99,7 @@ def job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             return _repeat(before, number, sweep, folder, overrides)
         experiment = str(hydra.runtime.choices["experiment"])
         study = _study(search, sweep, experiment)
-        made = SweepJob(number, config, digest, experiment, overrides, study)
+        made = SweepJob(number, config, digest, experiment, overrides, study, again.own(sweep))
         status, objective, error, told = _start(made, folder, search)
     except Exception as failure:
         line = errors.one_line(failure)

@@ -11,9 +11,9 @@ from restore import columns
 from restore.folder import write_whole
 from restore.recovery import lock
 from restore.run_files import RUN
-from restore.sweep import plot
+from restore.sweep import again, journal, plot
 from restore.sweep.found import Found, group, read
-from restore.sweep.ranking import Sweep, shown
+from restore.sweep.ranking import Sweep
 from restore.types import InputError
 
 SEED = "seed"
@@ -45,15 +45,15 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
 
 
 def _tell_open(folder: Path, found: Found) -> None:
-    """Prints which jobs have begun and have no line in the journal, and what goes on with them."""
-    ended = {line.folder for line in found.lines}
+    """Prints which jobs have begun and not ended by themselves, and what goes on with them."""
+    ended = {line.folder for line in found.lines if line.status != journal.INTERRUPTED}
     logs = (log for name in (RUN, "train.log") for log in folder.rglob(name))
     begun = sorted({os.path.relpath(log.parent, folder) for log in logs} - ended)
     running = [name for name in begun if lock.holder(folder / name) is not None]
     if running:
         print(f"running: job {', '.join(running)}")
     elif begun:
-        print(f"cut off: job {', '.join(begun)}; to go on: {shown(folder, '--resume')}")
+        print(f"cut off: job {', '.join(begun)}; to go on: {again.own(folder)}")
 
 
 def _check(found: Found, by: str, over: Sequence[str]) -> None:

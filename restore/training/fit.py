@@ -1,6 +1,5 @@
 """A run in three steps: fit, evaluate the best checkpoint, write the record."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,17 @@ from restore.types import InputError
 PROFILED = 30  # lines of a profile: its head and what took longest
 
 
-def train(run: Run) -> dict[str, Any]:
-    """Fits, evaluates, records; returns the record."""
+def train(run: Run, again: str | None = None) -> dict[str, Any]:
+    """Fits, evaluates, records; returns the record.
+
+    again: what goes on with it if it is stopped, where more does than `resume.path`.
+    """
     if run.trainer.is_global_zero:
         begin(run)
         for note in [*lines(run.data.summary("train", "val")), *run.notes]:
             print(note, flush=True)
     with tracking.finish_at_end(run.trainer.loggers):
-        validation = fit(run)
+        validation = fit(run, again)
         reports = evaluate(run)
         result = record(run, validation, reports, answers(run))
     if run.trainer.is_global_zero:
@@ -59,8 +61,8 @@ def begin(run: Run) -> None:
     work_begins(run.folder, yaml.safe_dump(run.config, sort_keys=False))
 
 
-def fit(run: Run) -> dict[str, float]:
-    """Trains, or goes on; returns what the last validation logged."""
+def fit(run: Run, again: str | None = None) -> dict[str, float]:
+    """Trains, or goes on; returns what the last validation logged. again: as of `train`."""
     checkpoint = None
     if run.resumed is not None:
         run.resumed.begin(run.trainer)
@@ -69,7 +71,7 @@ def fit(run: Run) -> dict[str, float]:
         run.trainer.fit(run.task, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
     except preemption.Preempted:
         if run.trainer.is_global_zero:
-            print(f"to go on: {go_on(run)}", flush=True)
+            print(f"to go on: {again or go_on(run)}", flush=True)
         raise
     except Exception as error:
         known = lack.known(run, error)
@@ -79,7 +81,7 @@ def fit(run: Run) -> dict[str, float]:
         if known is error:
             raise
         if run.trainer.is_global_zero and any(run.folder.glob("checkpoints/*.ckpt")):
-            print(f"to go on: {go_on_alone(run)} resume.allow_inexact=true KEY=LESS", flush=True)
+            print(f"to go on: {go_on(run)} resume.allow_inexact=true KEY=LESS", flush=True)
         raise known from error
     logged = run.trainer.callback_metrics.items()
     return {name: float(value) for name, value in logged if name.startswith("val/")}
@@ -143,17 +145,7 @@ def best_checkpoint(run: Run) -> Path:
 
 
 def go_on(run: Run) -> str:
-    """The command that goes on with a stopped run: of its sweep, where it is a job of one."""
-    sweep = run.folder.parent
-    if (sweep / tracking.SWEEP).exists():
-        packages = ",".join(next_command.packages_typed(run))
-        named = [f"--packages {packages}"] if packages else []
-        return " ".join(["restore sweep", shlex.quote(str(sweep)), "--resume", *named])
-    return go_on_alone(run)
-
-
-def go_on_alone(run: Run) -> str:
-    """The command that goes on with this run alone, to which settings may be added."""
+    """The command that goes on with this run, to which settings may be added."""
     path = paste("resume.path", str(run.folder))
     return " ".join([program("train"), path, *next_command.own_code(run.config)])
 

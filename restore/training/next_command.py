@@ -9,8 +9,6 @@ import yaml  # type: ignore[import-untyped]
 
 from restore.config.command import conf, paste, spelled
 from restore.config.naming import packages_of
-from restore.config.searchpath import PACKAGE
-from restore.config.trust import root_of
 from restore.evaluation.method import baseline_to_beat
 from restore.training.run import Run
 
@@ -82,17 +80,7 @@ def own_code(config: dict[str, Any]) -> list[str]:
 
 def own_configs(run: Run) -> list[str]:
     """The argument that names the folders of the user's own configs again, for a shell."""
-    places = _places(run)
-    return [paste("hydra.searchpath", *places, many=True)] if places else []
-
-
-def packages_typed(run: Run) -> list[str]:
-    """The packages that a run's command line has named: classes, and folders of configs."""
-    homes = [one.removeprefix(PACKAGE) for one in _places(run) if one.startswith(PACKAGE)]
-    return list(dict.fromkeys([*(run.config.get("packages") or []), *map(root_of, homes)]))
-
-
-def _places(run: Run) -> list[str]:
     path = run.folder / ".hydra" / "hydra.yaml"
     stored = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return stored.get("hydra", {}).get("searchpath") or []
+    places = stored.get("hydra", {}).get("searchpath") or []
+    return [paste("hydra.searchpath", *places, many=True)] if places else []

@@ -106,6 +106,16 @@ def test_an_interrupted_job_among_latents_goes_on_with_the_same_codec(
     assert [one["updates"] for one in result["resumed"]] == [3]
 
 
+def test_a_job_that_is_stopped_tells_what_goes_on_with_its_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("restore.training.run.prepare", lambda *given: "a run")
+    monkeypatch.setattr("restore.training.fit.train", lambda *given: told.extend(given))
+    _train(SweepJob(0, {}, "hash", "any", [], again="with its sweep"), tmp_path)
+    assert told == ["a run", "with its sweep"]
+
+
 @pytest.mark.parametrize(("earlier", "pruned"), [(0.0, True), (1e9, False)])
 def test_a_job_that_lags_behind_is_pruned(
     job: Callable[..., SweepJob], tmp_path: Path, earlier: float, pruned: bool

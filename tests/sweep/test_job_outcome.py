@@ -98,17 +98,22 @@ def test_a_job_that_was_done_keeps_its_own_line(tmp_path: Path) -> None:
 
 
 def test_a_signal_ends_the_sweep_and_not_the_job_alone(
-    sweep: Sweeping, monkeypatch: pytest.MonkeyPatch
+    sweep: Sweeping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[str | None] = []
+
     def run(command: list[str], log: Path, env: dict[str, str]) -> tuple[int, int | None]:
         log.write_text("")
+        told.append(SweepJob.read(log.parent).again)
         return 128 + signal.SIGTERM, signal.SIGTERM
 
     monkeypatch.setattr(process, "run", run)
-    ended, lines = sweep("seed=1,2")
+    ended, lines = sweep("seed=1,2", "hydra.sweep.subdir=a/${hydra:job.num}")
     assert ended.code == 128 + signal.SIGTERM
     assert [(line["job"], line["status"]) for line in lines] == [(0, "interrupted")]
-    assert "--resume goes on" in ended.out
+    goes_on = f"restore sweep {tmp_path / 'sweep'} --resume"
+    assert told == [goes_on]
+    assert f"stopped: {goes_on} goes on" in ended.out
 
 
 def test_jobs_with_consecutive_numbers_are_launched_together() -> None:

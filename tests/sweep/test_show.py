@@ -87,6 +87,25 @@ def test_a_job_that_was_cut_off_is_told_with_what_goes_on(
     assert f"running: job {name}\n" in capsys.readouterr().out
 
 
+def test_a_job_that_was_stopped_is_told_with_all_that_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train.py", "-m", "seed=1,2", "packages=[mylab]"]
+    Started(arguments, "/", "val/loss", "minimize").settle(tmp_path)
+    job(tmp_path, 0, 20, "done", "seed=1")
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "train.log").touch()
+    stopped = journal.Line(1, "1", ["seed=2"], "1", journal.INTERRUPTED, None, 1.0, "SIGINT")
+    journal.append(tmp_path, stopped)
+    show.show(tmp_path)
+    told = f"cut off: job 1; to go on: restore sweep {tmp_path} --resume --packages mylab\n"
+    assert told in capsys.readouterr().out
+    job(tmp_path, 2, 20, journal.FAILED, "seed=3")
+    journal.append(tmp_path, replace(stopped, status=journal.DONE))
+    show.show(tmp_path)
+    assert "cut off" not in capsys.readouterr().out
+
+
 def test_by_another_metric_in_its_own_direction(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
