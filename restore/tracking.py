@@ -18,7 +18,7 @@ from restore.recovery.best import ConfigInCheckpoint
 from restore.recovery.rows import Rows
 from restore.types import InputError
 
-SWEEP = "sweep.json"  # in the folder above a job's
+SWEEP = "sweep.json"  # in a folder above a job's
 LONGEST_END = 5.0  # seconds: a preempted run has to be gone soon
 LONGEST_TAG = 64  # characters, W&B's limit
 
@@ -99,7 +99,7 @@ class WandB(Logger, Callback):
         self._experiment = experiment
         given = os.environ.get
         every = [*self.tags, *given("WANDB_TAGS", "").split(","), *tags]
-        sweep = self.folder.parent.name if (self.folder.parent / SWEEP).exists() else None
+        sweep = next((one.name for one in self.folder.parents if (one / SWEEP).exists()), None)
         described = {
             "job_type": job_type,
             "name": self.run_name or given("WANDB_NAME") or f"{experiment}-{self.folder.name}",

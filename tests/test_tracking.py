@@ -85,9 +85,9 @@ def logged(folder: Path, key: str) -> dict[int, Any]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A job of a sweep, 8 updates, two validations."""
     sweep = tmp_path_factory.mktemp("sweeps") / "monday"
-    (sweep / "3").mkdir(parents=True)
+    (sweep / "lr" / "3").mkdir(parents=True)
     (sweep / "sweep.json").write_text("{}")
-    tracker = WandB(str(sweep / "3"), project="lines")
+    tracker = WandB(str(sweep / "lr" / "3"), project="lines")
 
     class Keep(Callback):
         def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
