@@ -19,6 +19,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import Trial, TrialState
 
+from restore.sweep import journal
 from restore.sweep.settings import Direction, Search
 from restore.types import InputError
 
@@ -125,21 +126,30 @@ def _stepped(points: list[Any], step: float, log: bool) -> BaseDistribution:
     )
 
 
-def ask(study: optuna.Study, search: Search, space: dict[str, BaseDistribution]) -> Trial:
-    study.sampler = _sampler(search, len(study.get_trials(deepcopy=False)))
-    return study.ask(space)
+def ask(
+    study: optuna.Study, search: Search, space: dict[str, BaseDistribution], sweep: str, free: int
+) -> Trial:
+    """What is tried next: a trial that waits, or a new one, which is job `free` of the sweep.
 
-
-def mark(trial: Trial, sweep: str, job: int) -> None:
-    """Says whose a trial is, and which job. A trial has the sweep last, since `reclaim` reads the
-    job of every trial that has one: a kill may come between the two."""
-    trial.set_user_attr("job", job)
-    trial.set_user_attr("sweep", sweep)
+    A trial says whose it is from its first moment: `reclaim` finds it, whenever a kill comes.
+    """
+    trials = study.get_trials(deepcopy=False)
+    study.sampler = _sampler(search, len(trials))
+    if all(trial.state != TrialState.WAITING for trial in trials):
+        study.enqueue_trial({}, user_attrs={"sweep": sweep, "job": free})
+    trial = study.ask(space)
+    if trial.user_attrs.get("sweep") != sweep:  # another sweep of the study has left it
+        trial.set_user_attr("job", free)
+        trial.set_user_attr("sweep", sweep)
+    return trial
 
 
 def tell(study: optuna.Study, trial: Trial, outcome: dict[str, Any]) -> None:
-    """Closes a trial: with its objective, as pruned, or as failed."""
-    if outcome["status"] == "pruned":
+    """Closes a trial: with its objective, as pruned, or as failed. One of a job that was stopped
+    alone stays open, as of a sweep that was: both go on."""
+    if outcome["status"] == journal.INTERRUPTED:
+        return
+    if outcome["status"] == journal.PRUNED:
         study.tell(trial, state=TrialState.PRUNED)
     elif outcome["objective"] is None:
         study.tell(trial, state=TrialState.FAIL)

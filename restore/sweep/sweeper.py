@@ -149,11 +149,8 @@ class OptunaSweeper(_Launching):
         while (left := search.num_trials - study.count(opened)) > 0:
             trials = []
             for _ in range(min(search.num_jobs, left)):
-                trial = study.ask(opened, search, space)
-                if "job" not in trial.user_attrs:
-                    study.mark(trial, place, free)
-                    free += 1
-                trials.append(trial)
+                trials.append(study.ask(opened, search, space, place, free))
+                free = max(free, trials[-1].user_attrs["job"] + 1)
             for trial, outcome in zip(trials, self._launch(fixed, trials), strict=True):
                 study.tell(opened, trial, outcome)
         return None

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
-from restore.sweep import sweeper
+from restore.sweep import study, sweeper
 
 OBJECTIVE = "val/loss"
 PARSER = OverridesParser.create()
@@ -35,7 +37,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[dict[int, list[str]]]:
 
 
 def search(folder: Path, **settings: Any) -> None:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     begun = {"argv": ["train.py"], "cwd": "/", "objective": OBJECTIVE, "direction": "minimize"}
     (folder / "sweep.json").write_text(json.dumps(begun))
     config = {
@@ -64,3 +66,32 @@ def test_jobs_of_a_shared_study_know_their_trial_whatever_their_number(
     search(tmp_path / "other", num_trials=4, storage=storage)
     told = [(k, job[-1]) for jobs in launched for k, job in jobs.items()]
     assert told == [(k % 2, f"search.trial={k}") for k in range(4)]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("writes", range(5))
+def test_a_kill_at_any_moment_between_two_jobs_costs_no_job(
+    tmp_path: Path,
+    launched: list[dict[int, list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    shared: bool,
+    writes: int,
+) -> None:
+    """The study closes a trial and opens the next in four writes."""
+    storage, left, write = str(tmp_path / "study.journal"), [writes], JournalFileBackend.append_logs
+    settings = {"num_trials": 3, "storage": storage if shared else None}
+
+    def killed(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+        if launched and not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= bool(launched)
+        write(self, logs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(JournalFileBackend, "append_logs", killed)
+        search(tmp_path / "sweep", **settings)
+    search(tmp_path / "sweep", **settings)
+    assert list(dict.fromkeys(k for jobs in launched for k in jobs)) == [0, 1, 2]
+    place = storage if shared else str(tmp_path / "sweep" / "study.journal")
+    found = study.open_study(place, f"any minimize {OBJECTIVE}").trials
+    assert TrialState.RUNNING not in {trial.state for trial in found}

@@ -56,14 +56,14 @@ def test_a_job_that_failed_has_no_value(tmp_path: Path) -> None:
 
 
 SPACE: Any = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
+RANDOM = Search(sampler="random")
 
 
 def begun(folder: Path, sweep: Path, jobs: int) -> optuna.Study:
     """A study whose last trial was cut off."""
     made = study.open_study(str(folder / "study.journal"), "any", "minimize")
     for number in range(jobs):
-        trial = made.ask(SPACE)
-        study.mark(trial, os.path.realpath(sweep), number)
+        trial = study.ask(made, RANDOM, SPACE, os.path.realpath(sweep), number)
         if number < jobs - 1:
             study.tell(made, trial, outcome(1.0))
     return made
@@ -96,23 +96,21 @@ def test_trials_of_others_stay_theirs_in_a_shared_study(tmp_path: Path) -> None:
     assert study.reclaim(made, own, [0, 4], False) == 5  # what the journal has is no free number
 
 
-def test_a_kill_between_the_marks_of_a_trial_does_not_stop_the_search_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = os.path.realpath(tmp_path)
+def test_what_another_sweep_has_queued_gets_a_number_of_one_s_own(tmp_path: Path) -> None:
+    """Under its number there, it would overwrite the job that has this number here."""
+    made = begun(tmp_path, tmp_path / "theirs", 3)
+    study.reclaim(made, os.path.realpath(tmp_path / "theirs"), [], False)
+    taken = study.ask(made, RANDOM, SPACE, "own", 7)
+    assert taken.user_attrs == {"sweep": "own", "job": 7}
+    assert taken.params == made.trials[2].params
+
+
+def test_a_job_that_was_stopped_alone_goes_on_with_its_search(tmp_path: Path) -> None:
     made = begun(tmp_path, tmp_path, 2)
-    study.tell(made, Trial(made, made.trials[1]._trial_id), outcome(1.0))
-    cut = made.ask(SPACE)
-    whole = Trial.set_user_attr
-
-    def killed(self: Trial, key: str, value: Any) -> None:
-        whole(self, key, value)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trial, "set_user_attr", killed)
-        study.mark(cut, place, 2)
-    assert study.reclaim(made, place, [0, 1], True) == 2
+    study.tell(made, Trial(made, made.trials[1]._trial_id), outcome(None, "interrupted"))
+    assert study.count(made) == 2  # the search itself does not ask again
+    assert study.reclaim(made, os.path.realpath(tmp_path), [0, 1], True) == 2
+    assert study.count(made) == 1
 
 
 @pytest.mark.parametrize("moment", [None, "should_stop", "sanity_checking"])
@@ -171,7 +169,7 @@ def test_each_trial_of_each_seed_has_draws_of_its_own() -> None:
     for seed in (0, 1):
         made = optuna.create_study()
         search = Search(sampler="random", seed=seed)
-        drawn += [study.ask(made, search, space).params["x"] for _ in range(3)]
+        drawn += [study.ask(made, search, space, "", k).params["x"] for k in range(3)]
     assert len(set(drawn)) == 6
 
 
