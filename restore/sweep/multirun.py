@@ -223,10 +223,10 @@ def _outcome(code: int, folder: Path, name: str) -> tuple[str, float | None, str
         if math.isfinite(value):
             return journal.DONE, value, None
         return journal.FAILED, None, f"{name} is not finite"
-    if code < 0 or code > 128:
-        number = -code if code < 0 else code - 128
-        status = journal.INTERRUPTED if number in process.STOPS else journal.KILLED
-        return status, None, last_error(log) or f"signal {number}"
+    by = process.signal_of(code)
+    if by is not None:
+        status = journal.INTERRUPTED if by in process.STOPS else journal.KILLED
+        return status, None, last_error(log) or f"{by.name} (signal {by:d})"
     status = _STATUS.get(code, journal.FAILED)
     error_line = None if status == journal.PRUNED else last_error(log) or f"exit code {code}"
     return status, None, error_line

@@ -58,6 +58,13 @@ def run(command: list[str], log: Path, env: dict[str, str]) -> tuple[int, int | 
         child.wait()
 
 
+def signal_of(code: int) -> signal.Signals | None:
+    """What has ended a process, by its exit code: -number, or 128 + number where it said so itself;
+    None where it was no signal."""
+    number = -code if code < 0 else code - 128
+    return signal.Signals(number) if number in {*signal.Signals} else None
+
+
 def _wait(child: subprocess.Popen[bytes], told: list[tuple[int, float]]) -> int:
     # A launcher's worker dies with the sweep, and takes its job along.
     watched = os.environ.get(SWEEP) == str(os.getppid())

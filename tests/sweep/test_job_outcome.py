@@ -29,6 +29,7 @@ def made(**trainer: Any) -> SweepJob:
         *((128 + signal.SIGINT, "interrupted"), (128 + signal.SIGHUP, "interrupted")),
         *((-signal.SIGKILL, "killed"), (128 + signal.SIGSEGV, "killed")),
         *((process.PRUNED, "pruned"), (2, "refused"), (1, "failed"), (9, "failed")),
+        (255, "failed"),  # as of sys.exit(-1)
     ],
 )
 def test_a_code_says_how_a_job_ended(tmp_path: Path, code: int, status: str) -> None:
@@ -44,7 +45,7 @@ def test_a_job_that_is_killed_while_its_sweep_stops_is_interrupted(
     (tmp_path / "train.log").write_text("")
     monkeypatch.setattr(multirun, "_run", lambda *given: (-signal.SIGKILL, told))
     ended = multirun._start(made(), tmp_path, Search())
-    assert ended == (status, None, f"signal {int(signal.SIGKILL)}", told)
+    assert ended == (status, None, "SIGKILL (signal 9)", told)
 
 
 @pytest.mark.parametrize(
