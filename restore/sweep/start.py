@@ -1,5 +1,6 @@
 """The start of a run, which takes its folder, and of a sweep, whose `search` is checked."""
 
+import copy
 import importlib.util
 import os
 import shutil
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -42,6 +44,7 @@ class Start(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
+            _list_own(config)
             self._start(config)
         except Exception as error:  # Hydra would make a warning of it
             sys.exit(errors.explain(error))
@@ -77,6 +80,17 @@ class Start(Callback):
         os.environ[process.SWEEP] = str(os.getpid())
         CURRENT.append(folder)
         print(folder, flush=True)
+
+
+def _list_own(config: DictConfig) -> None:
+    """Adds the folders of hydra.searchpath to those in which Hydra's loader lists what glob(...)
+    matches; by itself it composes from them, and lists those of this project alone."""
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    path = copy.deepcopy(loader.get_search_path())
+    for place in config.hydra.searchpath:
+        path.append("hydra.searchpath", place)
+    loader.repository.initialize_sources(path)
 
 
 def _check_launcher(launcher: str, num_jobs: int) -> None:

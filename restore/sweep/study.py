@@ -12,6 +12,7 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    check_distribution_compatibility,
 )
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -123,6 +124,30 @@ def _stepped(points: list[Any], step: float, log: bool) -> BaseDistribution:
         return IntDistribution(min(points), max(points), step=abs(int(step)), log=log)
     return FloatDistribution(
         min(points), max(points), step=None if log else abs(float(step)), log=log
+    )
+
+
+def check_space(study: optuna.Study, space: dict[str, BaseDistribution]) -> None:
+    """Raises InputError for a key that the study has drawn from values that Optuna cannot mix with
+    those of `space`: other choices, or numbers of another kind or scale."""
+    for trial in study.get_trials(deepcopy=False):
+        for key in trial.distributions.keys() & space.keys():
+            before, now = trial.distributions[key], space[key]
+            try:
+                check_distribution_compatibility(before, now)
+            except ValueError as error:
+                raise InputError(
+                    f"{key}: the study has drawn it from {_words(before)}, and cannot go on with "
+                    f"{_words(now)}: give what it had (for glob(...) the same files), or start "
+                    "another sweep with another search.storage"
+                ) from error
+
+
+def _words(space: BaseDistribution) -> str:
+    return (
+        ",".join(map(str, space.choices))
+        if isinstance(space, CategoricalDistribution)
+        else str(space)
     )
 
 

@@ -22,7 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import conf, plain
 from restore.sweep import journal, settings, start, subdir
-from restore.sweep.ranking import Sweep
+from restore.sweep.journal import Line
+from restore.sweep.ranking import Sweep, swept
 from restore.types import InputError
 
 # Hydra builds no sweeper from any other package. By this name the workers of a launcher, which
@@ -80,10 +81,10 @@ class GridSweeper(_Launching):
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        done = {
-            line.job: line.overrides for line in journal.read(folder) if line.status == journal.DONE
-        }
-        left = {k: job for k, job in enumerate(jobs) if done.get(k) != journal.keep(job)}
+        ended = journal.read(folder)
+        _check_same(jobs, ended)
+        done = {line.job for line in ended if line.status == journal.DONE}
+        left = {k: job for k, job in enumerate(jobs) if k not in done}
         if done:
             print(f"{len(jobs) - len(left)} of {len(jobs)} jobs are done", flush=True)
         self._check(left, overrides)
@@ -110,6 +111,22 @@ class GridSweeper(_Launching):
                 loader = self.hydra_context.config_loader
                 composed = loader.load_sweep_config(self.config, list(jobs[number]))
                 settings.settle(search, start.parts(composed))
+
+
+def _check_same(jobs: Sequence[list[str]], ended: Sequence[Line]) -> None:
+    """Raises InputError where a number is another job's than when the sweep began, over whose
+    folder it would be written."""
+    for line in ended:
+        now = journal.keep(jobs[line.job]) if line.job < len(jobs) else line.overrides
+        if now != line.overrides:
+            told = ", ".join(
+                f"{key}={before}, and {after} now"
+                for key, (before, after) in swept([line.overrides, now]).items()
+            )
+            raise InputError(
+                f"job {line.job} of this sweep has {told}: files that glob(...) matches have come "
+                "or gone; take that back, or start another sweep"
+            )
 
 
 def _check_values(overrides: list[Override]) -> None:
@@ -144,6 +161,7 @@ class OptunaSweeper(_Launching):
         direction = Sweep.read(folder).direction
         named = study_of(search, folder, _experiment(self.config))
         opened = study.open_study(*named, direction)
+        study.check_space(opened, space)
         place, ended = os.path.realpath(folder), journal.read(folder)
         free = study.reclaim(opened, place, [line.job for line in ended], search.storage is None)
         while (left := search.num_trials - study.count(opened)) > 0:

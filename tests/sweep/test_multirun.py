@@ -124,22 +124,43 @@ def test_sweep_over_experiments_has_one_folder(
 
 
 @pytest.mark.parametrize(
-    ("asked", "name"),
-    [("lab/a,lab/b", "lab_a+lab_b"), ("glob(ddpm_mnist*)", "ddpm_mnist+ddpm_mnist_masked")],
+    ("asked", "prefix", "name", "changed"),
+    [
+        ("lab/a,lab/b", "lab/", "lab_a+lab_b", ""),
+        (
+            "glob(own_*)",
+            "own_",
+            "own_a+own_b",
+            "job 0 of this sweep has experiment=own_a, and own_0 now: files that glob(...) matches",
+        ),
+    ],
 )
 def test_sweep_over_experiments_of_a_folder_or_of_a_pattern(
-    fake: None, command: Command, tmp_path: Path, asked: str, name: str
+    fake: None, command: Command, tmp_path: Path, asked: str, prefix: str, name: str, changed: str
 ) -> None:
-    """Of one's own, experiment/lab/a.yaml."""
-    own = tmp_path / "conf" / "experiment" / "lab"
-    own.mkdir(parents=True)
-    for letter in "ab":
+    """Of one's own, experiment/lab/a.yaml. A file more, which gives other numbers to the jobs that
+    are done, overwrites none of them."""
+    own = tmp_path / "conf" / "experiment"
+
+    def write(letter: str) -> None:
+        path = own / f"{prefix}{letter}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
         lines = "# @package _global_", "defaults:", "  - /experiment/ddpm_digits"
-        (own / f"{letter}.yaml").write_text("\n".join(lines))
-    ended = command("-m", f"experiment={asked}", f"hydra.searchpath=[file://{tmp_path}/conf]")
+        path.write_text("\n".join(lines))
+
+    write("a")
+    write("b")
+    given = "-m", f"experiment={asked}", f"hydra.searchpath=[file://{tmp_path}/conf]"
+    ended = command(*given)
     assert ended.code == 0, ended.err
     (folder,) = (tmp_path / "multirun" / name).iterdir()
-    assert (folder / "journal.jsonl").exists()
+    before = (folder / "journal.jsonl").read_bytes()
+    assert before.count(b"\n") == 2
+    write("0")
+    ended = command(*given, f"hydra.sweep.dir={folder}")
+    assert ended.code == (2 if changed else 0)
+    assert changed in ended.err and ended.err.count("\n") == bool(changed)
+    assert (folder / "journal.jsonl").read_bytes() == before
 
 
 def test_what_jobs_in_deeper_folders_did_stays(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Which jobs a search launches together, and what each of them is told."""
 
 import json
+import re
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from restore.sweep import study, sweeper
+from restore.types import InputError
 
 OBJECTIVE = "val/loss"
 PARSER = OverridesParser.create()
@@ -36,7 +39,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[dict[int, list[str]]]:
     return seen
 
 
-def search(folder: Path, **settings: Any) -> None:
+def search(folder: Path, values: str = "interval(0.1,1.0)", **settings: Any) -> None:
     folder.mkdir(exist_ok=True)
     begun = {"argv": ["train.py"], "cwd": "/", "objective": OBJECTIVE, "direction": "minimize"}
     (folder / "sweep.json").write_text(json.dumps(begun))
@@ -46,7 +49,7 @@ def search(folder: Path, **settings: Any) -> None:
     }
     made = sweeper.OptunaSweeper()
     made.config = OmegaConf.create(config)
-    made.sweep(["task.optimizer.lr=interval(0.1,1.0)", "seed=7"])
+    made.sweep([f"task.optimizer.lr={values}", "seed=7"])
 
 
 def test_the_last_launch_has_no_more_jobs_than_are_left(
@@ -66,6 +69,27 @@ def test_jobs_of_a_shared_study_know_their_trial_whatever_their_number(
     search(tmp_path / "other", num_trials=4, storage=storage)
     told = [(k, job[-1]) for jobs in launched for k, job in jobs.items()]
     assert told == [(k % 2, f"search.trial={k}") for k in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("values", "others", "words"),
+    [
+        ("0.1,0.2", "0.1,0.2,0.3", "from 0.1,0.2, and cannot go on with 0.1,0.2,0.3: give what"),
+        ("interval(0.1,1.0)", "0.1,0.2", "and cannot go on with 0.1,0.2: "),
+        ("interval(0.1,1.0)", "tag(log,interval(0.1,1.0))", "log=True"),
+        ("interval(0.1,1.0)", "interval(0.2,2.0)", ""),
+    ],
+)
+def test_values_that_a_study_cannot_mix_are_one_line_and_no_trial(
+    tmp_path: Path, launched: list[dict[int, list[str]]], values: str, others: str, words: str
+) -> None:
+    """As of a sweep that shares a study, or files of glob(...) that have come or gone."""
+    storage = str(tmp_path / "study.journal")
+    search(tmp_path / "one", values, num_trials=1, storage=storage)
+    with pytest.raises(InputError, match=re.escape(words)) if words else nullcontext():
+        search(tmp_path / "other", others, num_trials=2, storage=storage)
+    found = study.open_study(storage, f"any minimize {OBJECTIVE}").trials
+    assert len(found) == (1 if words else 2)
 
 
 @pytest.mark.parametrize("shared", [False, True])
