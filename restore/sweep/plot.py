@@ -14,6 +14,7 @@ from restore.sweep.found import Found, Group, group, labels
 Values = NDArray[np.float64]
 BEST = 0.1  # the share that stands out
 _FEW = 7  # values that all get a tick
+_GAP = 0.06  # the share of an axis that a tick's text covers
 _STRONG, _FAINT = "#c0392b", "#7f8c8d"
 
 
@@ -39,16 +40,14 @@ def draw(path: Path, found: Found, by: str, over: Sequence[str]) -> None:
     averaged = f", mean over {', '.join(labels(over).values())}" if over else ""
     title = f"{by} ({'higher' if found.high[by] else 'lower'} is better{averaged})"
     width = max(1.6 * (len(axes) + 1), 4.5)
-    figure = Figure(figsize=(width + 3.4, max(4.4, 2.1 * len(axes))), layout="constrained")
+    figure = Figure(figsize=(width + 3.4, max(4.4, 2.3 * len(axes))), layout="constrained")
     halves: Any = figure.subfigures(1, 2, width_ratios=[width, 3.4])
     left, right = halves
     best = max(1, round(BEST * len(groups)))
     _parallel(left, axes, axis(title, [repr(float(value)) for value in means], wide=True), best)
-    panels = right.subplots(max(len(axes), 1), 1, squeeze=False).flatten()
-    for panel, made in zip(panels, axes, strict=False):
+    panels = right.subplots(len(axes), 1, squeeze=False).flatten()
+    for panel, made in zip(panels, axes, strict=True):
         _effect(panel, made, groups, best, by)
-    if not axes:
-        panels[0].remove()
     figure.savefig(path, dpi=130)
 
 
@@ -74,7 +73,17 @@ def axis(title: str, column: Sequence[str], wide: bool = False) -> Axis:
     spelled = [f"{value:.0f}" if whole and not wide else f"{value:.4g}" for value in shown]
     at = [((np.log10(value) if log else value) - start) / span for value in shown]
     named = f"{title} (log)" if log else title
-    return Axis(named, (scaled - start) / span, list(zip(map(float, at), spelled, strict=True)))
+    ticks = _apart(list(zip(map(float, at), spelled, strict=True)))
+    return Axis(named, (scaled - start) / span, ticks)
+
+
+def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Rising ticks less those whose text would lie on that of another; both ends stay."""
+    kept = ticks[:1]
+    for one in ticks[1:-1]:
+        if one[0] - kept[-1][0] >= _GAP and ticks[-1][0] - one[0] >= _GAP:
+            kept.append(one)
+    return [*kept, *ticks[1:][-1:]]
 
 
 def _ticks(values: list[float], whole: bool, log: bool) -> list[float]:
@@ -124,7 +133,8 @@ def _effect(plot: Any, one: Axis, groups: list[Group], best: int, by: str) -> No
             look = {"color": colour, "alpha": alpha, "ms": 4, "lw": 0.8}
             plot.errorbar(one.places[part], means[part], deviations[part], fmt="o", **look)
     ticks = one.ticks
-    plot.set_xticks([at for at, _ in ticks], [text for _, text in ticks], fontsize=7)
+    slanted: Any = {"fontsize": 7, "rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    plot.set_xticks([at for at, _ in ticks], [text for _, text in ticks], **slanted)
     plot.tick_params(axis="y", labelsize=7)
     plot.set_xlabel(one.title, fontsize=8)
     plot.set_ylabel(by, fontsize=8)

@@ -37,8 +37,9 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
         columns.show(_jobs(found, order, by))
     _tell_open(folder, found)
     print(folder / "sweep.csv")
-    if found.settings and not all(map(math.isnan, found.metrics[by])):
-        averaged = list(over) or [key for key in found.settings if key == SEED]
+    # Seeds alone are what there is to see.
+    averaged = list(over) or ([SEED] if found.settings.keys() > {SEED} else [])
+    if found.settings.keys() - {*averaged} and not all(map(math.isnan, found.metrics[by])):
         plot.draw(folder / "sweep.png", found, by, averaged)
         print(folder / "sweep.png")
     return 0

@@ -154,6 +154,14 @@ def test_whole_numbers_stay_whole() -> None:
     assert all(0 <= at <= 1 for at, _ in widths.ticks)
 
 
+def test_values_that_lie_close_share_a_tick() -> None:
+    """As those of a search, which draws most of its points where it has found the best."""
+    found = axis("lr", ["1", "1.01", "1.5", "1.97", "1.99", "2"])
+    assert [text for _, text in found.ticks] == ["1", "1.5", "2"]
+    assert len(found.places) == 6
+    assert [text for _, text in axis("x", ["1", "1"]).ticks] == ["1"]
+
+
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_of_equal_jobs_the_first_is_the_best(direction: Any) -> None:
     found = best([line(k, "done", 1.0) for k in (2, 0, 1)], direction)

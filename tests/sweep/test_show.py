@@ -145,15 +145,37 @@ def test_labels_are_as_short_as_they_can_be() -> None:
     assert [*labels([LR, "+task.x"]).values()] == ["lr", "x"]
 
 
-@pytest.mark.parametrize("kept", [[], ["seed"]])
-def test_the_picture(folder: Path, kept: list[str]) -> None:
-    """Six jobs, and two learning rates once seeds are averaged; or seeds alone."""
-    if kept:
-        for line in journal.read(folder):
-            journal.append(folder, journal.Line(**{**vars(line), "overrides": line.overrides[1:]}))
+def test_the_picture(folder: Path) -> None:
+    """Six jobs, and two learning rates once seeds are averaged."""
     show.show(folder)
     with Image.open(folder / "sweep.png") as picture:
         assert picture.width > 900 and len(picture.convert("RGB").getcolors(10**6) or []) > 50
+
+
+@pytest.mark.parametrize(
+    ("keys", "over", "averaged"),
+    [
+        ([LR, "seed"], [], ["seed"]),
+        ([LR, "seed"], [LR], [LR]),
+        (["seed"], [], []),
+        (["seed"], ["seed"], None),
+        ([LR], [], []),
+    ],
+)
+def test_a_picture_has_what_differs_and_seeds_where_nothing_else_does(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: list[str],
+    over: list[str],
+    averaged: list[str] | None,
+) -> None:
+    drawn: list[list[str]] = []
+    monkeypatch.setattr("restore.sweep.plot.draw", lambda *given: drawn.append(given[-1]))
+    for line in journal.read(folder):
+        kept = [one for one in line.overrides if one.partition("=")[0] in keys]
+        journal.append(folder, replace(line, overrides=kept))
+    show.show(folder, over=over)
+    assert drawn == ([] if averaged is None else [averaged])
 
 
 def test_grids_of_real_sweeps_are_shown(sweep: Sweep, tmp_path: Path) -> None:
