@@ -10,7 +10,6 @@ from pathlib import Path
 from restore import columns
 from restore.folder import write_whole
 from restore.recovery import lock
-from restore.run_files import RUN
 from restore.sweep import again, journal, plot
 from restore.sweep.found import Found, group, read
 from restore.sweep.ranking import Sweep
@@ -48,7 +47,7 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
 def _tell_open(folder: Path, found: Found) -> None:
     """Prints which jobs have begun and not ended by themselves, and what goes on with them."""
     ended = {line.folder for line in found.lines if line.status != journal.INTERRUPTED}
-    logs = (log for name in (RUN, "train.log") for log in folder.rglob(name))
+    logs = folder.rglob("train.log")
     begun = sorted({os.path.relpath(log.parent, folder) for log in logs} - ended)
     running = [name for name in begun if lock.holder(folder / name) is not None]
     if running:

@@ -17,6 +17,7 @@ from restore import precision
 from restore.config.command import plain
 from restore.sweep import journal, study
 from restore.sweep.job import SweepJob, _interrupted, _train
+from restore.types import InputError
 
 SETTINGS = ["max_updates=6", "callback.recovery.every_n_updates=1", "seed=3"]
 
@@ -104,6 +105,22 @@ def test_an_interrupted_job_among_latents_goes_on_with_the_same_codec(
     result = json.loads((folder / "result.json").read_text())
     assert result["training"]["updates"] == 6
     assert [one["updates"] for one in result["resumed"]] == [3]
+
+
+def test_what_a_job_goes_on_with_is_as_strict_as_its_own_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its packages are trusted, or it would begin anew; what differs is not."""
+
+    def load(*given: Any, **named: Any) -> None:
+        seen.append((*given, named))
+        raise InputError("no whole checkpoint")
+
+    seen: list[Any] = []
+    monkeypatch.setattr("restore.training.resume.load", load)
+    own = {"packages": ["mylab"], "task": {"_target_": "other.Task"}}
+    assert _interrupted(SweepJob(0, own, "hash", "any", []), tmp_path) is None
+    assert seen == [(tmp_path, {"packages": ["mylab", "other"]}, {"allow_inexact": False})]
 
 
 def test_a_job_that_is_stopped_tells_what_goes_on_with_its_sweep(

@@ -115,11 +115,14 @@ def test_what_a_sweep_prints_for_pasting_is_quoted(
 
 
 def test_sweep_over_experiments_has_one_folder(
-    fake: None, command: Command, tmp_path: Path
+    fake: None, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    home = tmp_path / "my, own {runs}"  # which Hydra reads in quotes alone
+    home.mkdir()
+    monkeypatch.chdir(home)
     ended = command("-m", "experiment=ddpm_digits,classifier_digits")
     assert ended.code == 0, ended.err
-    (folder,) = tmp_path.glob("multirun/ddpm_digits+classifier_digits/*")
+    (folder,) = home.glob("multirun/ddpm_digits+classifier_digits/*")
     assert {"0", "1", "journal.jsonl"} <= {path.name for path in folder.iterdir()}
 
 

@@ -71,6 +71,22 @@ def test_jobs_of_a_shared_study_know_their_trial_whatever_their_number(
     assert told == [(k % 2, f"search.trial={k}") for k in range(4)]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_search_in_a_folder_by_another_name_writes_over_no_job(
+    tmp_path: Path, launched: list[dict[int, list[str]]], shared: bool
+) -> None:
+    """Of its own study all trials are its own, wherever it lay; of a shared one those of its
+    folder, whatever link leads there."""
+    storage = str(tmp_path / "study.journal") if shared else None
+    search(tmp_path / "one", num_trials=2, storage=storage)
+    if shared:
+        (tmp_path / "other").symlink_to(tmp_path / "one")
+    else:
+        (tmp_path / "one").rename(tmp_path / "other")
+    search(tmp_path / "other", num_trials=3, storage=storage)
+    assert [list(jobs) for jobs in launched] == [[0], [1], [2]]
+
+
 @pytest.mark.parametrize(
     ("values", "others", "words"),
     [

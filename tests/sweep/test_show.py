@@ -109,8 +109,11 @@ def test_a_job_that_was_stopped_is_told_with_all_that_goes_on(
 def test_by_another_metric_in_its_own_direction(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    journal.append(folder, journal.Line(6, "6", ["seed=9"], "6", "done", 0.1, 1.0))
     show.show(folder, by="b/psnr")
-    assert [row["job"] for row in rows(folder)] == ["5", "4", "3", "2", "1", "0"]
+    assert (rows(folder)[-1]["job"], rows(folder)[-1]["rank"]) == ("6", "")  # has no psnr
+    assert list(rows(folder)[0])[3:5] == ["b/psnr", "val/loss"]
+    assert [row["job"] for row in rows(folder)] == ["5", "4", "3", "2", "1", "0", "6"]
     assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["1", "5", "done", "34"]
     with pytest.raises(InputError, match="choose from val/loss, b/psnr"):
         show.show(folder, by="b/ssim")

@@ -150,6 +150,15 @@ def test_values_lie_where_the_command_line_says(given: str, space: BaseDistribut
     assert study.split(parsed) == (["seed=3"], {"+task.x": space})
 
 
+@pytest.mark.parametrize(
+    "given", ["interval(2,1)", "tag(log,interval(0,1))", "range(3,3)", "tag(lgo,interval(1,2))"]
+)
+def test_values_that_are_none_are_refused_with_their_key(given: str) -> None:
+    parsed = OverridesParser.create().parse_overrides([f"task.x={given}"])
+    with pytest.raises(InputError, match=r"^task\.x"):
+        study.split(parsed)
+
+
 def test_a_pruner_waits_for_jobs_and_for_updates() -> None:
     """Of three jobs that fell behind none is pruned before the third, or before update 5."""
     made = optuna.create_study(pruner=study.pruner_of("median", 2, 5))
@@ -166,11 +175,11 @@ def test_a_pruner_waits_for_jobs_and_for_updates() -> None:
 def test_each_trial_of_each_seed_has_draws_of_its_own() -> None:
     space = {"x": optuna.distributions.FloatDistribution(0, 1)}
     drawn = []
-    for seed in (0, 1):
+    for seed in (0, 1, None, None):  # none draws one
         made = optuna.create_study()
         search = Search(sampler="random", seed=seed)
         drawn += [study.ask(made, search, space, "", k).params["x"] for k in range(3)]
-    assert len(set(drawn)) == 6
+    assert len(set(drawn)) == 12
 
 
 def test_a_step_of_a_range_is_kept() -> None:
