@@ -36,6 +36,7 @@ OF_AUTOENCODERS = (
     *("latent_channels", "block_out_channels", "layers_per_block", "norm_num_groups"),
     *("mid_block_add_attention", "use_quant_conv", "use_post_quant_conv"),
 )
+SCALE = 0.18215  # of an AutoencoderKL whose file says none, as those of Stable Diffusion 1
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 # Of public files that are older than the names of today.
 RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -142,7 +143,7 @@ def _autoencoder(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     kinds = {"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"}
     served = {key: [kind] * len(widths) for key, kind in kinds.items()}
     check_defaults(path / CONFIG, config, {"act_fn": "silu", "out_channels": channels, **served})
-    latents, scale = config.get("latent_channels", 4), config.get("scaling_factor") or 1.0
+    latents, scale = config.get("latent_channels", 4), config.get("scaling_factor", SCALE) or 1.0
     mean = config.get("latents_mean") or [config.get("shift_factor") or 0.0] * latents
     std = [one / scale for one in config.get("latents_std") or [1.0] * latents]
     task = {

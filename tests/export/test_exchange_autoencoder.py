@@ -13,7 +13,7 @@ from torch import Tensor
 from restore import zoo
 from restore.build import build, restored
 from restore.task.codec import Codec
-from restore.types import InputError
+from restore.types import Facts, InputError
 
 PEERS: dict[str, dict[str, Any]] = {
     "attention": {"block_out_channels": (8, 16), "layers_per_block": 2, "norm_num_groups": 4},
@@ -89,7 +89,9 @@ NETWORK = {
 }
 
 
-def trained(folder: Path, network: dict[str, Any]) -> Path:
+def trained(
+    folder: Path, network: dict[str, Any], known: Facts | None = None, measured: bool = True
+) -> Path:
     node = {
         "_target_": "restore.task.autoencoder.Autoencoder",
         "network": network,
@@ -97,10 +99,12 @@ def trained(folder: Path, network: dict[str, Any]) -> Path:
         "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.001},
     }
     torch.manual_seed(0)
-    task = build(node, "task", facts=facts())
-    task.latent_mean.copy_(torch.arange(4) / 4)
-    task.latent_std.copy_(torch.arange(1, 5) / 2)
-    write(folder, node, task, facts())
+    known = known or facts()
+    task = build(node, "task", facts=known)
+    if measured:
+        task.latent_mean.copy_(torch.arange(4) / 4)
+        task.latent_std.copy_(torch.arange(1, 5) / 2)
+    write(folder, node, task, known)
     return folder
 
 
@@ -120,6 +124,30 @@ def test_an_autoencoder_leaves_for_diffusers_and_comes_back(
     again = restored(zoo.read(folder).content)
     for name, tensor in own.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
+
+
+def test_an_autoencoder_that_was_never_validated_leaves_with_latents_as_they_are(
+    tmp_path: Path,
+) -> None:
+    network = {**NETWORK, "latent_channels": 2}
+    run = trained(tmp_path / "run", network, Facts(1, 1, 16, None), measured=False)
+    folder = export(run, tmp_path / "vae", "--format", "diffusers")
+    again = restored(zoo.read(folder).content)
+    assert again.latent_mean.tolist() == [0, 0] and again.latent_std.tolist() == [1, 1]
+    assert again.facts.image_channels == 1
+
+
+def test_a_file_that_says_no_scale_has_the_scale_of_diffusers(tmp_path: Path) -> None:
+    """As those of Stable Diffusion 1, which are older than the key."""
+    made = peer(**PEERS["attention"])
+    made.save_pretrained(tmp_path)
+    place = tmp_path / "config.json"
+    said = json.loads(place.read_text())
+    del said["scaling_factor"]
+    place.write_text(json.dumps(said))
+    scale = type(made).from_pretrained(tmp_path).config.scaling_factor
+    std = restored(zoo.read(tmp_path).content).latent_std
+    assert torch.allclose(1 / std, torch.full_like(std, scale))
 
 
 def test_what_diffusers_has_no_place_for_is_refused_in_one_line(
