@@ -16,6 +16,7 @@ from restore.diffusers_folder import CLASS, CONFIG, PREDICTIONS, VERSION, WEIGHT
 from restore.diffusion.schedule import Cosine, Discrete, LinearBeta
 from restore.evaluation.method import Method, from_task, sampling_of
 from restore.export import diffusers_autoencoder
+from restore.folder import write_whole
 from restore.network.unet import Level, MultiHeadAttention, UNet, Upsample
 from restore.network.unet2d import ATTENDS, PLAIN
 from restore.task.autoencoder import Autoencoder
@@ -24,12 +25,8 @@ from restore.task.restoration import RestorationTask
 from restore.types import InputError
 
 FILES = ("model_index.json", "unet", "scheduler", CONFIG, WEIGHTS)
-_FIXED = {  # settings of a UNet2DModel that every network of ours has
-    "norm_eps": 1e-5,
-    "downsample_padding": 1,
-    "freq_shift": 0,
-    "flip_sin_to_cos": False,
-}
+# Settings of a UNet2DModel that every network of ours has.
+_FIXED = {"norm_eps": 1e-5, "downsample_padding": 1, "freq_shift": 0, "flip_sin_to_cos": False}
 
 
 def write(task: RestorationTask, folder: Path) -> Path:
@@ -45,7 +42,9 @@ def write(task: RestorationTask, folder: Path) -> Path:
         return diffusers_autoencoder.write(task, folder)
     if not isinstance(task, Diffusion) or not isinstance(task.network, UNet):
         kind = type(task.network).__name__
-        raise InputError(f"--format diffusers takes a prior of network=unet, not {kind}")
+        raise InputError(
+            f"--format diffusers takes a prior of network=unet, not {kind}: choose another format"
+        )
     _check_held(task)
     if not isinstance(task.schedule, Discrete):
         raise InputError(
@@ -54,13 +53,15 @@ def write(task: RestorationTask, folder: Path) -> Path:
     config = settings(task)
     state = translated(task.network, len(task.schedule.betas))
     unet, scheduler = folder / "unet", folder / "scheduler"
-    for place in (unet, scheduler):
-        place.mkdir()
-    safetensors.torch.save_file(state, unet / WEIGHTS, {"format": "pt"})
-    _write(unet / CONFIG, config)
-    _write(scheduler / "scheduler_config.json", _scheduler(task, task.schedule))
     parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", CLASS]}
-    _write(folder / FILES[0], {"_class_name": "DDPMPipeline", **parts})
+    for path, said in (
+        (unet / CONFIG, config),
+        (scheduler / "scheduler_config.json", _scheduler(task, task.schedule)),
+        (folder / FILES[0], {"_class_name": "DDPMPipeline", **parts}),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, json.dumps(said, indent=2) + "\n")
+    write_whole(unet / WEIGHTS, safetensors.torch.save(state, {"format": "pt"}))
     return folder
 
 
@@ -131,6 +132,10 @@ def _shape(network: UNet) -> tuple[list[int], list[bool], int]:
             widths.append(module.block.conv2.out_channels)
             attends.append(module.attention is not None)
         counts[-1] += 1
+    if widths[0] != network.width:
+        raise InputError(
+            "--format diffusers: task.network.multipliers must begin with 1, or use --format bundle"
+        )
     return widths, attends, counts[0]
 
 
@@ -243,7 +248,3 @@ def _level(stage: str, number: int, level: Level) -> Iterator[tuple[str, nn.Modu
         yield f"{stage}.resnets.{number}.conv_shortcut", block.skip
     if level.attention is not None:
         yield f"{stage}.attentions.{number}", level.attention
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

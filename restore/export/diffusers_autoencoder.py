@@ -7,6 +7,7 @@ from typing import Any
 import safetensors.torch
 
 from restore.diffusers_folder import AUTOENCODER, CONFIG, VERSION, WEIGHTS
+from restore.folder import write_whole
 from restore.network.autoencoder_kl2d import AutoencoderKL2D
 from restore.task.autoencoder import Autoencoder
 from restore.types import InputError
@@ -28,9 +29,8 @@ def write(task: Autoencoder, folder: Path) -> Path:
             f"{type(network).__name__}, whose halving convolutions are padded on all sides"
         )
     state = {name: one.detach().cpu().contiguous() for name, one in network.state_dict().items()}
-    safetensors.torch.save_file(state, folder / WEIGHTS, {"format": "pt"})
-    text = json.dumps(_settings(task, network), indent=2) + "\n"
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    write_whole(folder / WEIGHTS, safetensors.torch.save(state, {"format": "pt"}))
+    write_whole(folder / CONFIG, json.dumps(_settings(task, network), indent=2) + "\n")
     return folder
 
 

@@ -37,7 +37,5 @@ def write(task: RestorationTask, folder: Path) -> Path:
 def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Method:
     """What the file does, read as a file of others."""
     assert isinstance(task.network, TrainableDenoiser)
-    empty = copy.deepcopy(task.network.released)
-    for parameter in empty.parameters():
-        torch.nn.init.zeros_(parameter)
-    return Published(empty, str(path.resolve())).method(str(content["experiment"]))
+    network = copy.deepcopy(task.network.released)  # every weight of it becomes the file's
+    return Published(network, str(path.resolve())).method(str(content["experiment"]))

@@ -8,15 +8,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from entry import Command
-from small_models import COLORIZER, CONDITIONAL, PIXELS, PRIOR, part, task, write_model, write_run
+from small_models import (
+    COLORIZER,
+    CONDITIONAL,
+    PIXELS,
+    PRIOR,
+    SKETCHER,
+    part,
+    task,
+    write_model,
+    write_run,
+)
 from test_bundle import export
 from torch import Tensor
 
 import restore
-from restore import zoo
+from restore import diffusers_folder, zoo
 from restore.build import restored
+from restore.evaluation import load
 from restore.evaluation.published import Published
 from restore.export import kair, onnx
 from restore.export.write import FORMATS
@@ -45,7 +57,9 @@ KAIR = {
 
 
 @pytest.mark.parametrize("name", KAIR)
-def test_a_kair_file_is_one_of_the_release(tmp_path: Path, name: str) -> None:
+def test_a_kair_file_is_one_of_the_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     network, settings = KAIR[name]
     trained = part(f"restore.network.kair.Trainable{name}", **settings)
     node = task("restore.task.denoising.Denoiser", trained, loss=PIXELS)
@@ -64,7 +78,12 @@ def test_a_kair_file_is_one_of_the_release(tmp_path: Path, name: str) -> None:
         assert made.name == "mine" and torch.equal(made.restore(seen, 1)[:, 0], wanted)
         other = tmp_path / "other.pth"
         torch.save({key: one * 2 for key, one in state.items()}, other)
-        assert kair.method(own, other, {"experiment": "mine"}).name == "mine"
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("RESTORE_WEIGHTS", "elsewhere")  # where a file was written counts alone
+        doubled = kair.method(own, Path("other.pth"), {"experiment": "mine"})
+        assert torch.equal(
+            doubled.module.state_dict()[first := next(iter(state))], 2 * state[first]
+        )
         assert torch.equal(own.restore(seen)[:, 0], wanted)  # the file's weights are not its own
     if name != "DnCNN":
         with pytest.raises(InputError, match="needs noise levels"):
@@ -134,6 +153,24 @@ def test_a_folder_of_diffusers_is_a_prior(tmp_path: Path, name: str) -> None:
         wanted = made(x, step, *label).sample
         found = own.network(x, (step + 1) / 1000, *label)
     assert torch.allclose(found, wanted, atol=1e-5 * float(wanted.abs().max()))
+    assert (own.parameterization, own.clip) == ("eps", True)  # Ho et al. 2020: no scheduler says
+
+
+def test_weights_of_half_precision_and_with_names_of_old_are_read(tmp_path: Path) -> None:
+    made = peer(**UNETS["ddpm"])
+    made.save_pretrained(tmp_path)
+    place = tmp_path / "diffusion_pytorch_model.safetensors"
+    old = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+    state = {}
+    for key, tensor in safetensors.torch.load_file(place).items():
+        for now, then in old.items():
+            key = key.replace(now, then)
+        state[key] = tensor.half()
+    assert any(".proj_attn." in key for key in state)
+    safetensors.torch.save_file(state, place)
+    found = restored(zoo.read(tmp_path).content).network.state_dict()
+    for key, tensor in made.state_dict().items():
+        assert torch.equal(found[key], tensor.half().float()), key
 
 
 def test_a_folder_fills_holes_and_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -180,6 +217,7 @@ def test_a_folder_fills_holes_and_is_refused_in_one_line(tmp_path: Path) -> None
         ({"beta_schedule": "squaredcos_cap_v2"}, "Cosine"),
         ({"beta_schedule": "scaled_linear", "beta_start": 0.001, "clip_sample": False}, "Given"),
         ({"beta_schedule": "linear", "rescale_betas_zero_snr": True}, "ZeroTerminalSNR"),
+        ({"beta_schedule": "linear", "num_train_timesteps": 200}, "LinearBeta"),
     ],
 )
 def test_a_pipeline_brings_its_schedule(
@@ -190,25 +228,35 @@ def test_a_pipeline_brings_its_schedule(
     theirs = diffusers.DDPMScheduler(**kind)
     made = peer(**UNETS["ddpm"])
     diffusers.DDPMPipeline(made, theirs).save_pretrained(tmp_path / "pipeline")
-    own = restored(zoo.read(tmp_path / "pipeline").content)
-    assert type(own.schedule).__name__ == name and own.clip == theirs.config.clip_sample
+    made.save_pretrained(tmp_path / "beside")  # as google/ddpm-cifar10-32 has it
+    theirs.save_pretrained(tmp_path / "beside")
     wanted = {"sample": "x0", "v_prediction": "v"}[kind["prediction_type"]]
-    assert own.parameterization == wanted
-    alpha_bar = own.schedule.alpha_bar[1:].float()
-    assert torch.allclose(alpha_bar, theirs.alphas_cumprod, atol=1e-6)
+    for place in ("pipeline", "pipeline/unet", "beside"):
+        own = restored(zoo.read(tmp_path / place).content)
+        assert type(own.schedule).__name__ == name and own.clip == theirs.config.clip_sample
+        assert own.parameterization == wanted
+        alpha_bar = own.schedule.alpha_bar[1:].float()
+        assert torch.allclose(alpha_bar, theirs.alphas_cumprod, atol=1e-6)
+        assert own.network.num_steps == len(alpha_bar)
 
 
 UNET = part("restore.network.unet.UNet", width=32, multipliers=[1, 1], num_blocks=1, attention=[])
 OURS = {
     "plain": ({**PRIOR, "network": UNET}, Facts(3, 3, 16, None)),
-    "added": ({**PRIOR, "network": {**UNET, "modulation": "added"}}, Facts(3, 3, 16, None)),
+    "added": (
+        {
+            **{**PRIOR, "network": {**UNET, "modulation": "added"}, "clip": False},
+            "schedule": {"_target_": "restore.diffusion.schedule.Cosine", "offset": 0.02},
+        },
+        Facts(3, 3, 16, None),
+    ),
     "attends": (
         {
             **PRIOR,
             "network": part(
                 "restore.network.unet.UNet",
-                **{"width": 32, "multipliers": [1, 2], "num_blocks": 2, "attention": [2]},
-                head_size=16,
+                **{"width": 32, "multipliers": [1, 1, 2], "num_blocks": 2, "attention": [2, 4]},
+                head_size=32,  # one head, two heads
             ),
             **{"class_conditional": True, "learned_variance": True, "parameterization": "eps"},
             "schedule": {"_target_": "restore.diffusion.schedule.LinearBeta"},
@@ -281,7 +329,31 @@ def test_our_prior_in_diffusers_says_the_same(tmp_path: Path, name: str) -> None
     scheduler = pipeline.scheduler
     assert torch.allclose(own.schedule.alpha_bar[1:].float(), scheduler.alphas_cumprod, atol=1e-6)
     assert back.parameterization == own.parameterization and back.facts == own.facts
-    assert back.learned_variance == own.learned_variance
+    assert (back.learned_variance, back.clip) == (own.learned_variance, own.clip)
+    assert scheduler.config.clip_sample == own.clip
+    kinds = {True: "learned_range", False: "fixed_small"}
+    assert scheduler.config.variance_type == kinds[own.learned_variance]
+    names = {path.name for path in folder.iterdir()}
+    assert names <= {*FORMATS["diffusers"].FILES}  # those that an export is refused for
+    weights, settings = (folder / "unet" / one for one in (diffusers_folder.WEIGHTS, "config.json"))
+    assert weights.stat().st_mode == settings.stat().st_mode  # whoever reads one reads the other
+
+
+def test_a_pipeline_is_measured_by_the_sampler_and_guidance_of_its_model(tmp_path: Path) -> None:
+    """No folder of diffusers holds them."""
+    guidance = {"_target_": "restore.diffusion.guidance.Replacement"}
+    node = {**SKETCHER, "network": UNET, "guidance": guidance, "seed": 3}
+    run = write_run(node, tmp_path, Facts(3, 3, 16, None))
+    folder = export(run, tmp_path / "pipeline", "--format", "diffusers")
+    stored, own = zoo.read(run).content, load.method(run, {})
+    stored["config"]["seed"] = 7
+    made = FORMATS["diffusers"].method(own.module, folder, stored)
+    assert (made.name, made.seed, made.num_calls) == ("own", 7, own.num_calls)
+    assert made.sampling == own.sampling
+    hole = (image(1, 1, 16, 16) > 0).float()
+    seen = observed(image(1, 3, 16, 16) * (1 - hole), hole=hole)
+    wanted = own.restore(seen, 1)
+    assert torch.allclose(made.restore(seen, 1), wanted, atol=1e-4)
 
 
 CODEC = {
@@ -297,9 +369,12 @@ def test_priors_that_diffusers_cannot_hold_are_refused(
 ) -> None:
     facts = Facts(3, 3, 16, None)
     mixed = part("restore.network.unet.UNet", width=6, multipliers=[1, 2], num_blocks=1)
+    heads = {**UNET, "multipliers": [1, 3, 4], "attention": [2, 4], "head_size": 64}
     for number, (change, says) in enumerate(
         [
             ({"network": mixed}, "groups of"),
+            ({"network": heads}, "heads of [64, 96] channels"),
+            ({"network": {**UNET, "multipliers": [2, 1]}}, "multipliers must begin with 1"),
             ({"schedule": {"_target_": "restore.diffusion.schedule.EDM"}}, "schedules of steps"),
             (
                 {

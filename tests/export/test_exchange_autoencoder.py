@@ -12,6 +12,8 @@ from torch import Tensor
 
 from restore import zoo
 from restore.build import build, restored
+from restore.diffusers_folder import WEIGHTS
+from restore.export.write import FORMATS
 from restore.task.codec import Codec
 from restore.types import Facts, InputError
 
@@ -124,6 +126,9 @@ def test_an_autoencoder_leaves_for_diffusers_and_comes_back(
     again = restored(zoo.read(folder).content)
     for name, tensor in own.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
+    assert {path.name for path in folder.iterdir()} <= {*FORMATS["diffusers"].FILES}
+    modes = {(folder / one).stat().st_mode for one in (WEIGHTS, "config.json")}
+    assert len(modes) == 1  # whoever reads one reads the other
 
 
 def test_an_autoencoder_that_was_never_validated_leaves_with_latents_as_they_are(
