@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from restore.config.compose import composed
 from restore.evaluation import load
+from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.comparison import image_metrics
 from restore.evaluation.loop import Row
 from restore.evaluation.method import Method
-from restore.evaluation.runner import Report, evaluate
+from restore.evaluation.runner import evaluate
 from restore.trainer import tester
 from restore.types import InputError, RunError
 
@@ -39,15 +40,18 @@ def measure(
     """Both on every benchmark, on the CPU in float32.
 
     Raises:
-        InputError: a benchmark that does not serve the model, or measures nothing in decibels.
+        InputError: a benchmark that does not serve the model or its export, or measures nothing in
+            decibels; before the first is measured.
     """
     config = composed("evaluate", [f"benchmark=[{','.join(benchmarks)}]"])
-    trainer = tester(config)
-    rows = []
-    for benchmark in load.benchmarks(config, original.num_calls):
+    trainer, named = tester(config), load.benchmarks(config, original.num_calls)
+    metrics = [_decibels(benchmark) for benchmark in named]
+    for benchmark in named:
         benchmark.check_method(original)
+        exported.check(benchmark.data.first("test"))
+    rows = []
+    for benchmark, metric in zip(named, metrics, strict=True):
         reports = [evaluate(trainer, method, benchmark) for method in (original, exported)]
-        metric = _decibels(reports[0])
         values = [report.summary[metric] for report in reports]
         rows.append(
             Checked(
@@ -75,12 +79,13 @@ def sampling(settings: Sequence[str]) -> dict[str, Any]:
     return load.named_sampling(composed("evaluate", settings)) if settings else {}
 
 
-def _decibels(report: Report) -> str:
+def _decibels(benchmark: Benchmark) -> str:
+    measured = [metric.name for metric in benchmark.metrics]
     for metric in _DECIBELS:
-        if metric in report.summary:
+        if metric in measured:
             return metric
     raise InputError(
-        f"--check {report.benchmark.name} measures none of {', '.join(_DECIBELS)}: name another"
+        f"--check {benchmark.name} measures none of {', '.join(_DECIBELS)}: name another"
     )
 
 

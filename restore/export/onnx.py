@@ -190,22 +190,25 @@ def method(task: RestorationTask, path: Path, content: Mapping[str, Any]) -> Met
     names = [one.name for one in session.get_inputs()]
     sides = session.get_inputs()[0].shape[2:]  # whole numbers in a graph of one size
 
-    def restore(observation: Observation) -> Tensor:
-        seen = cast(dict[str, Tensor], observation)
-        found = [*seen["input"].shape[2:]]
+    def check(observation: Observation) -> None:
+        task.check_observation(observation)
+        height, width = found = [*observation["input"].shape[2:]]
         if all(isinstance(side, int) for side in sides) and found != sides:
             raise InputError(
                 f"the graph is for images of {sides[1]}x{sides[0]} px and the benchmark's have "
-                f"{found[1]}x{found[0]}: export with --size of another benchmark"
+                f"{width}x{height}: give --size {width}x{height}, or --check another benchmark"
             )
-        given = {key: seen[key].float().cpu().numpy() for key in names}
+
+    def restore(observation: Observation) -> Tensor:
+        check(observation)
+        given = {key: cast(Any, observation)[key].float().cpu().numpy() for key in names}
         return torch.from_numpy(session.run(None, given)[0])
 
     return Method(
         name=str(content["experiment"]),
         kind="model",
         restore=for_every_sample(restore),
-        check=task.check_observation,
+        check=check,
         checkpoint=str(path),
         num_calls=1,
     )

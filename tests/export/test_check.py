@@ -1,5 +1,6 @@
 """What a check of an export tells and allows, without a measurement."""
 
+import functools
 import math
 from types import SimpleNamespace
 from typing import Any, cast
@@ -41,13 +42,9 @@ def measured(
     monkeypatch.setattr(check, "tester", lambda config: None)
     monkeypatch.setattr(check.load, "benchmarks", lambda config, num_calls: [named])
     monkeypatch.setattr(check, "evaluate", lambda trainer, method, benchmark: next(reports))
-    method = cast(Method, SimpleNamespace(num_calls=1))
+    method = cast(Method, SimpleNamespace(num_calls=1, check=lambda observation: None))
     (found,) = check.measure(method, method, "int8", 2_500_000, ["digits"])
     return found
-
-
-def refuse(method: Method) -> None:
-    raise InputError("this model does not fit")
 
 
 def test_a_check_may_name_all_of_sampler_and_guidance_and_nothing_else() -> None:
@@ -58,7 +55,12 @@ def test_a_check_may_name_all_of_sampler_and_guidance_and_nothing_else() -> None
             check.sampling([other])
 
 
-named: Any = SimpleNamespace(name="digits", check_method=lambda method: None)
+named: Any = SimpleNamespace(
+    name="digits",
+    check_method=lambda method: None,
+    data=SimpleNamespace(first=lambda split: {"input": split}),
+    metrics=[SimpleNamespace(name=one) for one in ("ssim", "psnr", "hole_psnr")],
+)
 
 
 def test_the_loss_is_that_of_the_hole_in_decibels_and_sizes_are_megabytes(
@@ -71,11 +73,40 @@ def test_the_loss_is_that_of_the_hole_in_decibels_and_sizes_are_megabytes(
     kept = check.kept([found], ["sampler=ddim"], "int8")["digits"]
     assert kept["first"] == 4 and kept["first_metrics"] == {"psnr": 1.5}  # of 0, 1, 2 and 3
     assert (kept["with"], kept["source"]) == (["sampler=ddim"], "int8")
-    assert measured(monkeypatch, {"psnr": 31.0}, {"psnr": 29.0}).lost_db == 2.0
     assert math.isnan(measured(monkeypatch, *both, seconds=None).milliseconds)
-    monkeypatch.setattr(named, "check_method", refuse)
-    with pytest.raises(InputError, match="this model does not fit"):
-        measured(monkeypatch, *both)
-    monkeypatch.setattr(named, "check_method", lambda method: None)
-    with pytest.raises(InputError, match="measures none of hole_psnr, psnr"):
-        measured(monkeypatch, {"ssim": 0.5}, {"ssim": 0.5})
+    monkeypatch.setattr(named, "metrics", named.metrics[:2])
+    assert measured(monkeypatch, {"psnr": 31.0}, {"psnr": 29.0}).lost_db == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("original", "does not fit"), ("exported", "does not fit"), ("", "none of")]
+)
+def test_all_benchmarks_are_checked_before_the_first_is_measured(
+    monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    """The second does not serve one of the models, or measures nothing in decibels."""
+
+    def refuse(who: str, batch: Any) -> None:
+        if (who, batch) == (name, "second"):
+            raise InputError("this model does not fit")
+
+    def benchmark(place: str) -> Any:
+        metric = "ssim" if (name, place) == ("", "second") else "psnr"
+        return SimpleNamespace(
+            name=place,
+            check_method=lambda method: method.check(place),
+            data=SimpleNamespace(first=lambda split: place),
+            metrics=[SimpleNamespace(name=metric)],
+        )
+
+    both = [benchmark("first"), benchmark("second")]
+    monkeypatch.setattr(check, "composed", lambda *given: {})
+    monkeypatch.setattr(check, "tester", lambda config: None)
+    monkeypatch.setattr(check.load, "benchmarks", lambda config, num_calls: both)
+    monkeypatch.setattr(check, "evaluate", lambda *given: pytest.fail("it was measured"))
+    methods: Any = [
+        SimpleNamespace(num_calls=1, check=functools.partial(refuse, who))
+        for who in ("original", "exported")
+    ]
+    with pytest.raises(InputError, match=says):
+        check.measure(*methods, "int8", 1, ["first", "second"])

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from small_models import write_model
 
 from restore.export import write
 from restore.folder import write_whole
-from restore.types import InputError
+from restore.types import InputError, RunError
 
 Settings = write.ExportSettings
 
@@ -39,6 +40,58 @@ def test_what_belongs_to_another_format_is_refused(
     with pytest.raises(InputError, match=says):
         export(tmp_path / "new", settings)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_check_sees_both_models_and_the_bytes_of_all_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of subfolders, too; a loss above the limit leaves nothing."""
+
+    def put(task: Any, folder: Path) -> Path:
+        (folder / "unet").mkdir()
+        (folder / "unet" / "weights").write_bytes(b"0" * 70)
+        (folder / "index").write_bytes(b"0" * 5)
+        return folder
+
+    def measured(*given: Any) -> list[Any]:
+        seen.append(given)
+        return [write.check.Checked("digits", "mine", "psnr", 30.0, loss, 1.0, 2.0, [])]
+
+    form = SimpleNamespace(
+        FILES=("index", "unet"), write=put, method=lambda *given: ("made", given)
+    )
+    content: dict[str, Any] = {"experiment": "a"}
+    monkeypatch.setitem(write.FORMATS, "mine", form)
+    monkeypatch.setattr(write.zoo, "read", lambda place: SimpleNamespace(content=content))
+    monkeypatch.setattr(write, "restored", lambda content, packages: "task")
+    monkeypatch.setattr(write, "RestorationTask", str)
+    monkeypatch.setattr(write, "method", lambda *given: ("original", given))
+    monkeypatch.setattr(write.check, "measure", measured)
+    settings, seen, loss = Settings(check=("digits",), packages=("mylab",)), [], 1.0
+    with pytest.raises(RunError, match="nothing was written"):
+        write.converted("model", "mine", tmp_path / "new", settings)
+    assert not (tmp_path / "new").exists()
+    loss = 0.0
+    assert len(write.converted("model", "mine", tmp_path / "new", settings)) == 1
+    for original, made, *more in seen:
+        assert original == ("original", ("model", {"packages": ["mylab"]}))
+        assert made[0] == "made" and made[1][0] == "task" and made[1][2] is content
+        assert more == ["mine", 75, ("digits",)]
+    (tmp_path / "new" / "index").unlink()
+    with pytest.raises(InputError, match="unet exists"):
+        write.converted("model", "mine", tmp_path / "new", settings)
+
+
+def test_both_models_of_a_check_of_bundles_may_name_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(write, "restored", lambda content, packages: packages)
+    monkeypatch.setattr(write, "method", lambda place, given: seen.append(given))
+    monkeypatch.setattr(write.check, "measure", lambda *given: [])
+    run = str(write_model("blind", tmp_path))
+    write.bundled(run, tmp_path / "new", Settings(check=("digits",), packages=("mylab",)))
+    assert seen == [{"packages": ["mylab"]}] * 2
 
 
 @pytest.mark.parametrize("error", [InputError("a"), KeyboardInterrupt()])
