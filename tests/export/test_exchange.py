@@ -1,5 +1,6 @@
 """Formats of others: what a file of theirs computes is what the model computes, and back."""
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import safetensors.torch
 import torch
 from entry import Command
 from small_models import (
+    BLIND,
     COLORIZER,
     CONDITIONAL,
     PIXELS,
@@ -468,6 +470,7 @@ def test_a_graph_of_one_size_takes_no_other(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     run = write_model("inpainter", tmp_path)
     folder = export(run, tmp_path / "one", "--format", "onnx", "--size", "45x30")
+    assert {path.name for path in folder.iterdir()} == {*onnx.FILES}
     assert "height of 30" in json.loads((folder / "model.onnx.json").read_text())["size"]
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
     assert session.get_inputs()[0].shape[1:] == [3, 30, 45]
@@ -560,3 +563,46 @@ def test_a_network_of_even_sizes_alone_is_refused_in_one_line(
     monkeypatch.setattr(onnx, "method", lambda *_: SimpleNamespace(restore=None))
     with pytest.raises(InputError, match="Halving does not take images of 18x33 px"):
         onnx._check(own, tmp_path, None)
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 18), (100, 150)])
+def test_a_graph_is_compared_with_its_task_at_small_sizes_and_at_larger_than_it_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: int, width: int
+) -> None:
+    """A graph that is darker by a grey level or two, at one size alone, is another function."""
+    own = restored(zoo.read(write_run(BLIND, tmp_path, Facts(3, 3, 100, None))).content)
+
+    def run(given: Any, num_samples: int) -> Tensor:
+        darker = 0.01 if given["input"].shape[2:] == (height, width) else 0.0
+        made: Tensor = own.restore(given, num_samples) - darker
+        return made
+
+    monkeypatch.setattr(onnx, "method", lambda *_: SimpleNamespace(restore=run))
+    with pytest.raises(InputError, match=f"another function at {width}x{height} px .by 0.01.: "):
+        onnx._check(own, tmp_path, None)
+
+
+def test_the_reason_is_the_network_s_own_where_it_has_one() -> None:
+    try:
+        try:
+            raise InputError("sides must be even")
+        except InputError as own:
+            raise RuntimeError("an exporter's\nmany lines") from own
+    except RuntimeError as error:
+        assert onnx._reason(error) == "sides must be even"
+        error.__cause__ = error.__context__ = None
+        assert onnx._reason(error) == "RuntimeError: an exporter's"
+
+
+def test_a_full_disk_is_no_fault_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    own = restored(zoo.read(write_model("blind", tmp_path)).content)
+
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(onnx, "_exported", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        onnx.write(own, tmp_path)
