@@ -169,6 +169,7 @@ def test_what_diffusers_has_no_place_for_is_refused_in_one_line(
     config = json.loads((folder / "config.json").read_text())
     for change, says in (
         ({"act_fn": "mish"}, "act_fn='mish' is not served"),
+        ({"out_channels": 6}, "out_channels=6 is not served"),
         ({"down_block_types": ["AttnDownEncoderBlock2D"] * 2}, "is not served"),
         ({"norm_num_groups": 3}, "are not in norm_num_groups=3 groups"),
         ({"block_out_channels": 3}, "block_out_channels=3 has the wrong type: it takes list"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from small_models import write_model
 
-from restore.export import write
+from restore.export import command, write
 from restore.folder import write_whole
 from restore.types import InputError, RunError
 
@@ -80,6 +80,11 @@ def test_a_check_sees_both_models_and_the_bytes_of_all_files(
     (tmp_path / "new" / "index").unlink()
     with pytest.raises(InputError, match="unet exists"):
         write.converted("model", "mine", tmp_path / "new", settings)
+
+
+def test_a_check_names_benchmarks_with_commas_between() -> None:
+    assert command._names("digits_half,photos_masks") == ("digits_half", "photos_masks")
+    assert command._names("") == ()
 
 
 def test_both_models_of_a_check_of_bundles_may_name_packages(
