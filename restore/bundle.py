@@ -118,7 +118,7 @@ def read(path: Path) -> dict[str, Any]:
         stored = safetensors.torch.load(data)
         state = {name: _read_back(stored, name) for name in stored if not name.endswith(_SCALE)}
     except (SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"checkpoint={place} holds no weights: {error}") from error
+        raise InputError(f"{place} holds no weights: {error}") from error
     kept = ("format", "experiment", "config", "facts", "progress", "run", "foreign", "init")
     content = {key: model[key] for key in kept if key in model}
     return _alone(upgrade({**content, "state_dict": state}, place))
@@ -132,12 +132,12 @@ def verified(path: Path) -> tuple[dict[str, Any], bytes]:
     """
     model, place = described(path), weights_of(path)
     if not place.is_file():
-        raise InputError(f"checkpoint={path} is incomplete: {place} does not exist")
+        raise InputError(f"{path} is incomplete: {place} does not exist")
     data = place.read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found != model["sha256"]:
         raise InputError(
-            f"checkpoint={place} is damaged, or belongs to another model.json: its SHA-256 is "
+            f"{place} is damaged, or belongs to another model.json: its SHA-256 is "
             f"{found[:12]}, not {str(model['sha256'])[:12]}"
         )
     return model, data

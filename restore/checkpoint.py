@@ -168,16 +168,16 @@ def read(path: Path) -> dict[str, Any]:
             format, or one that holds other types than it should.
     """
     if not path.is_file():
-        way_out = _instead(path) or "give the path of a .ckpt file"
-        raise InputError(f"checkpoint={path} does not exist: {way_out}")
+        way_out = _instead(path) or "give a run, a .ckpt file or a released name"
+        raise InputError(f"{path} does not exist: {way_out}")
     if not is_whole(path):
         way_out = _instead(path) or "no other checkpoint beside it is whole"
-        raise InputError(f"checkpoint={path} is damaged, or was not written by restore: {way_out}")
+        raise InputError(f"{path} is damaged, or was not written by restore: {way_out}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"checkpoint={path} is not trusted: {reason}") from error
+        raise InputError(f"{path} is not trusted: {reason}") from error
     return upgrade(content, path)
 
 

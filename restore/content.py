@@ -128,21 +128,21 @@ def upgrade(content: Any, path: Path) -> dict[str, Any]:
             other types than they should, or one whose config names a class where it has no place.
     """
     if not isinstance(content, dict) or not {"config", "facts", "state_dict"} <= content.keys():
-        raise InputError(f"checkpoint={path} holds no config: it was not written by restore")
+        raise InputError(f"{path} holds no config: it was not written by restore")
     number = content.get("format", 1)
     if not isinstance(number, int) or number > FORMAT:
         raise InputError(
-            f"checkpoint={path} has format {number}, this version of restore reads up to {FORMAT}: "
+            f"{path} has format {number}, this version of restore reads up to {FORMAT}: "
             "install a newer one"
         )
     for wrong in _wrong(content, Content, ""):
-        raise InputError(f"checkpoint={path} cannot be used: {wrong}")
+        raise InputError(f"{path} cannot be used: {wrong}")
     config = update_paths(content["config"])
     task = config["task"].get("_target_")
     known = isinstance(task, str) and task.startswith(("restore.", "torch.", "lightning."))
     if not isinstance(task, str) or (known and not task.startswith("restore.task.")):
         raise InputError(
-            f"checkpoint={path} cannot be used: config.task._target_={task} is no class of a task"
+            f"{path} cannot be used: config.task._target_={task} is no class of a task"
         )
     for key, node in config.items():
         for place, target in targets(node, key):
@@ -150,8 +150,7 @@ def upgrade(content: Any, path: Path) -> dict[str, Any]:
             home = key if prefix is None else HOMES[prefix]
             if home != key:
                 raise InputError(
-                    f"checkpoint={path} cannot be used: {place}._target_={target} belongs below "
-                    f"{home} alone"
+                    f"{path} cannot be used: {place}._target_={target} belongs below {home} alone"
                 )
     return {**content, "config": config}
 

@@ -35,7 +35,7 @@ def described(path: Path) -> dict[str, Any]:
     """What the JSON file of a bundle says, of which nothing but its form is checked."""
     place = weights_of(path).with_suffix(".json")
     if not place.is_file():
-        raise InputError(f"checkpoint={path} is no bundle: {place} does not exist")
+        raise InputError(f"{path} is no bundle: {place} does not exist")
     if place.stat().st_size > _LONGEST:
         raise InputError(f"{place} is larger than {_LONGEST // 2**20} MiB: it is no bundle's")
     try:

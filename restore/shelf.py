@@ -78,7 +78,7 @@ def digest(path: Path) -> str:
     path = best_of(path)
     stated = checkpoint.seal(path) if path.is_file() else None
     if stated is None:
-        raise InputError(f"checkpoint={path} does not exist, or was not written by restore")
+        raise InputError(f"{path} does not exist, or was not written by restore")
     return stated.digest
 
 

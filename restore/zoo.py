@@ -41,7 +41,7 @@ def find(place: str | Path) -> Path:
         raise InputError(f"no model that can {name} is released yet: give a run or a checkpoint")
     near = difflib.get_close_matches(name, [*known, *DEFAULTS], n=3) or known
     said = f"the nearest are {', '.join(near)}" if near else "none is released"
-    raise InputError(f"checkpoint={name} does not exist, nor a released model of that name: {said}")
+    raise InputError(f"{name} does not exist, nor a released model of that name: {said}")
 
 
 def read(place: str | Path) -> StoredModel:

@@ -216,7 +216,7 @@ def test_no_flipped_bit_is_silent_and_the_whole_one_is_named(tmp_path: Path) -> 
 
 
 def test_a_run_without_its_best_yet_names_what_it_has(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"best\.ckpt does not exist: give the path"):
+    with pytest.raises(InputError, match=r"best\.ckpt does not exist: give a run, a"):
         read(tmp_path / "best.ckpt")
     write(content(), tmp_path / "recovery-5.ckpt")
     with pytest.raises(InputError, match=r"not exist: .*/recovery-5\.ckpt of update 5 is whole"):

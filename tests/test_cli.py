@@ -149,7 +149,7 @@ def write_checkpoints(folder: Path) -> None:
 EVALUATE = [
     ("", "nothing to evaluate"),
     ("checkpoint=none.ckpt", "nothing to evaluate on: give benchmark=NAME"),
-    ("checkpoint=none.ckpt benchmark=digits_half", "checkpoint=none.ckpt does not exist"),
+    ("checkpoint=none.ckpt benchmark=digits_half", "error: none.ckpt does not exist: "),
     ("checkpoint=corrupt.ckpt benchmark=digits_half", "corrupt.ckpt is damaged"),
     ("checkpoint=foreign.ckpt benchmark=digits_half", "foreign.ckpt holds no config"),
     (

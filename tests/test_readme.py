@@ -132,8 +132,8 @@ def test_a_word_of_restore_is_there(
     assert ended.value.code == 0 and word in capsys.readouterr().out
 
 
-class Parsed(Exception):
-    """A command line that argparse has taken."""
+class Parsed(BaseException):
+    """A command line that argparse has taken; no error, which `main` would explain."""
 
 
 @pytest.mark.parametrize("line", [one for one in commands() if one.startswith("restore ")])

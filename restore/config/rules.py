@@ -105,11 +105,7 @@ def has_outputs(config: Config) -> bool:
         return False
     if not isinstance(given, Mapping):
         raise InputError(f"outputs={given} must be a folder")
-    for key, value in given.items():
-        if key not in OUTPUTS:
-            raise InputError(unknown(f"outputs.{key}", key, OUTPUTS))
-        if not isinstance(value, OUTPUTS[key]):
-            raise InputError(f"outputs.{key}={value!r} cannot be meant: see conf/evaluate.yaml")
+    _check_kinds("outputs", given, OUTPUTS)
     if given.get("dir") is None and given.get("name") is not None:
         raise InputError(f"outputs.name={given['name']} needs a folder: give outputs=DIR")
     return given.get("dir") is not None
@@ -118,11 +114,18 @@ def has_outputs(config: Config) -> bool:
 def _check_init(init: Any) -> None:
     if init is not None and not isinstance(init, Mapping):
         raise InputError(f"init={init} is no setting by itself: give init.path={init}")
-    for key, value in (init or {}).items():
-        if key not in INIT:
-            raise InputError(unknown(f"init.{key}", key, INIT))
-        if not isinstance(value, INIT[key]):
-            raise InputError(f"init.{key}={value!r} cannot be meant: see conf/train.yaml")
+    _check_kinds("init", init or {}, INIT)
+
+
+def _check_kinds(
+    section: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]
+) -> None:
+    for key, value in given.items():
+        if key not in kinds:
+            raise InputError(unknown(f"{section}.{key}", key, kinds))
+        if not isinstance(value, kinds[key]):
+            wanted = "true or false" if bool in kinds[key] else "a text or null"
+            raise InputError(f"{section}.{key}={value!r} must be {wanted}")
 
 
 def _check_keys(config: Config, known: set[str]) -> None:

@@ -43,7 +43,8 @@ def _add_check(words: argparse.ArgumentParser) -> None:
     words.add_argument(
         "--check",
         metavar="BENCHMARK[,...]",
-        default="",
+        type=_names,
+        default=(),
         help="measure dB lost, MB and ms; above 0.01 dB nothing is written",
     )
     words.add_argument(
@@ -62,7 +63,7 @@ def run(given: argparse.Namespace) -> int:
 
     settings = write.ExportSettings(
         kind=given.kind,
-        check=_names(given.check),
+        check=given.check,
         licence=given.licence,
         size=given.size,
         packages=PackagesOption(given.packages),
@@ -91,4 +92,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name)
+    names = tuple(name for name in text.split(",") if name)
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names no benchmark")
+    return names

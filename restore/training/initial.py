@@ -104,8 +104,8 @@ def _draws(data: Mapping[str, Any]) -> dict[str, Any]:
 def _read(place: str) -> zoo.StoredModel:
     try:
         return zoo.read(place)
-    except InputError as error:  # which names the key of an evaluation
-        raise InputError(str(error).replace("checkpoint=", "init.path=", 1)) from error
+    except InputError as error:
+        raise InputError(f"init.path={error}") from error
 
 
 def _weights(content: Mapping[str, Any]) -> dict[str, Tensor]:

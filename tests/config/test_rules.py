@@ -43,7 +43,7 @@ def evaluation(**settings: Any) -> dict[str, Any]:
         ({"resume": {"paths": "x"}}, "resume.paths is not a setting: did you mean path"),
         ({"init": "model"}, "give init.path=model"),
         ({"init": {"path": None, "partial": True}}, None),
-        ({"init": {"partial": "yes"}}, "init.partial='yes' cannot be meant"),
+        ({"init": {"partial": "yes"}}, "init.partial='yes' must be true or false"),
         ({"callback": {}}, "callback.max_updates is missing"),
         ({"logger": None}, "logger is missing"),
         ({"benchmark": {"x": {}}}, "benchmark.x has no data"),
@@ -93,8 +93,8 @@ def test_of_an_evaluation(settings: dict[str, Any], named: str | None) -> None:
     [
         ({"dir": "x", "composite": True, "lossy": False, "name": "y"}, None),
         ({"name": "y"}, "outputs.name=y needs a folder"),
-        ({"dir": 3}, "outputs.dir=3 cannot be meant"),
-        ({"lossy": "no"}, "outputs.lossy='no' cannot be meant"),
+        ({"dir": 3}, "outputs.dir=3 must be a text or null"),
+        ({"lossy": "no"}, "outputs.lossy='no' must be true or false"),
         ("x", "outputs=x must be a folder"),
     ],
 )

@@ -1,5 +1,6 @@
 """What `restore export` refuses before it reads a model, and what it leaves where it ends."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,7 +85,9 @@ def test_a_check_sees_both_models_and_the_bytes_of_all_files(
 
 def test_a_check_names_benchmarks_with_commas_between() -> None:
     assert command._names("digits_half,photos_masks") == ("digits_half", "photos_masks")
-    assert command._names("") == ()
+    for nothing in ("", ","):
+        with pytest.raises(argparse.ArgumentTypeError, match="names no benchmark"):
+            command._names(nothing)
 
 
 def test_both_models_of_a_check_of_bundles_may_name_packages(

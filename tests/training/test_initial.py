@@ -200,7 +200,7 @@ def test_own_packages_start_from_their_models(
     [
         ("init=denoise_anny", "released model of that name"),
         ("init=no/such.ckpt", "init.path=no/such.ckpt does not exist"),
-        ("init.partial=yes_please", "init.partial='yes_please' cannot be meant"),
+        ("init.partial=yes_please", "init.partial='yes_please' must be true or false"),
         ("init.part=true", "init.part"),
     ],
 )
