@@ -3,7 +3,6 @@
 Commands of sweeps and of several machines have tests of their own (tests/sweep/test_documented.py).
 """
 
-import argparse
 import os
 import re
 import shlex
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from entry import ROOT, Command
+from entry import ROOT, Command, Parsed, stop_when_parsed
 from PIL import Image
 
 from restore.config.signature import check_early
@@ -132,10 +131,6 @@ def test_a_word_of_restore_is_there(
     assert ended.value.code == 0 and word in capsys.readouterr().out
 
 
-class Parsed(BaseException):
-    """A command line that argparse has taken; no error, which `main` would explain."""
-
-
 @pytest.mark.parametrize("line", [one for one in commands() if one.startswith("restore ")])
 def test_a_line_of_restore_is_one_that_it_takes(
     line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -145,12 +140,7 @@ def test_a_line_of_restore_is_one_that_it_takes(
     words = shlex.split(line.partition(" && ")[0])
     if words[1] in ("train", "evaluate"):
         return  # composed by the tests of Hydra's entries
-    parse = argparse.ArgumentParser.parse_args
-
-    def parsed(self: argparse.ArgumentParser) -> argparse.Namespace:
-        raise Parsed(parse(self).command)
-
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    stop_when_parsed(monkeypatch)
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(Parsed):
         cli.main()

@@ -1,6 +1,5 @@
 """Every word of restore: help with examples in an instant, and completion."""
 
-import argparse
 import re
 import shlex
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from entry import Parsed, stop_when_parsed
 
 from restore import cli
 
@@ -58,21 +58,12 @@ def test_every_word_has_examples(monkeypatch: Any, capsys: Any) -> None:
             assert "xample" in said and f"restore {word}" in said, word
 
 
-class Parsed(BaseException):
-    """A command line that argparse has taken; no error, which `main` would explain."""
-
-
 def test_every_example_is_a_line_that_its_word_takes(monkeypatch: Any, capsys: Any) -> None:
     known = [one for one in words(ran(monkeypatch, capsys)) if one not in ("train", "evaluate")]
     said = "\n".join(ran(monkeypatch, capsys, word, "--help") for word in known)
     lines = re.findall(r"^  (restore .*?)(?: {2}.*| && .*| > .*)?$", said, re.M)
     assert len(lines) > 2 * len(known)
-    parse = argparse.ArgumentParser.parse_args
-
-    def parsed(self: argparse.ArgumentParser) -> argparse.Namespace:
-        raise Parsed(parse(self).command)
-
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+    stop_when_parsed(monkeypatch)
     for line in lines:
         monkeypatch.setattr(sys, "argv", shlex.split(line))
         with pytest.raises(Parsed):

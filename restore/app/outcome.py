@@ -13,12 +13,11 @@ def show_progress(said: comparison.Begun | work.Underway) -> dict[str, Any]:
     """Shows who is at work, and how far a sampler has come."""
     if isinstance(said, comparison.Begun):
         return {"status": f"{plain(_word(said.models))} is at work."}
-    return _show_step(said)
+    return {"result": said.image, "status": f"{plain(said.model)}: {_place(said)}"}
 
 
-def _show_step(step: work.Underway) -> dict[str, Any]:
-    said = f"step {step.number} of {step.total}"
-    return {"result": step.image, "status": f"{plain(step.model)}: {said}"}
+def _place(step: work.Underway) -> str:
+    return f"step {step.number} of {step.total}"
 
 
 def show_stop(step: work.Underway | None, edits: bool) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def show_stop(step: work.Underway | None, edits: bool) -> dict[str, Any]:
 def _describe_stop(step: work.Underway | None) -> str:
     if step is None:
         return "Stopped before there was a result."
-    return f"Stopped at step {step.number} of {step.total}, at level {step.t:.3f}."
+    return f"Stopped at {_place(step)}, at level {step.t:.3f}."
 
 
 def show_no_map() -> Any:
@@ -67,7 +66,7 @@ def show_results(
     labels = [_word(names) for names, one in zip(chains, results, strict=True) for _ in one.images]
     if isinstance(end, work.Stopped) and end.step is not None:
         images.append(canvas.shown(end.step.image))
-        labels.append(f"{end.step.model}: step {end.step.number} of {end.step.total}")
+        labels.append(f"{end.step.model}: {_place(end.step)}")
     first, compared = images[0], len(results) > 1
     both = (first, canvas.shown(results[-1].images[0])) if compared else None
     gallery = list(zip(images, labels, strict=True))
