@@ -88,7 +88,7 @@ def _choose(
     from restore.training import average
 
     best = best_of(run)
-    config = composed("evaluate", [f"benchmark={benchmark}", *overrides])
+    config = composed("evaluate", [f"benchmark=[{benchmark.strip('[]')}]", *overrides])
     calls = load.method(best, config).num_calls
     _check_alone(config)
     measuring = load.benchmarks(config, calls)

@@ -96,7 +96,7 @@ def _prior(path: Path, unet: Path, config: dict[str, Any]) -> dict[str, Any]:
         "parameterization": PREDICTIONS[scheduler.get("prediction_type", "epsilon")],
         "learned_variance": varies,
         "class_conditional": classes is not None,
-        "clip": scheduler.get("clip_sample", True),
+        "clip": _clips(scheduler),
         "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1e-4},
     }
     facts = {
@@ -190,6 +190,12 @@ def schedule(scheduler: Mapping[str, Any], steps: int) -> dict[str, Any]:
     return made
 
 
+def _clips(scheduler: Mapping[str, Any]) -> bool:
+    """Whether predictions are clipped: a file without the word has its class's default."""
+    by_default = scheduler.get("_class_name", "DDPMScheduler").startswith(("DDPM", "DDIM"))
+    return scheduler.get("clip_sample", by_default)
+
+
 def _scheduler(path: Path, unet: Path) -> dict[str, Any]:
     """The scheduler's config: of the pipeline, or beside the UNet; else that of Ho et al. 2020."""
     for place in (path / "scheduler", unet, unet.parent / "scheduler"):
@@ -200,7 +206,7 @@ def _scheduler(path: Path, unet: Path) -> dict[str, Any]:
                 raise InputError(
                     f"{place}: prediction_type={found['prediction_type']} is not served"
                 )
-            clips = {"clip_sample_range": 1.0} if found.get("clip_sample", True) else {}
+            clips = {"clip_sample_range": 1.0} if _clips(found) else {}
             check_defaults(place / "scheduler_config.json", found, {"thresholding": False} | clips)
             return found
     return {}

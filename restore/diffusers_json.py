@@ -16,7 +16,8 @@ NETWORK: dict[str, Any] = {
     **dict.fromkeys(("latents_mean", "latents_std"), list[float] | None),
 }
 SCHEDULER: dict[str, Any] = {
-    **{"num_train_timesteps": int, "prediction_type": str, "trained_betas": list[float] | None},
+    **{"num_train_timesteps": int, "trained_betas": list[float] | None},
+    **dict.fromkeys(("_class_name", "prediction_type"), str),
     **dict.fromkeys(("beta_start", "beta_end"), float),
     **dict.fromkeys(("clip_sample", "rescale_betas_zero_snr"), bool),
 }

@@ -58,7 +58,7 @@ def write(task: RestorationTask, folder: Path, size: tuple[int, int] | None = No
     if hasattr(task, "sampler"):
         raise InputError(
             f"--format onnx: {type(task).__name__} draws by a sampler in {task.num_calls} calls, "
-            "and one graph is one call: use --format bundle or diffusers"
+            "and one graph is one call: use --format bundle, or of a plain prior diffusers"
         )
     _check_packages()
     path = folder / FILE

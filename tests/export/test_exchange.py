@@ -242,6 +242,29 @@ def test_a_pipeline_brings_its_schedule(
         assert own.network.num_steps == len(alpha_bar)
 
 
+@pytest.mark.parametrize(
+    ("name", "clips"),
+    [
+        ("DDPMScheduler", True),
+        ("DDIMScheduler", True),
+        ("PNDMScheduler", False),
+        ("DPMSolverMultistepScheduler", False),
+    ],
+)
+def test_a_scheduler_without_the_word_clips_as_its_class_does(
+    tmp_path: Path, name: str, clips: bool
+) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    theirs = getattr(diffusers, name)()
+    peer(**UNETS["ddpm"]).save_pretrained(tmp_path)
+    theirs.save_pretrained(tmp_path)
+    place = tmp_path / "scheduler_config.json"
+    said = json.loads(place.read_text())
+    assert said.pop("clip_sample", False) == clips
+    place.write_text(json.dumps(said))
+    assert restored(zoo.read(tmp_path).content).clip == clips
+
+
 UNET = part("restore.network.unet.UNet", width=32, multipliers=[1, 1], num_blocks=1, attention=[])
 OURS = {
     "plain": ({**PRIOR, "network": UNET}, Facts(3, 3, 16, None)),
@@ -290,6 +313,7 @@ OURS = {
         ({"prediction_type": "flow"}, "prediction_type=flow is not served"),
         ({"beta_schedule": "scaled_linear", "beta_start": "0"}, "beta_start='0' has the wrong"),
         ({"trained_betas": ["x"]}, "trained_betas=.'x'. has the wrong type"),
+        ({"_class_name": 1}, "_class_name=1 has the wrong type: it takes str"),
         ({"clip_sample": 1}, "clip_sample=1 has the wrong type: it takes bool"),
         ({"rescale_betas_zero_snr": "no"}, "rescale_betas_zero_snr='no' has the wrong type"),
     ],

@@ -66,6 +66,7 @@ def test_rebuilt_checkpoints_restore_with_their_average(
         ("0.05", by[2:4], "add --benchmark"),
         ("0.05", ("--benchmark", "nothing"), "nothing"),
         ("0.05", ("--benchmark", "[digits_half,mnist_half]"), "one benchmark says what is best"),
+        ("0.05", ("--benchmark", "digits_half,mnist_half"), "one benchmark says what is best"),
         ("0.05", (*by[:2], "--with", "baseline=mean_fill", *quick), "--with baseline=...: av"),
         ("0.05", (*by[:2], "--with", "checkpoint=other", *quick), "--with checkpoint=...: av"),
     ):
