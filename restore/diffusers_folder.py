@@ -193,7 +193,7 @@ def schedule(scheduler: Mapping[str, Any], steps: int) -> dict[str, Any]:
 def _clips(scheduler: Mapping[str, Any]) -> bool:
     """Whether predictions are clipped: a file without the word has its class's default."""
     by_default = scheduler.get("_class_name", "DDPMScheduler").startswith(("DDPM", "DDIM"))
-    return scheduler.get("clip_sample", by_default)
+    return bool(scheduler.get("clip_sample", by_default))
 
 
 def _scheduler(path: Path, unet: Path) -> dict[str, Any]:

@@ -5,26 +5,28 @@ from pathlib import Path
 import pytest
 from entry import ROOT
 
-RESTORER = """
+RESTORERS = """
 from torch import Tensor
 from restore.types import Observation
 
-def restore(observation: Observation) -> Tensor:
-    return observation["{key}"]
+def honest(observation: Observation) -> Tensor:
+    return observation["input"]
+
+def cheat(observation: Observation) -> Tensor:
+    return observation["target"]
 """
 
 
 @pytest.mark.slow
 @pytest.mark.ci
-@pytest.mark.parametrize(("key", "refused"), [("input", False), ("target", True)])
-def test_no_restorer_sees_the_target(
-    key: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_restorer_sees_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `make type` checks the project, so that what it has found out is at hand."""
     from mypy import api
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("MYPYPATH", str(ROOT))
-    path = tmp_path / "restorer.py"
-    path.write_text(RESTORER.format(key=key))
-    told, _, code = api.run(["--strict", "--config-file", "pyproject.toml", str(path)])
-    assert (code != 0) == refused and ('no key "target"' in told) == refused, told
+    path = tmp_path / "restorers.py"
+    path.write_text(RESTORERS)
+    told, _, code = api.run([str(path)])
+    wrong = [line for line in told.splitlines() if ": error: " in line]
+    assert code != 0 and all(":9: error: " in line for line in wrong), told
+    assert 'no key "target"' in told

@@ -446,7 +446,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     "name",
     [
         "denoiser",
-        *(pytest.param(one, marks=SLOW) for one in ("blind", "colorizer", "inpainter")),
+        pytest.param("blind", marks=pytest.mark.slow),
+        *(pytest.param(one, marks=SLOW) for one in ("colorizer", "inpainter")),
     ],
 )
 def test_onnx_of_any_size(tmp_path: Path, name: str) -> None:
