@@ -4,7 +4,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from restore.folder import write_whole
@@ -24,6 +24,7 @@ class Sweep:
     cwd: str
     objective: str
     direction: Direction
+    jobs: int | None = None  # that it will have; None where other sweeps share its study
 
     @classmethod
     def read(cls, folder: Path) -> "Sweep":
@@ -37,9 +38,11 @@ class Sweep:
             texts = [*sweep.argv, sweep.cwd]
         except (ValueError, TypeError) as error:
             raise InputError(f"{path} does not describe a sweep: restore it ({error})") from error
-        if not sweep.argv or not all(isinstance(one, str) for one in texts):
+        counts = isinstance(sweep.jobs, int | None)
+        if not sweep.argv or not counts or not all(isinstance(one, str) for one in texts):
             raise InputError(
-                f"{path} does not describe a sweep: argv and cwd are texts; restore it"
+                f"{path} does not describe a sweep: argv and cwd are texts, and jobs is a number; "
+                "restore it"
             )
         return sweep
 
@@ -54,6 +57,12 @@ class Sweep:
                 f"{FOLDER}{folder} holds a sweep by another command line: "
                 "give another folder, or `restore sweep DIR --resume` to continue that one"
             )
+
+    @classmethod
+    def count(cls, folder: Path, jobs: int) -> None:
+        """Notes how many jobs there will be, so that those which never began are missed."""
+        counted = replace(cls.read(folder), jobs=jobs)
+        write_whole(folder / "sweep.json", json.dumps(asdict(counted), indent=2) + "\n")
 
     def arguments(self) -> list[str]:
         return [one for one in self.argv[1:] if not one.startswith(FOLDER)]

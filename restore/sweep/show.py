@@ -34,7 +34,7 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
         columns.show(_averaged(found, by, over))
     else:
         columns.show(_jobs(found, order, by))
-    _tell_open(folder, found)
+    _tell_open(folder, found, sweep.jobs)
     print(folder / "sweep.csv")
     # Seeds alone are what there is to see.
     averaged = list(over) or ([SEED] if found.settings.keys() > {SEED} else [])
@@ -44,16 +44,22 @@ def show(folder: Path, by: str | None = None, over: Sequence[str] = ()) -> int:
     return 0
 
 
-def _tell_open(folder: Path, found: Found) -> None:
-    """Prints which jobs have begun and not ended by themselves, and what goes on with them."""
+def _tell_open(folder: Path, found: Found, num_jobs: int | None) -> None:
+    """Prints which jobs have not ended by themselves, and what goes on with them."""
     ended = {line.folder for line in found.lines if line.status != journal.INTERRUPTED}
     logs = folder.rglob("train.log")
     begun = sorted({os.path.relpath(log.parent, folder) for log in logs} - ended)
     running = [name for name in begun if lock.holder(folder / name) is not None]
     if running:
         print(f"running: job {', '.join(running)}")
-    elif begun:
-        print(f"cut off: job {', '.join(begun)}; to go on: {again.own(folder)}")
+        return
+    cut_off = [f"cut off: job {', '.join(begun)}"] if begun else []
+    done = sum(line.status != journal.INTERRUPTED for line in found.lines)
+    waiting = 0 if num_jobs is None else num_jobs - done - len(begun)
+    if waiting > 0 and lock.holder(folder) is None:
+        cut_off.append(f"not begun: {waiting} of {num_jobs} jobs")
+    if cut_off:
+        print(f"{'; '.join(cut_off)}; to go on: {again.own(folder)}")
 
 
 def _check(found: Found, by: str, over: Sequence[str]) -> None:

@@ -90,6 +90,7 @@ class GridSweeper(_Launching):
         self._check(left, overrides)
         # All of them: what is left must not write where a job that is done has written.
         subdir.check(self.hydra_context.config_loader, self.config, dict(enumerate(jobs)))
+        Sweep.count(folder, len(jobs))
         self._launch_apart(left)
 
     def _check(self, jobs: Mapping[int, list[str]], overrides: list[Override]) -> None:
@@ -164,6 +165,8 @@ class OptunaSweeper(_Launching):
         study.check_space(opened, space)
         place, ended = os.path.realpath(folder), journal.read(folder)
         free = study.reclaim(opened, place, [line.job for line in ended], search.storage is None)
+        if search.storage is None:
+            Sweep.count(folder, search.num_trials)
         while (left := search.num_trials - study.count(opened)) > 0:
             trials = []
             for _ in range(min(search.num_jobs, left)):

@@ -1,9 +1,13 @@
-"""A job that does not train."""
+"""A job that does not train, and a process that only holds a folder."""
 
-from collections.abc import Callable
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from entry import Ended
+from entry import ROOT, Ended
 
 # Stands for a job: reads the one file, does what its seed says, leaves a record. No torch.
 FAKE = """
@@ -35,3 +39,17 @@ record = {"validation": {"val/loss": value}, "evaluation": []}
 """
 
 Sweep = Callable[..., tuple[Ended, list[dict[str, Any]]]]
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[int]:
+    """The id of another process that has locked the folder, as a sweep that is alive has."""
+    code = "import sys; from pathlib import Path; from restore.recovery import lock\n"
+    code += "lock.hold(Path(sys.argv[1]), 'sweep'); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(folder)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"\n"
+        yield other.pid
+        other.communicate()

@@ -122,6 +122,7 @@ def test_who_has_started_a_sweep_is_told_what_goes_on_with_it(
         '{"argv": ["train.py"], "cwd": 3, "objective": "val/loss", "direction": "minimize"}',
         '{"argv": [], "cwd": "/", "objective": "val/loss", "direction": "minimize"}',
         '{"argv": 3, "cwd": "/", "objective": "val/loss", "direction": "minimize"}',
+        '{"argv": ["a"], "cwd": "/", "objective": "a", "direction": "minimize", "jobs": "4"}',
     ],
 )
 def test_a_file_that_describes_no_sweep_is_named(tmp_path: Path, content: str) -> None:

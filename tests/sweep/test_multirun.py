@@ -298,6 +298,7 @@ def test_search_finds_its_way_and_survives_bad_points(
     settings = (f"search={sampler}", "search.num_trials=4", "search.seed=1")
     ended, lines = sweep(*settings, *space)
     assert [line["job"] for line in lines] == [0, 1, 2, 3]
+    assert ranking.Sweep.read(tmp_path / "sweep").jobs == 4
     assert {line["status"] for line in lines} == {"done", "failed"}
     rates = [float(line["overrides"][0].partition("=")[2]) for line in lines]
     assert all(1e-5 <= rate <= 1e-2 for rate in rates) and len(set(rates)) == 4

@@ -4,16 +4,14 @@ import csv
 import json
 import math
 import statistics
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from entry import ROOT, Command
-from fake_job import Sweep
+from entry import Command
+from fake_job import Sweep, held
 from PIL import Image
 
 from restore.sweep import again, journal, show
@@ -26,7 +24,7 @@ SPACE = [(rate, seed) for rate in ("1e-4", "1e-2") for seed in (1, 2, 3)]
 
 
 def job(folder: Path, k: int, psnr: float, status: str = "done", *overrides: str) -> None:
-    (folder / str(k)).mkdir()
+    (folder / str(k)).mkdir(exist_ok=True)
     evaluation = {
         "benchmark": "b",
         "metrics": {"psnr": psnr, "fid": None},
@@ -78,11 +76,7 @@ def test_a_job_that_was_cut_off_is_told_with_what_goes_on(
         f"cut off: job {name}; to go on: restore sweep {folder} --resume\n"
         in capsys.readouterr().out
     )
-    lives = "import sys; from pathlib import Path; from restore.recovery import lock\n"
-    lives += "lock.hold(Path(sys.argv[1])); print(1, flush=True); sys.stdin.read()"
-    words = [sys.executable, "-c", lives, str(folder / name)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as job:
-        assert job.stdout is not None and job.stdout.readline()
+    with held(folder / name):
         show.show(folder)
     assert f"running: job {name}\n" in capsys.readouterr().out
 
@@ -104,6 +98,27 @@ def test_a_job_that_was_stopped_is_told_with_all_that_goes_on(
     journal.append(tmp_path, replace(stopped, status=journal.DONE))
     show.show(tmp_path)
     assert "cut off" not in capsys.readouterr().out
+
+
+def test_jobs_that_never_began_are_told_with_what_goes_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six have ended: of nine, one was cut off and two never began."""
+    (folder / "6").mkdir()
+    (folder / "6" / "train.log").touch()
+    Started.count(folder, 9)
+    goes_on = f"to go on: restore sweep {folder} --resume\n"
+    show.show(folder)
+    assert f"\ncut off: job 6; not begun: 2 of 9 jobs; {goes_on}" in capsys.readouterr().out
+    job(folder, 6, 20, "done", "seed=4")
+    show.show(folder)
+    assert f"\nnot begun: 2 of 9 jobs; {goes_on}" in capsys.readouterr().out
+    with held(folder):
+        show.show(folder)
+    assert "not begun" not in capsys.readouterr().out
+    Started.count(folder, 7)
+    show.show(folder)
+    assert "not begun" not in capsys.readouterr().out
 
 
 def test_by_another_metric_in_its_own_direction(

@@ -1,18 +1,17 @@
 """One sweep a folder, and a folder below it for each job."""
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from entry import ROOT
-from fake_job import Sweep
+from fake_job import Sweep, held
 
 from restore.sweep import process
+from restore.sweep.ranking import Sweep as Started
 
 LR = "task.optimizer.lr"
 
@@ -22,6 +21,7 @@ def test_jobs_have_the_folders_that_they_are_given(sweep: Sweep, tmp_path: Path)
     ended, lines = sweep("seed=1,2", f"{LR}=1,2", subdir)
     assert ended.code == 0, ended.err
     assert [line["folder"] for line in lines] == ["1_0", "1_1", "2_2", "2_3"]
+    assert Started.read(tmp_path / "sweep").jobs == 4
 
 
 def test_a_search_stops_before_a_job_would_overwrite_another(sweep: Sweep, tmp_path: Path) -> None:
@@ -38,20 +38,6 @@ def test_a_search_may_suggest_a_point_twice(sweep: Sweep) -> None:
     ended, lines = sweep(*space, "hydra.sweep.subdir=seed_${seed}")
     assert ended.code == 0, ended.err
     assert len(lines) == 4 and {line["folder"] for line in lines} == {"seed_1", "seed_2"}
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[int]:
-    """The id of another process that has locked the folder, as a sweep that is alive has."""
-    code = "import sys; from pathlib import Path; from restore.recovery import lock\n"
-    code += "lock.hold(Path(sys.argv[1]), 'sweep'); print(flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", code, str(folder)]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None and other.stdout.readline() == b"\n"
-        yield other.pid
-        other.communicate()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
