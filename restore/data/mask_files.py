@@ -90,18 +90,18 @@ def read_mask(path: Path, invert: bool) -> Tensor:
     mask = load_image(path, channels=1)
     if mask.min() > _HALF:
         mask = _alpha(path, mask)
-    if invert:
-        mask = 255 - mask
-    if mask.min() > _HALF:
-        raise InputError(f"mask {printable(str(path))} is hole everywhere: {_way_out(invert)}")
     brightest, largest = int(mask.max()), 255
-    if brightest == 0 and not invert:
+    if brightest == 0:
         brightest, largest = _brightest_word(path), 65535
     if 0 < brightest < largest / 2:
         raise InputError(
             f"mask {printable(str(path))} is not empty, but nothing in it is half white (its "
             f"brightest is {brightest} of {largest}): save holes as white, known pixels as black"
         )
+    if invert:
+        mask = 255 - mask
+    if mask.min() > _HALF:
+        raise InputError(f"mask {printable(str(path))} is hole everywhere: {_way_out(invert)}")
     _check_colors(path)
     return mask
 

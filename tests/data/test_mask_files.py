@@ -141,8 +141,9 @@ def test_half_white_is_enough_and_less_is_a_mask_that_lost_its_meaning(tmp_path:
         pixels = np.zeros((4, 4), np.uint8)
         pixels[0] = brightest
         Image.fromarray(pixels).save(tmp_path / f"{brightest}.png")
-    with pytest.raises(InputError, match="brightest is 127 of 255"):
-        read_mask(tmp_path / "127.png", invert=False)
+    for invert in (False, True):
+        with pytest.raises(InputError, match="brightest is 127 of 255"):
+            read_mask(tmp_path / "127.png", invert)
     assert read_mask(tmp_path / "128.png", invert=False).max() == 128
 
 
