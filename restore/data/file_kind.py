@@ -17,6 +17,14 @@ _MAGIC = (
     (0, b"%PDF", "a PDF"),
     (0, b"<svg", "an SVG"),
     (0, b"<?xml", "an XML"),
+    (0, b"\0\0\1\0", "an ICO"),
+    *((0, b"P%d" % digit, "a Netpbm") for digit in range(1, 8)),
+    *((0, mark, "a PFM") for mark in (b"PF", b"Pf")),
+)
+_INSTEAD = (  # of what a download left in the place of a photo, in small letters
+    (b"version https://git-lfs", "a pointer of Git LFS: fetch the file by git lfs pull"),
+    (b"<!doctype html", "a web page: download the image itself"),
+    (b"<html", "a web page: download the image itself"),
 )
 _LARGEST_PLAIN = 4  # samples a pixel
 
@@ -29,6 +37,9 @@ def describe(packed: bytes) -> str:
         return _tiff(packed)
     if packed.startswith(b"\xff\xd8"):
         return _jpeg(packed)
+    for words, kind in _INSTEAD:
+        if packed[:64].lstrip().lower().startswith(words):
+            return f"{_NOT}, but {kind}"
     for start, magic, kind in _MAGIC:
         if packed[start:].startswith(magic):
             return f"{kind} file, {_NOT}: convert it"

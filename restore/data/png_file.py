@@ -52,7 +52,8 @@ def _grey(image: Image.Image, depth: int, key: int | None) -> Image.Image:
     grey = levels(values) if depth == 16 else values
     if key is None:
         return image_of(grey)
-    transparent = values == (key if depth == 16 else key * 255 // (2**depth - 1))
+    largest = 2**depth - 1  # other bits of the key are nothing
+    transparent = values == (key if depth == 16 else (key & largest) * 255 // largest)
     return image_of(np.dstack([grey, np.where(transparent, 0, 255).astype(np.uint8)]))
 
 

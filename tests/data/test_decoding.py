@@ -85,7 +85,8 @@ def test_the_transparent_grey_of_few_bits(depth: int, channels: int) -> None:
     largest = 2**depth - 1
     values = np.arange(16) % (largest + 1)
     bits = np.unpackbits(values.astype(np.uint8)[:, None], axis=1)[:, 8 - depth :]
-    packed = png([np.packbits(bits).tobytes()], 16, depth, 0, chunk(b"tRNS", b"\0\1"))
+    key = bytes([8, 1 if depth == 8 else 1 + 2**depth])  # bits above those of a pixel say nothing
+    packed = png([np.packbits(bits).tobytes()], 16, depth, 0, chunk(b"tRNS", key))
     expected = np.where(values == 1, 255, levels(values, largest))
     assert np.array_equal(read(packed, channels)[0, :, 0], expected)
 
@@ -196,6 +197,11 @@ def twelve_bit_jpeg() -> bytes:
         (patched((FILES / "grey12.tif").read_bytes(), 262, 3), "12 bits a sample"),
         (twelve_bit_jpeg(), "JPEG of 12 bits"),
         (b"GIF89a" + bytes(20), "a GIF file"),
+        (b"P5 2 1 65535\n" + bytes(4), "a Netpbm file, .*: convert it"),
+        (b"PF\n1 1\n-1.0\n" + bytes(12), "a PFM file, .*: convert it"),
+        (b"\0\0\1\0" + bytes(20), "an ICO file, .*: convert it"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"\n<!DOCTYPE HTML>\n<html>", "a web page: download the image itself"),
         (b"\0\0\0\x1cftypheic" + bytes(20), "a HEIC file"),
         (b"", "empty file"),
     ],
