@@ -48,10 +48,13 @@ def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """All headers, which are not kept; those of archives written one behind the other, too.
 
     Raises:
-        tarfile.TarError: damaged, or without the two blocks of zeros that end an archive.
+        tarfile.TarError: damaged, or without the two blocks of zeros that end an archive;
+            CompressionError for a member that is stored without its zeros.
     """
     end = 0
     for entry in iter(tar.next, None):
+        if entry.issparse():  # its holes are not in the archive
+            raise tarfile.CompressionError("sparse: unpack it, and pack it without --sparse")
         if entry.offset < end or entry.offset_data <= entry.offset or entry.size < 0:
             raise tarfile.ReadError("overlapping members")
         end = entry.offset_data + -(-entry.size // _BLOCK) * _BLOCK

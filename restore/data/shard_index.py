@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from restore.data.shard import Index, Member, Sample, index_shard
 from restore.folder import cache, write_whole
 
-_VERSION = 2  # of what is stored and of the rules by which it was made
+_VERSION = 3  # of what is stored and of the rules by which it was made
 _FOLDER = ".restore-index"
 _PATIENCE = 600  # seconds to wait for another process that makes the same index
 

@@ -156,7 +156,7 @@ class Streaming:
         ending = next(one for one in IMAGE if one in sample)
         name = f"{sample['__url__']}: {sample['__key__']}.{ending}"
         image = load_image(sample[ending], self.channels, name)
-        return Item(image, self._label(sample), sample["__key__"])
+        return Item(image, self._label(sample), printable(sample["__key__"]))
 
     def _members(self, shards: list[str]) -> Iterator[Sample]:
         """Members of shards in turn, `{}` behind each, which ends a sample."""

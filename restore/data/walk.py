@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 from restore.data.source import SPLITS
 
-SYSTEM = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
+SYSTEM = {
+    "__macosx",
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "$recycle.bin",
+    "recycler",
+    "lost+found",
+    "system volume information",
+}
 HIDDEN = "hidden or of the system"
 BROKEN = "a broken link or no file"
 LISTED = "a folder that is listed by another name"
@@ -36,7 +45,7 @@ class _Place(NamedTuple):
 
 def is_hidden(name: str) -> bool:
     """Whether any part of a relative path begins with a dot or belongs to a system."""
-    parts = [part for part in name.split("/") if part != "."]
+    parts = [part for part in name.split("/") if part not in (".", "..")]
     return any(part.startswith(".") or part.lower() in SYSTEM for part in parts)
 
 

@@ -94,9 +94,10 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
     photos(tmp_path, "train/a.png", "val/b.png", "c.png", "x/d.png", "train/.thumbnails/a.png")
     for name in ("train/._a.png", "train/note.txt", "train/b.xcf", "train/README"):
         (tmp_path / name).write_bytes(b"no image")
-    (tmp_path / "@eaDir").mkdir()
+    for name in ("@eaDir", "@Recycle", "System Volume Information"):
+        (tmp_path / name).mkdir()
     assert Folder(tmp_path, "train").left_out() == {
-        HIDDEN: 3,
+        HIDDEN: 5,
         "named .txt": 1,
         "named .xcf": 1,
         "named without a suffix": 1,

@@ -266,6 +266,12 @@ def test_what_cannot_be_read_of_a_shard_is_said(
     assert len(told) == 1
 
 
+def test_names_of_streamed_photos_can_be_written(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s.tar", {"a\nb\udcff.png": png(3)})
+    streamed = source(tmp_path, "train", "s.tar", num_classes=None)
+    assert [streamed[0].name] == ["a\\nb\\udcff"]
+
+
 def test_a_compression_that_no_stream_is_read_from_is_named(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", {"0.png": png(0)})
     (tmp_path / "b.tar").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(900))

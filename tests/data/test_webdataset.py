@@ -353,6 +353,26 @@ def test_members_of_a_system_are_left_out(tmp_path: Path) -> None:
     assert index.left_out == {HIDDEN: 2}
 
 
+def test_a_member_without_its_zeros_is_told(tmp_path: Path) -> None:
+    """As tar --sparse stores it: a list of what there is, then these bytes alone."""
+    there = b"1\n1024\n512\n".ljust(512, b"\0") + bytes(512)
+    entry = tarfile.TarInfo("a.png")
+    entry.size = len(there)
+    sparse = {"major": "1", "minor": "0", "name": "a.png", "realsize": "1536"}
+    entry.pax_headers = {f"GNU.sparse.{name}": value for name, value in sparse.items()}
+    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(entry, io.BytesIO(there))
+    with pytest.raises(InputError, match=r"s\.tar is sparse: unpack it, and pack it without"):
+        index_shard(tmp_path / "s.tar")
+
+
+def test_members_above_the_folder_that_was_packed_are_samples(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s.tar", {"../a.png": png(1), "../.hidden/b.png": png(2)})
+    index = index_shard(tmp_path / "s.tar")
+    assert [one.key for one in index.samples] == ["../a"]
+    assert index.left_out == {HIDDEN: 1}
+
+
 def test_tiff_members_are_photos(tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.fromarray(np.full((2, 3, 3), 7, np.uint8)).save(file, "TIFF")
