@@ -6,6 +6,8 @@ from PIL import Image
 
 def levels(words: np.ndarray, largest: int = 65535) -> np.ndarray:
     """0..largest of any shape to uint8, rounded."""
+    if largest == 255:
+        return words.astype(np.uint8, copy=False)
     return ((words.astype(np.uint32) * 255 + largest // 2) // largest).astype(np.uint8)
 
 

@@ -129,8 +129,6 @@ def _brightest_word(path: Path) -> int:
     """Of a mask of more than 8 bits, whose lowest values are black in 8 bits; else 0."""
     with opened(path) as file:
         words = words_of(file.image, file.packed)
-        if words is None and file.image.mode.startswith("I"):  # of 12 bits
-            words = np.asarray(file.image)
         return 0 if words is None else int(words.max())
 
 

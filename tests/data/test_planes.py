@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from restore.data import deep_file
-from restore.data.image_file import ImageError, load_image
+from restore.data.image_file import ImageError, load_image, opened
 
 HEIGHT, WIDTH = 19, 13
 ROWS = 8  # of a strip
@@ -77,8 +77,8 @@ def test_inks_in_planes_under_lzw() -> None:
     eight = np.floor(inks / 65535 * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
     truth = Image.frombytes("CMYK", (WIDTH, HEIGHT), eight.tobytes()).convert("RGB")
     assert np.array_equal(read, np.asarray(truth).transpose(2, 0, 1))
-    with Image.open(io.BytesIO(tiff(inks, 5))) as image:
-        assert deep_file.words_of(image, tiff(inks, 5)) is None  # which profiles are not made for
+    with opened(tiff(inks, 5)) as file:
+        assert deep_file.words_of(file.image, file.packed) is None  # profiles are of 8 bits
 
 
 def test_a_plane_that_is_cut_off_is_damage() -> None:

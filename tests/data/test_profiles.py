@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from restore.data.image_file import load_image
+from restore.data.image_file import ImageError, load_image
 from restore.data.photo_file import read_photo, write_png
 
 FILES = Path(__file__).parent / "files"
@@ -182,6 +182,13 @@ def test_grey_with_transparency_comes_back_as_it_looks(tmp_path: Path, depth: in
     seen, again = (load_image(tmp_path / name, 3).int() for name in ("a.png", "b.png"))
     assert (seen - again).abs().max() <= 1
     assert np.abs(seen[0].numpy() - encoded(RAMP)).max() <= 2
+
+
+def test_signed_numbers_have_no_range_whatever_their_profile() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, RAMP.astype(np.int16), iccprofile=linear("L"))
+    with pytest.raises(ImageError, match="no defined range: save 8 or 16 unsigned bits"):
+        load_image(file.getvalue(), 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
