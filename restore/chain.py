@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from restore.api import Model
-from restore.data.image_file import load_image
-from restore.data.mask_files import read_mask
+from restore.data.mask_files import read_drawn, read_mask
 from restore.data.photo_file import read_photo
 from restore.degradation.noise import estimate_level
 from restore.stream import check_seed
@@ -95,7 +94,7 @@ def restore(
     """
     given, profile = read_photo(photo, colors=any(model.colorizes for model in chain))
     hole = None if mask is None else read_mask(mask, invert_mask)[0].numpy()
-    soft = None if strength_map is None else load_image(strength_map, 1)[0].numpy()
+    soft = None if strength_map is None else read_drawn(strength_map)[0].numpy()
     images, sigmas = _through(chain, given, hole, [given], settings, callback, soft)
     return Restored(images, profile, sigmas[0] if sigmas else None)
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from restore.data.image_file import SUFFIXES, load_image, upright_size
-from restore.data.mask_files import read_mask
+from restore.data.image_file import SUFFIXES, upright_size
+from restore.data.mask_files import read_drawn, read_mask
 from restore.data.name import printable
 from restore.data.walk import Listing, walk
 from restore.types import InputError
@@ -153,7 +153,7 @@ def check_drawn(photo: Photo, invert: bool) -> None:
     if photo.mask is not None:
         _check_size("mask", photo.mask, read_mask(photo.mask, invert), photo.source, size)
     if photo.strength_map is not None:
-        drawn = load_image(photo.strength_map, 1)
+        drawn = read_drawn(photo.strength_map)
         _check_size("strength map", photo.strength_map, drawn, photo.source, size)
 
 

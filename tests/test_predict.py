@@ -147,21 +147,25 @@ def test_samples_have_files_of_their_own_and_a_seed(
 def test_a_strength_map_says_where_a_sampler_acts(
     run: Any, models: dict[str, str], tmp_path: Path
 ) -> None:
-    """Black keeps every pixel; a white map is none at all."""
+    """Black keeps every pixel; a white map is none at all; of white strokes on nothing, the strokes
+    are white."""
     array, drawn = pixels(), np.zeros((20, 28), np.uint8)
     save(tmp_path / "in" / "a.png", array)
     drawn[:, 12:] = 255
     save(tmp_path / "maps" / "a.png", drawn)
     save(tmp_path / "white.png", np.full_like(drawn, 255))
+    save(tmp_path / "strokes.png", np.dstack([np.full_like(drawn, 255)] * 3 + [drawn]))
     edit = (models["prior"], "in", "--strength", "0.6", "-o")
-    for folder, soft in (("some", ["maps"]), ("all", ["white.png"]), ("plain", [])):
+    maps = {"some": ["maps"], "all": ["white.png"], "plain": [], "strokes": ["strokes.png"]}
+    for folder, soft in maps.items():
         more = [word for given in soft for word in ("--strength-map", given)]
         ended = run(*edit, folder, *more)
         assert ended.code == 0, ended.err
     made = np.asarray(Image.open(tmp_path / "some" / "a.png"))
     assert np.array_equal(made[:, :12], array[:, :12])
     assert (made[:, 12:] != array[:, 12:]).any(axis=-1).mean() > 0.9
-    assert (tmp_path / "all/a.png").read_bytes() == (tmp_path / "plain/a.png").read_bytes()
+    for one, same in (("all", "plain"), ("strokes", "some")):
+        assert (tmp_path / one / "a.png").read_bytes() == (tmp_path / same / "a.png").read_bytes()
     ended = run(models["prior"], "in", "-o", "one", "--strength-map", "maps")
     assert ended.code == 0 and lines(ended)[0]["outputs"] == ["one/a.png"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from restore.data.image_file import load_image
-from restore.data.mask_files import read_mask
+from restore.data.mask_files import read_drawn, read_mask
 from restore.data.photo_file import read_photo, write_png
 from restore.types import InputError
 
@@ -126,7 +126,7 @@ def accept_strength(upload: Path, size: tuple[int, int], folder: Path) -> Path:
         InputError: no image, or one of another shape than the photo's.
     """
     try:
-        drawn = load_image(upload, 1)[0].numpy()
+        drawn = read_drawn(upload)[0].numpy()
     except InputError as error:
         raise _refusal(error, upload) from None
     _check_shape("strength map", drawn.shape, size)

@@ -87,9 +87,7 @@ class MaskFiles:
 
 def read_mask(path: Path, invert: bool) -> Tensor:
     """uint8 [1, H, W], white = hole; a warning where it is no mask but a picture in colours."""
-    mask = load_image(path, channels=1)
-    if mask.min() > _HALF:
-        mask = _alpha(path, mask)
+    mask = read_drawn(path)
     brightest, largest = int(mask.max()), 255
     if brightest == 0:
         brightest, largest = _brightest_word(path), 65535
@@ -104,6 +102,15 @@ def read_mask(path: Path, invert: bool) -> Tensor:
         raise InputError(f"mask {printable(str(path))} is hole everywhere: {_way_out(invert)}")
     _check_colors(path)
     return mask
+
+
+def read_drawn(path: Path) -> Tensor:
+    """uint8 [1, H, W] of what is drawn in grey, for a mask or a strength map.
+
+    Transparency is white; of a drawing that is then white everywhere, it is how opaque that is.
+    """
+    drawn = load_image(path, channels=1)
+    return _alpha(path, drawn) if drawn.min() > _HALF else drawn
 
 
 def _way_out(invert: bool) -> str:
