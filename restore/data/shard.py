@@ -72,6 +72,8 @@ def index_shard(path: Path) -> Index:
         found[extension] = Member(entry.offset_data, entry.size)
     complete = [sample for sample in samples.values() if sample.members.keys() & set(IMAGE)]
     left_out["samples without an image"] = len(samples) - len(complete)
+    photos = sum(len(sample.members.keys() & set(IMAGE)) for sample in complete)
+    left_out["other images of a sample"] = photos - len(complete)
     if not complete:
         why = ", ".join(f"{count} {reason}" for reason, count in (+left_out).items())
         raise InputError(f"shard {path} holds no sample: {why or 'it has no members'}")

@@ -386,7 +386,9 @@ def test_of_several_photos_of_a_sample_one_is_taken(tmp_path: Path) -> None:
     write_tar(tmp_path / "s.tar", {"a.jfif": png(1), "a.png": png(2), "a.jpg": png(3)})
     write_tar(tmp_path / "t.tar", {"b.bmp": png(4), "b.webp": png(5), "b.png": png(6)})
     given = {"train": "{s,t}.tar", "num_classes": None, "val_fraction": 1.0}
-    assert numbers(dataset(tmp_path, "val", **given)) == [3, 6]
+    source = dataset(tmp_path, "val", **given)
+    assert numbers(source) == [3, 6]
+    assert source.left_out() == {"other images of a sample": 4}
 
 
 def test_archives_behind_each_other_are_all_read(tmp_path: Path) -> None:
