@@ -1,4 +1,4 @@
-"""BMP where Pillow is wrong: run-length encoded pixels, and embedded colour profiles."""
+"""BMP where Pillow is wrong: run-length encoded pixels, profiles, and alpha that says nothing."""
 
 from typing import Any
 
@@ -11,12 +11,17 @@ _LINE, _BITMAP, _DELTA = 0, 1, 2  # what follows a count of 0; more is a count o
 
 
 def pixels(image: Image.Image, packed: bytes) -> Image.Image:
-    """Pillow takes other places for the pixels of some runs, and refuses bitmaps that end early."""
+    """Pillow takes other places for the pixels of some runs, and refuses bitmaps that end early.
+
+    A bitmap that is opaque nowhere says nothing by it: programs leave those bytes 0, and browsers
+    show it.
+    """
     file: Any = image
     kind, _, start, given = file.tile[0]
     if kind != "bmp_rle" or not isinstance(given, tuple):
         image.load()
-        return image
+        nowhere = image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+        return image.convert("RGB") if nowhere else image
     _, by_four, direction = given
     rows = decoded(packed[start:], image.height, image.width, 4 if by_four else 8)
     indices = Image.fromarray(rows if direction == 1 else rows[::-1])

@@ -1,4 +1,4 @@
-"""Run-length encoded bitmaps, pixel by pixel, beside what Pillow reads of those it reads right."""
+"""Bitmaps pixel by pixel, beside what Pillow reads of those it reads right."""
 
 import io
 import random
@@ -101,3 +101,16 @@ def test_runs_that_stop_before_the_image_does_are_truncated(kept: int) -> None:
     assert decoded(runs, HEIGHT, WIDTH, 8)[:, :4].tolist() == [[1, 2, 3, 4]] * HEIGHT
     with pytest.raises(ImageError, match=r"photo\.bmp: .*truncated: its pixels end in row"):
         load_image(bmp(runs[:kept], 8), 3, "photo.bmp")
+
+
+@pytest.mark.parametrize("opacity", [0, 128])
+def test_a_bitmap_that_is_opaque_nowhere_says_nothing_of_it(opacity: int) -> None:
+    """32 bits with a mask for alpha, as of a header of version 4; 128 is laid on white."""
+    colors = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    rows = np.dstack([colors[::-1, :, ::-1], np.full((HEIGHT, WIDTH), opacity, np.uint8)]).tobytes()
+    header = struct.pack("<2sLHHL", b"BM", 122 + len(rows), 0, 0, 122)
+    header += struct.pack("<LllHHLLllLL", 108, WIDTH, HEIGHT, 1, 32, 3, len(rows), 0, 0, 0, 0)
+    header += struct.pack("<4L", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + bytes(52)
+    share = opacity / 255 if opacity else 1
+    read = load_image(header + rows, 3).permute(1, 2, 0).numpy()
+    assert np.abs(read - (colors * share + 255 * (1 - share))).max() <= 0.51
