@@ -22,7 +22,7 @@ from restore.data.streamed import StreamedSamples
 from restore.data.streaming import ShardReader, Streaming
 from restore.data.survey import header_sizes
 from restore.degradation.composition import Curriculum
-from restore.degradation.contract import Degradation, Degraded, makes_holes
+from restore.degradation.contract import Degradation, Degraded, checked, makes_holes
 from restore.image import from_uint8
 from restore.types import Batch, Facts, InputError
 
@@ -75,16 +75,11 @@ class DataModule(LightningDataModule):
         if num_workers == "auto":  # a preview; trainings and evaluations come with a number
             num_workers = 0
         check_least(0, num_workers=num_workers, seed=seed)
-        if degradation is None:
-            raise InputError(
-                "the degradation is not set: choose one as degradation=NAME, or of a benchmark as "
-                "+degradation@benchmark.NAME.data.degradation=NAME"
-            )
         if seed >= 2**31:
             raise InputError(f"data.seed must be below 2^31, got {seed}")
         if rotate and train_framing.size is None:
             raise InputError("data.rotate=true needs square images: set a data.train_framing.size")
-        self.degradation = degradation
+        self.degradation = checked(degradation)
         self.train_framing, self.eval_framing = train_framing, eval_framing
         self.batch_size, self.num_workers = batch_size, num_workers
         self.root, self.seed, self.limit = root, seed, limit
@@ -161,11 +156,10 @@ class DataModule(LightningDataModule):
         Raises:
             InputError: no hole of the split has a pixel, or all photos to be coloured are grey.
         """
-        batch = self.to_batch(self.samples(split)[0, self.seed * 2**32])
         if split not in self._probed:
             check_task(self.samples(split), self.degradation, self.to_batch, self.seed * 2**32)
             self._probed.add(split)
-        return batch
+        return self.to_batch(self.samples(split)[0, self.seed * 2**32])
 
     def train_dataloader(self) -> DataLoader[Raw]:
         samples = self.samples("train")

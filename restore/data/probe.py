@@ -1,6 +1,7 @@
 """Whether there is anything to learn or to measure in what a degradation makes of a split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ def check_task(
     first_seed: int,
 ) -> None:
     """Raises InputError where no hole has a pixel, where all photos to be coloured are grey, or for
-    a degradation that makes no input of the target's size, or changes its target in place."""
+    a degradation that is no `Degradation`, or changes its target in place."""
     raw = samples[0, first_seed]
     _check_unchanged(degradation, raw)
     batch = to_batch(raw)
@@ -41,8 +42,14 @@ def check_task(
 def _check_unchanged(degradation: Degradation, raw: Raw) -> None:
     """A target that has become the input would be all that there is to learn."""
     target = from_uint8(raw["image"])
-    made = degradation(target, raw["seed"])["target"]
-    if torch.equal(made, target) and not torch.equal(target, from_uint8(raw["image"])):
+    made: Any = degradation(target, raw["seed"])
+    if not isinstance(made, Mapping) or not {"target", "input"} <= made.keys():
+        said = f"{sorted(made)}" if isinstance(made, Mapping) else f"a {type(made).__name__}"
+        raise InputError(
+            f"data.degradation {path_of(degradation)} gave {said}: it must give a dict with target "
+            "and input, as Degraded of restore.degradation.contract says"
+        )
+    if torch.equal(made["target"], target) and not torch.equal(target, from_uint8(raw["image"])):
         raise InputError(
             f"data.degradation {path_of(degradation)} changes its target in place, so that there "
             "is nothing to restore: let it work on target.clone()"

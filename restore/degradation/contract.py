@@ -4,7 +4,7 @@ from typing import NotRequired, Protocol, TypedDict
 
 from torch import Tensor
 
-from restore.types import ForwardOperator
+from restore.types import ForwardOperator, InputError, path_of
 
 
 class Degraded(TypedDict):
@@ -33,3 +33,18 @@ class Degradation(Protocol):
         What happens to a sample depends on its own image and seed alone.
         """
         ...
+
+
+def checked(degradation: Degradation | None) -> Degradation:
+    """The degradation; InputError where none is chosen, or where it is no Degradation."""
+    if degradation is None:
+        raise InputError(
+            "the degradation is not set: choose one as degradation=NAME, or of a benchmark as "
+            "+degradation@benchmark.NAME.data.degradation=NAME"
+        )
+    if not hasattr(degradation, "input_channels"):
+        raise InputError(
+            f"data.degradation {path_of(degradation)} has no input_channels: make it a class with "
+            "what Degradation of restore.degradation.contract lists"
+        )
+    return degradation

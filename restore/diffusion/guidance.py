@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from restore.diffusion.parameterization import Denoise, Prediction
-from restore.types import InputError, Observation
+from restore.types import InputError, Observation, path_of
 
 
 class Guidance(ABC):
@@ -35,6 +35,16 @@ class Guidance(ABC):
     @abstractmethod
     def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
         """Wraps denoise, so that it is led to what the observation says."""
+
+
+def checked(guidance: Guidance | None) -> Guidance | None:
+    """InputError for what only looks like a guidance."""
+    if guidance is None or isinstance(guidance, Guidance):
+        return guidance
+    raise InputError(
+        f"task.guidance {path_of(guidance)} is no restore.diffusion.guidance.Guidance: make it a "
+        "subclass of it"
+    )
 
 
 class Replacement(Guidance):

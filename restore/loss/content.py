@@ -1,6 +1,7 @@
 """What a restored image is compared by: weighted terms, one number [B] each."""
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import torch
@@ -126,6 +127,27 @@ class TotalVariation:
     ) -> dict[str, Tensor]:
         result = keep_known(stages[-1], target, hole)
         return {"total_variation": self.weight * total_variation(result, hole)}
+
+
+def checked_losses(loss: Mapping[str, ContentLoss | None]) -> dict[str, ContentLoss]:
+    """Those that are not switched off; InputError for none, one without a name, or one that cannot
+    be called as a ContentLoss is."""
+    if not isinstance(loss, Mapping):
+        raise InputError(
+            f"task.loss is {path_of(loss)}, but losses have names: set task.loss.NAME._target_"
+        )
+    losses = {name: one for name, one in loss.items() if one is not None}
+    if not losses:
+        raise InputError("task.loss is empty: choose one, as loss=l1")
+    for name, one in losses.items():
+        try:
+            inspect.signature(getattr(one, "forward", one)).bind(None, None, None)
+        except TypeError:
+            raise InputError(
+                f"task.loss.{name} {path_of(one)} is not called with stages, target and hole: wrap "
+                "it in a class that is a ContentLoss of restore.loss.content"
+            ) from None
+    return losses
 
 
 def check_terms(name: str, loss: ContentLoss, terms: object, count: int) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from restore.loss.content import ContentLoss, check_terms
+from restore.loss.content import ContentLoss, check_terms, checked_losses
 from restore.network.size import check_shape
 from restore.stream import Stream, fold
 from restore.task.adversary import Adversary
@@ -49,9 +49,7 @@ class AdversarialTask(RestorationTask):
     ) -> None:
         super().__init__(facts, **learning)
         self.network = self.generator(network)
-        self.content = {name: term for name, term in loss.items() if term is not None}
-        if not self.content:
-            raise InputError("task.loss is empty: choose one, as loss=l1")
+        self.content = checked_losses(loss)
         self.seed = seed
         self._validated: tuple[Observation, tuple[Tensor, ...]] | None = None
         self.adversary: Adversary | None = None

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from restore.diffusion.bound import BOUND_WEIGHT, estimated_bound
 from restore.diffusion.condition import Condition, Telling
-from restore.diffusion.guidance import Guidance
+from restore.diffusion.guidance import Guidance, checked
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling
 from restore.diffusion.schedule import Schedule
@@ -90,7 +90,7 @@ class Diffusion(Prior):
         )
         self.schedule = schedule
         self.parameterization, self.sigma_data = parameterization, sigma_data
-        self.condition, self.sampler, self.guidance = condition, sampler, guidance
+        self.condition, self.sampler, self.guidance = condition, sampler, checked(guidance)
         self.min_snr_gamma, self.learned_variance = min_snr_gamma, learned_variance
         self.telling = Telling(condition, classes, label_dropout)
         self.class_conditional, self.given_label = class_conditional, given_label

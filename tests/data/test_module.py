@@ -323,6 +323,33 @@ def test_a_degradation_that_changes_its_target_in_place_is_refused(split: Any) -
         digits(degradation=Spoiling(lambda target: target)).first(split)
 
 
+class Given(Spoiling):
+    """Gives what it is told to."""
+
+    def __call__(self, target: Tensor, seeds: Tensor) -> Any:
+        return self.clean(target)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (torch.clone, "gave a Tensor"),
+        (lambda target: (target, target), "gave a tuple"),
+        (lambda target: {"input": target}, r"gave \['input'\]"),
+    ],
+)
+def test_a_degradation_that_gives_no_target_and_input_is_told_what_to_give(
+    made: Any, said: str
+) -> None:
+    with pytest.raises(InputError, match=rf"{__name__}\.Given {said}: .* target and input"):
+        digits(degradation=Given(made)).check("train")
+
+
+def test_a_function_is_no_degradation() -> None:
+    with pytest.raises(InputError, match="has no input_channels: make it a class"):
+        digits(degradation=lambda target, seeds: {"target": target, "input": target})
+
+
 def test_sizes_that_differ(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / "val").mkdir(exist_ok=True)

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from restore.loss.content import (
     Pixels,
     TotalVariation,
     check_terms,
+    checked_losses,
     keep_known,
 )
 from restore.types import InputError
@@ -182,3 +184,22 @@ def test_what_is_no_number_for_each_image_is_refused(terms: object, said: str) -
 def test_a_number_for_each_image_or_for_all_stands() -> None:
     terms = {"l1": torch.ones(2), "kl": torch.tensor(0.5)}
     assert check_terms("mine", Pixels(), terms, 2) is terms
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        (torch.nn.L1Loss(), r"task\.loss is torch.*L1Loss, .* set task\.loss\.NAME\._target_"),
+        ({"mine": None}, "task.loss is empty"),
+        ({"mine": torch.nn.L1Loss()}, r"task\.loss\.mine torch.*L1Loss is not called with stages"),
+        ({"mine": lambda stages, target: {}}, "is not called with stages, target and hole"),
+    ],
+)
+def test_losses_that_no_training_could_call_are_refused(losses: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        checked_losses(losses)
+
+
+def test_losses_that_are_switched_off_are_left_out() -> None:
+    pixels = Pixels()
+    assert checked_losses({"pixels": pixels, "mine": None}) == {"pixels": pixels}

@@ -217,3 +217,8 @@ def test_a_network_that_returns_another_shape_is_refused(channels: int, learned:
     said = rf"Other returned \[4, {channels}, 8, 8\] for targets {wanted}"
     with pytest.raises(InputError, match=said):
         task.losses(batch(), 0)
+
+
+def test_what_is_no_guidance_is_refused() -> None:
+    with pytest.raises(InputError, match=r"task\.guidance .*Stream is no .*Guidance: make it"):
+        build(guidance=Stream(torch.zeros(1, dtype=torch.int64)))
