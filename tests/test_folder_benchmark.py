@@ -162,6 +162,18 @@ def test_the_next_command_names_again_what_the_training_was_told(tmp_path: Path)
     assert words[1:] == ["baseline=grey", "'benchmark=[made]'"]
 
 
+def test_other_seeds_train_what_this_one_trained(tmp_path: Path) -> None:
+    """What was set by hand is set again, so that no seed trains on other data or for longer."""
+    own = ["+callback.mine={_target_: mylab.Mine}", "max_updates=20", "~benchmark", "packages=[it]"]
+    stored = tmp_path / ".hydra" / "hydra.yaml"
+    stored.parent.mkdir()
+    stored.write_text("hydra: {searchpath: [pkg://mylab]}")
+    told = ["experiment=mine", own[0], "seed=7", *own[1:], "resume.allow_inexact=true"]
+    run: Any = SimpleNamespace(experiment="mine", overrides=told, folder=tmp_path)
+    words = shlex.split(" ".join(next_command.other_seeds(run)))
+    assert words == ["experiment=mine", *own, "hydra.searchpath=[pkg://mylab]", "seed=1,2,3"]
+
+
 def hashes(folder: Path, *settings: str, degradation: str = "noise") -> tuple[str, str, str]:
     """The protocol, the task and the reference of the folder's benchmark."""
     root = f"benchmark.folder.data.root={folder}"

@@ -159,5 +159,4 @@ def print_end(run: Run, validation: dict[str, float]) -> None:
     for name, value in validation.items():
         print(f"{name:<24} {value:.4f}")
     print(f"checkpoint: {checkpoint}")
-    seeds = [f"experiment={run.experiment}", *next_command.own_configs(run), "seed=1,2,3"]
-    print(f"next: {program('train')} -m {' '.join(seeds)}")
+    print(f"next: {program('train')} -m {' '.join(next_command.other_seeds(run))}")

@@ -1,4 +1,4 @@
-"""What a run prints at its end: the command that measures its checkpoint again."""
+"""What a run prints at its end: the command that measures its checkpoint again, or trains more."""
 
 import re
 import shlex
@@ -42,6 +42,13 @@ def arguments(run: Run, checkpoint: Path) -> list[str]:
         *(paste(key, str(root)) for key, root in roots.items() if root and key not in given),
         *(inherited(run.config["benchmark"][_INHERITING], given) if _INHERITING in names else ()),
     ]
+
+
+def other_seeds(run: Run) -> list[str]:
+    """Of train.py, for a shell: the same training, settings of the command line included."""
+    chosen = re.compile(r"[+~]*(experiment|seed|resume)\b")
+    own = [shlex.quote(one) for one in run.overrides if not chosen.match(one)]
+    return [f"experiment={run.experiment}", *own, *own_configs(run), "seed=1,2,3"]
 
 
 def inherited(node: dict[str, Any], given: set[str]) -> list[str]:
