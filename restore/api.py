@@ -50,6 +50,7 @@ def load(
             f"{path}: {type(task).__name__} restores no images; choose another checkpoint"
         )
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    task.float()  # made where the default dtype was float64, it would not take its float32 images
     return Model(task, str(content["experiment"]), precision=precision).to(chosen)
 
 

@@ -484,6 +484,19 @@ def test_images_are_refused(models: dict[str, restore.Model], image: Any, says: 
         models["blind"](image)
 
 
+def test_a_model_is_float32_whatever_the_default_dtype(
+    tmp_path: Path, models: dict[str, restore.Model]
+) -> None:
+    image = photo()
+    path = write_model("denoiser", tmp_path)
+    torch.set_default_dtype(torch.float64)
+    try:
+        made = restore.load(path, device="cpu")(image, sigma=25)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert np.array_equal(made, models["denoiser"](image, sigma=25))
+
+
 def test_load_refuses(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         restore.load(tmp_path / "nothing")

@@ -1,5 +1,6 @@
 """Photos of people in memory: what they handed over as a tensor, and a tensor as what they gave."""
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -75,12 +76,13 @@ class Values:
         return picture
 
 
-def values(photo: Any) -> Values:
+def values(photo: Any, what: str = "an image") -> Values:
     """Of a PIL image, a NumPy array [H, W], [H, W, C] or [B, H, W, C], or a tensor [H, W],
     [C, H, W] or [B, C, H, W], with C = 1 or 3.
 
     Whole numbers are uint8 (0..255) or uint16 (0..65535); floats are in [0, 1], which noise may
-    leave. PIL images with transparency are laid on white.
+    leave. PIL images with transparency are laid on white. what: how errors call it. Warns of floats
+    that look like those in [-1, 1].
 
     Raises:
         InputError: another type, shape or range.
@@ -91,34 +93,34 @@ def values(photo: Any) -> Values:
         numbers = photo.detach().cpu()
         kind: Literal["numpy", "torch"] = "torch"
     elif isinstance(photo, np.ndarray):
-        numbers, kind = _native(photo), "numpy"
+        numbers, kind = _native(photo, what), "numpy"
     else:
         raise InputError(
-            f"an image of type {type(photo).__name__} is not read: give a PIL image, a NumPy array "
+            f"{what} of type {type(photo).__name__} is not read: give a PIL image, a NumPy array "
             "or a torch tensor"
         )
     name, shape = str(numbers.dtype).removeprefix("torch."), tuple(photo.shape)
     if name not in _TOPS and not numbers.is_floating_point():
-        raise InputError(f"an image of {name} is not read: give uint8, uint16 or floats in [0, 1]")
+        raise InputError(f"{what} of {name} is not read: give uint8, uint16 or floats in [0, 1]")
     numbers = numbers if numbers.dtype == torch.float64 else numbers.float()
-    numbers = _four(numbers, kind, shape)
+    numbers = _four(numbers, kind, shape, what)
     top = _TOPS.get(name, 1)
     if top == 1:
-        _check_range(numbers)
+        _check_range(numbers, what)
     return Values(numbers, kind, photo.dtype, photo.ndim, top)
 
 
-def _native(array: np.ndarray) -> Tensor:
+def _native(array: np.ndarray, what: str) -> Tensor:
     """In the byte order of this machine, which torch wants."""
     try:
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
     except TypeError:
         raise InputError(
-            f"an image of {array.dtype} is not read: give uint8, uint16 or floats in [0, 1]"
+            f"{what} of {array.dtype} is not read: give uint8, uint16 or floats in [0, 1]"
         ) from None
 
 
-def _four(numbers: Tensor, kind: str, shape: tuple[int, ...]) -> Tensor:
+def _four(numbers: Tensor, kind: str, shape: tuple[int, ...], what: str) -> Tensor:
     """[B, C, H, W], or InputError."""
     last = kind == "numpy"
     if numbers.ndim == 2:
@@ -128,16 +130,22 @@ def _four(numbers: Tensor, kind: str, shape: tuple[int, ...]) -> Tensor:
         numbers = numbers.permute(0, 3, 1, 2) if last else numbers
     if numbers.ndim != 4 or numbers.shape[1] not in (1, 3) or not numbers.numel():
         wanted = "[H, W], [H, W, C] or [B, H, W, C]" if last else "[H, W], [C, H, W], [B, C, H, W]"
-        raise InputError(f"an image of shape {list(shape)} is not read: give {wanted}, C = 1 or 3")
+        raise InputError(f"{what} of shape {list(shape)} is not read: give {wanted}, C = 1 or 3")
     return numbers
 
 
-def _check_range(numbers: Tensor) -> None:
+def _check_range(numbers: Tensor, what: str) -> None:
     low, high = (float(end) for end in numbers.aminmax())
     if not (low >= 1 - _FARTHEST and high <= _FARTHEST):  # also false for NaN
         raise InputError(
-            f"an image of floats from {low:.4g} to {high:.4g} is not read: floats are in [0, 1]; "
+            f"{what} of floats from {low:.4g} to {high:.4g} is not read: floats are in [0, 1]; "
             "uint8 is in 0..255"
+        )
+    if -1 <= low < -0.5 and high <= 1:  # noise as strong leaves [0, 1] at both ends
+        warnings.warn(
+            f"{what} of floats from {low:.4g} to {high:.4g} is read as noise around [0, 1]: of one "
+            "in [-1, 1] give (image + 1) / 2",
+            stacklevel=4,
         )
 
 
@@ -146,7 +154,7 @@ def _of_pil(photo: Image.Image) -> Values:
         array = np.asarray(photo).astype(np.uint16)
     else:
         array = np.asarray(_on_white(photo))
-    numbers = _four(torch.from_numpy(array.astype(np.float32)), "numpy", array.shape)
+    numbers = _four(torch.from_numpy(array.astype(np.float32)), "numpy", array.shape, "an image")
     # Inks have become sRGB.
     profile = None if photo.mode == "CMYK" else photo.info.get("icc_profile")
     return Values(numbers, "pil", array.dtype, array.ndim, _TOPS[array.dtype.name], profile)
@@ -211,7 +219,7 @@ def _channel(given: Any, shape: tuple[int, int, int], name: str) -> Values:
         given = _drawn(given)
     if isinstance(given, np.ndarray | Tensor) and str(given.dtype).endswith("bool"):
         given = given.astype(np.float32) if isinstance(given, np.ndarray) else given.float()
-    found = values(given)
+    found = values(given, f"the {name}")
     count, height, width = shape
     if found.numbers.shape[1:] != (1, height, width) or len(found.numbers) not in (1, count):
         sides = "x".join(str(side) for side in reversed(found.numbers.shape[-2:]))

@@ -1,11 +1,13 @@
 """Holes and strength maps in memory mean what those of files mean."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from restore.data.photo import hole_of, strength_of
+from restore.data.photo import hole_of, strength_of, values
 from restore.types import InputError
 
 SHAPE = (1, 8, 8)
@@ -32,6 +34,28 @@ def test_a_hole_that_is_nowhere_half_of_its_range_is_refused(top: float, kind: t
     with pytest.raises(InputError, match=f"nothing in it is half of its range .*{top:g} of"):
         hole_of((drawn() * top).astype(kind), SHAPE)
     assert not hole_of(np.zeros((8, 8), kind), SHAPE).any()
+
+
+def test_what_is_wrong_with_a_hole_is_said_of_the_hole() -> None:
+    with pytest.raises(InputError, match="the hole of int64 is not read"):
+        hole_of(drawn().astype(np.int64), SHAPE)
+    with pytest.raises(InputError, match=r"the hole of shape \[2, 8, 8\] is not read"):
+        hole_of(np.stack([drawn(), drawn()]), (2, 8, 8))
+    with pytest.raises(InputError, match="the strength_map of floats from 0 to 9 is not read"):
+        strength_of(drawn() * 9.0, SHAPE)
+
+
+def test_floats_that_look_like_those_from_minus_one_to_one_are_told() -> None:
+    ramp = torch.linspace(-1, 1, 64).view(1, 8, 8)
+    with pytest.warns(
+        UserWarning, match=r"from -1 to 1 is read as noise .* give \(image \+ 1\) / 2"
+    ):
+        values(ramp)
+    noisy = torch.linspace(0, 1, 64).view(1, 8, 8) + 0.8 * ramp.flip(-1, -2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for image in (noisy * 1.6 - 0.6, (ramp + 1) / 2, ramp * 0.5):
+            values(image)
 
 
 def test_half_of_the_range_is_hole() -> None:
