@@ -90,7 +90,7 @@ def describe(overrides: Sequence[str], size: int = 256) -> tuple[list[Layer], in
     rows: list[Layer] = []
     seen: set[str] = set()
     hooks = [
-        module.register_forward_hook(_noting(name, rows, seen))
+        module.register_forward_hook(_noting(name, rows, seen), with_kwargs=True)
         for name, module in network.named_modules()
         if list(module.parameters(recurse=False))
     ]
@@ -141,11 +141,12 @@ def _alone(config: Config, size: int) -> "tuple[nn.Module, Callable[[], object]]
         raise InputError(f"task.network={named} has no layers: choose it by network=NAME")
     node = {key: value for key, value in named.items() if key != "_partial_"}
     known = {"in_channels": 3, "out_channels": 3, "image_channels": 3, "image_size": size}
-    taken = inspect.signature(resolve(node["_target_"])).parameters
+    trust = Trust.of(config)
+    taken = inspect.signature(resolve(node["_target_"], "task.network", trust)).parameters
     own = {key: value for key, value in known.items() if key in taken and key not in node}
     if "num_classes" in taken and taken["num_classes"].default is inspect.Parameter.empty:
         own["num_classes"] = 10
-    made: nn.Module = build(node, "task.network", trust=Trust.of(config), **own)
+    made: nn.Module = build(node, "task.network", trust=trust, **own)
     given = {name: _argument(name, size) for name in inspect.signature(made.forward).parameters}
     return made, lambda: made.eval()(**given)
 
@@ -163,10 +164,12 @@ def _argument(name: str, size: int) -> "Tensor | None":
 
 
 def _noting(name: str, rows: list[Layer], seen: set[str]) -> Any:
-    def note(module: "nn.Module", inputs: Any, output: "Tensor") -> None:
+    def note(module: "nn.Module", inputs: Any, named: dict[str, Any], output: Any) -> None:
         if name in seen:
             return
         seen.add(name)
+        first = [*inputs, *named.values()][0]  # by name where it is the whole network
+        last = output[-1] if isinstance(output, tuple) else output
         kernel, stride, dilation = (
             "x".join(map(str, value)) if isinstance(value, tuple) else ""
             for value in (
@@ -174,9 +177,9 @@ def _noting(name: str, rows: list[Layer], seen: set[str]) -> Any:
             )
         )
         count = sum(one.numel() for one in module.parameters(recurse=False))
-        sizes = inputs[0].shape[1], output.shape[1]
+        sizes = first.shape[1], last.shape[1]
         channels = f"{sizes[0]} to {sizes[1]}" if sizes[0] != sizes[1] else str(sizes[0])
-        place = "x".join(map(str, output.shape[2:])) or "vector"
+        place = "x".join(map(str, last.shape[2:])) or "vector"
         kind = type(module).__name__.removeprefix("Parametrized")
         rows.append(Layer(name, kind, kernel, stride, dilation, channels, place, count))
 

@@ -81,6 +81,25 @@ def test_what_is_no_network_is_refused(network: str) -> None:
         describe([network])
 
 
+def test_a_network_of_a_package_that_is_named_is_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirlayers.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Conv2d):\n"  # with weights at its root, and stages
+        "    def __init__(self, image_channels: int):\n"
+        "        super().__init__(image_channels, 2, 3)\n"
+        "    def forward(self, masked, hole):\n"
+        "        return super().forward(masked), super().forward(masked)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = ["network=plain", "~task.network", "+task.network={_target_: theirlayers.Net}"]
+    (layer,), total = describe([*named, "packages=[theirlayers]"], 16)
+    assert layer.cells() == ("", "Net", "3x3", "1x1", "1x1", "3 to 2", "14x14", f"{total}")
+    with pytest.raises(InputError, match=r"task\.network\._target_=theirlayers\.Net: only restore"):
+        describe(named, 16)
+
+
 @pytest.mark.parametrize("size", [0, -5])
 def test_no_image_is_smaller_than_a_pixel(size: int) -> None:
     with pytest.raises(InputError, match=f"--size {size} must be at least 1"):
