@@ -154,6 +154,7 @@ def test_what_was_measured_before_an_error_is_kept(
         "mean_fill"
     ]
     assert [row["experiment"] for row in csv.DictReader(recorded.open())] == ["mean_fill"]
+    assert f"recorded: {recorded}" in ended.out
 
 
 def test_a_damaged_record_is_refused_before_work(

@@ -81,6 +81,7 @@ def _write(config: dict[str, Any], folder: Path, reports: list[runner.Report]) -
     report.write(folder, reports)
     if config["record"]:
         results.append(results_file(), reports)
+        print(f"recorded: {results_file().absolute()}", flush=True)
 
 
 def plan(pairs: list[tuple[Method, Benchmark]]) -> list[str]:
