@@ -55,7 +55,7 @@ TRAIN = [
     ("max_updates=???", "max_updates is not set: give max_updates=VALUE"),
     ("seed=-1", "seed=-1"),
     ("callback.ema.decay=2", "callback.ema.decay=2"),
-    ("callback.best=null", "callback.best is missing"),
+    ("callback.best=null", "as callback=[default,MINE]"),
     ("~trainer", "trainer._target_ is missing"),
     ("+trainer.max_steps=3", "set max_updates"),
     ("+trainer.gradient_clip_val=1", "set task.clip_norm"),

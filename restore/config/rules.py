@@ -66,7 +66,10 @@ def check_run(config: Config) -> None:
             raise InputError(f"{key} is missing: every training needs it")
     for name in NEEDED:
         if config["callback"].get(name) is None:
-            raise InputError(f"callback.{name} is missing: a run cannot end or report without it")
+            raise InputError(
+                f"callback.{name} is missing: a run cannot end or report without it. Callbacks of "
+                "your own stand beside it, as callback=[default,MINE]"
+            )
     resume = config.get("resume")
     if resume is not None and not isinstance(resume, Mapping):
         raise InputError(f"resume={resume} is no setting by itself: give resume.path={resume}")

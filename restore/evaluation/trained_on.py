@@ -28,8 +28,8 @@ def note(method: Method, benchmark: Benchmark) -> str | None:
         both = len(measured & _files(own, "train"))
         if both:
             return (
-                f"{method.name} was trained on {both} of the {len(measured)} photos of "
-                f"{benchmark.name}: what it was not trained on is left by "
+                f"{method.name} ({method.checkpoint}) was trained on {both} of the {len(measured)} "
+                f"photos of {benchmark.name}: what it was not trained on is left by "
                 f"{_way_out(benchmark.name, said)}"
             )
     return None

@@ -56,7 +56,7 @@ def test_photos_in_both_are_counted_with_the_way_out(photos: Path, tmp_path: Pat
     said = trained_on.note(method, benchmark(photos))
     key = "benchmark.folder.data.source.val_fraction=0.3"
     assert said is not None and key in said
-    assert f"mine was trained on {trained} of the 40 photos of folder" in said
+    assert f"mine ({method.checkpoint}) was trained on {trained} of the 40 photos of folder" in said
     assert trained_on.note(method, benchmark(photos, key)) is None
 
 
