@@ -212,7 +212,10 @@ def _unknown_setting(path: str, node: Any, key: str) -> str:
         return f"{path} needs its {group}, which is not set: add {named}, or {', '.join(files[1:])}"
     known = {str(name) for name in node or () if str(name) != "_target_"} | {*_parameters(node)}
     if known:
-        return unknown(path, key, known)
+        said = unknown(path, key, known)
+        if path.endswith("._target_") and "_target_" not in node:  # one more of several
+            said += f"{'' if said.endswith('?') else '.'} A new one is +{path}=CLASS"
+        return said
     return f"{path} is not a setting: {program('train')} --cfg job lists all settings"
 
 
