@@ -63,11 +63,13 @@ class ConditionedResidualBlock(nn.Module):
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head attention over all positions, with a residual."""
+    """Attention over all positions, with a residual; heads of head_size channels, or as few more as
+    divide them."""
 
     def __init__(self, channels: int, head_size: int) -> None:
         super().__init__()
-        self.num_heads = max(channels // head_size, 1)
+        most = max(channels // head_size, 1)
+        self.num_heads = next(n for n in range(most, 0, -1) if channels % n == 0)
         self.norm = normalize("group", channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)

@@ -166,6 +166,18 @@ def test_refuses_a_missing_level_and_no_blocks() -> None:
         BiasFreeUNet(3, num_blocks=0)
 
 
+def test_the_bias_free_network_is_a_unet_of_added_skips() -> None:
+    """Zhang et al. 2021 (DRUNet), figure 2: what comes up is added to what went down there."""
+    network, image, sigma = tiny(), torch.randn(2, 3, 16, 24), torch.tensor([0.1, 0.4])
+    level = sigma.view(2, 1, 1, 1).expand(2, 1, 8, 12)
+    first = network.down[0](torch.cat([nn.functional.pixel_unshuffle(image, 2), level], dim=1))
+    second = network.down[1](first)
+    up = network.up[0](network.doubling[0](network.down[2](second)) + second)
+    up = network.up[1](network.doubling[1](up) + first)
+    noise = nn.functional.pixel_shuffle(network.conv_out(up), 2)
+    torch.testing.assert_close(network(image, sigma), image - noise)
+
+
 def test_starts_near_the_tanh_of_its_input() -> None:
     torch.manual_seed(0)
     image = torch.rand(1, 3, 32, 32) * 2 - 1
@@ -179,6 +191,13 @@ def test_what_is_negative_in_an_encoder_leaks_a_fifth() -> None:
     first = encoder[0](x)
     assert (first < 0).any()
     torch.testing.assert_close(encoder(x), torch.where(first > 0, first, first / 5))
+
+
+def test_what_is_negative_in_a_decoder_is_nothing() -> None:
+    """Isola et al. 2017, section 6.1.1: the ReLUs of the decoder are not leaky."""
+    decoder, x = DenoisingUNet(1, 8).trunk.decoders[0], torch.randn(2, 128, 2, 2)
+    grown, norm = decoder[0](x), nn.GroupNorm(32, 64)
+    torch.testing.assert_close(decoder(x), norm(grown).clamp(min=0))
 
 
 def test_activation_of_the_encoders() -> None:

@@ -66,6 +66,14 @@ def test_impossible_settings(settings: dict[str, object]) -> None:
         tiny(**settings)
 
 
+@pytest.mark.parametrize(("channels", "heads"), [(16, 1), (96, 3), (40, 1), (112, 2), (160, 5)])
+def test_heads_are_equal_and_have_the_asked_channels_or_more(channels: int, heads: int) -> None:
+    attention = MultiHeadAttention(channels, 32)
+    alive(attention)
+    x = torch.randn(2, channels, 3, 3)
+    assert attention.num_heads == heads and attention(x).shape == x.shape
+
+
 def test_sample_does_not_depend_on_its_batch() -> None:
     network = tiny().double()
     x, t = torch.randn(3, 3, 8, 8, dtype=torch.float64), torch.rand(3, dtype=torch.float64)
