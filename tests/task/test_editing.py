@@ -106,8 +106,10 @@ def test_black_is_kept_and_the_rest_drawn(sampler: Sampling | RePaint) -> None:
     task, seen = prior(sampler), observed(7, 9)  # padded for the network
     strength = torch.zeros(2, 1, 7, 9)
     strength[..., 4:] = torch.linspace(0.3, 1, 5)
-    made = task.restore(seen, strength_map=strength)[:, 0]
+    steps = list[Step]()
+    made = task.restore(seen, strength_map=strength, callback=steps.append)[:, 0]
     assert torch.equal(made[..., :4], seen["input"][..., :4])
+    assert {one.x.shape for one in steps} == {one.x0.shape for one in steps} == {made.shape}
     assert (made[..., 4:] != seen["input"][..., 4:]).all()
 
 
@@ -142,8 +144,10 @@ def test_a_guidance_moves_no_pixel_that_is_kept() -> None:
     seen["sigma"] = torch.full((2,), 0.1)
     strength = torch.zeros(2, 1, 8, 8)
     strength[..., 4:] = 0.5
-    made = task.restore(seen, strength_map=strength)[:, 0]
+    steps = list[Step]()
+    made = task.restore(seen, strength_map=strength, callback=steps.append)[:, 0]
     assert torch.equal(made[..., :4], seen["input"][..., :4])
+    assert {one.x.shape for one in steps} == {one.x0.shape for one in steps} == {made.shape}
 
 
 def test_calls_of_a_start_are_those_that_are_made() -> None:

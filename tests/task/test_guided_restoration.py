@@ -22,8 +22,11 @@ from restore.diffusion.null_space import NullSpace
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, ddim
 from restore.diffusion.schedule import Cosine
+from restore.diffusion.walk import Step
 from restore.network.unet import UNet
+from restore.stream import Stream, fold
 from restore.task.diffusion import Diffusion
+from restore.task.key import Key
 from restore.task.seen import pad
 from restore.types import Batch, Facts, InputError, Observation
 
@@ -114,6 +117,19 @@ def test_every_guidance_starts_from_what_is_left(guidance: Guidance, name: str) 
     with torch.inference_mode():
         restored = task.restore(batch, start=0.5)
     assert restored.shape == (2, 1, 3, 16, 16) and restored.isfinite().all()
+
+
+def test_a_start_and_a_strength_of_0_are_the_image_of_least_colour_that_was_measured() -> None:
+    """A+ y = w y / |w|^2 of one weighted sum w: the input, of one channel, is no image of three."""
+    batch, task, steps = observed(Linear(Luminance())), prior(NullSpace()), list[Step]()
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    image = weights * batch["input"] / weights.square().sum()
+    kept = task.restore(batch, start=0.5, strength_map=torch.zeros(2, 1, 16, 16))[:, 0]
+    torch.testing.assert_close(kept, image)
+    task.restore(batch, start=0.5, callback=steps.append)
+    noise = Stream(fold(torch.arange(2), 0, Key.SAMPLING, torch.zeros(2, dtype=torch.int64)))
+    alpha, sigma = (float(level) for level in Cosine()(torch.tensor(0.5).double()))
+    torch.testing.assert_close(steps[0].x, alpha * image + sigma * noise.normal(3, 16, 16))
 
 
 def test_what_nobody_knows_is_refused_before_work() -> None:

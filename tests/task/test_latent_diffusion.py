@@ -336,8 +336,9 @@ def test_a_tile_is_drawn_where_the_last_row_alone_is_needed() -> None:
     needed = torch.zeros(1, 1, 9, 8)
     needed[..., 8, 5] = 1
     with task.within(16, needed):
-        found = task.network.needed.nonzero().tolist()
+        found, sides = task.network.needed.nonzero().tolist(), (task.network.side, task.codec.side)
     assert found == [[0, 0, 4, 2]]
+    assert sides == (8, 16)  # latents, and pixels
 
 
 def test_a_codec_sees_large_images_tile_by_tile(monkeypatch: pytest.MonkeyPatch) -> None:
