@@ -129,6 +129,10 @@ class Codec(nn.Module):
         self.register_buffer("latent_mean", statistics[0].clone())
         self.register_buffer("latent_std", statistics[1].clone())
 
+    def train(self, mode: bool = True) -> "Codec":
+        """Stays as it is: what batch norm and dropout do in training is no frozen codec."""
+        return super().train(False)
+
     def check(self, facts: Facts) -> None:
         if facts.image_channels != self.image_channels:
             raise InputError(

@@ -45,6 +45,21 @@ def test_without_noise_it_is_a_descent() -> None:
     assert share == 1 and added == 0.5  # a whole step, and half of the level is put back
 
 
+def test_it_begins_in_the_middle_of_the_range() -> None:
+    """Algorithm 2: around 0.5 where nothing is measured, with noise of sigma_0."""
+    seen: list[Tensor] = []
+
+    def denoise(y: Tensor) -> Tensor:
+        seen.append(y)
+        return y
+
+    hole = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    prior = ImplicitPrior(sigma_first=0.25, sigma_last=0.1)
+    prior(denoise, lambda x: torch.where(hole > 0, x, 0.75), hole, stream(3))
+    noise = 0.25 * stream(3).normal(1, 1, 2)
+    torch.testing.assert_close(seen[0], torch.tensor([0.5, 0.75]).view(1, 1, 1, 2) + noise)
+
+
 def test_what_was_measured_stays() -> None:
     image = torch.linspace(0, 1, 2 * 48).view(2, 3, 4, 4)
     hole = torch.zeros(2, 1, 4, 4)

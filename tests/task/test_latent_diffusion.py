@@ -63,6 +63,19 @@ def test_latents_have_mean_0_and_deviation_1_by_what_was_measured() -> None:
     torch.testing.assert_close(codec.decode(latents), image)
 
 
+def test_a_training_of_the_prior_changes_nothing_of_the_codec() -> None:
+    """A network of somebody's own may normalise over the batch, and learn running statistics."""
+    codec, image = lossless(), batch()["target"]
+    codec.network.add_module("norm", torch.nn.BatchNorm2d(1))
+    own = codec.network.encode
+    codec.network.encode = lambda seen: own(codec.network.norm(seen))  # type: ignore[assignment]
+    task, before = tiny(codec), codec.encode(image)
+    task.train()
+    task.losses(batch(), 0)
+    assert task.network.training
+    torch.testing.assert_close(codec.encode(image[:1]), before[:1])
+
+
 def test_a_line_of_one_pixel_stays_in_the_reduced_hole() -> None:
     """By a loop over latents: one belongs to the hole where any of its pixels does."""
     codec, data = lossless(), batch()
