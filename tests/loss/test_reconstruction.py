@@ -36,6 +36,13 @@ def test_weighted_means_of_both_parts(distance: Distance) -> None:
         assert loss[sample].item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_hole_of_one_pixel_counts_in_full() -> None:
+    hole = torch.zeros(1, 1, 4, 4)
+    hole[..., 3, 2] = 1
+    loss = ReconstructionLoss(hole_weight=6.0, known_weight=0.5)(3 * hole, 0 * hole, hole)
+    assert loss.item() == 18
+
+
 def test_over_the_image_a_pixel_of_the_hole_weighs_six_times_a_known_one() -> None:
     """Liu et al. 2018, eq. 1, summed by hand; the gradient of every pixel shows its weight."""
     output, target, hole = pair()
