@@ -31,6 +31,8 @@ def test_flicker_by_hand() -> None:
     known = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]).view(3, 1, 1, 2)
     # |6 - 2| and |1 - 5|; then |0 - 3| alone
     assert flicker(restored, reference, known).tolist() == [4.0, 3.0]
+    backwards = flicker(restored.flip(0), reference.flip(0), known.flip(0))
+    assert backwards.tolist() == [3.0, 4.0]  # a pixel that becomes known does not count, either
     assert math.isnan(flicker(restored, reference, 0 * known)[0])
     steady = reference + torch.tensor([7.0, -3.0]).view(1, 1, 1, 2)  # wrong, and equally so
     assert flicker(steady, reference, known).tolist() == [0.0, 0.0]
