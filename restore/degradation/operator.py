@@ -162,15 +162,18 @@ class Downsample(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         (u, s, v), (p, q, r) = self._axis(x, x.shape[-2]), self._axis(x, x.shape[-1])
-        return (u * s @ v.T) @ x @ (p * q @ r.T).T
+        with _exact(x):
+            return (u * s @ v.T) @ x @ (p * q @ r.T).T
 
     def adjoint(self, y: Tensor, height: int, width: int) -> Tensor:
         (u, s, v), (p, q, r) = self._axis(y, height), self._axis(y, width)
-        return (u * s @ v.T).T @ y @ (p * q @ r.T)
+        with _exact(y):
+            return (u * s @ v.T).T @ y @ (p * q @ r.T)
 
     def inverse(self, y: Tensor, height: int, width: int, ridge: Ridge = 0.0) -> Tensor:
         (u, s, v), (p, q, r) = self._axis(y, height), self._axis(y, width)
-        return v @ filtered(u.T @ y @ p, s[:, None] * q, ridge) @ r.T
+        with _exact(y):
+            return v @ filtered(u.T @ y @ p, s[:, None] * q, ridge) @ r.T
 
     def _axis(self, like: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
         """U, S and V with U S V^T = R [length / factor, length], in the dtype of `like`."""
@@ -192,6 +195,12 @@ class Downsample(LinearOperator):
             return F.avg_pool2d(eye, (self.factor, 1))[0, 0]
         size = (length // self.factor, length)
         return F.interpolate(eye, size, mode="bicubic", antialias=True)[0, 0]
+
+
+def _exact(like: Tensor) -> torch.autocast:
+    """While it lasts, products are of the dtype of their factors: where a network computes in bf16
+    by autocast, what was measured is not rounded with it."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def filtered(coefficients: Tensor, singular: Tensor, ridge: Ridge) -> Tensor:

@@ -51,24 +51,26 @@ class Product(LinearOperator):
         return y
 
     def inverse(self, y: Tensor, height: int, width: int, ridge: Ridge = 0.0) -> Tensor:
-        residual, direction = y, self.adjoint(y, height, width)
-        x, first = torch.zeros_like(direction), _square(direction)
-        power = first
+        residual, gradient = y, self.adjoint(y, height, width)
+        x, direction, power = torch.zeros_like(gradient), gradient, _inner(gradient, gradient)
+        least = power * (4 * torch.finfo(y.dtype).eps) ** 2
         for _ in range(_ITERATIONS):
             image = self.forward(direction)
-            curvature = _square(image) + ridge * _square(direction)
-            step = torch.where(curvature > 0, power / curvature, 0)
+            curvature = _inner(image, image) + ridge * _inner(direction, direction)
+            # The minimum along the direction: power / curvature is that, too, until nothing but
+            # rounding is left of the gradient, and leads away from there, without bound.
+            step = torch.where(curvature > 0, _inner(gradient, direction) / curvature, 0)
             x = x + step * direction
             residual = residual - step * image
             gradient = self.adjoint(residual, height, width) - ridge * x
-            new = _square(gradient)
-            if bool((new <= first * torch.finfo(y.dtype).eps ** 2).all()):
+            new = _inner(gradient, gradient)
+            if bool((new <= least).all()):
                 break
             direction = gradient + torch.where(power > 0, new / power, 0) * direction
             power = new
         return x
 
 
-def _square(value: Tensor) -> Tensor:
-    """|value|^2 of each sample, [B, 1, 1, 1]."""
-    return value.square().sum(dim=(1, 2, 3), keepdim=True)
+def _inner(one: Tensor, other: Tensor) -> Tensor:
+    """<one, other> of each sample, [B, 1, 1, 1]."""
+    return (one * other).sum(dim=(1, 2, 3), keepdim=True)

@@ -49,8 +49,7 @@ class NullSpace(Measuring):
             if not seen.is_exact:
                 told = self.confidence * align(schedule_of(denoise).snr(t.double()), x)
                 ridge = sigma.square() * (self.sigma_data**-2 + told)
-            with torch.autocast(x.device.type, enabled=False):
-                x0 = operator.nearest(predicted.x0.to(y.dtype), y, ridge)
+            x0 = operator.nearest(predicted.x0.to(y.dtype), y, ridge)
             return predicted._replace(x0=x0.to(predicted.x0.dtype))
 
         return guided

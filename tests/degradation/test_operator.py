@@ -41,6 +41,7 @@ OPERATORS: dict[str, LinearOperator] = {
     "wide gaussian": GaussianBlur(1.0),
     "motion": MotionBlur(5, 30.0),
     "mean": Blur(torch.ones(3, 5) / 15),
+    "one-sided": Blur(torch.tensor([[0.0, 0.7, 0.3], [0.0, 0.1, 0.0], [0.2, 0.0, 0.0]])),
     "gray of a hole": Product([Known(hole()), Luminance()]),
     "small and blurred": Product([GaussianBlur(0.6), Downsample(2)]),
     "all": Product([Luminance(), GaussianBlur(0.6), Downsample(2, "box"), IdentityOperator()]),
@@ -57,6 +58,19 @@ def dense(operator: LinearOperator) -> Tensor:
     """The matrix of an operator, column by column."""
     basis = torch.eye(3 * SIDE * SIDE, dtype=torch.float64).view(-1, 3, SIDE, SIDE)
     return operator.forward(basis).flatten(1).T
+
+
+@operators
+def test_what_is_measured_is_not_rounded_where_a_network_is(operator: LinearOperator) -> None:
+    """By autocast a network computes in bf16, and with it whatever multiplies matrices there."""
+    x = image().float()
+    y = operator.forward(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(operator.measured(x), y if not operator.keeps_size else x)
+        assert torch.equal(operator.forward(x), y)
+        back = operator.adjoint(y, SIDE, SIDE), operator.inverse(y, SIDE, SIDE)
+    assert torch.equal(back[0], operator.adjoint(y, SIDE, SIDE))
+    assert torch.equal(back[1], operator.inverse(y, SIDE, SIDE))
 
 
 @operators
@@ -93,11 +107,41 @@ def test_identities_of_moore_and_penrose(operator: LinearOperator) -> None:
 @operators
 @pytest.mark.parametrize("ridge", [0.3, torch.tensor([0.01, 2.0]).double().view(2, 1, 1, 1)])
 def test_ridge_is_tikhonov(operator: LinearOperator, ridge: float | Tensor) -> None:
-    """(A^T A + ridge) z = A^T y."""
-    y = operator.forward(image()) + 0.1
+    """(A^T A + ridge) z = A^T y, and of the nearest image z - x = A^T (y - A z) / ridge."""
+    x, y = image(seed=1), operator.forward(image()) + 0.1
     z = operator.inverse(y, SIDE, SIDE, ridge)
     normal = operator.adjoint(operator.forward(z), SIDE, SIDE) + ridge * z
     torch.testing.assert_close(normal, operator.adjoint(y, SIDE, SIDE), rtol=1e-7, atol=1e-7)
+    near = operator.nearest(x, y, ridge)
+    pull = operator.adjoint(y - operator.forward(near), SIDE, SIDE)
+    torch.testing.assert_close(ridge * (near - x), pull, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("ridge", [0.3, 2.0])
+def test_a_product_stays_at_its_solution_and_stops_there(ridge: float) -> None:
+    """Of float32, whose rounding is soon all that is left."""
+    calls: list[Tensor] = []
+
+    class Counted(IdentityOperator):
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(x)
+            return x
+
+    operator = Product([Counted(), GaussianBlur(1.0), Downsample(2)])
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(2, 3, 32, 32, generator=generator)
+    z = operator.inverse(y, 64, 64, ridge)
+    assert len(calls) < 40
+    normal = operator.adjoint(operator.forward(z), 64, 64) + ridge * z
+    torch.testing.assert_close(normal, operator.adjoint(y, 64, 64), rtol=0, atol=1e-5)
+
+
+def test_a_sample_that_is_solved_waits_for_the_others_of_its_batch() -> None:
+    """The second is, after five steps: from then on conjugate gradients would climb."""
+    operator = Product([GaussianBlur(1.0), Downsample(2)])
+    y = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    both = operator.inverse(y, 64, 64, torch.tensor([1e-5, 2.0]).view(2, 1, 1, 1))
+    torch.testing.assert_close(both[1:], operator.inverse(y[1:], 64, 64, 2.0), rtol=0, atol=1e-5)
 
 
 @operators
