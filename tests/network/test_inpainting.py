@@ -108,6 +108,16 @@ def test_refinement_sees_coarse_only_inside_the_hole() -> None:
     assert torch.equal(seen[0][:, 1:], hole)
 
 
+def test_attention_takes_no_texture_from_a_cell_with_any_hole() -> None:
+    network = InpaintingGenerator(1, width=2, attention="contextual")
+    seen: list[Tensor] = []
+    network.refinement.attention.register_forward_pre_hook(lambda _, x: seen.append(x[1]))
+    hole = torch.zeros(1, 1, 16, 16)
+    hole[..., 5, 10] = 1
+    network(torch.rand(1, 1, 16, 16) * (1 - hole), hole)
+    assert seen[0].nonzero().tolist() == [[0, 0, 1, 2]]
+
+
 def test_initial_fill_starts_from_push_pull_and_has_the_layers_of_the_paper() -> None:
     torch.manual_seed(0)
     network = InpaintingGenerator(3, width=2, initial_fill="push_pull")

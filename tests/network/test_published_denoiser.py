@@ -93,6 +93,20 @@ def test_each_sample_is_told_its_own_level(name: str) -> None:
     torch.testing.assert_close(both[1:], alone)
 
 
+def test_drunet_adds_what_went_down_to_what_comes_up() -> None:
+    """Zhang et al. 2021, figure 2: at all four scales, the coarsest around the body."""
+    torch.manual_seed(0)
+    network, image, sigma = DRUNet(3, 2, 1), torch.rand(2, 3, 16, 24), torch.tensor([0.1, 0.3])
+    level = sigma.view(2, 1, 1, 1).expand(2, 1, 16, 24)
+    one = network.m_head(torch.cat([image, level], dim=1))
+    two = network.m_down1(one)
+    three = network.m_down2(two)
+    four = network.m_down3(three)
+    up = network.m_up3(network.m_body(four) + four) + three
+    up = network.m_up1(network.m_up2(up) + two) + one
+    torch.testing.assert_close(network(image, sigma), network.m_tail(up))
+
+
 def test_drunet_scales_with_image_and_level() -> None:
     """Without biases and with ReLU the network is homogeneous of degree one."""
     torch.manual_seed(0)

@@ -33,6 +33,16 @@ def test_a_constant_image_is_filled_exactly(height: int, width: int, relaxations
     torch.testing.assert_close(filled, image)
 
 
+def test_an_odd_side_has_its_last_pixel_alone_in_the_coarser_level() -> None:
+    """Gortler et al. 1996, by hand: of a..bc the pairs are a., .b and c, and what lies between two
+    of their means has a quarter of the farther one."""
+    a, b, c = -0.8, 0.4, 1.0
+    image = torch.tensor([a, 0, 0, b, c]).view(1, 1, 1, 5)
+    hole = torch.tensor([0.0, 1, 1, 0, 0]).view(1, 1, 1, 5)
+    expected = torch.tensor([a, 0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b, b, c])
+    torch.testing.assert_close(push_pull(image, hole, relaxations=0).flatten(), expected)
+
+
 def test_a_linear_ramp_comes_close_and_relaxations_bring_it_closer() -> None:
     ramp = torch.linspace(-1, 1, 64).expand(1, 1, 64, 64)
     hole = torch.zeros(1, 1, 64, 64)

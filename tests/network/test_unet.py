@@ -44,6 +44,29 @@ def test_starts_as_zero() -> None:
     assert not network(torch.randn(2, 1, 8, 8), torch.rand(2)).any()
 
 
+def test_blocks_and_attention_start_as_the_identity() -> None:
+    """Dhariwal & Nichol 2021: the last convolution of every residual is zero."""
+    x, told = torch.randn(2, 8, 4, 4), torch.randn(2, 16)
+    for added in (False, True):
+        block = ConditionedResidualBlock(8, 8, embedding=16, dropout=0.0, added=added)
+        assert torch.equal(block(x, told), x)
+    assert torch.equal(MultiHeadAttention(8, 4)(x), x)
+
+
+def test_dropout_draws_while_it_learns_alone() -> None:
+    network, x, t = tiny(dropout=0.5), torch.randn(2, 3, 8, 8), torch.rand(2)
+    assert not torch.equal(network(x, t), network(x, t))
+    assert torch.equal(network.eval()(x, t), network(x, t))
+
+
+def test_the_embedding_of_time_by_hand() -> None:
+    """Two layers with SiLU between and after them, of the sines and cosines of t."""
+    network, t = tiny(), torch.tensor([0.1, 0.7])
+    first, _, second = network.embed_time
+    hidden = F.silu(first(sinusoidal_embedding(t, 8)))
+    torch.testing.assert_close(network._embed(t, None, torch.float32), F.silu(second(hidden)))
+
+
 @pytest.mark.parametrize("channels", [(1, 1), (3, 6), (4, 3), (5, 2)])
 @pytest.mark.parametrize("size", [(4, 4), (12, 20), (28, 4)])
 def test_any_channels_and_divisible_sizes(channels: tuple[int, int], size: tuple[int, int]) -> None:

@@ -32,7 +32,10 @@ class Linear(Task):
         return {"square": error * (torch.nan if self.updates == self.poison else 1.0)}
 
 
-def fit(folder: Path, task: Task, batch_size: int, num_batches: int) -> Trainer:
+def fit(
+    folder: Path, task: Task, batch_size: int, num_batches: int, validates: bool = False
+) -> Trainer:
+    """validates: after every batch."""
     generator = torch.Generator().manual_seed(2)
     samples = [
         {"target": target, "index": i}
@@ -47,8 +50,11 @@ def fit(folder: Path, task: Task, batch_size: int, num_batches: int) -> Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        val_check_interval=1 if validates else None,
+        num_sanity_val_steps=0,
     )
-    trainer.fit(task, DataLoader(samples, batch_size=batch_size))
+    loader: Any = DataLoader(samples, batch_size=batch_size)
+    trainer.fit(task, loader, loader if validates else None)
     return trainer
 
 
@@ -62,6 +68,13 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
     fit(tmp_path, large, 8, 2)
     assert small.updates == large.updates == 2
     assert (weights(small) - weights(large)).abs().max() <= 1e-6
+
+
+def test_a_validation_amid_a_window_of_batches_costs_none_of_its_gradients(tmp_path: Path) -> None:
+    validated, plain = Linear(accumulate=4), Linear(accumulate=4)
+    fit(tmp_path, validated, 2, 8, validates=True)
+    fit(tmp_path, plain, 2, 8)
+    assert validated.updates == 2 and torch.equal(weights(validated), weights(plain))
 
 
 @pytest.mark.parametrize("num_updates", [2, 3])
