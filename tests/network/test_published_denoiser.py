@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from restore.network.bf_cnn import BFCNN
 from restore.network.dncnn import DnCNN
 from restore.network.drunet import DRUNet
 from restore.network.ffdnet import FFDNet
@@ -91,6 +92,26 @@ def test_each_sample_is_told_its_own_level(name: str) -> None:
         alone = network(image, torch.tensor([0.5]))
     assert not torch.allclose(both[0], both[1])
     torch.testing.assert_close(both[1:], alone)
+
+
+def test_bf_cnn_subtracts_noise_of_either_sign() -> None:
+    """Mohan et al. 2020: ReLUs between convolutions, and none behind the last."""
+    torch.manual_seed(0)
+    network, image = BFCNN(1, 3, 3), torch.rand(2, 1, 6, 5)
+    noise = network.conv2(network.conv1(network.conv0(image).clamp(min=0)).clamp(min=0))
+    assert (noise < 0).any() and (noise > 0).any()
+    torch.testing.assert_close(network(image, torch.zeros(2)), image - noise)
+
+
+def test_ffdnet_sees_sub_images_beside_their_level() -> None:
+    """Zhang et al. 2018 (FFDNet), figure 1; the level in units of [0, 1], as in the release."""
+    torch.manual_seed(0)
+    network, image, sigma = FFDNet(1, 4, 3), torch.rand(2, 1, 8, 6), torch.tensor([0.1, 0.3])
+    parts = [image[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    clean = network.model(torch.cat([*parts, sigma.view(2, 1, 1, 1).expand(2, 1, 4, 3)], dim=1))
+    found = network(image, sigma)
+    for place, part in enumerate(clean.unbind(1)):
+        torch.testing.assert_close(found[:, 0, place // 2 :: 2, place % 2 :: 2], part)
 
 
 def test_drunet_adds_what_went_down_to_what_comes_up() -> None:

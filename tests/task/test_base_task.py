@@ -114,6 +114,14 @@ def test_scheduler_steps_once_an_update(tmp_path: Path) -> None:
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.8 * 0.5**3)
 
 
+def test_scheduler_steps_once_an_epoch_where_that_is_its_interval(tmp_path: Path) -> None:
+    schedule = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+    task = Linear(lr=0.8, scheduler=schedule, scheduler_interval="epoch")
+    fit(tmp_path, task, 1, 6)
+    optimizer: Any = task.optimizers()
+    assert task.updates == 6 and optimizer.param_groups[0]["lr"] == pytest.approx(0.4)
+
+
 def test_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match="loss term square is nan at update 2"):
         fit(tmp_path, Linear(poison=2), 1, 5)

@@ -212,6 +212,16 @@ def test_clip_reaches_the_prediction(clip: bool) -> None:
     assert predicted.x0.unique().tolist() == [1.0 if clip else 3.0]
 
 
+@pytest.mark.parametrize("schedule", [Cosine(), EDM()], ids=["cosine", "edm"])
+def test_no_sample_is_without_noise(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A uniform number may be 0, once in 2^24, at which the signal-to-noise ratio is infinite."""
+    zeros = lambda self, *shape, **bounds: torch.zeros(len(self), *shape)  # noqa: E731
+    monkeypatch.setattr(Stream, "uniform", zeros)
+    task = build(schedule=schedule, parameterization="v", learned_variance=True)
+    assert all(term.isfinite() for term in task.losses(batch(), 0).values())
+    assert (task.network.t == 1).all()
+
+
 def test_bound_is_the_divergence_of_two_gaussians_by_hand() -> None:
     """1000 levels, weight 0.001, nats to bits; the variance from the last two channels."""
     task, data = build(parameterization="x0", schedule=Cosine(), learned_variance=True), batch()
