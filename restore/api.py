@@ -108,19 +108,20 @@ class Model(Ability):
         """The restored image, of the type, size and depth of `image`.
 
         image: a PIL image, a NumPy array [H, W], [H, W, C] or [B, H, W, C], or a torch tensor
-        [H, W], [C, H, W] or [B, C, H, W]; uint8, uint16, or floats in [0, 1]. C is 1 or 3; a grey
-        image comes back grey, and a PIL image with the ICC profile of its numbers, except from a
-        colorizer, whose colours are sRGB. hole: an image of one channel, or bool;
-        white is to be filled, and all else comes back bit for bit. sigma: noise level in grey
-        levels of 255, one or as many as images. For a model with a sampler: strength in (0, 1],
-        how far what is drawn anew may go from the image (Meng et al. 2022): the hole, or all of it
-        where there is none; strength_map, an image of one channel that says how much of the
-        strength acts where (Levin & Fried 2023): black comes back bit for bit; steps of the
-        sampler; guidance, the weight or scale of a guidance that has one; callback, which sees
-        each `restore.diffusion.walk.Step`. For a model without one: self_ensemble, the mean over
-        eight turned and mirrored views (`restore.ensemble`), at eight times the cost. num_samples:
-        more than one gives a list. The result depends on the image, the settings, the seed and
-        `precision` alone.
+        [H, W], [C, H, W] or [B, C, H, W]; uint8, uint16, or floats in [0, 1]. C is 1 or 3. A PIL
+        image is taken as its pixels lie: turn a photo of a camera by `ImageOps.exif_transpose`
+        first, as files are turned by `restore predict`. A grey image comes back grey, and a PIL
+        image with the ICC profile of its numbers, except from a colorizer, whose colours are sRGB.
+        hole: an image of one channel, or bool; white is to be filled, and all else comes back bit
+        for bit. sigma: noise level in grey levels of 255, one or as many as images. For a model
+        with a sampler: strength in (0, 1], how far what is drawn anew may go from the image (Meng
+        et al. 2022): the hole, or all of it where there is none; strength_map, an image of one
+        channel that says how much of the strength acts where (Levin & Fried 2023): black comes back
+        bit for bit; steps of the sampler; guidance, the weight or scale of a guidance that has one;
+        callback, which sees each `restore.diffusion.walk.Step`. For a model without one:
+        self_ensemble, the mean over eight turned and mirrored views (`restore.ensemble`), at eight
+        times the cost. num_samples: more than one gives a list. The result depends on the image,
+        the settings, the seed and `precision` alone.
 
         Raises:
             InputError: an image or a setting that this model cannot use.

@@ -63,7 +63,9 @@ def check_run(config: Config) -> None:
     _check_keys(config, TRAINING)
     for key in ("data", "task", "callback", "logger", "trainer", "seed", "max_updates"):
         if config.get(key) is None:
-            raise InputError(f"{key} is missing: every training needs it")
+            raise InputError(
+                f"{key} is missing: every training needs it; leave out {key}=null or ~{key}"
+            )
     for name in NEEDED:
         if config["callback"].get(name) is None:
             raise InputError(

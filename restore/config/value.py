@@ -25,7 +25,8 @@ def unknown(path: str, key: str, known: typing.Iterable[str]) -> str:
 
 def among(names: typing.Iterable[str]) -> str:
     """What is said of a key, behind its name, that is none of `names` and near none."""
-    return f"is not a setting: known are: {', '.join(sorted(names))}"
+    listed = ", ".join(sorted(names))
+    return f"is not a setting: known are: {listed}" if listed else "is not a setting: none is taken"
 
 
 def wrong_type(annotation: Any) -> str:

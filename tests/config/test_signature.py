@@ -150,5 +150,6 @@ def test_only_the_outermost_node_may_lack_what_the_program_gives() -> None:
 
 def test_twenty_names_are_all_told_and_of_more_the_nearest() -> None:
     names = [f"name{number:02}" for number in range(21)]
+    assert unknown("x.y", "y", []) == "x.y is not a setting: none is taken"
     assert unknown("x", "zzz", names[:20]).endswith(f"known are: {', '.join(names[:20])}")
     assert "among others there are" in unknown("x", "zzz", names)
