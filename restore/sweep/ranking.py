@@ -60,9 +60,12 @@ class Sweep:
 
     @classmethod
     def count(cls, folder: Path, jobs: int) -> None:
-        """Notes how many jobs there will be, so that those which never began are missed."""
-        counted = replace(cls.read(folder), jobs=jobs)
-        write_whole(folder / "sweep.json", json.dumps(asdict(counted), indent=2) + "\n")
+        """Notes how many jobs there will be, so that those which never began are missed; nothing
+        for a sweep of evaluations, which keeps no file."""
+        path = folder / "sweep.json"
+        if path.is_file():
+            counted = replace(cls.read(folder), jobs=jobs)
+            write_whole(path, json.dumps(asdict(counted), indent=2) + "\n")
 
     def arguments(self) -> list[str]:
         return [one for one in self.argv[1:] if not one.startswith(FOLDER)]
