@@ -16,7 +16,7 @@ from restore.build import restored
 from restore.config.naming import Packages
 from restore.data.photo import Values, hole_of, strength_of, values
 from restore.network.size import at_any_size
-from restore.precision import EXACT, MIXED, choose, device_of, usable
+from restore.precision import EXACT, MIXED, choose, device_of, exact, usable
 from restore.stream import check_seed
 from restore.task.restoration import RestorationTask
 from restore.tiling import SIDE, around, crop, in_whole
@@ -88,7 +88,8 @@ class Model(Ability):
     def computing(self) -> Iterator[None]:
         """While it lasts, the network computes in the model's precision, and nothing is learnt."""
         low = self.precision == MIXED
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+        with torch.inference_mode(), autocast, exact(self.precision):
             yield
 
     def __call__(

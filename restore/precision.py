@@ -2,6 +2,7 @@
 
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ PAYS, EMULATED = 0.9, 1.1
 _SECONDS = 1.0  # of measuring
 _X86 = ("x86_64", "AMD64", "i686")
 _UNITS = {"avx512_bf16", "amx_bf16"}  # x86 flags of processors that multiply bfloat16
+_LOCK = threading.Lock()
+_met: list[bool] = []  # by each who computes exactly now: whether TF32 was allowed before
 
 
 def settle(config: Config) -> tuple[Config, list[str]]:
@@ -77,6 +80,28 @@ def _check_without_gpu(accelerator: str, wanted: str) -> None:
         raise InputError(
             f"trainer.precision={wanted} needs a GPU: on a CPU set bf16-mixed, 32-true or auto"
         )
+
+
+@contextmanager
+def exact(precision: str = EXACT) -> Iterator[None]:
+    """In float32 all digits count while this lasts, in every thread; of another precision nothing.
+
+    PyTorch lets the convolutions of GPUs from Ampere on round float32 to the 10 bits of TF32.
+    """
+    if precision != EXACT:
+        yield
+        return
+    flags = torch.backends.cudnn
+    with _LOCK:
+        _met.append(flags.allow_tf32)
+        flags.allow_tf32 = False
+    try:
+        yield
+    finally:
+        with _LOCK:
+            before = _met.pop()
+            if not _met:
+                flags.allow_tf32 = before
 
 
 @contextmanager

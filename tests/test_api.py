@@ -533,13 +533,20 @@ def test_samplers_compute_in_bfloat16_where_a_device_has_it(
     exact = restore.load(tmp_path / name, device="cpu", precision="32-true")
     assert model.precision == precision
     seen: set[torch.dtype] = set()
+    tf32: set[bool] = set()
+
+    def look(layer: torch.nn.Module, given: Any, made: Tensor) -> None:
+        seen.add(made.dtype)
+        tf32.add(torch.backends.cudnn.allow_tf32)
+
     for layer in model.task.modules():
         if isinstance(layer, torch.nn.Conv2d):
-            layer.register_forward_hook(lambda layer, given, made: seen.add(made.dtype))
+            layer.register_forward_hook(look)
     image = photo()
     hole = hole_in(image)
     made, whole = model(image, hole), exact(image, hole)
     assert seen == {torch.bfloat16 if precision == "bf16-mixed" else torch.float32}
+    assert tf32 == {precision == "bf16-mixed"}
     assert np.array_equal(made[~hole], image[~hole])
     assert np.abs(made.astype(int) - whole).max() <= 8  # grey levels: bfloat16 has 8 bits
 

@@ -162,6 +162,23 @@ def test_a_step_is_timed_in_both(monkeypatch: pytest.MonkeyPatch) -> None:
     assert precision._step(net, torch.rand(1, 3, 8, 8), True) > 0
 
 
+def test_float32_is_all_of_float32_until_the_last_thread_leaves() -> None:
+    def allowed() -> bool:
+        return bool(torch.backends.cudnn.allow_tf32)
+
+    before = allowed()
+    first, second = precision.exact(), precision.exact()
+    with precision.exact("bf16-mixed"):
+        assert allowed() == before
+    for entered in (first, second):
+        entered.__enter__()
+        assert not allowed()
+    first.__exit__(None, None, None)
+    assert not allowed()
+    second.__exit__(None, None, None)
+    assert allowed() == before
+
+
 @pytest.mark.skipif(not precision.processor_flags(), reason="only Linux names them")
 def test_flags_of_this_machine_are_those_that_torch_sees() -> None:
     seen = torch.cpu.get_capabilities()

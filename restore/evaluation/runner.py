@@ -18,7 +18,7 @@ from restore.evaluation.loop import Evaluation, Row, num_images
 from restore.evaluation.method import Method
 from restore.fellows import gather
 from restore.metric.distribution import COMPARABLE
-from restore.precision import EXACT
+from restore.precision import EXACT, exact
 from restore.types import InputError
 
 
@@ -121,6 +121,7 @@ def evaluate(
     )
 
 
+@exact()
 def _run(trainer: Trainer, method: Method, benchmark: Benchmark, shared: int | None) -> Evaluation:
     """Runs this process's share of the benchmark."""
     for metric in benchmark.distribution_metrics:

@@ -18,6 +18,7 @@ from restore.evaluation.runner import Report
 from restore.evaluation.runner import evaluate as measure
 from restore.folder import work_begins
 from restore.picture import save
+from restore.precision import exact
 from restore.recovery import lock, preemption
 from restore.recovery.on_checkpoint import OnCheckpoint
 from restore.run_files import RESULT, read_metrics
@@ -68,7 +69,8 @@ def fit(run: Run, again: str | None = None) -> dict[str, float]:
         run.resumed.begin(run.trainer)
         checkpoint = str(run.resumed.checkpoint)
     try:
-        run.trainer.fit(run.task, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+        with exact(str(run.trainer.precision)):
+            run.trainer.fit(run.task, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
     except preemption.Preempted:
         if run.trainer.is_global_zero:
             print(f"to go on: {again or go_on(run)}", flush=True)

@@ -189,6 +189,24 @@ def test_the_first_images_alone_are_another_protocol() -> None:
     assert everything.protocol == whole.protocol
 
 
+def test_float32_is_all_of_float32_while_a_method_and_its_metrics_compute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: dict[str, bool] = {}
+
+    def seeing(name: str, compute: Any) -> Any:
+        def look(*given: Any) -> Any:
+            seen[name] = torch.backends.cudnn.allow_tf32
+            return compute(*given)
+
+        return look
+
+    monkeypatch.setattr(Flat, "forward", seeing("features", Flat.forward))
+    method = Method("m", "model", seeing("method", from_baseline("m", MeanFill()).restore))
+    evaluate(make_trainer(), method, make(2, 2))
+    assert seen == {"features": False, "method": False} and torch.backends.cudnn.allow_tf32
+
+
 def test_pictures_are_the_first_images_across_batches() -> None:
     method = from_baseline("mean_fill", MeanFill())
     small = evaluate(make_trainer(), method, make(10, 1)).pictures

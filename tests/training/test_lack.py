@@ -98,7 +98,7 @@ def test_a_stopped_job_goes_on_with_its_sweep_and_with_less_alone(
         def refused(*given: Any, **settings: Any) -> None:
             raise error
 
-        trainer = SimpleNamespace(fit=refused, is_global_zero=True)
+        trainer = SimpleNamespace(fit=refused, is_global_zero=True, precision="32-true")
         config = {"packages": ["mine", "ours"], "task": {}}
         job: Any = SimpleNamespace(
             folder=folder, config=config, resumed=None, trainer=trainer, task=None, data=None
@@ -120,6 +120,21 @@ def test_a_stopped_job_goes_on_with_its_sweep_and_with_less_alone(
     assert stopped(preempted) == alone
     assert stopped(RunError("of torch"), "with its sweep") == less
     assert stopped(preempted, "with its sweep") == ["with", "its", "sweep"]
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("32-true", False), ("bf16-mixed", True)])
+def test_float32_is_all_of_float32_while_a_run_trains(precision: str, allowed: bool) -> None:
+    seen = []
+
+    def trains(*given: Any, **settings: Any) -> None:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        raise Preempted.__new__(Preempted)
+
+    trainer = SimpleNamespace(fit=trains, is_global_zero=False, precision=precision)
+    job: Any = SimpleNamespace(resumed=None, trainer=trainer, task=None, data=None)
+    with pytest.raises(Preempted):
+        fit.fit(job)
+    assert seen == [allowed] and torch.backends.cudnn.allow_tf32
 
 
 def test_the_largest_consumer_is_named() -> None:
