@@ -1,5 +1,6 @@
 """Checkpoints to go on from after a kill or a preemption, apart from the best ones."""
 
+import re
 import signal
 import time
 import warnings
@@ -238,11 +239,12 @@ class Recovery(Callback):
 
 
 def remove_old(folder: Path, updates: int) -> None:
-    """Keeps the newest recovery checkpoints up to `updates`.
+    """Keeps the newest recovery checkpoints up to `updates`, and the user's copies of any.
 
     Those of more updates were damaged, or the run would have gone on from them.
     """
-    found = {int(path.stem.partition("-")[2]): path for path in folder.glob(f"recovery-*{SUFFIX}")}
+    own = re.compile(rf"recovery-(\d+){re.escape(SUFFIX)}")
+    found = {int(name[1]): path for path in folder.iterdir() if (name := own.fullmatch(path.name))}
     newest = sorted(count for count in found if count <= updates)[-KEPT:]
     for count in found.keys() - set(newest):
         found[count].unlink(missing_ok=True)

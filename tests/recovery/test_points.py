@@ -99,9 +99,11 @@ def test_cadence_by_time(tmp_path: Path) -> None:
 def test_only_what_a_newer_one_replaces_is_removed(tmp_path: Path) -> None:
     for count in (3, 5, 9, 12):
         (tmp_path / f"recovery-{count}.ckpt").write_bytes(b"")
-    (tmp_path / "last.ckpt").write_bytes(b"")
+    others = ["last.ckpt", "recovery-3 (copy).ckpt", "recovery-3-keep.ckpt"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
     remove_old(tmp_path, 9)  # 12 was damaged, or the run would have gone on from it
-    assert sorted(os.listdir(tmp_path)) == ["last.ckpt", "recovery-5.ckpt", "recovery-9.ckpt"]
+    assert sorted(os.listdir(tmp_path)) == [*others, "recovery-5.ckpt", "recovery-9.ckpt"]
 
 
 @pytest.mark.parametrize(
