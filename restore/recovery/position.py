@@ -65,7 +65,9 @@ def capture(
     is complete. loaded: where a resumed run stands until its first batch has taken that up.
     """
     if loaded is not None:
-        return {**loaded, "validation_due": validation_due, "rows": saved_rows(trainer)}
+        # Loggers are taken off while what is in metrics.csv already is validated again.
+        rows = saved_rows(trainer) if trainer.loggers else loaded["rows"]
+        return {**loaded, "validation_due": validation_due, "rows": rows}
     loop = trainer.fit_loop
     batches = loop.epoch_loop.batch_progress
     epoch, batch = loop.epoch_progress.current.processed, batches.current.completed

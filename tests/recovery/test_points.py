@@ -23,6 +23,7 @@ from restore.checkpoint import newest_valid
 from restore.recovery import points, preemption
 from restore.recovery.best import Checkpoint
 from restore.recovery.points import Recovery, remove_old
+from restore.recovery.rows import Rows
 from restore.trainer import EnteredFitLoop
 from restore.types import InputError, NonFiniteError, RunError
 
@@ -266,6 +267,28 @@ def test_resumed_after_the_last_update_only_validates(tmp_path: Path) -> None:
     again = resumed(tmp_path, Line(), throughput, MaxUpdates(5), Recovery(), Checkpoint("last"))
     assert (again.updates, again.history, len(again.validated)) == (5, [], 3)
     assert torch.equal(again.network.weight, task.network.weight)
+
+
+def test_rows_outlive_any_number_of_stops_behind_the_last_update(tmp_path: Path) -> None:
+    """Each of them repeats the last validation, whose rows are there already."""
+
+    class Logged(Callback):
+        def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+            trainer.loggers = [rows]
+
+    places = []
+    for part in range(3):
+        rows = Rows(str(tmp_path))
+        parts = [Logged(), MaxUpdates(5), Recovery(), Checkpoint("last")]
+        if part == 0:
+            fit(tmp_path, Line(), *parts)
+        else:
+            rows.keep(places[-1]["rows"])
+            resumed(tmp_path, Line(), *parts)
+        last = tmp_path / "checkpoints" / "last.ckpt"
+        places.append(torch.load(last, weights_only=True)["position"])
+    assert [one["rows"] for one in places] == [rows.count] * 3 and rows.count > 0
+    assert not any(one["validation_due"] for one in places)
 
 
 def test_second_signal_ends_at_once(tmp_path: Path) -> None:

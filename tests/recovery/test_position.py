@@ -19,6 +19,7 @@ from restore.recovery import position
 from restore.recovery.best import Checkpoint
 from restore.recovery.points import Recovery
 from restore.recovery.preemption import Preempted
+from restore.recovery.rows import Rows
 
 
 class Scheduled(Line):
@@ -183,6 +184,22 @@ def test_what_is_captured_leads_back_behind_the_same_samples(processes: int) -> 
     alone = SimpleNamespace(datamodule=data, world_size=1)
     position.go_to(place, alone, {})
     assert went[1] == (2, processes * 5 * 4)
+
+
+@pytest.mark.parametrize("due", [False, True])
+def test_before_its_first_batch_a_run_stands_where_it_was_loaded(tmp_path: Path, due: bool) -> None:
+    """But for the validation that it repeats, and the rows of that."""
+    loaded = {"epoch": 3, "batch": 2, "validation_due": not due, "rows": 7}
+    rows = Rows(str(tmp_path))
+    for k in range(9):
+        rows.log_metrics({"val/loss": 1.0}, k)
+    logged: Any = SimpleNamespace(loggers=[rows])
+    expected = {"epoch": 3, "batch": 2, "validation_due": due}
+    place = position.capture(logged, Line(), due, loaded=loaded)
+    assert place == {**expected, "rows": 9}
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 10  # written, with a head
+    silent: Any = SimpleNamespace(loggers=[])
+    assert position.capture(silent, Line(), due, loaded=loaded) == {**expected, "rows": 7}
 
 
 @pytest.mark.parametrize("open_window", [False, True])
