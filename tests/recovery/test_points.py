@@ -108,6 +108,23 @@ def test_only_what_a_newer_one_replaces_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "stage", "left"), [(True, "fit", 1), (True, "test", 2), (False, "fit", 2)]
+)
+def test_a_training_removes_what_a_killed_process_was_writing(
+    tmp_path: Path, first: bool, stage: str, left: int
+) -> None:
+    for name in ("last.ckpt", "last.ckpt.tmp"):
+        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "checkpoints" / name).write_bytes(b"")
+    strategy = SimpleNamespace(checkpoint_io=durable.DurableIO())
+    trainer: Any = SimpleNamespace(
+        strategy=strategy, is_global_zero=first, default_root_dir=str(tmp_path)
+    )
+    Recovery().setup(trainer, Line(), stage)
+    assert len(names(tmp_path)) == left and names(tmp_path)[0] == "last.ckpt"
+
+
+@pytest.mark.parametrize(
     "setting", [{"every_minutes": 0.0}, {"every_minutes": -1.0}, {"every_n_updates": 0}]
 )
 def test_impossible_cadence(setting: dict[str, Any]) -> None:
@@ -175,6 +192,35 @@ def test_signal_during_validation(tmp_path: Path) -> None:
             torch.equal(states[0]["ema"]["weights"][key], one)
             for key, one in states[1]["ema"]["weights"].items()
         )
+
+
+def test_what_is_kept_of_a_validation_that_breaks_are_the_weights(tmp_path: Path) -> None:
+    """And not their averages, with which it computes, whichever callback hears of it first."""
+    task = Line()
+    task.fails = True
+    with pytest.raises(RuntimeError, match="validation broke"):
+        fit(tmp_path, task, Recovery(), EMA(0.5), MaxUpdates(10), every=4)
+    content = torch.load(tmp_path / "checkpoints" / "recovery-4.ckpt", weights_only=True)
+    assert torch.equal(content["state_dict"]["network.weight"], task.history[3])
+
+
+def test_processes_talk_between_the_batches_of_a_validation_that_all_of_them_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """This one has three, another one two: it would wait for an answer that never comes."""
+    asked: list[int] = []
+
+    def largest(trainer: Any, *values: int) -> list[int]:
+        asked.append(len(asked))
+        return [-2] if len(asked) == 1 else [0]
+
+    monkeypatch.setattr(preemption, "largest", largest)
+    trainer = SimpleNamespace(sanity_checking=False, num_val_batches=[3], is_global_zero=False)
+    recovery, task = Recovery(), Line()
+    recovery.on_validation_start(trainer, task)  # type: ignore[arg-type]
+    for batch in range(3):
+        recovery.on_validation_batch_end(trainer, task, None, None, batch)
+    assert len(asked) == 1 + 2
 
 
 class AtEveryValidation(InValidation):
@@ -275,6 +321,9 @@ def test_rows_outlive_any_number_of_stops_behind_the_last_update(tmp_path: Path)
     class Logged(Callback):
         def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
             trainer.loggers = [rows]
+
+        def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+            assert trainer.loggers == [rows]  # the evaluation behind it is for them, too
 
     places = []
     for part in range(3):
