@@ -100,6 +100,7 @@ SLOW = [
     ("++sed=1", "sed is not a setting: did you mean seed"),
     ("callback.mine._target_=a.B", "throughput. A new one is +callback.mine._target_=CLASS"),
     ("callback.emma._target_=a.B", "did you mean ema? A new one is +callback.emma"),
+    ("++resume.path=x", "resume.path=x would start a new run here"),
     ("resume.pth=x", "resume.pth is not a setting: did you mean path"),
     ("+resume.allow=true", "resume.allow is not a setting"),
     ("trainer.device=2", "trainer.device is not a setting: did you mean devices"),

@@ -72,12 +72,7 @@ def check_run(config: Config) -> None:
                 f"callback.{name} is missing: a run cannot end or report without it. Callbacks of "
                 "your own stand beside it, as callback=[default,MINE]"
             )
-    resume = config.get("resume")
-    if resume is not None and not isinstance(resume, Mapping):
-        raise InputError(f"resume={resume} is no setting by itself: give resume.path={resume}")
-    for key in resume or {}:
-        if key not in RESUME:
-            raise InputError(unknown(f"resume.{key}", key, RESUME))
+    _check_resume(config.get("resume"))
     _check_init(config.get("init"))
     check_max_updates(config["max_updates"])
     seed = config["seed"]
@@ -114,6 +109,21 @@ def has_outputs(config: Config) -> bool:
     if given.get("dir") is None and given.get("name") is not None:
         raise InputError(f"outputs.name={given['name']} needs a folder: give outputs=DIR")
     return given.get("dir") is not None
+
+
+def _check_resume(resume: Any) -> None:
+    """What is composed here is a new run: a path was not seen where a run is gone on with."""
+    if resume is not None and not isinstance(resume, Mapping):
+        raise InputError(f"resume={resume} is no setting by itself: give resume.path={resume}")
+    for key in resume or {}:
+        if key not in RESUME:
+            raise InputError(unknown(f"resume.{key}", key, RESUME))
+    path = (resume or {}).get("path")
+    if path is not None:
+        raise InputError(
+            f"resume.path={path} would start a new run here: give it on the command line of one "
+            f"training, just as resume.path={path}"
+        )
 
 
 def _check_init(init: Any) -> None:

@@ -40,6 +40,7 @@ def evaluation(**settings: Any) -> dict[str, Any]:
         ({"max_updates": True}, "max_updates=True must"),
         ({"resume": "here"}, "give resume.path=here"),
         ({"resume": {"path": None, "allow_inexact": True}}, None),
+        ({"resume": {"path": "x"}}, "resume.path=x would start a new run here: give it"),
         ({"resume": {"paths": "x"}}, "resume.paths is not a setting: did you mean path"),
         ({"init": "model"}, "give init.path=model"),
         ({"init": {"path": None, "partial": True}}, None),
