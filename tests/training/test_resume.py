@@ -26,7 +26,7 @@ from restore.checkpoint import newest_valid
 from restore.data.module import DataModule
 from restore.recovery import lock
 from restore.recovery.rows import Rows
-from restore.training import resume
+from restore.training import fit, resume
 from restore.training.limits import check_lengths, check_not_ended
 from restore.training.settings import replace_settings
 from restore.types import InputError
@@ -186,6 +186,32 @@ def test_a_run_has_ended_where_what_ended_it_stays(
         check_not_ended(tmp_path, "a", content, config)
 
 
+def test_the_record_of_another_run_ends_no_run(tmp_path: Path) -> None:
+    """As it lies in the folder of a job of a sweep that was begun anew."""
+    record = {"id": "a", "training": {"updates": 9}}
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    content = {"progress": {"updates": 4}, "config": {"max_updates": 9, "trainer": {}}}
+    config = {"max_updates": 9, "trainer": {}}
+    check_not_ended(tmp_path, "b", content, config)
+    with pytest.raises(InputError, match="has ended"):
+        check_not_ended(tmp_path, "a", content, config)
+
+
+def test_a_resume_leaves_the_identity_of_its_run(tmp_path: Path) -> None:
+    """What is named on top of it is not what the run was started with."""
+    run: Any = SimpleNamespace(folder=tmp_path, id="ab", experiment="e", config={})
+    try:
+        for resumed, overrides in ((None, ["a=1"]), (object(), ["a=1", "b=2"])):
+            run.resumed, run.overrides = resumed, overrides
+            fit.begin(run)
+            assert resume.first_overrides(tmp_path) == ["a=1"]
+        (tmp_path / "run.json").unlink()
+        fit.begin(run)
+        assert resume.own_id(tmp_path) == "ab"
+    finally:
+        lock.release()
+
+
 def test_settings_go_on_top_of_the_stored_config() -> None:
     config = replace_settings(STORED, {"max_updates": 9, "trainer.max_time": "00:01:00:00"})
     assert config["task"]["scheduler"] == {"total_steps": 9, "pct": 8.0}
@@ -196,6 +222,20 @@ def test_settings_go_on_top_of_the_stored_config() -> None:
         "task.adversary.scheduler.T_max: 8 -> 9",
         "task.scheduler.total_steps: 8 -> 9",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("task", "keeps its groups"),
+        ("experiment", "keeps its groups"),
+        ("task.optimiser.lr", "task.optimiser.lr is not a setting of this run"),
+        ("task.width.most", "task.width.most is not a setting of this run"),
+    ],
+)
+def test_a_resumed_run_takes_single_settings_of_its_own(key: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        replace_settings(STORED, {key: "x"})
 
 
 @pytest.mark.parametrize(
