@@ -205,6 +205,7 @@ def test_a_resume_leaves_the_identity_of_its_run(tmp_path: Path) -> None:
             run.resumed, run.overrides = resumed, overrides
             fit.begin(run)
             assert resume.first_overrides(tmp_path) == ["a=1"]
+            assert lock.holder(tmp_path) is not None
         (tmp_path / "run.json").unlink()
         fit.begin(run)
         assert resume.own_id(tmp_path) == "ab"
