@@ -40,7 +40,8 @@ def check_trainer(trainer: Config, task: Config) -> None:
         )
     _check_parts(trainer)
     limit = trainer.get("max_time")
-    if isinstance(limit, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit.strip()):
+    form = r"(?=.*[1-9])\d+:\d\d:\d\d:\d\d"
+    if isinstance(limit, str) and not re.fullmatch(form, limit.strip()):
         raise InputError(f"trainer.max_time={limit} is no time: give DAYS:HH:MM:SS, as 00:02:30:00")
     if "_target_" in trainer and trainer.get("use_distributed_sampler") is not False:
         raise InputError("trainer.use_distributed_sampler must be false: the data module shards")
@@ -54,6 +55,12 @@ def check_trainer(trainer: Config, task: Config) -> None:
 
 
 def _check_parts(trainer: Config) -> None:
+    epochs = trainer.get("max_epochs")
+    if isinstance(epochs, int) and epochs < 1 and epochs != -1:
+        raise InputError(
+            f"trainer.max_epochs={epochs} must be at least 1, or -1, where max_updates alone ends "
+            "a run"
+        )
     for key in ("val_check_interval", "limit_train_batches", "limit_val_batches"):
         value = trainer.get(key)
         if isinstance(value, int | float) and value <= 0:

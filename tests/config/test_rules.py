@@ -153,6 +153,9 @@ def test_of_parts_of_an_epoch(key: str, value: Any, named: str | None) -> None:
     [
         ({"max_time": "00:00:00:01"}, {}, None),
         ({"max_time": "00:00:01"}, {}, "is no time: give DAYS:HH:MM:SS"),
+        ({"max_time": "00:00:00:00"}, {}, "is no time: give DAYS:HH:MM:SS"),
+        *(({"max_epochs": one}, {}, None) for one in (-1, 1, None)),
+        *(({"max_epochs": one}, {}, "must be at least 1, or -1") for one in (0, -2)),
         ({"precision": "16-true"}, {}, "precision=16-true is refused"),
         ({"precision": 16}, {}, None),
         ({"_target_": "x", "use_distributed_sampler": False}, {}, None),
