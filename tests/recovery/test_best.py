@@ -48,6 +48,14 @@ def test_the_best_so_far_is_logged(tmp_path: Path, mode: Any, best: list[float])
     assert [float(row["best/score"]) for row in found] == pytest.approx(best)
 
 
+def test_the_worst_of_a_metric_is_not_kept() -> None:
+    with pytest.raises(InputError, match=r"callback\.best\.mode=min keeps the worst val/psnr"):
+        Checkpoint("best", "val/psnr", "min")
+    for monitor, mode in (("val/psnr", "max"), ("val/loss", "min"), ("val/psnr", None)):
+        made = Checkpoint("best", monitor, mode)  # type: ignore[arg-type]
+        assert made.mode == (mode or "max")
+
+
 def test_unknown_monitor_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"callback.best.monitor=val/nothing is not logged"):
         fit(tmp_path, Line(), Checkpoint("best", monitor="val/nothing"), MaxUpdates(4))

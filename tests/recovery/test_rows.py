@@ -53,6 +53,14 @@ def test_a_run_that_starts_anew_does_so(tmp_path: Path) -> None:
     assert [row["train/loss"] for row in read(tmp_path)] == ["0.0", "0.5"]
 
 
+def test_a_file_that_was_taken_away_is_begun_anew(tmp_path: Path) -> None:
+    logger = filled(tmp_path, 4)
+    (tmp_path / "metrics.csv").unlink()
+    logger.log_metrics({"train/loss": 9.0}, 4)
+    logger.save()
+    assert read(tmp_path) == [{"step": "4", "train/loss": "9.0"}] and logger.count == 5
+
+
 def test_full_disk_costs_one_warning_and_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
