@@ -7,6 +7,7 @@ signal, all of them hang. Here a handler sets a flag, and the processes agree be
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ class Signals:
     def __init__(self, trainer: Trainer, patient: bool) -> None:
         self.trainer, self.patient = trainer, patient
         self.received = 0
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python allows handlers there alone
         for number in CODES:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._handle)

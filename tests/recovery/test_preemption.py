@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,6 +73,14 @@ def test_what_nohup_ignores_stays_ignored(handlers: None) -> None:
     signals = preemption.Signals(rank(1), patient=True)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) == signals._handle
+
+
+def test_signals_are_left_to_the_main_thread() -> None:
+    """`restore.benchmark` may be called in a thread of an app."""
+    before = {number: signal.getsignal(number) for number in preemption.CODES}
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(preemption.Signals, rank(1), patient=False).result().received == 0
+    assert before == {number: signal.getsignal(number) for number in preemption.CODES}
 
 
 @pytest.mark.parametrize("number", [0, 1])
