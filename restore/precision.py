@@ -99,9 +99,7 @@ def exact(precision: str = EXACT) -> Iterator[None]:
         yield
     finally:
         with _LOCK:
-            before = _met.pop()
-            if not _met:
-                flags.allow_tf32 = before
+            flags.allow_tf32 = _met.pop()  # the first who came has met what was before
 
 
 @contextmanager
