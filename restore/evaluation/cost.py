@@ -134,7 +134,8 @@ class CostMeter:
             return self._measured(batch, num_samples)
         with Products() as products:
             restored = self._measured(batch, num_samples)
-        self._macs = products.flops // (2 * len(restored) * num_samples)
+        made = num_samples if self._method.draws else 1
+        self._macs = products.flops // (2 * len(restored) * made)
         self._size = "x".join(map(str, batch["input"].shape))
         return restored
 

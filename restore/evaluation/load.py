@@ -11,6 +11,7 @@ from restore.config.command import as_list
 from restore.config.trust import Trust
 from restore.evaluation.benchmark import Benchmark, affordable, fingerprint
 from restore.evaluation.method import Drawing, Method, from_baseline, from_task, sampling_of
+from restore.evaluation.results import checkpoint_name
 from restore.types import InputError
 
 Config = dict[str, Any]
@@ -57,7 +58,8 @@ def method(place: str | Path, config: Config) -> Method:
     drawing = Drawing(config.get("start"), config.get("mean_of") or 1, ensembled)
     sampling = sampling_of({**content["config"]["task"], **own}, drawing)
     made = from_task(task, content["experiment"], str(path), seed, sampling, drawing)
-    return replace(made, data=content["config"]["data"])
+    # Its training may go on, and write another file of that name before the end.
+    return replace(made, data=content["config"]["data"], identity=checkpoint_name(str(path)))
 
 
 def named_sampling(config: Config) -> Config:

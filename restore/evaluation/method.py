@@ -41,9 +41,10 @@ class Method:
     restore: Callable[[Observation, int], Tensor]
     check: Callable[[Observation], None] = lambda observation: None  # InputError if not served
     checkpoint: str = ""
-    identity: str = ""  # of what was measured, where no file of it can be named
+    identity: str = ""  # of what was measured; by default that of the file when it is written down
     module: nn.Module = field(default_factory=nn.Identity)  # moved to the device of the run
     num_calls: int = 0  # at most
+    draws: bool = True  # whether each sample is made by calls of its own
     calls: list[int] = field(default_factory=list)  # of each sample so far, where they vary
     seed: int | None = None
     sampling: SamplingRecord = NO_SAMPLING
@@ -140,6 +141,7 @@ def from_task(
         check=check,
         checkpoint=checkpoint,
         module=task,
+        draws=hasattr(task, "sampler"),
         num_calls=num_calls,
         seed=seed,
         sampling=sampling,
@@ -181,7 +183,7 @@ def for_every_sample(
 
 def from_baseline(name: str, baseline: Callable[[Observation], Tensor]) -> Method:
     """Makes a method of a baseline."""
-    return Method(name=name, kind="baseline", restore=for_every_sample(baseline))
+    return Method(name=name, kind="baseline", restore=for_every_sample(baseline), draws=False)
 
 
 def baseline_to_beat(batch: Batch) -> str:

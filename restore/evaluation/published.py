@@ -87,6 +87,7 @@ class Published:
             restore=for_every_sample(partial(self, self_ensemble=self_ensemble)),
             checkpoint=str(self.path),
             module=self.network,
+            draws=False,
             num_calls=VIEWS if self_ensemble else 1,
             sampling=sampling,
         )

@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
@@ -13,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from restore.evaluation import cost
 from restore.evaluation.cost import CostMeter, Products, total
-from restore.evaluation.method import Method
+from restore.evaluation.method import Method, from_baseline
 from restore.types import Batch, Observation
 
 
@@ -44,6 +45,16 @@ def test_macs_are_those_of_one_sample_of_one_image(mode: Any) -> None:
     assert found.macs == 8 * 10 * (9 * 3 * 5 + 5 * 3)
     assert found.size == "2x3x8x10"
     assert found.seconds is not None and found.seconds > 0
+
+
+def test_one_result_that_stands_for_every_sample_costs_what_it_costs() -> None:
+    network = nn.Conv2d(3, 3, 3, padding=1)
+    alone = replace(from_baseline("a", lambda given: network(given["input"])), module=network)
+    for num_samples in (1, 4):
+        meter = CostMeter(alone)
+        with torch.no_grad():
+            meter.restore(batch(), num_samples)
+        assert total(alone, [meter.part]).macs == 8 * 10 * (9 * 3 * 3)
 
 
 class Everything(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from restore import checkpoint
 from restore.evaluation import load
+from restore.hashing import sha256_of
 from restore.network.bias_free import BiasFreeUNet
 
 DDIM = {
@@ -52,11 +53,21 @@ def test_averaged_weights_are_what_is_measured(tmp_path: Path) -> None:
     assert torch.equal(restored, outputs["average"])
 
 
+def test_a_checkpoint_that_is_replaced_meanwhile_is_named_as_it_was_read(tmp_path: Path) -> None:
+    path = checkpoint.best_of(write_model("blind", tmp_path))
+    first = f"best.ckpt@{sha256_of(path)[:12]}"
+    method = load.method(path, {})
+    checkpoint.write({**checkpoint.read(path), "experiment": "later"}, path)
+    assert not first.endswith(sha256_of(path)[:12])
+    assert method.identity == first
+
+
 def test_sampler_and_guidance_of_an_evaluation_replace_those_of_the_checkpoint(
     tmp_path: Path,
 ) -> None:
     folder = write_model("prior", tmp_path)
     own = load.method(folder, {})
+    assert own.draws and not load.method(write_model("blind", tmp_path / "other"), {}).draws
     assert own.num_calls == 4 + 2  # RePaint: four steps, and one jump of two back
     assert own.sampling.sampler == "RePaint"
 
