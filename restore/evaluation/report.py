@@ -88,7 +88,7 @@ def write(folder: Path, reports: list[Report]) -> None:
 
 def print_table(reports: list[Report]) -> None:
     """Prints a row for each method and a column for each metric; in parts where it is too wide."""
-    console = Console(width=WIDTH)
+    console = Console(width=WIDTH, markup=False, highlight=False)  # names are no markup
     groups: dict[tuple[str, str, int], list[tuple[str, Report]]] = {}
     for name, report in label(reports):
         key = (report.benchmark.name, report.protocol, len(report.rows))
@@ -98,22 +98,34 @@ def print_table(reports: list[Report]) -> None:
         for number, part in enumerate(parts, start=1):
             suffix = f", part {number} of {len(parts)}" if len(parts) > 1 else ""
             title = f"{benchmark} (n={num_images}, protocol {protocol}{suffix})"
-            console.print(title, highlight=False)  # a rich title wraps at the table's width
+            console.print(title)  # a rich title wraps at the table's width
             table = Table()
             for k, (header, *_) in enumerate(part):
                 table.add_column(header, justify="right" if k else "left", no_wrap=True)
             for row in zip(*[cells for _, *cells in part], strict=True):
                 table.add_row(*row)
             console.print(table)
-        for note in named[0][1].notes:
-            console.print(note, highlight=False)
+        for note in _notes(named):
+            console.print(note)
     for line in legend(reports):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     for benchmark, named in by_benchmark(reports).items():
         if found := _differences(named):
             title = f"{benchmark}, difference to {found[0].reference}: mean and 95 % interval"
-            console.print(f"{title}, * excludes 0", highlight=False)
+            console.print(f"{title}, * excludes 0")
             console.print(_difference_table(found))
+
+
+def _notes(named: list[tuple[str, Report]]) -> list[str]:
+    """Every note once; where not all methods have it, behind the names of those that do."""
+    owners: dict[str, list[str]] = {}
+    for name, report in named:
+        for note in report.notes:
+            owners.setdefault(note, []).append(name)
+    return [
+        note if len(names) == len(named) else f"{', '.join(names)}: {note}"
+        for note, names in owners.items()
+    ]
 
 
 def table_columns(named: list[tuple[str, Report]]) -> list[list[str]]:
@@ -157,7 +169,7 @@ def _difference_table(found: list[Difference]) -> Table:
             one.metric,
             one.method,
             f"{interval.mean:+.4f}" + ("*" if interval.excludes_zero else " "),
-            rf"\[{interval.low:+.4f}, {interval.high:+.4f}]",
+            f"[{interval.low:+.4f}, {interval.high:+.4f}]",
             str(interval.num_images),
         )
     return table

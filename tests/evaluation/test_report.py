@@ -42,6 +42,20 @@ class TestTable:
         assert parts == (1 if count == 2 else 3)
         assert "protocol 0123456789ab" in text
 
+    def test_what_a_reader_must_know_of_any_method_is_said_once(
+        self, make_report: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Brackets in names are no markup of rich, which would take them away or end the run."""
+        names = ("a", "b[red]", "c[/]")
+        made = [make_report(name) for name in names]
+        for one, own in zip(made, ([], ["half"], ["half"]), strict=True):
+            one.notes = ["few [2] images", *own]
+        lines = self.lines(made, capsys)
+        assert lines.count("few [2] images") == 1
+        assert [line for line in lines if "half" in line] == ["b[red], c[/]: half"]
+        for name in names[1:]:  # in the table, and beside every difference
+            assert sum(f" {name} " in line for line in lines) == 2
+
     def test_different_protocols_never_share_a_table(
         self, make_report: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
