@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from restore.evaluation import spelling
 from restore.evaluation.markup import NONE, Table
 from restore.evaluation.method import SELF_ENSEMBLE
+from restore.evaluation.ranked import best_first
 from restore.evaluation.results import Row
 
 SIGMAS = (15, 25, 50)
@@ -20,7 +21,7 @@ def protocols(rows: Sequence[Row]) -> list[Table]:
     measured then stands beside it. Means over several views are left out: they may be on record
     for one of the protocols alone.
     """
-    rows = [row for row in rows if row["sampler"] != SELF_ENSEMBLE.sampler]
+    rows = [row for row in rows if row["sampler"] != SELF_ENSEMBLE.sampler and row["n"] == "68"]
     methods = [PEER, *_best_models(rows)]
     header = ["sigma", *(f"{what}, {name}" for what in ("input", *methods) for name in PROTOCOLS)]
     made = []
@@ -41,7 +42,7 @@ def _best_models(rows: Sequence[Row]) -> list[str]:
     mine = [row for row in models if row["benchmark"] == first]
     measured = {row["experiment"] for row in models if row["benchmark"] == second}
     both = [row for row in mine if row["experiment"] in measured]
-    best = [max(group, key=lambda row: float(row["psnr"])) for group in (mine, both) if group]
+    best = [best_first(group, ("psnr",))[0] for group in (mine, both) if group]
     return list(dict.fromkeys(row["experiment"] for row in best))
 
 
@@ -50,9 +51,6 @@ def _cell(rows: Sequence[Row], benchmark: str, metric: str, method: str | None =
     values = [
         row[metric]
         for row in rows
-        if row["benchmark"] == benchmark
-        and row["n"] == "68"
-        and row.get(metric)
-        and method in (None, row["experiment"])
+        if row["benchmark"] == benchmark and row.get(metric) and method in (None, row["experiment"])
     ]
     return f"{float(values[-1]):.2f}" if values else spelling.number("")

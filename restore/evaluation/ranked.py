@@ -5,16 +5,11 @@ from collections.abc import Sequence
 
 from restore.evaluation.results import Row
 
-_LOWER = (
-    "hole_l1",
-    "known_error",
-    "colorfulness_difference",
-    "lpips_",
-    "fid",
-    "kid",
-    "sam",
-    "squeezenet",
-)
+_LOWER = {
+    *("hole_l1", "known_error", "colorfulness_difference", "sam", "squeezenet1_0"),
+    *("fid", "kid"),
+}
+_LOWER_OF = ("lpips_", "fid_", "kid_")  # the name of a network follows
 PLACE = "#"  # the key of a row's number in the file, by which later measurements are known
 # What a benchmark is about, in the order in which its methods are ranked.
 RANKED = (
@@ -31,7 +26,8 @@ RANKED = (
 def lower_is_better(metric: str, rows: Sequence[Row] = ()) -> bool:
     """Of this metric, or of its bucket; rows: what was measured may say so of metrics of users."""
     named = {one for row in rows for one in row.get("lower_is_better", "").split(";")}
-    return metric.startswith(_LOWER) or metric.partition("[")[0] in named
+    name = metric.partition("[")[0]
+    return name.startswith(_LOWER_OF) or name in _LOWER | named
 
 
 def latest(rows: list[Row]) -> list[Row]:

@@ -164,6 +164,13 @@ def test_one_photo_set_under_two_protocols(root: Path, make_report: Any) -> None
     assert "protocols" not in (root / "experiments" / "README.md").read_text()
 
 
+def test_no_model_is_the_best_by_a_few_photos() -> None:
+    row = {"benchmark": "cbsd68_sigma25", "kind": "model", "sampler": "", "input_psnr": "20.18"}
+    tried = [("whole", "68", "31.0"), ("tried", "4", "33.0"), ("broken", "68", "nan")]
+    found = [row | {"experiment": name, "n": n, "psnr": psnr} for name, n, psnr in tried]
+    assert protocols(found)[0].header[-2:] == ["whole, KAIR", "whole, all-in-one"]
+
+
 def test_what_was_measured_last_counts_under_a_protocol() -> None:
     row = {"benchmark": "cbsd68_sigma25", "experiment": PEER, "kind": "published", "n": "68"}
     row |= {"sampler": "", "input_psnr": "20.18"}

@@ -416,4 +416,5 @@ def test_a_metric_of_users_says_itself_what_is_better(root: Path, make_report: A
     whole, by_bucket = tables(root)["own"]
     assert "rmse ↓" in whole.header and "rmse ↓ by bucket" in by_bucket.caption
     assert whole.best == {(1, 2)} and by_bucket.best == {(1, 1), (1, 2)}
+    assert lower_is_better("fid_own_network") and not lower_is_better("fidelity")
     assert not lower_is_better("rmse") and not lower_is_better("psnr", [{"lower_is_better": ""}])
