@@ -20,7 +20,7 @@ from restore.types import InputError
 
 # One row each: a later measurement of the same replaces the earlier one.
 _KEY = (
-    *("experiment", "checkpoint", "benchmark", "protocol", "n", "seeds"),
+    *("experiment", "kind", "checkpoint", "benchmark", "protocol", "n", "seeds"),
     *("sampler", "sampler_settings", "guidance", "precision", "nfe"),
 )
 # The order of the first metric columns; any other metric gets a column behind them when it comes.
@@ -46,7 +46,7 @@ Row = dict[str, str]
 
 
 def append(path: Path, reports: Sequence[Report]) -> None:
-    """Adds a row a report to the file, under a lock.
+    """Adds a row a report to the end of the file, under a lock.
 
     The file is replaced as a whole, so that a reader or a crash never sees half of it. Columns are
     added for new metrics and none is ever taken away.
@@ -55,7 +55,8 @@ def append(path: Path, reports: Sequence[Report]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         columns, rows = read(path)
-        rows = list({_key(row): row for row in rows + new}.values())
+        own = {_key(row): row for row in new}
+        rows = [*(row for row in rows if _key(row) not in own), *own.values()]
         write(path, list(dict.fromkeys([*columns, *(name for row in new for name in row)])), rows)
 
 
@@ -66,8 +67,7 @@ def read(path: Path) -> tuple[list[str], list[Row]]:
     """
     if not path.exists():
         return [*FIXED, *_METRICS, *ADDED], []
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.reader(file))
+    lines = read_cells(path)
     columns = lines[0] if lines else []
     if tuple(columns[: len(FIXED)]) != FIXED or len(set(columns)) != len(columns):
         raise InputError(f"{path}: its header must start with {','.join(FIXED)}: restore it")
@@ -77,6 +77,15 @@ def read(path: Path) -> tuple[list[str], list[Row]]:
                 f"{path} row {number} has {len(cells)} cells, its header {len(columns)}: restore it"
             )
     return columns, [dict(zip(columns, cells, strict=True)) for cells in lines[1:]]
+
+
+def read_cells(path: Path) -> list[list[str]]:
+    """The cells of each line, the header's among them. Raises InputError for what is no CSV."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no CSV in UTF-8 ({error}): restore it") from None
 
 
 def write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -4,7 +4,6 @@ A study is a folder experiments/studies/NAME: jobs.csv (a row a job, by `restore
 --record NAME`), commands.sh (what started the jobs) and README.md, which has the tables.
 """
 
-import csv
 import math
 import re
 import statistics
@@ -14,7 +13,7 @@ from pathlib import Path
 from restore.evaluation import spelling
 from restore.evaluation.markup import NONE, Table
 from restore.evaluation.ranked import lower_is_better
-from restore.evaluation.results import Row
+from restore.evaluation.results import Row, read_cells
 from restore.types import InputError
 
 FOLDER, JOBS, COMMANDS, PAGE = "studies", "jobs.csv", "commands.sh", "README.md"
@@ -56,8 +55,7 @@ def studies(root: Path) -> dict[str, list[Table]]:
 def read(root: Path, name: str) -> list[Row]:
     """The jobs of a study. Raises InputError for a file that no program has written."""
     path = root / "experiments" / FOLDER / name / JOBS
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.reader(file))
+    lines = read_cells(path)
     whole = {len(cells) for cells in lines} == {len(lines[0]) if lines else 0}
     if not lines or tuple(lines[0][: len(COLUMNS)]) != COLUMNS or not whole:
         raise InputError(f"{path} is no table of jobs: write it by restore sweep DIR --record NAME")
