@@ -103,5 +103,7 @@ def test_several_patches_of_one_photo_have_no_interval() -> None:
     two[-1]["psnr"] = 30.0
     found = comparison.intervals(two)["psnr"]
     assert (found.low, found.high, found.num_images) == (21.5, 30.0, 5)
+    [one] = comparison.differences([("x", [{**row, "psnr": 1.0} for row in two]), ("y", two)])
+    assert (one.interval.low, one.interval.high) == (20.5, 29.0)
     with pytest.raises(InputError, match="2 images or more"):
         mean_interval(np.array([1.0, 2.0]), ["a", "a"])

@@ -26,6 +26,13 @@ class Pixels(nn.Module):
         return images.flatten(1)
 
 
+class Halves(Pixels):
+    """Another network."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) / 2
+
+
 def images(count: int, seed: int, mean: float = 0.5, std: float = 0.1) -> Tensor:
     """8-bit grey [count, 1, 2, 2] in [0, 1], correlated pixels."""
     generator = torch.Generator().manual_seed(seed)
@@ -400,6 +407,15 @@ class TestCache:
         assert metric.kept is None
         feed(metric, images(30, 0), target, torch.arange(30))
         assert metric.extractor.calls == calls
+
+    def test_each_metric_and_network_keeps_statistics_of_its_own(self) -> None:
+        """Two networks with as many features are not told apart by what their statistics hold."""
+        for make in (lambda: FID(Pixels()), lambda: FID(Halves()), lambda: KID(Pixels())):
+            metric = make()
+            metric.use_cache("flowers")
+            assert not metric.is_cached
+            feed(metric, images(10, 0), images(10, 1))
+            metric.compute()
 
     def test_is_off_by_default(self, make_metric: type, folder: Path) -> None:
         metric = make_metric()
