@@ -60,7 +60,8 @@ def benchmark(
 
     Raises:
         InputError: no such benchmark; a function that returns another type, shape or range, or NaN,
-            or changes its input. Nothing is recorded then and no folder is left.
+            or changes its input. Nothing of it is recorded then, and no folder is left but one
+            with results of other methods.
     """
     if not callable(function):
         raise InputError(f"restore.benchmark takes a function, not {type(function).__name__}")
@@ -83,8 +84,9 @@ def benchmark(
     try:
         reports = evaluate.evaluate(config, place, [made])
     except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
-        run_folder.remove_empty(place)
+        if not (place / "results.csv").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            run_folder.remove_empty(place)
         raise
     own = next(one for one in reports if one.method is made)
     return Measured(own.summary, own.rows, place)

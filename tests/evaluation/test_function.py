@@ -164,6 +164,16 @@ def test_an_error_of_the_function_itself_is_shown_as_it_is(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_results_of_methods_before_it_outlive_a_function_that_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="changed its image"):
+        restore.benchmark(_paints, "photos_masks", HOLES, "baseline=[mean_fill]", numpy=True)
+    [kept] = (tmp_path / "outputs" / "evaluate").iterdir()
+    assert f"kept: 1 of 2 results, in {kept}" in capsys.readouterr().out
+    assert len(rows_of(kept, "mean_fill")) == 2
+
+
 def test_what_is_no_function_or_no_benchmark() -> None:
     with pytest.raises(InputError, match="takes a function, not str"):
         restore.benchmark("telea", "photos_masks")  # type: ignore[arg-type]

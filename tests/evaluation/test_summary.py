@@ -70,6 +70,20 @@ def test_calls_of_a_sampler_that_ends_by_itself_are_the_mean_over_all_samples() 
     assert runner._mean_calls(method, [[], []]) == 500
 
 
+def test_an_image_that_is_lost_or_measured_twice_ends_an_evaluation() -> None:
+    benchmark: Any = SimpleNamespace(name="bench", data=SimpleNamespace(num_test=4))
+    runner._check_once(benchmark, [0, 1, 2, 3], whole=True)
+    runner._check_once(benchmark, [0, 2], whole=False)
+    for found, whole in (
+        ([0, 1, 2], True),
+        ([0, 1, 3], True),
+        ([0, 1, 2, 2], True),
+        ([1, 1], False),
+    ):
+        with pytest.raises(RuntimeError, match="for 4 images"):
+            runner._check_once(benchmark, found, whole)
+
+
 def test_a_pass_that_is_cut_short_counts_the_batches_of_all_processes() -> None:
     """Two batches of 5 on each of 3 processes, but never more images than there are."""
     for limit, total, expected in ((2, 100, 30), (2, 17, 17), (1.0, 17, 17), (0.5, 100, 100)):
