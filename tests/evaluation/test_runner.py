@@ -22,7 +22,7 @@ from restore.degradation.mask import Half, Mask
 from restore.evaluation import loop
 from restore.evaluation.baseline import MeanFill
 from restore.evaluation.benchmark import Benchmark
-from restore.evaluation.loop import Evaluation
+from restore.evaluation.loop import NUM_PICTURES, Evaluation
 from restore.evaluation.method import Method, from_baseline
 from restore.evaluation.report import describe, print_table, write_per_image
 from restore.evaluation.results import row_of
@@ -34,6 +34,7 @@ from restore.metric.distribution import DistributionMetric
 from restore.metric.fid import FID
 from restore.metric.kid import KID
 from restore.metric.psnr import PSNR, HolePSNR
+from restore.picture import Spread
 from restore.types import Batch, InputError
 
 CASES = [(5, 1), (5, 2), (5, 5), (7, 1), (7, 2), (7, 5), (1, 2)]  # images, batch size
@@ -212,6 +213,18 @@ def test_pictures_are_the_first_images_across_batches() -> None:
     small = evaluate(make_trainer(), method, make(10, 1)).pictures
     large = evaluate(make_trainer(), method, make(10, 10)).pictures
     assert len(small) == 8 and torch.equal(small, large)
+
+
+def test_pictures_are_of_one_size_whatever_photos_come() -> None:
+    """They are shown below each other, at the end of a pass."""
+    pass_ = Evaluation(from_baseline("mean_fill", MeanFill()), make(10, 1))
+    pass_._spread = Spread(4, NUM_PICTURES)
+    for index, width in enumerate((8, 9, 8, 7)):
+        image = torch.full((1, 1, 8, width), index / 4)
+        batch: Any = {"target": image, "input": image, "index": torch.tensor([index])}
+        pass_._keep_pictures(batch, image[:, None])
+    assert [one.shape[-1] for one in pass_.pictures] == [8, 8]
+    assert [float(one.max()) for one in pass_.pictures] == [0, 0.5]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch import Trainer
+from torch import Tensor
 
 from restore.data.digits import Digits
 from restore.data.framing import CenterSquare
@@ -16,8 +18,10 @@ from restore.evaluation import cost, runner
 from restore.evaluation.baseline import MeanFill
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.loop import num_images
-from restore.evaluation.method import from_baseline
+from restore.evaluation.method import Method, from_baseline
+from restore.metric.base import Metric
 from restore.metric.psnr import PSNR
+from restore.types import Batch
 
 
 def test_images_without_a_value_do_not_count() -> None:
@@ -44,8 +48,8 @@ class Clock:
         return self.now
 
 
-def test_seconds_are_those_of_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three batches of two seconds each, for five images; the first two images warm up."""
+def of_five_digits(metric: Metric, method: Method, **trained: Any) -> runner.Report:
+    """In batches of 2."""
     data = DataModule(
         source=functools.partial(Digits),
         degradation=Mask(Half("right")),
@@ -54,12 +58,38 @@ def test_seconds_are_those_of_one_image(monkeypatch: pytest.MonkeyPatch) -> None
         batch_size=2,
         limit=5,
     )
-    benchmark = Benchmark("digits", data, {"psnr": PSNR()}, "protocol", "digits")
+    benchmark = Benchmark("digits", data, {"metric": metric}, "protocol", "digits")
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(accelerator="cpu", enable_checkpointing=False, **quiet)
+    trainer = Trainer(accelerator="cpu", enable_checkpointing=False, **quiet, **trained)
+    return runner.evaluate(trainer, method, benchmark)
+
+
+def test_seconds_are_those_of_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three batches of two seconds each, for five images; the first two images warm up."""
     monkeypatch.setattr(cost, "time", Clock())
-    report = runner.evaluate(trainer, from_baseline("mean_fill", MeanFill()), benchmark)
+    report = of_five_digits(PSNR(), from_baseline("mean_fill", MeanFill()))
     assert report.cost.seconds == pytest.approx(2 * 2 / 3)
+
+
+class Precise(Metric):
+    """1 where a product of what it is given is one of float32."""
+
+    name, definition, higher_is_better = "precise", "precise/v1", True
+
+    def measure(self, restored: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        product = target.flatten(2) @ target.flatten(2).mT
+        return torch.full((len(target),), float(product.dtype == torch.float32))
+
+
+def test_metrics_are_computed_in_float32_whatever_the_method_is_measured_in() -> None:
+    seen = []
+
+    def fill(observation: Any) -> Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return torch.as_tensor(MeanFill()(observation))
+
+    report = of_five_digits(Precise(), from_baseline("mine", fill), precision="bf16-mixed")
+    assert report.summary == {"precise": 1.0} and all(seen)
 
 
 def test_calls_of_a_sampler_that_ends_by_itself_are_the_mean_over_all_samples() -> None:

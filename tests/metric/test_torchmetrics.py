@@ -63,6 +63,7 @@ def test_beside_our_own_and_of_the_restored_image_alone(pair: Any, make_batch: M
     restored, target = pair
     variation = TorchMetric(TV, name="tv")
     assert not variation.higher_is_better
+    assert TorchMetric(TV, higher_is_better=True).higher_is_better  # as it is told
     measured = measure_all([PSNR(), variation], restored[:, None], target, make_batch(target))
     expected = peer.total_variation(restored, reduction="none")
     assert measured["tv"].tolist() == pytest.approx(expected.tolist(), rel=1e-4)
