@@ -39,6 +39,7 @@ def test_the_front_is_what_no_other_beats() -> None:
     assert front(points, lower=False) == [(1.0, 20.0), (3.0, 25.0)]
     assert front(points, lower=True) == [(1.0, 20.0), (2.0, 19.0)]
     assert front([], lower=True) == []
+    assert front([(1.0, 5.0), (1.0, 3.0)], lower=True) == [(1.0, 3.0)]
     free = (0.0, 28.2)  # a filter that costs no products, and is better than both networks
     assert front([(2.0, 15.4), (3.0, 16.3), free], lower=False) == [free]
 

@@ -1,8 +1,10 @@
 """The picture of what samples agree on."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
+import pytest
 import torch
 
 from restore.evaluation import plot
@@ -32,6 +34,17 @@ def test_mean_and_deviation_stand_beside_the_target(make_report: Any) -> None:
     assert columns[1].tolist() == [128, round((0.4 + 1) * 127.5)]  # the mean of 0, 0, 0.8, 0.8
     assert columns[2].tolist() == [0, 255]  # all alike is black, the largest deviation is white
     assert columns[3].tolist() == [255, 255]
+
+
+def test_the_largest_deviation_is_told_in_units_of_0_to_1(
+    make_report: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 0, 0, 0.8 and 0.8 in units of [-1, 1] it is the root of 4 * 0.4^2 / 3, half of it here."""
+    titled = Mock(wraps=plot.add_titles)
+    monkeypatch.setattr(plot, "add_titles", titled)
+    plot.uncertainty([("prior", drawn(make_report))])
+    names = ["input", "prior mean of 4", "prior deviation to 0.23", "target"]
+    assert titled.call_args.args[1] == names
 
 
 def test_methods_share_the_scale_and_others_are_left_out(make_report: Any) -> None:
