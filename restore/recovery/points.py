@@ -86,11 +86,11 @@ class Recovery(Callback):
         checkpoint["fingerprint"] = self._fingerprint
         checkpoint["resumed"] = self.history
 
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
         self._loaded = checkpoint["position"]
         self._validated = self._loaded.get("validated")
+        if self.retunes:
+            position.forget(checkpoint["optimizer_states"], pl_module)
         position.go_to(checkpoint["position"], trainer, checkpoint["loops"]["fit_loop"])
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:

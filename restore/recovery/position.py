@@ -7,7 +7,7 @@ the hook that saved, and lead back to the first sample of the epoch.
 
 import random
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from restore.fellows import gather
 from restore.recovery.rows import Rows
 
 Position = dict[str, Any]
+# Switches of how an optimizer computes, which change nothing of what it keeps.
+_HOW = {"foreach", "fused", "capturable", "differentiable", "maximize", "nesterov"}
 
 
 class Before:
@@ -130,8 +132,7 @@ def retune(trainer: Trainer, pl_module: LightningModule) -> None:
 
     Moments are kept; a schedule goes on where it would be after as many steps.
     """
-    made: Any = pl_module.configure_optimizers()
-    optimizers, schedulers = made if isinstance(made, tuple) else ([made], [])
+    optimizers, schedulers = _made(pl_module)
     loaded = [one.scheduler for one in trainer.lr_scheduler_configs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of schedulers that step before their optimizers
@@ -142,6 +143,27 @@ def retune(trainer: Trainer, pl_module: LightningModule) -> None:
     for optimizer, own in zip(optimizers, trainer.optimizers, strict=True):
         for fresh, group in zip(optimizer.param_groups, own.param_groups, strict=True):
             group.update({key: value for key, value in fresh.items() if key != "params"})
+
+
+def forget(states: Sequence[dict[str, Any]], pl_module: LightningModule) -> None:
+    """Drops saved moments that are not those of the configured optimizers: another class has
+    others, and so may have the same one by a switch such as amsgrad. Such an optimizer begins anew.
+    """
+    for optimizer, state in zip(_made(pl_module)[0], states, strict=True):
+        for fresh, saved in zip(optimizer.param_groups, state["param_groups"], strict=True):
+            if any(_is_other(key, fresh, saved) for key in optimizer.defaults):
+                state["state"] = {}
+
+
+def _is_other(key: str, fresh: dict[str, Any], saved: dict[str, Any]) -> bool:
+    switched = isinstance(fresh[key], bool) and key not in _HOW
+    return key not in saved or (switched and fresh[key] != saved[key])
+
+
+def _made(pl_module: LightningModule) -> tuple[list[torch.optim.Optimizer], list[Any]]:
+    """New optimizers and schedulers, by the settings of now."""
+    made: Any = pl_module.configure_optimizers()
+    return made if isinstance(made, tuple) else ([made], [])
 
 
 def random_state(trainer: Trainer) -> dict[str, Any]:

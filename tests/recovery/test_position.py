@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from line import Line, batches
+from torch.optim import SGD, Adam, NAdam, RMSprop
 
 from restore.callback.progress import MaxUpdates
 from restore.checkpoint import newest_valid
@@ -140,6 +142,42 @@ def test_new_settings_of_the_optimizer_are_applied_and_moments_kept(tmp_path: Pa
     same = Scheduled("update", lr=3.2)
     fit(tmp_path / "as it was", same, 6, resume=True)
     assert same.rates == pytest.approx([0.1 * 0.5**4, 0.1 * 0.5**5])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "kept"),
+    [
+        (partial(SGD, lr=1, momentum=0.5), partial(SGD, lr=2, momentum=0.5, nesterov=True), True),
+        (partial(Adam, lr=1), partial(Adam, lr=2, betas=(0.5, 0.9), foreach=False), True),
+        (partial(Adam, lr=1, amsgrad=True), partial(Adam, lr=1, amsgrad=True), True),
+        (partial(Adam, lr=1), partial(Adam, lr=1, amsgrad=True), False),
+        (partial(SGD, lr=1, momentum=0.5), partial(Adam, lr=1), False),
+        (partial(Adam, lr=1), partial(NAdam, lr=1), False),
+        (partial(Adam, lr=1), partial(SGD, lr=1, momentum=0.5), False),
+        (partial(RMSprop, lr=1), partial(RMSprop, lr=1, centered=True), False),
+    ],
+)
+def test_moments_of_another_rule_begin_anew(
+    tmp_path: Path, before: Any, now: Any, kept: bool
+) -> None:
+    """The next update is that of an optimizer with the saved moments, or that of a new one."""
+    first, again, by_hand = Line(), Line(), Line()
+    first.optimizer, again.optimizer = before, now
+    fit(tmp_path, first, 5)
+    path, _ = newest_valid(tmp_path / "checkpoints")
+    assert path is not None and path.name == "recovery-4.ckpt"
+    saved = torch.load(path, weights_only=True)
+    fit(tmp_path, again, 5, resume=True, retunes=True)
+
+    by_hand.load_state_dict(saved["state_dict"])
+    optimizer = now(by_hand.parameters())
+    if kept:
+        moments = saved["optimizer_states"][0]["state"]
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    weight = by_hand.network.weight
+    weight.grad = 2 * (weight.detach() - 3)
+    optimizer.step()
+    assert torch.equal(again.network.weight, weight)
 
 
 @pytest.mark.parametrize(
