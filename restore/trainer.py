@@ -68,14 +68,14 @@ def trainer(config: Config, folder: Path, callbacks: list[Callback], loggers: li
     return made
 
 
-def tester(config: Config, precision: str = EXACT) -> Trainer:
-    """A trainer that only evaluates: same devices, no files."""
+def tester(config: Config, precision: str = EXACT, is_called: bool = False) -> Trainer:
+    """A trainer that only evaluates: same devices, no files. is_called: as of EndOnSignal."""
     keys = ("_target_", "accelerator", "devices", "num_nodes", "strategy", "limit_test_batches")
     node = {key: config["trainer"][key] for key in keys if key in config["trainer"]}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
     own = {"use_distributed_sampler": False, "precision": precision, "logger": False}
     node = {**node, **quiet, **own, "enable_checkpointing": False}
-    return _made(node, Trust.of(config), 1, {"callbacks": [EndOnSignal()]})
+    return _made(node, Trust.of(config), 1, {"callbacks": [EndOnSignal(is_called)]})
 
 
 def _made(node: Config, trust: Trust, players: int, given: dict[str, Any]) -> Trainer:

@@ -15,6 +15,7 @@ from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
 from restore.evaluation.outputs import Outputs
 from restore.folder import work_begins
+from restore.recovery.preemption import Interrupted
 from restore.trainer import tester
 
 _CHECKOUT = Path(__file__).parents[2] / "experiments"
@@ -39,7 +40,7 @@ def evaluate(
     config, notes = workers.settle(*precision.settle(config))
     notes = [*notes, *busy.notes(config["trainer"])]
     pairs, noted = _pairs(config, functions)
-    trainer = tester(config, config["trainer"]["precision"])
+    trainer = tester(config, config["trainer"]["precision"], is_called=bool(functions))
     tracker = tracking.tracker(config, folder)
     if trainer.is_global_zero:
         work_begins(folder, yaml.safe_dump(config, sort_keys=False))
@@ -67,7 +68,7 @@ def _measured(
             shared = min(other.data.num_test for _, other in pairs if other.name == benchmark.name)
             size = config["batch_size"]
             reports.append(runner.evaluate(trainer, method, benchmark, size, shared))
-    except (Exception, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt, Interrupted):
         if trainer.is_global_zero and reports:
             _write(config, folder, reports)
             print(f"kept: {len(reports)} of {len(pairs)} results, in {folder}", flush=True)

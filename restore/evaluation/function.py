@@ -20,6 +20,7 @@ from restore.evaluation.assignment import is_eight_bit
 from restore.evaluation.loop import Row
 from restore.evaluation.method import Method
 from restore.image import from_uint8, from_unit, to_uint8, to_unit
+from restore.recovery.preemption import Interrupted
 from restore.types import InputError, Observation
 
 Function = Callable[..., Any]
@@ -62,6 +63,7 @@ def benchmark(
         InputError: no such benchmark; a function that returns another type, shape or range, or NaN,
             or changes its input. Nothing of it is recorded then, and no folder is left but one
             with results of other methods.
+        KeyboardInterrupt: at Ctrl-C, as after an error.
     """
     if not callable(function):
         raise InputError(f"restore.benchmark takes a function, not {type(function).__name__}")
@@ -83,10 +85,12 @@ def benchmark(
     place = run_folder.make(str(place))
     try:
         reports = evaluate.evaluate(config, place, [made])
-    except BaseException:
+    except BaseException as error:
         if not (place / "results.csv").exists():
             shutil.rmtree(place, ignore_errors=True)
             run_folder.remove_empty(place)
+        if isinstance(error, Interrupted):
+            raise KeyboardInterrupt from None
         raise
     own = next(one for one in reports if one.method is made)
     return Measured(own.summary, own.rows, place)

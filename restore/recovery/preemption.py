@@ -82,11 +82,29 @@ def undone(undo: Callable[[], None]) -> Iterator[None]:
         _UNDO.remove(undo)
 
 
+class Interrupted(BaseException):
+    """Ctrl-C in a program of the user's. At a KeyboardInterrupt Lightning ends the program, and
+    leaves Ctrl-C ignored."""
+
+
 class EndOnSignal(Callback):
-    """Ends an evaluation at the first signal: there is nothing to save."""
+    """Ends an evaluation at the first signal: there is nothing to save.
+
+    is_called: by a program of the user's, such as a notebook: Ctrl-C raises Interrupted there.
+    """
+
+    def __init__(self, is_called: bool = False) -> None:
+        self.is_called = is_called
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        Signals(trainer, patient=False)
+        if not self.is_called:
+            Signals(trainer, patient=False)
+        elif threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, _interrupt)  # until Lightning puts back what it met
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted
 
 
 def is_launched(trainer: Trainer) -> bool:

@@ -2,6 +2,8 @@
 
 import csv
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,18 @@ def test_an_error_of_the_function_itself_is_shown_as_it_is(tmp_path: Path) -> No
     with pytest.raises(ZeroDivisionError):
         restore.benchmark(broken, "photos_sigma25", NOISE)
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_ends_the_measurement_and_not_the_program(tmp_path: Path) -> None:
+    def stopped(observation: Any) -> Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("went on")
+
+    before = signal.getsignal(signal.SIGINT)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            restore.benchmark(stopped, "photos_sigma25", NOISE)
+        assert signal.getsignal(signal.SIGINT) is before and not list(tmp_path.iterdir())
 
 
 def test_results_of_methods_before_it_outlive_a_function_that_fails(
