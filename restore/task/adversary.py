@@ -51,8 +51,9 @@ class Adversary(nn.Module):
     standard deviation, in the [-1, 1] range, of noise added to all that is judged: always, or
     falling to 0 over input_noise_updates (Sonderby et al. 2017). r1_gamma: gradient penalty on real
     images, in float32, at every r1_every-th turn with r1_every times the weight (Karras et al.
-    2020, section 3.1). feature_matching: weight of that term. conditional: False judges the image
-    alone.
+    2020, section 3.1); it stands beside the mean of real and fake losses (Isola et al. 2017),
+    beside whose sum it weighs half as much. feature_matching: weight of that term. conditional:
+    False judges the image alone.
     """
 
     def __init__(
