@@ -15,8 +15,8 @@ def min_snr_weight(snr: Tensor, gamma: float, parameterization: Parameterization
     """Weights [B] of the squared error of eps, x0, v or velocity: Hang et al. 2023, section 3.4.
 
     snr [B] in [0, inf], both ends included: alpha^2 / sigma^2. At 0, where a schedule of zero
-    terminal SNR begins to sample, v has a weight of 0 and is hardly trained. Of edm, whose weight is
-    1 by its scaling (Karras et al. 2022, table 1), InputError.
+    terminal SNR begins to sample, v has a weight of 0 and is hardly trained. Of edm, whose weight
+    is 1 by its scaling (Karras et al. 2022, table 1), InputError.
     """
     if gamma <= 0:
         raise InputError(f"min-SNR: gamma must be positive, got {gamma}; null for no weighting")
