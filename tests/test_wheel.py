@@ -104,7 +104,7 @@ def test_wheel_trains_sweeps_and_takes_own_packages(tmp_path: Path) -> None:
     started = ("experiment=inpaint_any", "data=photos", "init=inpaint")
     said = here.run(restore, "train", *started, *TINY)
     assert Path(said.split("\n")[0]).is_relative_to(tmp_path / "outputs")
-    assert "next: restore evaluate " in said
+    assert "next: restore train -m experiment=inpaint_any " in said
 
     assert "mylab2_digits" in here.run(restore, "new", "mylab2")
     here.install(tmp_path / "mylab2", "mylab2")

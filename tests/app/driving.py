@@ -100,6 +100,6 @@ def restore(page: Any, tab: str) -> str:
 
 def files(page: Any, tab: str) -> list[str]:
     """Addresses of the PNG files that are offered."""
-    links = page.locator(f"#{tab.lower()}-files a[href]")
+    links = page.locator(f"#{tab.lower()}-files a[href$='.png']")  # not the job of another model
     links.first.wait_for()
     return [links.nth(k).get_attribute("href") for k in range(links.count())]
