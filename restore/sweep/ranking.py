@@ -50,7 +50,7 @@ class Sweep:
         """Writes the file; refuses a folder that holds another sweep."""
         path = folder / "sweep.json"
         if not path.exists():
-            write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
+            self._write(path)
             return
         if Sweep.read(folder).arguments() != self.arguments():
             raise InputError(
@@ -64,8 +64,10 @@ class Sweep:
         for a sweep of evaluations, which keeps no file."""
         path = folder / "sweep.json"
         if path.is_file():
-            counted = replace(cls.read(folder), jobs=jobs)
-            write_whole(path, json.dumps(asdict(counted), indent=2) + "\n")
+            replace(cls.read(folder), jobs=jobs)._write(path)
+
+    def _write(self, path: Path) -> None:
+        write_whole(path, json.dumps(asdict(self), indent=2) + "\n")
 
     def arguments(self) -> list[str]:
         return [one for one in self.argv[1:] if not one.startswith(FOLDER)]
