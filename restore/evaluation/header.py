@@ -22,8 +22,9 @@ FIXED = (
     "commit",
     "dirty",
 )
+LOWER = "lower_is_better"  # names of metrics, with ";" between them
 # Columns that older files of it lack: they come behind what is there.
-ADDED = ("macs", "cost_size", "peak_memory_mib", "intervals", "lower_is_better")
+ADDED = ("macs", "cost_size", "peak_memory_mib", "intervals", LOWER)
 # Of a row per image.
 IMAGE = ("index", "name", "bucket")
 # All of these, and those that a run folder's results.csv and per_image.csv have besides.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from restore.evaluation.header import LOWER
 from restore.evaluation.results import Row
 
 _LOWER = {
@@ -25,7 +26,7 @@ RANKED = (
 
 def lower_is_better(metric: str, rows: Sequence[Row] = ()) -> bool:
     """Of this metric, or of its bucket; rows: what was measured may say so of metrics of users."""
-    named = {one for row in rows for one in row.get("lower_is_better", "").split(";")}
+    named = {one for row in rows for one in row.get(LOWER, "").split(";")}
     name = metric.partition("[")[0]
     return name.startswith(_LOWER_OF) or name in _LOWER | named
 

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from restore.evaluation import record
-from restore.evaluation.header import ADDED, FIXED
+from restore.evaluation.header import ADDED, FIXED, LOWER
 from restore.evaluation.runner import Report
 from restore.folder import write_whole
 from restore.hashing import sha256_of
@@ -124,9 +124,7 @@ def row_of(report: Report) -> Row:
         "cost_size": report.cost.size,
         "peak_memory_mib": _spelled(report.cost.memory_mib),
         "intervals": _intervals(report),
-        "lower_is_better": ";".join(
-            one.name for one in benchmark.metrics if not one.higher_is_better
-        ),
+        LOWER: ";".join(one.name for one in benchmark.metrics if not one.higher_is_better),
     }
     return {name: str(cell) for name, cell in cells.items()}
 

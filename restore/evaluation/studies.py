@@ -78,6 +78,11 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
     return [key for key in shown if any(row[key] for row in rows)]
 
 
+def metric_of(column: str) -> str:
+    """The metric of a column BENCHMARK/METRIC."""
+    return column.partition("/")[2]
+
+
 def mean(rows: Sequence[Row], column: str) -> float:
     """Over the jobs that have a value; NaN where none has."""
     values = [float(row[column]) for row in rows if row[column]]
@@ -103,10 +108,11 @@ def _table(rows: list[Row]) -> Table:
         values = [mean(jobs, metric) for jobs in groups.values()]
         known = [value for value in values if not math.isnan(value)]
         if metric not in _VERDICTS and len(set(known)) > 1:
-            wanted = min(known) if lower_is_better(metric.rpartition("/")[2]) else max(known)
+            wanted = min(known) if lower_is_better(metric_of(metric), rows) else max(known)
             best |= {(k, column) for k, value in enumerate(values) if value == wanted}
     header = ["settings", "n", "updates", "seconds", "images/s", "parameters", "MACs"]
-    return Table(_caption(rows), [*header, *map(_title, metrics)], cells, best)
+    titles = [_title(metric, rows) for metric in metrics]
+    return Table(_caption(rows), [*header, *titles], cells, best)
 
 
 def _costs(jobs: Sequence[Row]) -> list[str]:
@@ -115,9 +121,10 @@ def _costs(jobs: Sequence[Row]) -> list[str]:
     return [f"{updates:.0f}", f"{seconds:.0f}", f"{pace:.3g}", size, spelling.macs(jobs[0])]
 
 
-def _title(metric: str) -> str:
-    arrow = "" if metric in _VERDICTS else "↓" if lower_is_better(metric.split("/")[1]) else "↑"
-    return f"{metric} {arrow}".strip()
+def _title(metric: str, rows: Sequence[Row]) -> str:
+    if metric in _VERDICTS:
+        return metric
+    return f"{metric} {'↓' if lower_is_better(metric_of(metric), rows) else '↑'}"
 
 
 def _caption(rows: Sequence[Row]) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 
 from restore.evaluation import studies
 from restore.evaluation.evaluate import results_file
+from restore.evaluation.header import LOWER
 from restore.evaluation.results import Row, write
 from restore.folder import write_whole
-from restore.sweep import found
+from restore.sweep import found, settings
 from restore.sweep.journal import Line
 from restore.sweep.ranking import Sweep, swept
 from restore.types import InputError
@@ -83,9 +84,10 @@ def _averages(job: Path, row: Row) -> list[Row]:
 
 
 def _write(place: Path, folders: Sequence[Path], rows: Sequence[Row]) -> None:
-    metrics = [key for key in dict.fromkeys(k for row in rows for k in row) if "/" in key]
+    named = dict.fromkeys(key for row in rows for key in row)
+    added = [key for key in named if "/" in key or key == LOWER]
     place.mkdir(parents=True, exist_ok=True)
-    write(place / studies.JOBS, [*studies.COLUMNS, *metrics], rows)
+    write(place / studies.JOBS, [*studies.COLUMNS, *added], rows)
     known = place / studies.COMMANDS
     before = known.read_text(encoding="utf-8").splitlines(keepends=True) if known.exists() else []
     write_whole(known, "".join(dict.fromkeys([*before, *map(_command, folders)])))
@@ -127,6 +129,9 @@ def _row(line: Line, record: dict[str, Any] | None) -> Row:
         studies.MACS: measured.get(studies.MACS) or "",
         **{key: told.get(key, "") for key in studies.ORIGIN},
     }
+    high = settings.directions(record) if record else {}
+    low = [key for key in high if not high[key] and not key.startswith("val/")]
+    cells[LOWER] = ";".join(dict.fromkeys(map(studies.metric_of, low)))
     return {key: str(value) for key, value in cells.items()}
 
 

@@ -17,6 +17,7 @@ from restore.sweep.ranking import Sweep
 from restore.types import InputError
 
 FID = "b/fid_flowers"
+FID_DOWN = f"{FID} ↓"
 
 
 def sweep(folder: Path, arm: list[str], values: dict[int, float], failed: int = 0) -> Path:
@@ -45,8 +46,14 @@ def sweep(folder: Path, arm: list[str], values: dict[int, float], failed: int = 
                 {
                     "benchmark": "b",
                     "macs": 1_708_492_800,
-                    "metrics": {"psnr": psnr, "fid_flowers": 100 / psnr, "psnr[1-10]": 1.0},
-                    "higher_is_better": {"psnr": True, "fid_flowers": False, "psnr[1-10]": True},
+                    "metrics": {
+                        **{"psnr": psnr, "fid_flowers": 100 / psnr, "psnr[1-10]": 1.0},
+                        "own": 100 / psnr,
+                    },
+                    "higher_is_better": {
+                        **{"psnr": True, "fid_flowers": False, "psnr[1-10]": True},
+                        "own": False,
+                    },
                 }
             ],
         }
@@ -96,15 +103,15 @@ def test_the_table_has_mean_and_deviation_of_what_was_measured(root: Path) -> No
     [made] = studies(root)[f"{BLOCK}judges"]
     assert "1 of 6 jobs were not measured" in made.caption and "01234567" in made.caption
     places = {name: k for k, name in enumerate(made.header)}
-    assert [*places][7:] == ["val/real_accuracy", "b/psnr ↑", "b/fid_flowers ↓"]
+    assert [*places][7:] == ["val/real_accuracy", "b/psnr ↑", FID_DOWN, "b/own ↓"]
     first, second = made.rows
     assert [row[places["n"]] for row in made.rows] == ["3", "2"]
     deviation = statistics.stdev([20.0, 22.0, 27.0])
     assert first[places["b/psnr ↑"]] == f"23.00 ± {deviation:.2g}"
     assert second[places["b/psnr ↑"]] == "24.50 ± 0.71"
     assert first[places["seconds"]] == "11" and first[places["MACs"]] == "1.71 G"
-    # the second is better in both directions, and no accuracy is the best
-    assert made.best == {(1, places["b/psnr ↑"]), (1, places["b/fid_flowers ↓"])}
+    # the second is better in every direction, also of a user's metric; no accuracy is the best
+    assert made.best == {(1, places[name]) for name in ("b/psnr ↑", FID_DOWN, "b/own ↓")}
 
 
 def test_a_number_changed_by_hand_is_caught(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
