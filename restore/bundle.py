@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from restore.content import FORMAT, upgrade
+from restore.content import FORMAT, ORIGINS, upgrade
 from restore.folder import write_whole
 from restore.released import MODEL, WEIGHTS, described, weights_of
 from restore.types import InputError
@@ -71,7 +71,7 @@ def write(
         "sha256": hashlib.sha256(data).hexdigest(),
         "progress": content["progress"],
         "run": content.get("run"),
-        "init": content.get("init"),
+        **{key: content.get(key) for key in ORIGINS},
         "foreign": content.get("foreign", {}),
         "facts": content["facts"],
         "config": {**config, "data": {**config["data"], "root": None}},
@@ -119,7 +119,7 @@ def read(path: Path) -> dict[str, Any]:
         state = {name: _read_back(stored, name) for name in stored if not name.endswith(_SCALE)}
     except (SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"{place} holds no weights: {error}") from error
-    kept = ("format", "experiment", "config", "facts", "progress", "run", "foreign", "init")
+    kept = ("format", "experiment", "config", "facts", "progress", "run", "foreign", *ORIGINS)
     content = {key: model[key] for key in kept if key in model}
     return _alone(upgrade({**content, "state_dict": state}, place))
 

@@ -81,6 +81,17 @@ class StoredInitial(TypedDict):
     data: dict[str, str]
 
 
+ORIGINS = ("init", "teacher")  # entries that tell of other models, and of the data of theirs
+
+
+class StoredTeacher(TypedDict):
+    """The model whose results were targets; see `restore.task.teacher`."""
+
+    checkpoint: str
+    experiment: str
+    data: dict[str, str]
+
+
 class StoredPosition(TypedDict):
     """The position of a run: see restore.recovery.position."""
 
@@ -109,6 +120,7 @@ class Content(TypedDict):
     run: NotRequired[str | None]
     foreign: NotRequired[dict[str, str]]
     init: NotRequired[StoredInitial | None]
+    teacher: NotRequired[StoredTeacher | None]
     ema: NotRequired[Average]
     position: NotRequired[StoredPosition]
     fingerprint: NotRequired[dict[str, Any]]

@@ -1,6 +1,6 @@
 """The geometric self-ensemble: eight views of one image through one network, and their mean."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,24 +13,28 @@ VIEWS = 8  # symmetries of the square: four turns, each as it is and mirrored
 
 
 class SelfEnsemble(nn.Module):
-    """A network whose output is the mean over eight views of its input, each turned back.
+    """A network whose output is the mean over views of its input, each turned back.
 
     Timofte et al. 2016 (Seven ways to improve example-based single image super resolution, enhanced
     prediction), Lim et al. 2017 (geometric self-ensemble). Errors that depend on how an image is
-    turned average out. It costs eight calls. Arguments that are [B, C, H, W] of the size of the
-    first are turned with it, others are handed on. Of several outputs the last is kept. A `Tiled`
-    network sees the tiles of each view: views of tiles would end in other places than the image.
+    turned average out. It costs a call for each view: those of `seen`, as
+    `views` names them, or all eight. Arguments that are [B, C, H, W] of the size of the first are
+    turned with it, others are handed on. Of several outputs the last is kept. A `Tiled` network
+    sees the tiles of each view: views of tiles would end in other places than the image.
     """
 
-    def __init__(self, network: Callable[..., Any]) -> None:
+    def __init__(
+        self, network: Callable[..., Any], seen: Sequence[tuple[int, bool]] | None = None
+    ) -> None:
         super().__init__()
         self.network = network
+        self.seen = [*views()] if seen is None else [*seen]
         self.factor = int(getattr(network, "factor", 1))
 
     def forward(self, image: Tensor, *others: Any) -> Any:
         size, several = image.shape[-2:], False
         total: Tensor | None = None
-        for turns, mirrored in views():
+        for turns, mirrored in self.seen:
             turn = partial(turned, turns=turns, mirrored=mirrored)
             network = self.network
             if isinstance(network, Tiled):
@@ -40,7 +44,7 @@ class SelfEnsemble(nn.Module):
             seen = turned_back(made[-1] if several else made, turns, mirrored).float()
             total = seen if total is None else total + seen
         assert total is not None
-        mean = total / VIEWS
+        mean = total / len(self.seen)
         return (mean,) if several else mean
 
 

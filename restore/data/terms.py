@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from restore.content import ORIGINS
+
 LIMIT = "non-commercial"
 NON_COMMERCIAL = f"research and education, {LIMIT}"
 OPEN = "Apache-2.0"
@@ -27,6 +29,15 @@ TERMS = {
 def terms(data: Any) -> dict[str, str]:
     """Name -> terms of all files and sets that the config of a data module names."""
     return {name: TERMS.get(name, UNKNOWN) for name in dict.fromkeys(_names(data))}
+
+
+def learnt_from(content: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> terms of all data that the weights of a checkpoint learnt from: its training's, those
+    of what it started from, and those of its teacher."""
+    known = terms(content["config"]["data"])
+    for key in ORIGINS:
+        known |= (content.get(key) or {}).get("data", {})
+    return known
 
 
 def licence(named: Mapping[str, str]) -> str:

@@ -63,7 +63,7 @@ def told(
     setting: str,
     later: str,
 ) -> list[str]:
-    """Lines of markdown: question, setting, answer, command, seconds, start.
+    """Lines of markdown: question, setting, answer, command, seconds, start, teacher.
 
     record: result.json, {} where there is none. later: the answer where the training ended without
     a benchmark.
@@ -77,6 +77,7 @@ def told(
         f"- Command: `python train.py {' '.join(map(shlex.quote, overrides))}`",
         f"- Seconds: {_cost(record)}",
         *_start(record.get("init")),
+        *_teacher(record.get("teacher")),
     ]
 
 
@@ -89,6 +90,13 @@ def _start(init: Mapping[str, Any] | None) -> list[str]:
         f"({init['checkpoint']}; a later release of that name is another one); updates and seconds "
         "are those since"
     ]
+
+
+def _teacher(taught: Mapping[str, Any] | None) -> list[str]:
+    """The line about the model whose results were the targets; none where the images were."""
+    if taught is None:
+        return []
+    return [f"- Teacher: turned views of {taught['experiment']} ({taught['checkpoint']})"]
 
 
 def _question(experiment: str) -> str:

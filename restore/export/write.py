@@ -14,7 +14,7 @@ from typing import Any
 from restore import __version__, bundle, zoo
 from restore.ability import Ability
 from restore.build import restored
-from restore.data.terms import licence, terms
+from restore.data.terms import learnt_from, licence
 from restore.evaluation.load import method
 from restore.export import card, check, diffusers, kair, onnx
 from restore.folder import write_whole
@@ -128,9 +128,7 @@ def _known(stored: zoo.StoredModel) -> dict[str, Any]:
 def _said(stored: zoo.StoredModel, settings: ExportSettings) -> dict[str, Any]:
     """What a bundle says beside config, facts and weights."""
     known = _known(stored)
-    began = stored.content.get("init")
-    data = known.get("data") or terms(stored.content["config"]["data"])
-    data = {**data, **(began or {}).get("data", {})}
+    data = known.get("data") or learnt_from(stored.content)
     return {
         "licence": settings.licence or known.get("licence") or licence(data),
         "data": data,

@@ -113,7 +113,7 @@ class ConfigInCheckpoint(Callback):
 
     data.root is stored as null: it belongs to the machine, and is resolved anew where it is read.
     With it go the versions of the classes that are not restore's. run: id of the run.
-    init: what its weights started from.
+    init: what its weights started from. teacher: what they learn from beside data.
     """
 
     def __init__(
@@ -123,12 +123,13 @@ class ConfigInCheckpoint(Callback):
         facts: dict[str, Any],
         run: str | None = None,
         init: dict[str, Any] | None = None,
+        teacher: dict[str, Any] | None = None,
     ) -> None:
         self.experiment = experiment
         self.config = {**config, "data": {**config["data"], "root": None}}
         self.facts = facts
         self.foreign = foreign(config)
-        self.run, self.init = run, init
+        self.run, self.init, self.teacher = run, init, teacher
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -140,3 +141,5 @@ class ConfigInCheckpoint(Callback):
         checkpoint["run"] = self.run
         if self.init is not None:
             checkpoint["init"] = self.init
+        if self.teacher is not None:
+            checkpoint["teacher"] = self.teacher

@@ -12,3 +12,4 @@ class Key(IntEnum):
     SAMPLING = -13
     ADVERSARY = -14  # labels and input noise of both players
     LATENT = -17  # draws of an autoencoder's latents
+    TEACHER = -18  # through which views a teacher sees a batch

@@ -1,7 +1,7 @@
 """What every task that restores images shares."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -83,8 +83,10 @@ class RestorationTask(Task):
         owner = self if views is None else views
         return replace_attribute(owner, "network", Tiled(owner.network, side, needed=needed))
 
-    def ensembled(self) -> AbstractContextManager[None]:
-        """While it lasts, a result is the mean over eight views of the input; see `SelfEnsemble`.
+    def ensembled(
+        self, seen: Sequence[tuple[int, bool]] | None = None
+    ) -> AbstractContextManager[None]:
+        """While it lasts, a result is the mean over views of the input; see `SelfEnsemble`.
 
         Raises InputError for a task whose result is not one call of its network.
         """
@@ -93,7 +95,7 @@ class RestorationTask(Task):
                 f"self_ensemble=true: a result of {type(self).__name__} is not one call of its "
                 "network, leave it out"
             )
-        return replace_attribute(self, "network", SelfEnsemble(self.network))
+        return replace_attribute(self, "network", SelfEnsemble(self.network, seen))
 
     def calls_from(self, start: float | None) -> int:
         """`num_calls` where samples begin at `start`; InputError without a sampler to start."""

@@ -115,6 +115,7 @@ def record(
         "seed": run.config["seed"],
         "training": origin.training(run.callbacks["throughput"], run.task, device),
         "init": run.init,
+        "teacher": run.callbacks["config"].teacher,
         "data": run.data.summary("train", "val"),
         "validation": validation,
         "on_checkpoint": said,

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from restore import bundle, zoo
-from restore.data.terms import UNKNOWN, terms
+from restore.data.terms import UNKNOWN, learnt_from
 from restore.evaluation.results import checkpoint_name
+from restore.task.teacher import Teacher
 from restore.types import InputError
 
 _NAMED = 4  # misfits in one message
@@ -84,16 +85,27 @@ def start(
         updates=int(content["progress"]["updates"]),
         tensors=len(taken),
         left_out=[*notes, *(f"{name}: {why}" for name, why in wrong.items())],
-        data=_learnt_from(content),
+        data=_terms(content),
         repeats=_draws(content["config"]["data"]) == _draws(data or {}) != {},
     )
 
 
-def _learnt_from(content: Mapping[str, Any]) -> dict[str, str]:
-    """Name -> terms of the data of a model's training, and of what that had started from."""
-    source = content.get("init") or {}
-    known = {**terms(content["config"]["data"]), **source.get("data", {})}
-    return known or {str(content["experiment"]): UNKNOWN}
+def taught(callbacks: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the record says of the model that is the teacher; None without one."""
+    for one in callbacks.values():
+        if isinstance(one, Teacher):
+            return {
+                "model": one.path,
+                "checkpoint": checkpoint_name(str(one.file)),
+                "experiment": str(one.origin["experiment"]),
+                "data": _terms(one.origin),
+            }
+    return None
+
+
+def _terms(content: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> terms of what a model learnt from, which is not known where no data are named."""
+    return learnt_from(content) or {str(content["experiment"]): UNKNOWN}
 
 
 def _draws(data: Mapping[str, Any]) -> dict[str, Any]:

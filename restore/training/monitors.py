@@ -1,4 +1,4 @@
-"""What callbacks choose by, checked before the first update."""
+"""What callbacks choose by, and what they teach, checked before the first update."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from restore.callback.monitor import check_monitor
 from restore.task.base import Task
 from restore.task.dry import logged_in_training, logged_in_validation
+from restore.task.teacher import Teacher
 from restore.types import Batch
 
 _OURS = "restore."
@@ -27,6 +28,13 @@ def check_monitors(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> N
             check_monitor(setting, one.monitor, validated)
         else:
             check_monitor(setting, one.monitor, logged_in_training(task, sample), ("train/",))
+
+
+def check_teachers(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> None:
+    """Raises InputError for a teacher that does not serve the task. sample: of validation."""
+    for one in callbacks.values():
+        if isinstance(one, Teacher):
+            one.check(task, sample)
 
 
 def _insists(callback: Any) -> bool:

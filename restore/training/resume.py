@@ -14,7 +14,6 @@ from restore.config.rules import check_max_updates
 from restore.config.trust import Trust, code_differences, foreign
 from restore.data.module import DataModule
 from restore.recovery import lock
-from restore.recovery.points import Recovery
 from restore.recovery.rows import Rows
 from restore.run_files import CHECKPOINTS, CONFIG, RUN, read_config
 from restore.task.base import Task
@@ -31,7 +30,8 @@ FREE = (
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.profiler."),
     *("trainer.val_check_interval", "trainer.num_sanity_val_steps", "trainer.limit_test_batches"),
 )
-NOT_FREE = ("callback.ema.",)  # other averages are other results, though no weight changes
+# Other averages are other results, though no weight changes; a teacher changes weights.
+NOT_FREE = ("callback.ema.", "callback.teacher.")
 TUNING = ("optimizer", "scheduler")
 
 _NO_RUN = "is no run folder: it has no folder checkpoints; of RUN/checkpoints/NAME.ckpt give RUN"
@@ -59,9 +59,11 @@ class Resumed:
         run = self.content.get("run")
         return None if run is None else str(run)
 
-    def check(self, task: Task, data: DataModule, trainer: Trainer, recovery: Recovery) -> None:
+    def check(
+        self, task: Task, data: DataModule, trainer: Trainer, callbacks: Mapping[str, Any]
+    ) -> None:
         """Raises InputError, naming every difference, unless the run goes on exactly or may not."""
-        content = self.content
+        content, recovery = self.content, callbacks["recovery"]
         self.differences = differences(content["config"], self.config)
         recorded, now = content["fingerprint"], data.fingerprint()
         for name in recorded:
@@ -71,6 +73,9 @@ class Resumed:
         world = content["position"]["world_size"]
         if world != trainer.world_size:
             self.differences.append(f"processes: {world} -> {trainer.world_size}")
+        taught = [_file(one) for one in (content.get("teacher"), callbacks["config"].teacher)]
+        if None not in taught and taught[0] != taught[1]:  # paths are compared with the settings
+            self.differences.append(f"the teacher's file: {taught[0]} -> {taught[1]}")
         if self.config["trainer"].get("overfit_batches"):
             self.differences.append("trainer.overfit_batches: such a run starts its epoch anew")
         if self.differences and not self.allow_inexact:
@@ -143,6 +148,10 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     check_not_ended(folder, own, content, config)
     overrides = [*first_overrides(folder), *(f"{key}={one}" for key, one in settings.items())]
     return Resumed(folder, path, content, config, overrides, allow_inexact, damaged)
+
+
+def _file(teacher: Mapping[str, Any] | None) -> str | None:
+    return None if teacher is None else str(teacher["checkpoint"])
 
 
 def _root(folder: Path) -> str | None:

@@ -25,7 +25,7 @@ from restore.task.restoration import RestorationTask
 from restore.trainer import tester, trainer
 from restore.training import initial
 from restore.training.limits import check_lengths
-from restore.training.monitors import check_monitors
+from restore.training.monitors import check_monitors, check_teachers
 from restore.types import Batch, Facts, InputError
 
 if TYPE_CHECKING:
@@ -82,9 +82,10 @@ def prepare(
     name = resumed.id if resumed else new_id()
     called = callbacks(config, data.facts, experiment, name, start)
     check_monitors(called, task, sample)
+    check_teachers(called, task, sample)
     made = _trainer(config, folder, [*called.values(), *(extra or {}).values()], data)
     if resumed:
-        resumed.check(task, data, made, called["recovery"])
+        resumed.check(task, data, made, called)
     return Run(
         id=name,
         experiment=experiment,
@@ -200,7 +201,8 @@ def callbacks(
         for name, node in config["callback"].items()
         if not is_off(node)
     }
-    stored = ConfigInCheckpoint(experiment, config, dataclasses.asdict(facts), run, init)
+    known = dataclasses.asdict(facts)
+    stored = ConfigInCheckpoint(experiment, config, known, run, init, initial.taught(named))
     return {**named, "config": stored}
 
 
