@@ -14,9 +14,10 @@ help:  ## this list
 setup: $(STAMP)  ## .venv with the tested versions; does nothing when it is there
 
 # The CPU build of torch comes with the pin in constraints.txt; torchvision is excluded there.
+# Modules are compiled when they are imported: all of them would be half of the work.
 $(STAMP): constraints.txt pyproject.toml
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sweep,app,export]'
+	$(PYTHON) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev,sweep,app,export]'
 	touch $@
 
 train: setup  ## the default experiment (digits) to a table and a picture, minutes on 2 CPU cores

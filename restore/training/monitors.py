@@ -12,11 +12,23 @@ from restore.types import Batch
 _OURS = "restore."
 
 
-def check_monitors(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> None:
-    """Raises InputError for a callback whose monitor is nothing that the task logs.
+def check_callbacks(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> None:
+    """Raises InputError for a teacher that does not serve the task, and for a callback whose
+    monitor is nothing that the task logs.
 
-    sample: one of validation, [1, ...]. Lightning's callbacks may follow the losses of training,
-    too. One that is told not to insist (`strict=false`) is left alone.
+    sample: one of validation, [1, ...].
+    """
+    for one in callbacks.values():
+        if isinstance(one, Teacher):
+            one.check(task, sample)
+    _check_monitors(callbacks, task, sample)
+
+
+def _check_monitors(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> None:
+    """Raises InputError for a monitor that is not logged.
+
+    Lightning's callbacks may follow the losses of training, too. One that is told not to insist
+    (`strict=false`) is left alone.
     """
     wanted = {name: one for name, one in callbacks.items() if _insists(one)}
     validated = logged_in_validation(task, sample) if wanted else None
@@ -28,13 +40,6 @@ def check_monitors(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> N
             check_monitor(setting, one.monitor, validated)
         else:
             check_monitor(setting, one.monitor, logged_in_training(task, sample), ("train/",))
-
-
-def check_teachers(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> None:
-    """Raises InputError for a teacher that does not serve the task. sample: of validation."""
-    for one in callbacks.values():
-        if isinstance(one, Teacher):
-            one.check(task, sample)
 
 
 def _insists(callback: Any) -> bool:

@@ -64,20 +64,7 @@ class Resumed:
     ) -> None:
         """Raises InputError, naming every difference, unless the run goes on exactly or may not."""
         content, recovery = self.content, callbacks["recovery"]
-        self.differences = differences(content["config"], self.config)
-        recorded, now = content["fingerprint"], data.fingerprint()
-        for name in recorded:
-            if recorded[name] != now[name]:
-                self.differences.append(f"the data's {name}: {recorded[name]} -> {now[name]}")
-        self.differences += code_differences(content.get("foreign", {}), foreign(self.config))
-        world = content["position"]["world_size"]
-        if world != trainer.world_size:
-            self.differences.append(f"processes: {world} -> {trainer.world_size}")
-        taught = [_file(one) for one in (content.get("teacher"), callbacks["config"].teacher)]
-        if None not in taught and taught[0] != taught[1]:  # paths are compared with the settings
-            self.differences.append(f"the teacher's file: {taught[0]} -> {taught[1]}")
-        if self.config["trainer"].get("overfit_batches"):
-            self.differences.append("trainer.overfit_batches: such a run starts its epoch anew")
+        self.differences = self._compared(data, trainer, callbacks["config"].teacher)
         if self.differences and not self.allow_inexact:
             raise InputError(
                 f"{self.folder} cannot be resumed exactly: {'; '.join(self.differences)}. Take "
@@ -96,6 +83,27 @@ class Resumed:
             *content["resumed"],
             {"updates": updates, "from": self.checkpoint.name, "differences": self.differences},
         ]
+
+    def _compared(
+        self, data: DataModule, trainer: Trainer, teacher: Mapping[str, Any] | None
+    ) -> list[str]:
+        """What could change a weight: settings, data, code, processes, the file of a teacher."""
+        content = self.content
+        found = differences(content["config"], self.config)
+        recorded, now = content["fingerprint"], data.fingerprint()
+        for name in recorded:
+            if recorded[name] != now[name]:
+                found.append(f"the data's {name}: {recorded[name]} -> {now[name]}")
+        found += code_differences(content.get("foreign", {}), foreign(self.config))
+        world = content["position"]["world_size"]
+        if world != trainer.world_size:
+            found.append(f"processes: {world} -> {trainer.world_size}")
+        taught = content.get("teacher")
+        if taught and teacher and taught["checkpoint"] != teacher["checkpoint"]:
+            found.append(f"the teacher's file: {taught['checkpoint']} -> {teacher['checkpoint']}")
+        if self.config["trainer"].get("overfit_batches"):
+            found.append("trainer.overfit_batches: such a run starts its epoch anew")
+        return found
 
     def begin(self, trainer: Trainer) -> None:
         """Says what is resumed, and takes back what was logged after the checkpoint."""
@@ -148,10 +156,6 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     check_not_ended(folder, own, content, config)
     overrides = [*first_overrides(folder), *(f"{key}={one}" for key, one in settings.items())]
     return Resumed(folder, path, content, config, overrides, allow_inexact, damaged)
-
-
-def _file(teacher: Mapping[str, Any] | None) -> str | None:
-    return None if teacher is None else str(teacher["checkpoint"])
 
 
 def _root(folder: Path) -> str | None:

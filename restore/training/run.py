@@ -25,7 +25,7 @@ from restore.task.restoration import RestorationTask
 from restore.trainer import tester, trainer
 from restore.training import initial
 from restore.training.limits import check_lengths
-from restore.training.monitors import check_monitors, check_teachers
+from restore.training.monitors import check_callbacks
 from restore.types import Batch, Facts, InputError
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def prepare(
     benchmarks = _benchmarks(config, task, experiment)
     name = resumed.id if resumed else new_id()
     called = callbacks(config, data.facts, experiment, name, start)
-    check_monitors(called, task, sample)
-    check_teachers(called, task, sample)
+    check_callbacks(called, task, sample)
     made = _trainer(config, folder, [*called.values(), *(extra or {}).values()], data)
     if resumed:
         resumed.check(task, data, made, called)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from entry import Command
 from lightning.pytorch import Callback
 from small_models import write_model
 from torch import Tensor
@@ -18,6 +19,7 @@ from restore.task.teacher import Teacher
 from restore.training import run
 from restore.types import InputError
 
+RUN = "run"
 TINY = (
     *("experiment=denoise_photos_regression", "loss=l2", "debug=smoke", "benchmark=[]"),
     *("task.network.widths=[4,4,4]", "callback=teacher", "trainer.precision=32-true"),
@@ -86,12 +88,29 @@ def test_training_learns_from_it_and_validation_compares_with_the_truth(
     made.trainer.fit(made.task, datamodule=made.data)
     assert [number for number, _ in watched.training] == [0, 1, 2]
     model = restored(zoo.read(blind).content)
+    seen = set()
     for _, batch in watched.training:
         seven = torch.stack(each_view(model, batch["input"]))
-        assert (seven - batch["target"]).abs().amax((1, 2, 3, 4)).min() < 1e-5
+        distance = (seven - batch["target"]).abs().amax((1, 2, 3, 4))
+        assert distance.min() < 1e-5
+        seen.add(int(distance.argmin()))
+    assert len(seen) > 1
     clean = made.data.first("val")["target"]
     assert torch.equal(watched.validation[0]["target"][:1], clean)
     assert all(torch.equal(one, before[name]) for name, one in teacher.state_dict().items())
+
+
+def test_a_resumed_run_names_another_file_of_its_teacher(
+    blind: Path, tmp_path: Path, command: Command
+) -> None:
+    given = [*TINY, f"callback.teacher.path={blind}", "max_updates=2", f"hydra.run.dir={RUN}"]
+    assert command(*given, "trainer.limit_train_batches=1").code == 0
+    other = zoo.read(write_model("denoiser", tmp_path / "others")).path
+    zoo.read(blind).path.write_bytes(other.read_bytes())
+    ended = command(f"resume.path={RUN}", "max_updates=4")
+    assert ended.code == 2 and "the teacher's file: " in ended.err, ended.err
+    ended = command(f"resume.path={RUN}", "max_updates=4", "callback.teacher.num_views=2")
+    assert "callback.teacher.num_views: 1 -> 2" in ended.err
 
 
 def test_a_checkpoint_names_the_teacher_and_whose_data_it_saw(blind: Path, tmp_path: Path) -> None:

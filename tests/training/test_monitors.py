@@ -12,7 +12,7 @@ from line import Line
 from restore.callback.samples import Samples
 from restore.recovery.best import Checkpoint
 from restore.task.dry import logged_in_training, logged_in_validation
-from restore.training.monitors import check_monitors
+from restore.training.monitors import check_callbacks
 from restore.types import Batch, InputError
 
 KNOWN = "val/loss, val/score, val/square"
@@ -36,7 +36,7 @@ def sample() -> Batch:
 )
 def test_a_monitor_that_nothing_logs_is_refused(callback: Any, says: str, sample: Batch) -> None:
     with pytest.raises(InputError, match=says):
-        check_monitors({"one": callback}, Line(), sample)
+        check_callbacks({"one": callback}, Line(), sample)
 
 
 def test_what_is_logged_is_a_monitor(sample: Batch) -> None:
@@ -49,7 +49,7 @@ def test_what_is_logged_is_a_monitor(sample: Batch) -> None:
         "indulgent": EarlyStopping("val_loss", strict=False),
         "other": SimpleNamespace(),
     }
-    check_monitors(callbacks, Line(), sample)
+    check_callbacks(callbacks, Line(), sample)
 
 
 class Measuring(Line):
@@ -89,5 +89,5 @@ def test_what_a_network_measures_of_its_training_is_as_before(sample: Batch) -> 
 def test_a_step_that_asks_for_its_trainer_is_left_to_validation(sample: Batch) -> None:
     task = Measuring(asks=True)
     assert logged_in_validation(task, sample) is None
-    check_monitors({"stops": EarlyStopping("val/nothing")}, task, sample)
+    check_callbacks({"stops": EarlyStopping("val/nothing")}, task, sample)
     assert task.training and task.mean.update_count == 0

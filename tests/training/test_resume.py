@@ -330,10 +330,11 @@ def test_a_record_keeps_what_was_not_exact(
     trainer: Any = SimpleNamespace(world_size=processes)
     task: Any = SimpleNamespace(load_state_dict=lambda state: None)
     recovery: Any = SimpleNamespace()
+    called = {"recovery": recovery, "config": SimpleNamespace(teacher=None)}
     config = config if "trainer" in config else replace_settings(STORED, config)
     with pytest.raises(InputError, match=f"cannot be resumed exactly: {now[0]}"):
-        going_on(tmp_path, config, False).check(task, data, trainer, recovery)
-    going_on(tmp_path, config, True).check(task, data, trainer, recovery)
+        going_on(tmp_path, config, False).check(task, data, trainer, called)
+    going_on(tmp_path, config, True).check(task, data, trainer, called)
     before, last = recovery.history
     found = last.pop("differences")
     assert all(one.startswith(said) for one, said in zip(found, now, strict=True))
@@ -346,8 +347,9 @@ def test_other_code_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     data: Any = SimpleNamespace(fingerprint=lambda: {"train": 7, "digest": "a"})
     trainer: Any = SimpleNamespace(world_size=1)
     nothing: Any = SimpleNamespace()
+    called = {"recovery": nothing, "config": SimpleNamespace(teacher=None)}
     with pytest.raises(InputError, match=r"exactly: the code of mylab\.net\.Net: 1 -> 2\."):
-        going_on(tmp_path, STORED, False).check(nothing, data, trainer, nothing)
+        going_on(tmp_path, STORED, False).check(nothing, data, trainer, called)
 
 
 def test_the_first_process_alone_takes_back_what_was_logged_behind_the_checkpoint(
