@@ -12,6 +12,7 @@ from typing import Any
 from restore.errors import DONE
 from restore.recovery import lock, request
 from restore.run_files import CONFIG, RESULT, RUN
+from restore.sweep import again
 from restore.types import InputError, RunError
 
 ABOUT = "ask a running training for its status, a sample, a checkpoint, or to stop"
@@ -19,7 +20,7 @@ EXAMPLES = """words:
   status    where it is: updates, losses, the last validation, time left
   sample    validation images as it restores them now, in samples/asked-UPDATE.png
   save      a checkpoint of this moment, recovery-UPDATE.ckpt
-  stop      save, and end with exit code 143; resume.path=RUN goes on
+  stop      save, and end with exit code 143; the last line is the command that goes on
 
 The run answers at its next update, whatever the number of its processes, and trains on as if
 nobody had asked. There is no server: RUN may lie on a disk that two machines share.
@@ -55,9 +56,7 @@ def show(run: Path, word: str, timeout: float = 120.0, as_json: bool = False) ->
     for name, value in answer.items():
         print(f"{name}: {f'{value:.6g}' if isinstance(value, float) else value}")
     if word == "stop":
-        from restore.config.command import paste, program
-
-        print(f"to go on: {program('train')} {paste('resume.path', str(run))}")
+        print(f"to go on: {again.go_on(run)}")
     return DONE
 
 
@@ -82,7 +81,7 @@ def _check_lives(run: Path) -> None:
         raise InputError(f"{run} is no run folder: `restore list` shows those that are here")
     if lock.holder(run) is None:
         done = (run / RESULT).is_file()
-        how = "it is done" if done else f"it was interrupted, and resume.path={run} goes on"
+        how = "it is done" if done else f"it was interrupted, and `{again.go_on(run)}` goes on"
         raise InputError(f"{run} is not running: {how}")
 
 

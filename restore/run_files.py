@@ -14,6 +14,12 @@ from restore.types import InputError
 LOCK, RUN = ".lock", "run.json"  # of restore.recovery.lock
 CONFIG, RESULT, METRICS = "config.yaml", "result.json", "metrics.csv"
 CHECKPOINTS = "checkpoints"  # a folder
+SWEEP = "sweep.json"  # in a folder above a job's
+
+
+def sweep_of(run: Path) -> Path | None:
+    """The folder of the sweep that a run is a job of."""
+    return next((one for one in run.absolute().parents if (one / SWEEP).is_file()), None)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

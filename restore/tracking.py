@@ -16,9 +16,9 @@ from restore.build import build
 from restore.config.trust import Trust
 from restore.recovery.best import ConfigInCheckpoint
 from restore.recovery.rows import Rows
+from restore.run_files import sweep_of
 from restore.types import InputError
 
-SWEEP = "sweep.json"  # in a folder above a job's
 LONGEST_END = 5.0  # seconds: a preempted run has to be gone soon
 LONGEST_TAG = 64  # characters, W&B's limit
 
@@ -99,13 +99,13 @@ class WandB(Logger, Callback):
         self._experiment = experiment
         given = os.environ.get
         every = [*self.tags, *given("WANDB_TAGS", "").split(","), *tags]
-        sweep = next((one.name for one in self.folder.parents if (one / SWEEP).exists()), None)
+        sweep = sweep_of(self.folder)
         described = {
             "job_type": job_type,
             "name": self.run_name or given("WANDB_NAME") or f"{experiment}-{self.folder.name}",
             "config": dict(config),
             "tags": [tag[:LONGEST_TAG] for tag in dict.fromkeys(every) if tag],
-            "group": self.group or given("WANDB_RUN_GROUP") or sweep,
+            "group": self.group or given("WANDB_RUN_GROUP") or (sweep.name if sweep else None),
         }
         for offline in (True,) if self.offline or mode == "offline" else (False, True):
             try:

@@ -19,7 +19,7 @@ from stopping import DIGITS, SMALL, differences, everything, started
 from restore import asking
 from restore.recovery import desk, lock, request
 from restore.recovery.desk import Desk
-from restore.run_files import RUN
+from restore.run_files import CONFIG, RUN
 from restore.task.restoration import RestorationTask
 from restore.types import InputError, RunError
 
@@ -136,12 +136,28 @@ def test_a_run_that_does_not_live_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no run folder"):
         asking.ask(tmp_path, "status", 1)
     (tmp_path / RUN).write_text(json.dumps({"id": None}))
-    with pytest.raises(InputError, match=r"is not running: it was interrupted, and resume\.path="):
+    (tmp_path / CONFIG).write_text("packages: [mylab]\n")
+    own = r"it was interrupted, and `.*train.* resume\.path=\S+ .packages=\[mylab\].` goes on"
+    with pytest.raises(InputError, match=own):
         asking.ask(tmp_path, "status", 1)
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(InputError, match="is not running: it is done"):
         asking.ask(tmp_path, "status", 1)
     assert not (tmp_path / request.FOLDER).exists()
+
+
+def test_a_job_goes_on_with_its_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By itself it would end, and neither journal nor search would know of it."""
+    described = {"argv": ["train.py", "-m"], "cwd": "", "objective": "", "direction": "minimize"}
+    (tmp_path / "sweep.json").write_text(json.dumps(described))
+    thread = living(tmp_path / "a", {"update": 3})
+    assert asking.show(tmp_path / "a", "stop", timeout=5) == 0
+    thread.join()
+    goes_on = f"restore sweep {tmp_path} --resume"
+    assert capsys.readouterr().out == f"update: 3\nto go on: {goes_on}\n"
+    lock.release()
+    with pytest.raises(InputError, match=f"it was interrupted, and `{goes_on}` goes on"):
+        asking.ask(tmp_path / "a", "status", 1)
 
 
 def test_a_run_that_dies_before_it_answers(tmp_path: Path) -> None:

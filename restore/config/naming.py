@@ -7,8 +7,10 @@ reads it or goes on with its run.
 
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self
 
+from restore.config.command import paste, program
 from restore.config.target import ALLOWED
 from restore.config.trust import INERT, LIBRARIES, Trust, is_foreign, root_of, targets
 from restore.types import InputError
@@ -34,6 +36,17 @@ def packages_of(config: Mapping[str, Any]) -> list[str]:
     """What `packages` has to say to whoever reads `config` later; its own `packages` first."""
     own = config.get("packages") or []
     return list(dict.fromkeys([*own, *map(root_of, _beyond(config))]))
+
+
+def own_code(config: Mapping[str, Any]) -> list[str]:
+    """Arguments that name again the packages that a stored config needs, for a shell."""
+    packages = packages_of(config)
+    return [paste("packages", *packages, many=True)] if packages else []
+
+
+def go_on(folder: Path, config: Mapping[str, Any]) -> str:
+    """The command that goes on with the run of a folder, to which settings may be added."""
+    return " ".join([program("train"), paste("resume.path", str(folder)), *own_code(config)])
 
 
 def check_named(

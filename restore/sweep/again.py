@@ -11,7 +11,9 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from restore.config import naming
 from restore.config.command import quote
+from restore.run_files import read_config, sweep_of
 from restore.sweep.ranking import FOLDER, Sweep, shown
 from restore.types import InputError
 
@@ -56,6 +58,15 @@ def own(folder: Path) -> str:
     roots = [_roots(argument) or set() for argument in Sweep.read(folder).arguments()]
     named = sorted(set().union(*roots))
     return shown(folder, "--resume", *(["--packages", ",".join(named)] if named else []))
+
+
+def go_on(run: Path) -> str:
+    """The command that goes on with the run of a folder: with its sweep, where it is a job of one.
+
+    Raises InputError where its files do not say it.
+    """
+    sweep = sweep_of(run)
+    return naming.go_on(run, read_config(run)) if sweep is None else own(sweep)
 
 
 def _roots(text: str) -> set[str] | None:

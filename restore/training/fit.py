@@ -8,7 +8,8 @@ import yaml  # type: ignore[import-untyped]
 from lightning.pytorch.profilers import SimpleProfiler
 
 from restore import tracking
-from restore.config.command import paste, program
+from restore.config.command import program
+from restore.config.naming import go_on
 from restore.config.trust import foreign
 from restore.data.survey import lines
 from restore.evaluation import load, report, upload
@@ -73,7 +74,7 @@ def fit(run: Run, again: str | None = None) -> dict[str, float]:
             run.trainer.fit(run.task, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
     except preemption.Preempted:
         if run.trainer.is_global_zero:
-            print(f"to go on: {again or go_on(run)}", flush=True)
+            print(f"to go on: {again or go_on(run.folder, run.config)}", flush=True)
         raise
     except Exception as error:
         known = lack.known(run, error)
@@ -83,7 +84,8 @@ def fit(run: Run, again: str | None = None) -> dict[str, float]:
         if known is error:
             raise
         if run.trainer.is_global_zero and any(run.folder.glob("checkpoints/*.ckpt")):
-            print(f"to go on: {go_on(run)} resume.allow_inexact=true KEY=LESS", flush=True)
+            less = "resume.allow_inexact=true KEY=LESS"
+            print(f"to go on: {go_on(run.folder, run.config)} {less}", flush=True)
         raise known from error
     logged = run.trainer.callback_metrics.items()
     return {name: float(value) for name, value in logged if name.startswith("val/")}
@@ -145,12 +147,6 @@ def best_checkpoint(run: Run) -> Path:
     path = run.callbacks["best"].path
     assert isinstance(path, Path)
     return path
-
-
-def go_on(run: Run) -> str:
-    """The command that goes on with this run, to which settings may be added."""
-    path = paste("resume.path", str(run.folder))
-    return " ".join([program("train"), path, *next_command.own_code(run.config)])
 
 
 def print_end(run: Run, validation: dict[str, float]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from restore.config.command import conf, paste, spelled
-from restore.config.naming import packages_of
+from restore.config.naming import own_code
 from restore.evaluation.method import baseline_to_beat
 from restore.training.run import Run
 
@@ -77,12 +77,6 @@ def _leaf(node: Any) -> str | None:
         if yaml.safe_load(path.read_text(encoding="utf-8")) == node:
             return path.stem
     return None
-
-
-def own_code(config: dict[str, Any]) -> list[str]:
-    """Arguments that name again the packages that a stored config needs, for a shell."""
-    packages = packages_of(config)
-    return [paste("packages", *packages, many=True)] if packages else []
 
 
 def own_configs(run: Run) -> list[str]:
