@@ -64,7 +64,7 @@ TRAIN = [
     ("trainer.precision=7-bit", "trainer.precision=7-bit is refused"),
     ("trainer.strategy=nope", "nope"),
     ("sampler.num_steps=0", "num_steps must be at least 2, got 0"),
-    ("sampler.jump_length=0", "jump_length must be in"),
+    ("sampler.jump_length=0", "jump_length must be at least 1, got 0"),
     ("sampler=ddim", "use sampler=repaint_fast, or guidance=replacement"),
     ("degradation=noise", "use a degradation with a mask"),
     ("data=folder data.root=/nowhere/data", "no images for the train split in /nowhere/data"),

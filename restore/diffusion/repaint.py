@@ -98,10 +98,12 @@ class RePaint:
             raise InputError(f"repaint: num_steps must be at least 2, got {self.num_steps}")
         if self.jump_count < 1:
             raise InputError(f"repaint: jump_count must be at least 1, got {self.jump_count}")
-        if not 1 <= self.jump_length < self.num_steps:
+        if self.jump_length < 1:
+            raise InputError(f"repaint: jump_length must be at least 1, got {self.jump_length}")
+        if self.num_steps <= self.jump_length:
             raise InputError(
-                f"repaint: jump_length must be in 1 .. num_steps - 1 = {self.num_steps - 1}, "
-                f"got {self.jump_length}: take more steps, or shorter jumps"
+                f"repaint: num_steps must be at least {self.jump_length + 1}, one more than "
+                f"jump_length={self.jump_length}, got {self.num_steps}"
             )
         check_calls("the number of predictions (with jumps)", self._num_calls)
 
