@@ -99,7 +99,9 @@ def read_mask(path: Path, invert: bool) -> Tensor:
     if invert:
         mask = 255 - mask
     if mask.min() > _HALF:
-        raise InputError(f"mask {printable(str(path))} is hole everywhere: {_way_out(invert)}")
+        kept = "white (it is read inverted)" if invert else "black"
+        whole = f"mask {printable(str(path))} is hole everywhere"
+        raise InputError(f"{whole}: make {kept} what is to be kept")
     _check_colors(path)
     return mask
 
@@ -111,11 +113,6 @@ def read_drawn(path: Path) -> Tensor:
     """
     drawn = load_image(path, channels=1)
     return _alpha(path, drawn) if drawn.min() > _HALF else drawn
-
-
-def _way_out(invert: bool) -> str:
-    other = "not inverted" if invert else "white where it is to be filled and black elsewhere"
-    return f"save it {other}, or delete it"
 
 
 def _alpha(path: Path, white: Tensor) -> Tensor:

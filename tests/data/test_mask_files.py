@@ -81,7 +81,7 @@ def save(folder: Path, array: np.ndarray, name: str = "m.png") -> MaskFiles:
 
 def test_a_hole_that_is_everything_is_an_error(tmp_path: Path) -> None:
     shape = save(tmp_path, np.full((4, 4), 255, np.uint8))
-    with pytest.raises(InputError, match=r"m\.png is hole everywhere"):
+    with pytest.raises(InputError, match=r"m\.png is hole everywhere: make black what"):
         shape(torch.zeros(1).long(), 4, 4)
     inverted = MaskFiles(".", root=str(tmp_path), invert=True)
     assert not inverted(torch.zeros(1).long(), 4, 4).any()
@@ -90,7 +90,7 @@ def test_a_hole_that_is_everything_is_an_error(tmp_path: Path) -> None:
 def test_an_empty_mask_is_an_empty_hole(tmp_path: Path) -> None:
     shape = save(tmp_path, np.zeros((4, 4), np.uint8))
     assert not shape(torch.zeros(1).long(), 4, 4).any()
-    with pytest.raises(InputError, match="everywhere: save it not inverted"):
+    with pytest.raises(InputError, match=r"everywhere: make white \(it is read inverted\)"):
         MaskFiles(".", root=str(tmp_path), invert=True)(torch.zeros(1).long(), 4, 4)
 
 
