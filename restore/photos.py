@@ -135,7 +135,8 @@ def _drawn_for(option: str, path: Path, name: Path, given: Path | None) -> Path 
     """The file of a photo that is drawn beside it: its mask, or its strength map."""
     if given is None or given.is_file():
         return given
-    for candidate in (given / name, *(given / name.with_suffix(end) for end in sorted(SUFFIXES))):
+    ends = [cased for end in sorted(SUFFIXES) for cased in (end, end.upper())]
+    for candidate in (given / name, *(given / name.with_suffix(end) for end in ends)):
         if candidate.is_file():
             return candidate
     has_none = f"{given} has no {option.replace('-', ' ')} for {printable(str(path))}"

@@ -55,7 +55,7 @@ def test_known_pixels_size_and_source_stay(
     assert (tmp_path / "a.png").read_bytes() == before
     (line,) = lines(ended)
     assert line["outputs"] == ["out/a.png"] and line["models"] == ["inpainter"]
-    save(tmp_path / "masks" / "a.png", 255 - hole)
+    save(tmp_path / "masks" / "a.PNG", 255 - hole)  # as cameras and Windows spell it
     run(models["inpainter"], "a.png", "-o", "two", "--mask", "masks", "--invert-mask")
     assert (tmp_path / "two" / "a.png").read_bytes() == (tmp_path / "out" / "a.png").read_bytes()
 
