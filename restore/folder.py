@@ -44,6 +44,16 @@ def make(place: str, kind: Literal["run", "sweep"] = "run") -> Path:
     return folder
 
 
+def check_output(place: Path, folder: Path) -> None:
+    """Raises InputError, before work, where nothing can be written into the folder of `-o place`;
+    makes nothing."""
+    above = (folder.absolute(), *folder.absolute().parents)
+    there = next(one for one in above if os.path.lexists(one))
+    code = errno.EACCES if there.is_dir() else errno.ENOTDIR
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise InputError(f"-o {place} cannot be written: {there}: {os.strerror(code)}")
+
+
 def cache() -> Path:
     """Where what can be made anew is kept for all runs of a user: $RESTORE_CACHE, else `restore` in
     $XDG_CACHE_HOME or ~/.cache."""

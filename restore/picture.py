@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from restore.folder import write_whole
 from restore.image import to_uint8
-from restore.types import Batch
+from restore.types import Batch, InputError
 
 SMALL = 128  # pixels; narrower images are enlarged by whole numbers
 GAP = 2  # pixels between images
@@ -43,14 +43,20 @@ def save(picture: Image.Image, path: Path) -> None:
     """Writes a file of the kind that its name says, whole or not at all.
 
     Raises:
-        ValueError: no kind that Pillow writes.
+        InputError: no kind that Pillow writes.
     """
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE:
-        raise ValueError(f"{path.suffix or 'no ending'} is no kind of picture: take .png")
+    kind = kind_of(path)
     packed = io.BytesIO()
     picture.save(packed, kind)
     write_whole(path, packed.getvalue())
+
+
+def kind_of(path: Path) -> str:
+    """The kind that a file's name says, as Pillow spells it; InputError for none that it writes."""
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None or kind not in Image.SAVE:
+        raise InputError(f"{path}: {path.suffix or 'no ending'} is no kind of picture: take .png")
+    return kind
 
 
 def panel(batch: Batch, restored: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import sys
 import tempfile
 import time
@@ -12,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from restore import chain, generation, job, photos, shelf, zoo
+from restore import chain, folder, generation, job, photos, shelf, zoo
 from restore.api import Model, load
 from restore.data import image_file
 from restore.data.name import printable
@@ -52,6 +51,7 @@ def predict(
     """
     if not models:
         raise InputError("give MODEL and INPUT, or --job FILE; see restore predict --help")
+    folder.check_output(output, output)
     photos.check_inverted(settings.mask, settings.invert_mask)
     found = photos.found(inputs)
     where = settings.packages, settings.device, settings.precision or "auto"
@@ -106,21 +106,22 @@ def repeat(
     packages, device = settings.packages, settings.device
     if inputs or settings != PredictionSettings(device=device, packages=packages):
         raise InputError("--job brings image, mask and settings with it: give no others")
+    folder.check_output(output, output)
     asked = job.read(file)
     computed = zip(_models_of(asked, models), asked.precisions, strict=True)
     loaded = [load(path, packages, device, exactly) for path, exactly in computed]
     chain.check(loaded, asked.settings, asked.mask is not None, asked.strength_map is not None)
     name = Path(file.stem or "job")
     targets = photos.targets_of(name, output, asked.settings.num_samples, set())
-    with tempfile.TemporaryDirectory() as folder:
-        photo = Photo(Path(folder) / job.IMAGE, None, targets)
+    with tempfile.TemporaryDirectory() as place:
+        photo = Photo(Path(place) / job.IMAGE, None, targets)
         photo.source.write_bytes(asked.image)
         if asked.mask is not None:
-            photo = replace(photo, mask=Path(folder) / job.MASK)
-            (Path(folder) / job.MASK).write_bytes(asked.mask)
+            photo = replace(photo, mask=Path(place) / job.MASK)
+            (Path(place) / job.MASK).write_bytes(asked.mask)
         if asked.strength_map is not None:
-            photo = replace(photo, strength_map=Path(folder) / job.STRENGTH)
-            (Path(folder) / job.STRENGTH).write_bytes(asked.strength_map)
+            photo = replace(photo, strength_map=Path(place) / job.STRENGTH)
+            (Path(place) / job.STRENGTH).write_bytes(asked.strength_map)
         photos.check_drawn(photo, invert=False)
         make(output)
         line = _restored(photo, loaded, PredictionSettings(**asdict(asked.settings)))
@@ -158,8 +159,6 @@ def make(output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"-o {output} cannot be made: {error.strerror}") from error
-    if not os.access(output, os.W_OK):
-        raise InputError(f"-o {output} cannot be written: choose another folder")
 
 
 def _batch_size(settings: PredictionSettings, models: list[Model]) -> int:

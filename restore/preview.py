@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore.errors import DONE
+from restore.folder import check_output
 from restore.types import InputError
 
 if TYPE_CHECKING:
@@ -49,21 +50,32 @@ def show(overrides: Sequence[str], output: Path | None = None) -> int:
     from restore.data.survey import lines
     from restore.picture import save, sheet
 
+    path = output or Path(f"show_{_experiment(overrides)}.png")
+    _check(path)
     config = composed("train", command.spell([*overrides]))
     rules.check_run(config)
     data = open_data(config)
     samples = list(islice(first(data, config), SHOWN))
     for line in (*lines(data.summary("train", "val")), *_sizes(data), *_damage(data, samples)):
         print(line, flush=True)
-    path = output or Path(f"show_{_experiment(overrides)}.png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         made = sheet([(_images(one), _words(one)) for one in samples], _titles(samples[0]))
         save(made, path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"-o {path} cannot be written: {error}") from error
     print(f"samples, as training will see them: {path}")
     return DONE
+
+
+def _check(path: Path) -> None:
+    """Raises InputError, before data are read, where no picture can be written."""
+    from restore.picture import kind_of
+
+    if path.is_dir():
+        raise InputError(f"-o {path} is a folder: name a file in it")
+    check_output(path, path.parent)
+    kind_of(path)
 
 
 def _experiment(overrides: Sequence[str]) -> str:

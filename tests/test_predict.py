@@ -225,6 +225,7 @@ REFUSED = [
     ("nothing a.png -o out", "nothing does not exist"),
     ("{blind} none.png -o out", "none.png: no images there"),
     ("{blind} a.png -o a.png", "-o a.png cannot be"),
+    ("nothing b.png -o a.png/out", "-o a.png/out cannot be written: "),
     ("{blind} a.png -o .", "would overwrite a.png"),
     ("{blind} photo.bmp -o .", "-o . would overwrite photo.png"),
     ("{inpainter} a.png -o holes --mask holes", "-o holes would overwrite holes/a.png"),

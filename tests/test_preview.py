@@ -190,6 +190,14 @@ def test_what_a_training_would_refuse_is_refused_and_nothing_is_written(
         ended = run(*arguments)
         assert ended.code == 2 and says in ended.err and len(ended.err.splitlines()) == 1
     assert not [*tmp_path.iterdir()]
+    (tmp_path / "file").touch()
+    for place, says in (
+        (".", "-o . is a folder: name a file in it"),
+        ("file/a.png", "-o file/a.png cannot be written: "),
+        ("a", "a: no ending is no kind of picture"),
+    ):
+        ended = run("experiment=nope", "-o", place)  # before the config is composed
+        assert ended.code == 2 and says in ended.err and len(ended.err.splitlines()) == 1
     with pytest.raises(InputError, match="leave no batch"):
         config = composed("train", ["experiment=ddpm_digits", "+trainer.limit_train_batches=0"])
         next(iter(preview.first(preview.open_data(config), config)))
