@@ -108,15 +108,18 @@ class Ability:
             raise InputError(f"guidance={guidance}: {name} has none with a weight, leave it out")
         with self.guided_by(guidance):
             pass
-        self._check_steps(steps)
+        self._check_steps(steps, strength)
 
-    def _check_steps(self, steps: int | None) -> None:
+    def _check_steps(self, steps: int | None, strength: float | None) -> None:
+        given = {"steps": steps, "strength": strength}
+        named = [f"{word}={value}" for word, value in given.items() if value is not None]
+        if not named:
+            return
         try:
             with self.in_steps(steps):
-                if steps is not None:
-                    self.task.num_calls  # noqa: B018 (refuses more than the schedule has)
+                self.task.calls_from(strength)  # refuses more steps than there are, and none
         except InputError as error:
-            raise InputError(f"steps={steps}: {error}") from None
+            raise InputError(f"{', '.join(named)}: {error}") from None
 
     def _check_sigma(self, sigma: float | None) -> None:
         if sigma is None and self.needs_sigma:

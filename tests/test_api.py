@@ -419,6 +419,7 @@ REFUSED = [
     ("prior", {"hole": True, "num_samples": 0}, "num_samples=0 must be at least 1"),
     ("prior", {"hole": True, "steps": 2000}, "steps=2000: "),
     ("prior", {"hole": True, "steps": 2}, r"steps=2: .*must be at least 3,.* got 2"),
+    ("prior", {"strength": 0.01, "steps": 5}, "steps=5, strength=0.01: .* least 0.2, or take more"),
     ("prior", {"hole": True, "steps": 12.5}, "steps=12.5 must be a whole number"),
     ("prior", {"hole": True, "num_samples": 2.0}, "num_samples=2.0 must be a whole number"),
     ("prior", {"hole": True, "num_samples": True}, "num_samples=True must be a whole number"),

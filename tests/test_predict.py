@@ -239,6 +239,7 @@ REFUSED = [
     ("{inpainter} a.png -o out --mask none", "--mask none: no file"),
     ("{inpainter} a.png -o out --mask sub", "sub has no mask for a.png"),
     ("{prior} a.png -o out --mask small.png --strength 2", "strength=2.0 must be"),
+    ("{prior} a.png -o out --strength 0.01", "strength=0.01: start=0.01 leaves none of"),
     ("{prior} a.png -o out --strength-map small.png", "the strength map small.png has 10x10 px"),
     ("{prior} a.png -o out --strength-map none", "--strength-map none: no file"),
     ("{prior} a.png -o out --strength-map sub", "sub has no strength map for a.png"),

@@ -42,8 +42,8 @@ def times_from(times: Tensor, start: float) -> Tensor:
     left = times[times <= start + _ROUNDING]
     if len(left) < 2:
         raise InputError(
-            f"start={start} leaves none of the sampler's {len(times) - 1} steps: raise start or "
-            "sampler.num_steps"
+            f"start={start} leaves none of the sampler's {len(times) - 1} steps: raise it to at "
+            f"least {float(times[-2]):.3g}, or take more steps"
         )
     return left
 
