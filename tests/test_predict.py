@@ -206,6 +206,21 @@ def test_photos_are_upright(tmp_path: Path, orientation: int, depth: int) -> Non
     assert upright_size(tmp_path / "a.png") == found.shape
 
 
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3)], ids=str)
+def test_16_bits_stay_16_where_colours_are_made(
+    run: Any, models: dict[str, str], tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """A colorizer wants sRGB, which numbers without a profile are; those of another lose depth."""
+    array = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
+    write_png(array, tmp_path / "a.png")
+    found, none = read_photo(tmp_path / "a.png", colors=True)
+    assert found.dtype == np.uint16 and np.array_equal(found, array) and none is None
+    assert run(f"{models['blind']},{models['colorizer']}", "a.png", "-o", "out").code == 0
+    made, _ = read_photo(tmp_path / "out" / "a.png")
+    assert made.dtype == np.uint16 and made.shape == (9, 7, 3)
+    assert (made % 257).any()  # not 8 bits in 16
+
+
 def test_numbers_of_another_profile_are_kept(tmp_path: Path) -> None:
     """A profile whose red and blue are exchanged: converted to sRGB nothing would stay."""
     data = bytearray(profile())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from restore.data import image_file
+from restore.data.color_profile import is_srgb
 from restore.data.deep_file import words_of
 from restore.data.image_file import load_image, opened
 from restore.folder import write_whole
@@ -32,7 +33,8 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
 
     Numbers are the file's own, and not converted to sRGB, so that what is not restored comes back
     bit for bit; where that cannot be (CMYK), and with `colors`, they are sRGB. 16 bits stay 16 in
-    PNG and TIFF files, on white where they are transparent. What else `load_image` does holds.
+    PNG and TIFF files, on white where they are transparent; with `colors` where they are sRGB.
+    What else `load_image` does holds.
 
     Raises:
         ImageError: what `load_image` raises.
@@ -40,12 +42,14 @@ def read_photo(path: Path, colors: bool = False) -> tuple[np.ndarray, bytes | No
     plain = load_image(path, 3)  # says what is wrong with a file
     with opened(path) as (image, packed, profile):
         grey = image.mode in _GREY or image.mode.startswith("I;16")
+        words = None if image.mode == "CMYK" else words_of(image, packed)
+        mode = "RGB" if words is not None and words.ndim == 3 else "L"
+        if words is not None and (not colors or is_srgb(profile, mode)):
+            turn = _TURNS.get(image_file.orientation(image))
+            turned = words if turn is None else np.ascontiguousarray(turn(words))
+            return turned, None if colors else profile
         if colors or image.mode == "CMYK":
             return plain.permute(1, 2, 0).numpy(), None
-        words = words_of(image, packed)
-        if words is not None:
-            turn = _TURNS.get(image_file.orientation(image))
-            return (words if turn is None else np.ascontiguousarray(turn(words))), profile
         own = load_image(path, 1 if grey else 3, convert=False)
     return (own[0] if grey else own.permute(1, 2, 0)).numpy(), profile
 
