@@ -5,6 +5,7 @@ Importing this module must stay instant.
 
 import argparse
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from restore.photos import Photo
 
 ABOUT = "how much the restored frames of a video flicker"
-EXAMPLES = """Frames are the images of a folder in the order of their names. Flicker is the mean
-absolute difference of consecutive differences, in grey levels of 255: 0 where restored frames move
-as those of the reference do.
+EXAMPLES = """Frames are the images of a folder in the order of the numbers in their names, 2.png
+before 10.png. Flicker is the mean absolute difference of consecutive differences, in grey levels of
+255: 0 where restored frames move as those of the reference do.
 
 examples:
   restore predict inpaint frames -o filled --mask scratch.png
@@ -69,12 +70,12 @@ def measure(restored: Path, reference: Path, mask: Path | None, invert: bool) ->
 def _frames(
     restored: Path, reference: Path, mask: Path | None, invert: bool
 ) -> list[tuple[Path, "Photo"]]:
-    """Each restored frame, and its reference with the mask of that."""
+    """Each restored frame, and its reference with the mask of that, in the order of the video."""
     from restore.data.image_file import upright_size
     from restore.photos import found, photos
 
     own = {name.with_suffix(""): path for path, name in found([str(restored)]).photos}
-    named = found([str(reference)]).photos
+    named = sorted(found([str(reference)]).photos, key=lambda one: _order(one[1]))
     lacking = [path for path, name in named if name.with_suffix("") not in own]
     more = own.keys() - {name.with_suffix("") for _, name in named}
     if more:
@@ -86,6 +87,11 @@ def _frames(
         raise InputError(f"{reference} has images of several sizes: give the frames of one video")
     jobs = photos(named, restored / "never", 1, mask, invert)
     return [(own[name.with_suffix("")], job) for (_, name), job in zip(named, jobs, strict=True)]
+
+
+def _order(name: Path) -> list[str | int]:
+    """Numbers count as such: programs that cut videos write 2.png and 10.png, too."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(name))]
 
 
 def _loaded(path: Path, photo: "Photo", invert: bool) -> tuple["Tensor", "Tensor", "Tensor"]:

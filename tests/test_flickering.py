@@ -77,6 +77,15 @@ def test_frames_of_folders(video: dict[str, Any], monkeypatch: Any, capsys: Any)
     assert whole["known"] == pytest.approx(30 * 9 / 256)
 
 
+def test_frames_come_in_the_order_of_their_numbers(video: dict[str, Any]) -> None:
+    """As 1, 10, 2, 20 the frames would jump, and the hole blink once and not three times."""
+    for folder in (video["filled"], video["frames"]):
+        for number, name in enumerate((1, 2, 10, 20)):
+            (folder / f"{number:05}.png").rename(folder / f"{name}.png")
+    found = measure(video["filled"], video["frames"], video["mask"], False)
+    assert found == {"pairs": 3, "known": 0.0, "filled": 30.0}
+
+
 def test_the_documented_commands_fill_a_video(
     video: dict[str, Any], tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
