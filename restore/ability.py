@@ -100,7 +100,9 @@ class Ability:
         if hole and not self.fills_holes:
             raise InputError(f"{name} fills no holes: leave the mask out")
         if not hole and self.fills_holes and strength is None:
-            raise InputError(f"{name} fills holes: give a mask that is white where it is to fill")
+            way_out = "give a mask that is white where it is to fill"
+            other = ", or a strength, such as 0.5, that changes all" if self.has_sampler else ""
+            raise InputError(f"{name} fills holes: {way_out}{other}")
         if strength is None and self.needs_strength:
             raise InputError(f"{name} would draw without looking: give a strength, such as 0.5")
         self._check_sigma(sigma)
