@@ -14,10 +14,9 @@ help:  ## this list
 setup: $(STAMP)  ## .venv with the tested versions; does nothing when it is there
 
 # The CPU build of torch comes with the pin in constraints.txt; torchvision is excluded there.
-# Modules are compiled when they are imported: all of them would be half of the work.
 $(STAMP): constraints.txt pyproject.toml
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev,sweep,app,export]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sweep,app,export]'
 	touch $@
 
 train: setup  ## the default experiment (digits) to a table and a picture, minutes on 2 CPU cores
@@ -29,8 +28,8 @@ test: setup  ## the tests not marked slow, minutes on 2 cores; those of data fil
 test-data: setup  ## the tests of data files (RESTORE_DATA=FOLDER); fails where there are none
 	$(PYTEST) -m "data and not slow"
 
-test-ci: setup  ## one case of each slow protection
-	$(PYTEST) -m "slow and ci"
+test-ci: setup  ## one case of each slow protection, and the tests of data files where there are any
+	$(PYTEST) -m "slow and ci or data and not slow"
 
 test-full: setup  ## all tests
 	$(PYTEST)

@@ -91,7 +91,8 @@ def _frames(
 
 def _order(name: Path) -> list[str | int]:
     """Numbers count as such: programs that cut videos write 2.png and 10.png, too."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(name))]
+    parts = re.split(r"(\d+)", str(name))  # every second is a number
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def _loaded(path: Path, photo: "Photo", invert: bool) -> tuple["Tensor", "Tensor", "Tensor"]:
