@@ -18,7 +18,7 @@ from restore.config import definition, meaning, source
 from restore.config.annotation import Tensor
 from restore.config.leaves import ITEMS, Leaves, Section
 from restore.config.signature import SETTLED
-from restore.config.value import among, wrong_type
+from restore.config.value import among, is_of_fixed_length, wrong_type
 
 Schema = dict[str, Any]
 
@@ -125,7 +125,9 @@ def _of_one(annotation: Any) -> Schema:
         }
     if is_class and issubclass(origin, Iterable) and origin is not Tensor:
         items = [of_type(one) for one in arguments if one is not ...]
-        listed = {"type": "array", **({"items": {"anyOf": items}} if items else {})}
+        listed: Schema = {"type": "array", **({"items": {"anyOf": items}} if items else {})}
+        if is_of_fixed_length(annotation):
+            listed |= {"items": items, "minItems": len(items), "maxItems": len(items)}
         return {"anyOf": [listed, _BUILT]}
     if is_class and issubclass(origin, os.PathLike):
         return {"anyOf": [{"type": "string"}, _BUILT]}

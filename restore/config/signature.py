@@ -12,8 +12,9 @@ from typing import Any
 
 from restore.config import refusal, source
 from restore.config.command import conf
-from restore.config.target import check_allowed, resolve
+from restore.config.target import check_allowed, check_kind, resolve
 from restore.config.trust import STRICT, Trust, nodes
+from restore.config.unserved import check_served
 from restore.config.value import fits, unknown, wrong_type
 from restore.types import InputError
 
@@ -47,6 +48,7 @@ def check_early(config: Mapping[str, Any]) -> None:
             if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
                 continue
             check_allowed(node["_target_"], place, trust)
+            check_served(node["_target_"], place)
             described = source.describe(node["_target_"])
             if described is not None:
                 if place == "task":
@@ -100,6 +102,7 @@ def _check_values(config: Any, path: str) -> None:
 
 def _check_call(node: Mapping[str, Any], path: str, given: set[str], trust: Trust) -> None:
     target = resolve(str(node["_target_"]), path, trust)
+    check_kind(target, path, str(node["_target_"]))
     try:
         parameters = _parameters(target)
     except ValueError as error:  # an exception class and the like

@@ -33,6 +33,15 @@ PACKAGES = (
     *("network", "recovery", "task", "tracking"),
 )
 FUNCTIONS = ("restore.diffusion.", "restore.loss.", "restore.metric.bucket.")
+# What a class must be by where it stands: the last part of its path, or the section that holds it.
+_KINDS = {
+    "callback": "lightning.pytorch.Callback",
+    "data": "restore.data.module.DataModule",
+    "network": "torch.nn.Module",
+    "optimizer": "torch.optim.Optimizer",
+    "scheduler": "torch.optim.lr_scheduler.LRScheduler",
+    "task": "restore.task.base.Task",
+}
 
 
 def resolve(target: str, path: str = "", trust: Trust = STRICT) -> Callable[..., Any]:
@@ -92,3 +101,14 @@ def check_allowed(target: str, path: str, trust: Trust) -> InputError:
 
 def _is_own(module: str) -> bool:
     return f"{module}.".startswith(tuple(f"restore.{package}." for package in PACKAGES))
+
+
+def check_kind(target: Callable[..., Any], path: str, spelled: str) -> None:
+    """Raises InputError for a class that is not what others will call at its place."""
+    above, _, name = path.rpartition(".")
+    wanted = _KINDS.get(above if above == "callback" else name)
+    if wanted is None or not inspect.isclass(target):
+        return
+    module, _, kind = wanted.rpartition(".")
+    if not issubclass(target, getattr(importlib.import_module(module), kind)):
+        raise InputError(f"{path}._target_={spelled} is refused: it is no {wanted}")

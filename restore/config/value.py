@@ -53,6 +53,8 @@ def fits(value: Any, annotation: Any) -> bool:
         return isinstance(value, number) and not isinstance(value, bool)
     if annotation in (bool, str):
         return isinstance(value, annotation)
+    if isinstance(value, list) and is_of_fixed_length(annotation):
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
     return _fits_container(value, origin or annotation, arguments)
 
 
@@ -76,12 +78,20 @@ def _fits_container(value: Any, origin: Any, arguments: tuple[Any, ...]) -> bool
     return isinstance(value, str) and is_class and issubclass(origin, os.PathLike)
 
 
+def is_of_fixed_length(annotation: Any) -> bool:
+    """Whether a type has as many items as arguments, as tuple[float, float] has."""
+    arguments = typing.get_args(annotation)
+    return typing.get_origin(annotation) is tuple and bool(arguments) and ... not in arguments
+
+
 def spell(annotation: Any) -> str:
     """A type in the words of a config."""
-    arguments = typing.get_args(annotation)
-    if typing.get_origin(annotation) is Literal:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
         return "one of " + ", ".join(map(repr, arguments))
-    if typing.get_origin(annotation) in (Union, types.UnionType):
+    if is_of_fixed_length(annotation):
+        return f"[{', '.join(map(spell, arguments))}]"
+    if origin in (Union, types.UnionType):
         # No config holds a tensor, which optimizers take as well.
         plain = [one for one in arguments if getattr(one, "__name__", "") != "Tensor"]
         return " or ".join(map(spell, plain or arguments))

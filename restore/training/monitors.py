@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from restore.callback.monitor import check_monitor
+from restore.callback.monitor import best_is_high, check_monitor
 from restore.task.base import Task
 from restore.task.dry import logged_in_training, logged_in_validation
 from restore.task.teacher import Teacher
-from restore.types import Batch
+from restore.types import Batch, InputError
 
 _OURS = "restore."
 
 
 def check_callbacks(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> None:
     """Raises InputError for a teacher that does not serve the task, and for a callback whose
-    monitor is nothing that the task logs.
+    monitor is nothing that the task logs, or that takes its worst value for the best.
 
     sample: one of validation, [1, ...].
     """
@@ -25,7 +25,7 @@ def check_callbacks(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> 
 
 
 def _check_monitors(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> None:
-    """Raises InputError for a monitor that is not logged.
+    """Raises InputError for a monitor that is not logged, or whose worst value is taken for the best.
 
     Lightning's callbacks may follow the losses of training, too. One that is told not to insist
     (`strict=false`) is left alone.
@@ -40,6 +40,11 @@ def _check_monitors(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> 
             check_monitor(setting, one.monitor, validated)
         else:
             check_monitor(setting, one.monitor, logged_in_training(task, sample), ("train/",))
+        if best_is_high(one.monitor) and getattr(one, "mode", None) == "min":  # Lightning's default
+            raise InputError(
+                f"{setting}.mode=min would take the lowest {one.monitor} for the best: set "
+                f"+{setting}.mode=max"
+            )
 
 
 def _insists(callback: Any) -> bool:

@@ -176,12 +176,13 @@ VALUES: list[Any] = [1, -1, 1.5, True, "x", None, [1], ["x"], [], {"_target_": "
     [
         *(int, float, bool, str, Path, int | None, float | list[float], list[int]),
         *(list[str] | None, dict[str, int], list[list[int]]),
+        *(tuple[int, str], tuple[float | None, int], tuple[int, ...]),
     ],
     ids=str,
 )
 def test_a_type_takes_what_the_start_takes(annotation: Any) -> None:
     validator = jsonschema.Draft7Validator(schema.of_type(annotation))
-    for value in [*VALUES, {"a": 1}, {"a": "x"}, [[1]]]:
+    for value in [*VALUES, {"a": 1}, {"a": "x"}, [[1]], [1, "x"], [None, 1], [1, 1, 1]]:
         if value != []:  # an empty list holds no item of a wrong type
             assert validator.is_valid(value) == fits(value, annotation), value
     assert validator.is_valid("${x}") and validator.is_valid("???")

@@ -8,6 +8,8 @@ import torch
 
 from restore.config.signature import check, check_early
 from restore.config.target import resolve
+from restore.config.trust import Trust
+from restore.config.unserved import UNSERVED, check_served
 from restore.config.value import fits, unknown
 from restore.types import InputError
 
@@ -31,6 +33,13 @@ HALF = "restore.degradation.mask.Half"
         ([1, 2], list[int], True),
         ([1, "x"], list[int], False),
         (3, list[int], False),
+        ([0.9, 0.99], tuple[float, float], True),
+        ([0.9], tuple[float, float], False),  # would be "list index out of range" in an optimizer
+        ([0.9, 0.99, 0.5], tuple[float, float], False),
+        ([None, 0.1], tuple[float | None, float], True),
+        ([0.1, None], tuple[float | None, float], False),
+        ([1, 2, 3], tuple[int, ...], True),
+        ([1, 2, 3], tuple, True),
         ("ab", list[str], False),
         ({"a": 1}, dict[str, int], True),
         ([1], dict[str, int], False),
@@ -114,6 +123,54 @@ def test_a_number_that_may_be_a_tensor_in_code_is_a_number_in_configs() -> None:
     node = {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": "abc"}
     with pytest.raises(InputError, match=r"lr='abc' has the wrong type: it takes float$"):
         check({"optimizer": node})
+
+
+def test_a_list_of_another_length_is_refused_in_words_of_a_config() -> None:
+    optimizer = {"_target_": "torch.optim.Adam", "_partial_": True, "betas": [0.9]}
+    owner = {"_target_": "restore.degradation.composition.Mixture", "degradations": [optimizer]}
+    for refuse in (check, check_early):  # by the class, and by its source text
+        with pytest.raises(InputError, match=r"betas=\[0.9\] has the .* takes \[float, float\]$"):
+            refuse({"owner": owner})
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("task", "torch.nn.Linear"),  # a module, but no learning rule
+        ("data", HALF),
+        ("task.network", HALF),
+        ("task.adversary.network", HALF),
+        ("task.optimizer", "torch.optim.lr_scheduler.StepLR"),
+        ("task.scheduler", "torch.optim.Adam"),
+        ("callback.mine", HALF),
+    ],
+)
+def test_a_class_that_is_not_what_its_place_calls_is_refused(path: str, target: str) -> None:
+    with pytest.raises(InputError, match=rf"^{path}._target_={target} is refused: it is no \w"):
+        check({"_target_": target, "_partial_": True}, path)
+
+
+CALLBACKS, OPTIM = "lightning.pytorch.callbacks.", "torch.optim."
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        CALLBACKS + "BatchSizeFinder",
+        CALLBACKS + "GradientAccumulationScheduler",
+        CALLBACKS + "LearningRateFinder",
+        CALLBACKS + "StochasticWeightAveraging",
+        CALLBACKS + "stochastic_weight_avg.StochasticWeightAveraging",
+        OPTIM + "LBFGS",
+        OPTIM + "SparseAdam",
+        OPTIM + "lr_scheduler.ReduceLROnPlateau",
+    ],
+)
+def test_a_class_that_would_stop_amid_its_work_is_refused_with_a_way_out(target: str) -> None:
+    assert resolve(target, trust=Trust(libraries=True)).__name__ in UNSERVED  # it is there
+    with pytest.raises(InputError, match=rf"^callback\.mine\._target_={target} is .*: .*: \w"):
+        check_early({"callback": {"mine": {"_target_": target}}})
+    check_served("mylab." + target.rpartition(".")[2], "callback.mine")  # of somebody's own
 
 
 def test_what_is_settled_later_is_no_value_of_another_key() -> None:

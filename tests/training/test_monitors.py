@@ -52,6 +52,18 @@ def test_what_is_logged_is_a_monitor(sample: Batch) -> None:
     check_callbacks(callbacks, Line(), sample)
 
 
+def test_more_of_a_metric_is_not_taken_for_worse(
+    sample: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EarlyStopping follows its monitor downwards unless it is told: a PSNR that rises ends it."""
+    monkeypatch.setattr("restore.training.monitors.logged_in_validation", lambda *_: ["val/psnr"])
+    with pytest.raises(
+        InputError, match=r"callback\.one\.mode=min .*: set \+callback.one.mode=max"
+    ):
+        check_callbacks({"one": EarlyStopping("val/psnr")}, Line(), sample)
+    check_callbacks({"one": EarlyStopping("val/psnr", mode="max")}, Line(), sample)
+
+
 class Measuring(Line):
     """Has a metric of its own, draws random numbers and asks its trainer, all in validation."""
 

@@ -17,10 +17,10 @@ WRONG = [
     ("scheduler=step task.scheduler.step_size=0", "task.scheduler divides by zero"),
     ("scheduler=cosine task.scheduler.T_max=0", "task.scheduler divides by zero"),
     ("experiment=inpaint_photos data.train_framing.size=16", "the discriminator, which needs 17"),
-    ("task.optimizer.betas=[0.9]", "task.optimizer or task.scheduler: list index out of range"),
+    ("task.optimizer.betas=[0.9]", r"task\.optimizer\.betas=\[0\.9\] has the wrong type"),
     (
         "experiment=inpaint_photos task.adversary.optimizer.betas=[0.9]",
-        "task.optimizer or task.scheduler: list index out of range",
+        r"task\.adversary\.optimizer\.betas=\[0\.9\] has the wrong type",
     ),
 ]
 
