@@ -28,7 +28,7 @@ PRECISIONS = ("auto", EXACT, MIXED)
 def load(
     path: str | Path,
     packages: str | Iterable[str] = (),
-    device: str | torch.device | None = None,
+    device: str | int | torch.device | None = None,
     precision: str = "auto",
 ) -> "Model":
     """A trained model: of a run folder (its best checkpoint), a checkpoint, a bundle, or a name.
@@ -49,9 +49,10 @@ def load(
         raise InputError(
             f"{path}: {type(task).__name__} restores no images; choose another checkpoint"
         )
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     task.float()  # made where the default dtype was float64, it would not take its float32 images
-    return Model(task, str(content["experiment"]), precision=precision).to(chosen)
+    return Model(task, str(content["experiment"]), precision=precision).to(device)
 
 
 class Model(Ability):
@@ -71,11 +72,11 @@ class Model(Ability):
     def __repr__(self) -> str:
         return f"Model({self.name}, {type(self.task).__name__}, {self.device})"
 
-    def to(self, device: str | torch.device) -> "Model":
-        """Moves it; InputError for a device that is not there."""
+    def to(self, device: str | int | torch.device) -> "Model":
+        """Moves it; InputError for a device that is not there, and it stays where it is."""
         with usable(f"device={device}"):
-            self.device = torch.device(device)
-            self.task.to(self.device)
+            self.task.to(torch.device(device))
+        self.device = torch.device(device)
         draws, self.precision = self.has_sampler, self._wanted
         if self._wanted == "auto":
             best = choose(device_of(self.device.type))[0] if draws else EXACT

@@ -110,7 +110,7 @@ def usable(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:  # as torch tells it
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{name} cannot be used: {reason}") from error
 

@@ -505,8 +505,14 @@ def test_load_refuses(tmp_path: Path) -> None:
         restore.load(tmp_path)
     run = write_model("blind", tmp_path)
     assert restore.load(run / "checkpoints" / "best.ckpt").name == "blind"
-    with pytest.raises(InputError, match="device=nowhere cannot be used"):
-        restore.load(run, device="nowhere")
+    for device in ("nowhere", "", "hpu", "cuda:99", 99, -1, 1.5):
+        with pytest.raises(InputError, match=f"^device={device} cannot be used: .") as refused:
+            restore.load(run, device=device)  # type: ignore[arg-type]
+        assert "\n" not in str(refused.value)
+    model = restore.load(run, device="cpu")
+    with pytest.raises(InputError):
+        model.to("cuda:99")
+    assert model.device == torch.device("cpu")  # where its weights are
 
 
 @pytest.mark.parametrize(
