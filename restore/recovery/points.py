@@ -100,7 +100,7 @@ class Recovery(Callback):
         if self._loaded is None:
             return
         if self.retunes:
-            position.retune(trainer, pl_module)
+            position.retune(trainer, pl_module, self._loaded)
         # Where a run was killed after its training, the last validation is its result.
         if self._loaded["validation_due"] or trainer.should_stop:
             self._validate_again(trainer, logged=self._validated == pl_module.updates)

@@ -127,17 +127,20 @@ def take_up(position: Position, trainer: Trainer, pl_module: LightningModule) ->
     trainer.fit_loop.epoch_loop._batches_that_stepped = position["batches"]
 
 
-def retune(trainer: Trainer, pl_module: LightningModule) -> None:
+def retune(trainer: Trainer, pl_module: Any, position: Position) -> None:
     """Puts the configured settings of optimizers and schedulers in the place of the loaded ones.
 
-    Moments are kept; a schedule goes on where it would be after as many steps.
+    Moments are kept; a schedule, also one that the run had not, goes on where it would be after as
+    many updates or epochs.
     """
+    ended = position["epoch"] - position["epoch_end_due"]
+    steps = pl_module.updates if pl_module.scheduler_interval == "update" else ended
     optimizers, schedulers = _made(pl_module)
     loaded = [one.scheduler for one in trainer.lr_scheduler_configs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of schedulers that step before their optimizers
         for scheduler, old in zip(schedulers, loaded, strict=True):
-            for _ in range(old.last_epoch):
+            for _ in range(steps):
                 scheduler.step()
             old.load_state_dict(scheduler.state_dict())
     for optimizer, own in zip(optimizers, trainer.optimizers, strict=True):

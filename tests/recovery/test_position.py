@@ -144,6 +144,19 @@ def test_new_settings_of_the_optimizer_are_applied_and_moments_kept(tmp_path: Pa
     assert same.rates == pytest.approx([0.1 * 0.5**4, 0.1 * 0.5**5])
 
 
+@pytest.mark.parametrize("other", ["none", "interval"])
+def test_a_schedule_that_the_run_had_not_goes_on_as_if_it_had(tmp_path: Path, other: str) -> None:
+    """A run of four updates, of which three are an epoch."""
+    first = Scheduled("update")
+    if other == "none":
+        first.scheduler = None
+    fit(tmp_path, first, 5)
+    again = Scheduled("update" if other == "none" else "epoch")
+    fit(tmp_path, again, 7, resume=True, retunes=True)
+    steps = (4, 5, 6) if other == "none" else (1, 1, 2)
+    assert again.rates == pytest.approx([0.1 * 0.5**step for step in steps])
+
+
 @pytest.mark.parametrize(
     ("before", "now", "kept"),
     [
