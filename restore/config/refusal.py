@@ -66,8 +66,7 @@ class _Reader:
 
     def __init__(self, place: str, target: str) -> None:
         self.place, self.target = place, target
-        found = lineage(target)
-        self.line = [(home, one) for home, one in found if isinstance(one, ast.ClassDef)]
+        self.line = [(home, one) for home, one in lineage(target) if isinstance(one, ast.ClassDef)]
         self.attributes: dict[str, Any] = {}  # by `self.name`
 
     def construct(self, call: _Call, where: _Where) -> None:
@@ -111,8 +110,10 @@ class _Reader:
                 if not self._branch(statement, scope, where):
                     return False
             elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr | ast.Return):
-                if isinstance(statement.value, ast.Call) and where.depth < _DEPTH:
-                    self._follow(statement.value, scope, where)
+                followed = statement.value if where.depth < _DEPTH else None
+                if isinstance(followed, ast.Call):
+                    self._follow(followed, scope, where)
+                self._stir(statement, followed)
                 if isinstance(statement, ast.Return):
                     return False
                 self._assign(statement, scope, where)
@@ -194,7 +195,8 @@ class _Reader:
 
     def _assign(self, statement: ast.stmt, scope: Scope, where: _Where) -> None:
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            value = self._value(statement.value, scope, where)
+            grows = any(isinstance(one, ast.List) for one in ast.walk(statement.value))  # or may
+            value = Unknown if grows else self._value(statement.value, scope, where)
             one = isinstance(statement, ast.AnnAssign)
             for target in [statement.target] if one else statement.targets:  # type: ignore[union-attr]
                 self._set(target, value, scope)
@@ -212,20 +214,26 @@ class _Reader:
 
     def _forget(self, statement: ast.stmt, scope: Scope) -> None:
         """What a statement that is not followed may change is unknown; _Stopped if it returns."""
+        self._stir(statement)
         for node in ast.walk(statement):
             if isinstance(node, ast.Return):
                 raise _Stopped
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
                 self._set(node, Unknown, scope)
 
+    def _stir(self, statement: ast.stmt, followed: ast.expr | None = None) -> None:
+        """Forgets the attributes, which methods that are not followed may change."""
+        calls = (one for one in ast.walk(statement) if isinstance(one, ast.Call))
+        if any(ast.unparse(one.func).startswith("self.") for one in calls if one is not followed):
+            self.attributes.clear()
+
 
 def _pairs(statement: ast.For, scope: Scope) -> list[tuple[str, Any]]:
     """Names and values of `for name, value in settings.items()`, where they are known."""
     name, _, rest = ast.unparse(statement.iter).partition(".items()")
-    held = scope.get(name)
-    if rest or not isinstance(held, dict) or PARTLY in held:
-        return []
-    return [*held.items()] if isinstance(statement.target, ast.Tuple) else []
+    held: Any = scope.get(name)
+    known = not rest and isinstance(held, dict) and PARTLY not in held
+    return [*held.items()] if known and isinstance(statement.target, ast.Tuple) else []
 
 
 def _known_arguments(target: str) -> set[str] | None:

@@ -62,6 +62,26 @@ class Vague:
             return
         if size > 9: raise ValueError(f"{size} is above 9")
 
+class Grows:
+    def __init__(self, sizes=(1,)):
+        self.count = self.made = 0
+        self.blocks, names = [], []
+        for size in sizes:
+            self.blocks.append(size)
+            self.add(size)
+        names.append(1)
+        pair = (self.make(), 1)
+        if not self.blocks: raise ValueError("no blocks")
+        if not names: raise ValueError("no names")
+        if self.count < 1: raise ValueError("nothing was added")
+        if self.made < 1: raise ValueError("nothing was made")
+
+    def add(self, size):
+        self.count = self.count + size
+
+    def make(self):
+        self.made = 1
+
 class Early:
     def __init__(self, size=1):
         if size == 11: return
@@ -185,7 +205,7 @@ NARROW, WIDE, ONCE = (
         ("Near", {"size": 6}, "x: 6 is too far for 5"),
         ("Plain", {"size": 0}, "x: size=0 is no size"),
         ("Doubled", {}, "x: strict"),
-        *[(name, {}, None) for name in ("Starred", "Clocked", "Endless", "Untold")],
+        *[(name, {}, None) for name in ("Starred", "Clocked", "Endless", "Untold", "Grows")],
         ("Maker", {"size": 1, "part": ONCE}, "once does not fit Maker (it takes no width)"),
         ("Record", {"high": -1.0}, "x: -1.0 is below 0.0"),
         ("Record", {"low": 2.0}, "x: 1.0 is below 2.0"),
