@@ -103,6 +103,15 @@ def test_kernels_of_networks_alone_are_int8(name: str, kind: torch.dtype) -> Non
     assert made[name].dtype == kind and len(made) == 1 + (kind == torch.int8)
 
 
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
+def test_whole_numbers_stay_whole(kind: bundle.Kind) -> None:
+    """A count of updates, as of batch norms, is more than float16 holds."""
+    count = torch.tensor([[70_000, 2**24 + 1]])
+    made = bundle._stored("network.count", count, kind)
+    read = bundle._read_back(made, "network.count")
+    assert made.keys() == {"network.count"} and read.dtype == torch.int64 and read.equal(count)
+
+
 def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     folder = export(write_model("blind", tmp_path), tmp_path / "bundle", "--int8")
     stored = safetensors.torch.load_file(folder / "model.safetensors")
@@ -170,7 +179,9 @@ def test_model_json_says_what_a_stranger_needs(tmp_path: Path) -> None:
     source = {"_target_": "restore.data.folder.Folder", "folder": "bsds430/train"}
     data = {"batch_size": 1, "root": "/home/me/data", "source": source}
     config = {**content["config"], "data": data, "packages": ["mylab"]}
-    checkpoint.write({**content, "config": config, "run": "ab12"}, path)
+    began = {"experiment": "bare", "updates": 3, "data": {}}
+    told = {"foreign": {"mylab.Net": "sha256 12ab"}, "init": began}
+    checkpoint.write({**content, **told, "config": config, "run": "ab12"}, path)
     record = {"id": "ab12", "experiment": "blind", "overrides": ["experiment=blind", "seed=1"]}
     (run / "result.json").write_text(json.dumps({**record, "training": {}, "device": "a CPU"}))
     folder = export(run, tmp_path / "bundle")
@@ -183,6 +194,7 @@ def test_model_json_says_what_a_stranger_needs(tmp_path: Path) -> None:
     }
     assert said["licence"] == "research and education, non-commercial"
     assert said["record"]["overrides"] == record["overrides"] and said["run"] == "ab12"
+    assert {key: said[key] for key in told} == told
     assert "/home/me" not in text and "packages" not in said["config"]
     assert "experiment=blind seed=1" in (folder / "README.md").read_text()
     again = export(folder, tmp_path / "again", "--licence", "mine")

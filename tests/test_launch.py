@@ -133,7 +133,11 @@ def test_two_that_were_started_are_two(name: str) -> None:
                 launch.check(found, devices, nodes)
 
 
-def test_one_that_torchrun_started_is_one() -> None:
+def test_one_that_torchrun_started_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for nobody: the address may be one that a shell has kept."""
+    monkeypatch.setattr(os, "environ", torchrun(1))
+    monkeypatch.setattr(launch, "_met", lambda _: pytest.fail("waited for others"))
+    assert launch.ready({"devices": 1}).world_size == 1
     found = launch.detect(torchrun(1), PARENT)
     launch.check(found, 1, 1)
     with pytest.raises(InputError, match=r"torchrun started 1 process, .* ask for 2"):
@@ -309,7 +313,8 @@ def test_what_the_first_decides_holds_for_all(
     monkeypatch.setattr(launch, "_stores", [HashStore()])
     for rank in range(2):
         (tmp_path / f"run{rank}" / ".hydra").mkdir(parents=True)
-        monkeypatch.setattr(os, "environ", torchrun(2, rank))
+        # Each the first of its machine: only one of them is the first of the run.
+        monkeypatch.setattr(os, "environ", torchrun(2, rank) | {"LOCAL_RANK": "0"})
         assert launch.agree("precision", lambda: f"of {rank}") == "of 0"  # noqa: B023
         assert launch.share(tmp_path / f"run{rank}", {"devices": 2}) == tmp_path / "run0"
     assert [path.name for path in tmp_path.iterdir()] == ["run0"]

@@ -149,7 +149,7 @@ def test_a_schedule_that_the_run_had_not_goes_on_as_if_it_had(tmp_path: Path, ot
     """A run of four updates, of which three are an epoch."""
     first = Scheduled("update")
     if other == "none":
-        first.scheduler = None
+        first.scheduler = None  # type: ignore[assignment]
     fit(tmp_path, first, 5)
     again = Scheduled("update" if other == "none" else "epoch")
     fit(tmp_path, again, 7, resume=True, retunes=True)
