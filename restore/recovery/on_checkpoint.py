@@ -132,7 +132,7 @@ class OnCheckpoint(Callback):
         if stated is None:
             return
         self._seen = written
-        if self._next is not None:
+        if self._next is not None and self._next[1] != file:
             self._next[1].unlink(missing_ok=True)
         folder = Path(trainer.default_root_dir) / FOLDER
         folder.mkdir(exist_ok=True)

@@ -1,6 +1,7 @@
 """A command beside a training: its numbers come back, and nothing it does is felt."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -205,6 +206,57 @@ def test_what_an_earlier_process_ran_when_it_was_killed_is_cleared(tmp_path: Pat
     fitted(tmp_path, OnCheckpoint())
     left = sorted(path.name for path in folder.iterdir())
     assert left == ["update-1.log", "update-1.out"]  # they tell of a failure
+
+
+@pytest.mark.parametrize("who", ["a resumed run", "another rank"])
+def test_no_command_runs_twice_for_one_checkpoint(tmp_path: Path, who: str) -> None:
+    """The first process has run it for the file that a resumed run finds, or will."""
+    fitted(tmp_path, OnCheckpoint())
+    watched = OnCheckpoint(["true"])
+    rank: Any = SimpleNamespace(default_root_dir=tmp_path, is_global_zero=who == "a resumed run")
+    if rank.is_global_zero:
+        watched.on_train_start(rank, None)
+    watched._look(rank)
+    assert watched._running is None and watched._next is None
+
+
+def test_where_files_have_no_links_the_checkpoint_itself_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command waits for the file, and a newer one comes, or the training ends."""
+    fitted(tmp_path, OnCheckpoint())
+    file = tmp_path / "checkpoints" / "last.ckpt"
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links")))
+    watched, rank = OnCheckpoint(["true"]), SimpleNamespace(default_root_dir=tmp_path)
+    for _ in range(2):
+        watched._seen = None
+        watched._notice(rank)  # type: ignore[arg-type]
+        assert watched._next == (12, file) and file.is_file()
+    watched._end(rank)  # type: ignore[arg-type]
+    assert watched._next is None and file.is_file()
+
+
+def test_a_command_has_the_threads_and_gpus_that_are_named(tmp_path: Path) -> None:
+    code = "import json, os\nprint(json.dumps({name.lower(): int(os.environ[name]) for name in "
+    code += "('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS')}))"
+    (tmp_path / FOLDER).mkdir()
+    watched, rank = OnCheckpoint(script(tmp_path, code), gpus=3, threads=2), SimpleNamespace()
+    rank.default_root_dir = tmp_path
+    started = watched._start(rank, 4, tmp_path / "last.ckpt")  # type: ignore[arg-type]
+    assert started.process.wait(20) == 0
+    said = answered(started.said.read_text())
+    assert said == {"cuda_visible_devices": 3, "omp_num_threads": 2}
+
+
+def test_a_disk_that_takes_no_more_ends_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted(tmp_path, OnCheckpoint())
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(full))
+    rank: Any = SimpleNamespace(default_root_dir=tmp_path, is_global_zero=True)
+    with pytest.warns(UserWarning, match=r"No space left on device; training goes on"):
+        OnCheckpoint(["true"])._look(rank)
 
 
 class Fails(Callback):
