@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from restore.build import restored
+from restore.build import build, restored
 from restore.checkpoint import read, write
 from restore.content import FORMAT, HOMES, MOVED, update_paths
 from restore.types import InputError
@@ -169,13 +169,19 @@ def test_an_average_of_other_weights_is_refused() -> None:
     found = content()
     made = build_denoiser()
     found["state_dict"] = made.state_dict()
+    assert made.training and not restored(found).training  # else batch norms would learn on
     found["ema"]["weights"] = {"nothing": torch.zeros(1)}
     with pytest.raises(InputError, match="no place for the average of nothing"):
         restored(found)
 
 
+def test_what_a_constructor_refuses_is_one_line_with_its_place() -> None:
+    """Torch raises a plain ValueError."""
+    with pytest.raises(InputError, match=r"^task.optimizer: Invalid learning rate: -1\.0$"):
+        build({"_target_": "torch.optim.Adam", "lr": -1.0}, "task.optimizer", params=[])
+
+
 def build_denoiser() -> Any:
-    from restore.build import build
     from restore.types import Facts
 
     return build(DENOISER, "task", facts=Facts(1, 1, 8, None))

@@ -62,6 +62,20 @@ class Vague:
             return
         if size > 9: raise ValueError(f"{size} is above 9")
 
+class Fine:
+    def __init__(self, parts=(), size=1, min=None):
+        if clock() and size == 1: raise ValueError("only at some times")
+        if isinstance(parts[0], dict): raise TypeError("what will be an object is no dict")
+        several(1, 2, 3)
+        pair(*parts)
+        if min(size, 2) > 0: raise ValueError("another min")
+
+def pair(first, second=0):
+    if second < 1: raise ValueError(f"{second=} is none")
+
+def several(first, *others, least=0):
+    if first < least or not others: raise ValueError(f"{first} is below {least}")
+
 class Grows:
     def __init__(self, sizes=(1,)):
         self.count = self.made = 0
@@ -207,6 +221,7 @@ NARROW, WIDE, ONCE = (
         ("Doubled", {}, "x: strict"),
         *[(name, {}, None) for name in ("Starred", "Clocked", "Endless", "Untold", "Grows")],
         ("Maker", {"size": 1, "part": ONCE}, "once does not fit Maker (it takes no width)"),
+        ("Fine", {"parts": [NARROW]}, None),
         ("Record", {"high": -1.0}, "x: -1.0 is below 0.0"),
         ("Record", {"low": 2.0}, "x: 1.0 is below 2.0"),
         ("once", {"steps": 0}, "x: steps=0"),

@@ -194,8 +194,11 @@ def test_a_photo_of_every_suffix_comes_back(tmp_path: Path, suffix: str) -> None
     assert len(read(tmp_path / "out", "val", val_fraction=1.0)) == 2
 
 
-def test_classes_are_labels(tmp_path: Path) -> None:
-    sharding.shard(photos(tmp_path / "photos"), tmp_path / "out", classes=True)
+def test_classes_are_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for classes, says in ((False, ""), (True, " data.source.num_classes=2")):
+        folder = tmp_path / ("out" if classes else "plain")
+        sharding.shard(photos(tmp_path / "photos"), folder, classes=classes)
+        assert f"next: data=webdataset data.root={folder}{says}\n" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["classes"] == ["a", "b"]
     source = read(tmp_path / "out", "val", val_fraction=1.0, num_classes=2)
     labels = {item.name: item.label for item in (source[k] for k in range(len(source)))}
