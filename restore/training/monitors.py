@@ -25,7 +25,7 @@ def check_callbacks(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> 
 
 
 def _check_monitors(callbacks: Mapping[str, Any], task: Task, sample: Batch) -> None:
-    """Raises InputError for a monitor that is not logged, or whose worst value is taken for the best.
+    """Raises InputError for a monitor that is not logged, or that takes its worst for the best.
 
     Lightning's callbacks may follow the losses of training, too. One that is told not to insist
     (`strict=false`) is left alone.
