@@ -100,7 +100,7 @@ def views_of(model: restore.Model, photo: np.ndarray, **more: Any) -> np.ndarray
 @pytest.mark.parametrize("name", ["blind", "inpainter"])
 def test_a_model_means_its_eight_views(tmp_path: Path, name: str, side: int) -> None:
     model = restore.load(write_model(name, tmp_path), device="cpu", precision="32-true")
-    photo = np.random.default_rng(0).random((20, 28, 3), dtype=np.float32)
+    photo = np.random.default_rng(0).random((20, 28, 3), dtype=np.float32) / 4 + 0.375
     hole = np.zeros((20, 28), np.float32)
     hole[4:9, 5:20] = 1
     given: dict[str, Any] = {"hole": hole} if name == "inpainter" else {}

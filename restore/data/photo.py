@@ -44,15 +44,15 @@ class Values:
     def like(self, image: Tensor, hole: Tensor | None = None) -> Any:
         """[B, C, H, W] in [-1, 1] as a photo of this kind; numbers outside of a hole are its own.
 
-        Whole numbers are rounded and clamped. Floats are not clamped. PIL has no colours of 16
+        They are clamped to 0 and `top`, and whole numbers are rounded. PIL has no colours of 16
         bits: such a result has 8.
         """
         if self.kind == "pil" and self.top > 255 and image.shape[1] == 3:
             eight = replace(self, dtype=np.dtype(np.uint8), top=255, numbers=self.numbers / 257)
             return eight.like(image, hole)
-        numbers = (image.to(self.numbers) + 1) * (self.top / 2)
+        numbers = ((image.to(self.numbers) + 1) * (self.top / 2)).clamp(0, self.top)
         if self.top > 1:
-            numbers = numbers.round().clamp(0, self.top)
+            numbers = numbers.round()
         if hole is not None and numbers.shape == self.numbers.shape:
             numbers = torch.where(hole > 0, numbers, self.numbers)
         return self._packed(numbers)
