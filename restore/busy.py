@@ -34,14 +34,17 @@ def note(threads: int) -> str | None:
     """For that many threads; None where nothing is known, or nothing in their way."""
     if threads < 2 or (found := busy()) is None:
         return None
-    cores = launch.cores()
-    fitting = max(1, int(cores - found + 0.5))
-    if threads <= fitting:
+    if threads <= (fitting := fitting_beside(found)):
         return None
     return (
-        f"{found:.1f} of {cores} cores are busy with other work, for which {threads} threads wait: "
-        f"OMP_NUM_THREADS={fitting} in front of the command may be many times faster"
+        f"{found:.1f} of {launch.cores()} cores are busy with other work, for which {threads} "
+        f"threads wait: OMP_NUM_THREADS={fitting} in front of the command may be many times faster"
     )
+
+
+def fitting_beside(found: float) -> int:
+    """Threads that wait for nobody where so many cores are busy."""
+    return max(1, int(launch.cores() - found + 0.5))
 
 
 def busy() -> float | None:

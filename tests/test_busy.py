@@ -138,9 +138,14 @@ def test_a_training_and_an_evaluation_tell(
     assert "threads wait" in ended.out.splitlines()
 
 
-def test_the_doctor_names_a_busy_machine(passed: Any) -> None:
+@pytest.mark.parametrize(("threads", "status"), [(2, "absent"), (1, "ok")])
+def test_the_doctor_names_a_busy_machine(
+    passed: Any, monkeypatch: pytest.MonkeyPatch, threads: int, status: str
+) -> None:
+    """What to do about it is said where something is to be done: one thread waits for nobody."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     passed(core0=WORK, core1=IDLE)
     (found,) = [one for one in machine.checks() if one.what == "cores"]
-    assert found.status == "absent"
+    assert found.status == status
     assert found.found == f"{launch.cores()}, 1.0 of them busy with other work"
-    assert "OMP_NUM_THREADS=1" in found.cure
+    assert found.cure.startswith("OMP_NUM_THREADS=1 for ") == (threads > 1)

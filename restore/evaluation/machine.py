@@ -93,7 +93,9 @@ def _cores() -> Iterator[Check]:
     if found is None:
         return
     text = f"{cores}, {found:.1f} of them busy with other work"
-    cure = "" if found < 0.5 else "OMP_NUM_THREADS=1 for work on the processor beside it"
+    fitting = busy.fitting_beside(found)
+    waits = torch.get_num_threads() > fitting
+    cure = f"OMP_NUM_THREADS={fitting} for work on the processor beside it" if waits else ""
     yield Check("absent" if cure else "ok", "cores", text, cure)
 
 
