@@ -39,8 +39,9 @@ def find(place: str | Path) -> Path:
         return folder() / name
     if name in DEFAULTS:
         raise InputError(f"no model that can {name} is released yet: give a run or a checkpoint")
-    near = difflib.get_close_matches(name, [*known, *DEFAULTS], n=3) or known
-    said = f"the nearest are {', '.join(near)}" if near else "none is released"
+    near = difflib.get_close_matches(name, [*known, *DEFAULTS], n=3)
+    told = f"{'the nearest' if near else 'released'} are {', '.join(near or known)}"
+    said = told if known else "none is released"
     raise InputError(f"{name} does not exist, nor a released model of that name: {said}")
 
 

@@ -64,7 +64,7 @@ def test_a_name_stands_where_a_path_stands(
     [
         ("denoise_anny", "the nearest are denoise_any"),
         ("fil", "the nearest are fill"),
-        ("zzz", "the nearest are blind_one, denoise_any, fill"),
+        ("zzz", "released are blind_one, denoise_any, fill"),
         ("colorize", "no model that can colorize is released yet"),
     ],
 )
