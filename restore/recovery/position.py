@@ -17,6 +17,7 @@ from torch import Tensor
 
 from restore.fellows import gather
 from restore.recovery.rows import Rows
+from restore.types import InputError
 
 Position = dict[str, Any]
 # Switches of how an optimizer computes, which change nothing of what it keeps.
@@ -131,7 +132,7 @@ def retune(trainer: Trainer, pl_module: Any, position: Position) -> None:
     """Puts the configured settings of optimizers and schedulers in the place of the loaded ones.
 
     Moments are kept; a schedule, also one that the run had not, goes on where it would be after as
-    many updates or epochs.
+    many updates or epochs. Raises InputError for one that ends before.
     """
     ended = position["epoch"] - position["epoch_end_due"]
     steps = pl_module.updates if pl_module.scheduler_interval == "update" else ended
@@ -140,8 +141,11 @@ def retune(trainer: Trainer, pl_module: Any, position: Position) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of schedulers that step before their optimizers
         for scheduler, old in zip(schedulers, loaded, strict=True):
-            for _ in range(steps):
-                scheduler.step()
+            try:
+                for _ in range(steps):
+                    scheduler.step()
+            except ValueError as error:
+                raise InputError(f"task.scheduler ends before step {steps}: {error}") from error
             old.load_state_dict(scheduler.state_dict())
     for optimizer, own in zip(optimizers, trainer.optimizers, strict=True):
         for fresh, group in zip(optimizer.param_groups, own.param_groups, strict=True):

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from line import Line, batches
 from torch.optim import SGD, Adam, NAdam, RMSprop
+from torch.optim.lr_scheduler import OneCycleLR
 
 from restore.callback.progress import MaxUpdates
 from restore.checkpoint import newest_valid
@@ -22,6 +23,7 @@ from restore.recovery.best import Checkpoint
 from restore.recovery.points import Recovery
 from restore.recovery.preemption import Preempted
 from restore.recovery.rows import Rows
+from restore.types import InputError
 
 
 class Scheduled(Line):
@@ -155,6 +157,14 @@ def test_a_schedule_that_the_run_had_not_goes_on_as_if_it_had(tmp_path: Path, ot
     fit(tmp_path, again, 7, resume=True, retunes=True)
     steps = (4, 5, 6) if other == "none" else (1, 1, 2)
     assert again.rates == pytest.approx([0.1 * 0.5**step for step in steps])
+
+
+def test_a_schedule_that_has_ended_is_refused_in_one_line(tmp_path: Path) -> None:
+    fit(tmp_path, Scheduled("update"), 5)
+    short = Scheduled("update")
+    short.scheduler = partial(OneCycleLR, max_lr=0.1, total_steps=3)
+    with pytest.raises(InputError, match=r"task\.scheduler ends before step 4: Tried to step"):
+        fit(tmp_path, short, 7, resume=True, retunes=True)
 
 
 @pytest.mark.parametrize(
