@@ -94,5 +94,5 @@ def test_a_resumed_run_keeps_its_id_and_is_checked_with_what_was_built(tmp_path:
         composed("train", settings), tmp_path, "mine", settings, {"own": own}, resumed
     )
     assert (made.id, made.init, made.resumed) == ("first", {"from": "a"}, resumed)
-    assert asked == [(made.task, made.data, made.trainer, made.callbacks["recovery"])]
+    assert asked == [(made.task, made.data, made.trainer, made.callbacks)]
     assert vars(made.trainer)["callbacks"].count(own) == 1
