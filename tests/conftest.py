@@ -12,6 +12,7 @@ from entry import ROOT, Command, Ended
 DATA = (ROOT / os.environ.get("RESTORE_DATA", "data")).resolve()
 os.environ["RESTORE_DATA"] = str(DATA)  # tests change the working directory
 LEFT_OUT = pytest.StashKey[int]()
+LONGEST = "test_wheel.py"  # begun among the last, it would run alone at the end
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
     os.environ["OMP_NUM_THREADS"] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what is in its background
@@ -21,7 +22,8 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # and so nohup does
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests of data files where there are none."""
+    """Leaves out the tests of data files where there are none, and puts the longest first."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
     if DATA.is_dir() and any(DATA.iterdir()):
         return
     needing = [item for item in items if item.get_closest_marker("data")]
