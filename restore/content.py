@@ -17,6 +17,7 @@ from restore.config.trust import targets
 from restore.types import Facts, InputError
 
 FORMAT = 2  # version of what a file holds; a file that states none is of version 1
+ORIGINS = ("init", "teacher")  # entries that tell of other models, and of the data of theirs
 # Where the classes of released checkpoints have moved, by old path.
 MOVED = {
     "restore.callback.checkpoint.Checkpoint": "restore.recovery.best.Checkpoint",
@@ -79,9 +80,6 @@ class StoredInitial(TypedDict):
     experiment: str
     updates: int
     data: dict[str, str]
-
-
-ORIGINS = ("init", "teacher")  # entries that tell of other models, and of the data of theirs
 
 
 class StoredTeacher(TypedDict):

@@ -17,10 +17,10 @@ class SelfEnsemble(nn.Module):
 
     Timofte et al. 2016 (Seven ways to improve example-based single image super resolution, enhanced
     prediction), Lim et al. 2017 (geometric self-ensemble). Errors that depend on how an image is
-    turned average out. It costs a call for each view: those of `seen`, as
-    `views` names them, or all eight. Arguments that are [B, C, H, W] of the size of the first are
-    turned with it, others are handed on. Of several outputs the last is kept. A `Tiled` network
-    sees the tiles of each view: views of tiles would end in other places than the image.
+    turned average out. It costs a call for each view: those of `seen`, as `views` names them, or
+    all eight. Arguments that are [B, C, H, W] of the size of the first are turned with it, others
+    are handed on. Of several outputs the last is kept. A `Tiled` network sees the tiles of each
+    view: views of tiles would end in other places than the image.
     """
 
     def __init__(

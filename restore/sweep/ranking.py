@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from restore.folder import write_whole
+from restore.run_files import SWEEP
 from restore.sweep import journal
 from restore.sweep.journal import Line
 from restore.sweep.settings import Direction
@@ -28,7 +29,7 @@ class Sweep:
 
     @classmethod
     def read(cls, folder: Path) -> "Sweep":
-        path = folder / "sweep.json"
+        path = folder / SWEEP
         if not path.is_file():
             raise InputError(
                 f"{folder} holds no sweep.json: give the folder that `train.py -m` printed first"
@@ -48,7 +49,7 @@ class Sweep:
 
     def settle(self, folder: Path) -> None:
         """Writes the file; refuses a folder that holds another sweep."""
-        path = folder / "sweep.json"
+        path = folder / SWEEP
         if not path.exists():
             self._write(path)
             return
@@ -62,7 +63,7 @@ class Sweep:
     def count(cls, folder: Path, jobs: int) -> None:
         """Notes how many jobs there will be, so that those which never began are missed; nothing
         for a sweep of evaluations, which keeps no file."""
-        path = folder / "sweep.json"
+        path = folder / SWEEP
         if path.is_file():
             replace(cls.read(folder), jobs=jobs)._write(path)
 
