@@ -25,6 +25,7 @@ NOISES = [Gaussian(5.0), Gaussian(25.0)]
         *(Curriculum(*parts, updates=5) for parts in (HOLES, NOISES)),
         Chain([NOISES[0], HOLES[0]]),
         Chain(NOISES),
+        Chain([*NOISES, HOLES[0]]),
     ],
     ids=lambda one: type(one).__name__,
 )

@@ -157,7 +157,13 @@ def test_output_and_composite_are_summed(features: list[int]) -> None:
 
 
 def test_weights_that_mean_nothing(features: list[int]) -> None:
-    for make in (lambda: Pixels(0.0), lambda: TotalVariation(-1.0), lambda: Perceptual(0.0, 0.0)):
+    for make in (
+        lambda: Pixels(0.0),
+        lambda: TotalVariation(-1.0),
+        lambda: Perceptual(0.0, 0.0),
+        lambda: Perceptual(-1.0, 2.0),
+        lambda: Perceptual(2.0, -1.0),
+    ):
         with pytest.raises(InputError, match="weight"):
             make()
 

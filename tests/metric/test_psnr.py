@@ -88,10 +88,12 @@ def test_border_is_left_out(make_batch: MakeBatch) -> None:
 
 
 def test_luma_is_bt601(make_batch: MakeBatch) -> None:
-    error = torch.tensor([4.0, 0.0, 0.0]).view(3, 1, 1) / 255
     target = torch.full((1, 3, 4, 4), 128 / 255)
-    value = PSNR(channels="y")(target + error, target, make_batch(target)).item()
-    assert value == pytest.approx(-20 * np.log10(65.481 / 255 * 4 / 255), abs=1e-4)
+    for channel, weight in enumerate((65.481, 128.553, 24.966)):
+        error = torch.zeros(3, 1, 1)
+        error[channel] = 4 / 255
+        value = PSNR(channels="y")(target + error, target, make_batch(target)).item()
+        assert value == pytest.approx(-20 * np.log10(weight / 255 * 4 / 255), abs=1e-4)
     with pytest.raises(InputError, match="RGB"):
         PSNR(channels="y")(target[:, :1], target[:, :1], make_batch(target[:, :1]))
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+import torchmetrics
 from entry import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from torchmetrics import Metric
 from torchmetrics.functional import image as peer
 
 from restore import build
@@ -46,6 +48,30 @@ def test_gives_torchmetrics_own_number_for_each_image(pair: Any, make_batch: Mak
         unscaled = peer.visual_information_fidelity(one, clean).item()
         assert unscaled != pytest.approx(expected, rel=1e-2)
     assert values[0] != values[1] and values.dtype == torch.float64
+
+
+class Ranged(Metric):
+    """Of images in [-1, 1]: others are refused."""
+
+    higher_is_better = False
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.add_state("total", torch.zeros(()))
+
+    def update(self, preds: torch.Tensor, target: torch.Tensor) -> None:
+        assert -1 <= preds.min() < -0.5 < 0.5 < preds.max() <= 1
+        self.total = (preds - target).abs().mean()
+
+    def compute(self) -> torch.Tensor:
+        return self.total
+
+
+def test_what_is_tried_before_work_lies_in_the_range_of_the_metric(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torchmetrics.image, "Ranged", Ranged, raising=False)
+    TorchMetric("torchmetrics.image.Ranged", low=-1, high=1).check(3, 16, 16)
 
 
 def test_settings_reach_the_class_and_the_definition(pair: Any, make_batch: MakeBatch) -> None:

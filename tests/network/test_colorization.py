@@ -105,6 +105,17 @@ def test_classes_of_colour_cover_every_pixel(height: int, width: int) -> None:
     assert ab.shape == (1, 2, height, width)
 
 
+def test_classes_of_colour_lie_where_their_features_do() -> None:
+    network = ColorClassUNet(image_size=8, widths=(4, 4))
+    features = torch.rand(1, network.trunk.out_channels, 4, 4)
+    network.trunk.forward = lambda lightness: features  # type: ignore[method-assign]
+    with torch.no_grad():
+        network.head.bias.zero_()
+        network.head.weight.zero_()[:, 0, 1, 1] = 1
+    logits, _ = network(torch.zeros(1, 1, 8, 8))
+    assert torch.equal(logits[:, 0], features[:, 0])
+
+
 def test_refuses_images_that_cannot_be_halved() -> None:
     with pytest.raises(InputError, match="1 px"):
         ColorizationUNet(1)

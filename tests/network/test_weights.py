@@ -81,6 +81,24 @@ def test_number_of_keys_is_the_published_one() -> None:
     assert list(counts.values()) == [32, 38, 16, 52, 94 * 5 + 2]
 
 
+@pytest.mark.parametrize(
+    ("network", "sides"),
+    [
+        (AlexNet, [56, 27, 27, 13, 13, 13, 13, 6]),
+        (SqueezeNet, [114, 57, 57, 57, 28, 28, 28, 14, 14, 14, 14, 14]),
+        (VGG16, [230] * 2 + [115] * 3 + [57] * 4 + [28] * 4 + [14] * 4 + [7]),
+    ],
+)
+def test_sides_of_every_stage(network: type[PublishedNetwork], sides: list[int]) -> None:
+    """Of 230 px, by hand: the files of weights say nothing of strides, padding and rounding."""
+    built, seen = on_meta(network), []
+    for layer in built.features:
+        if not isinstance(layer, nn.ReLU):
+            layer.register_forward_hook(lambda _, __, output: seen.append(output.shape[-1]))
+    built(torch.zeros(1, 3, 230, 230, device="meta"))
+    assert seen == sides
+
+
 def test_inception_pools_without_padding_and_with_a_maximum() -> None:
     torch.manual_seed(0)
     network = InceptionV3().eval()
