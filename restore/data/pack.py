@@ -57,13 +57,21 @@ def write(
 
 def find_manifest(made: ShardPlan, folder: Path) -> dict[str, Any] | None:
     """The manifest of a folder that holds all shards of this plan already."""
-    path = folder / MANIFEST
-    if not path.is_file():
+    manifest = _read_manifest(folder)
+    if manifest is None or manifest["plan"] != made.digest:
         return None
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    sizes = {one["file"]: one["bytes"] for one in manifest["shards"]}
-    there = {name: _size(folder / name) for name in sizes}
-    return manifest if manifest["plan"] == made.digest and there == sizes else None
+    whole = all(_size(folder / one["file"]) == one["bytes"] for one in manifest["shards"])
+    return manifest if whole else None
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    """None where there is none, or a file of that name which is no manifest of shards."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    ours = isinstance(found, dict) and {"format", "plan", "shards"} <= set(found)
+    return found if ours and found["format"] == FORMAT else None
 
 
 def _size(path: Path) -> int | None:
@@ -71,18 +79,24 @@ def _size(path: Path) -> int | None:
 
 
 def _begin(made: ShardPlan, folder: Path) -> Path:
-    """The folder of what is known of finished shards, which belong to this plan alone."""
-    parts = folder / PARTS
+    """The folder of what is known of finished shards, which belong to this plan alone.
+
+    Of a finished folder that has lost a shard since then it is what its manifest says.
+    """
+    parts, manifest = folder / PARTS, _read_manifest(folder)
     plan_file = parts / "plan"
     if folder.exists() and any(folder.iterdir()):
-        if not plan_file.is_file():
+        if not plan_file.is_file() and manifest is None:
             raise InputError(f"{folder} holds something else: name a new folder")
-        if plan_file.read_text(encoding="utf-8") != made.digest:
+        begun = plan_file.read_text(encoding="utf-8") if manifest is None else manifest["plan"]
+        if begun != made.digest:
             raise InputError(
                 f"{folder} was begun with other photos or settings: take them back, or remove it"
             )
     parts.mkdir(parents=True, exist_ok=True)
     write_whole(plan_file, made.digest)
+    for record in manifest["shards"] if manifest is not None else ():
+        write_whole(parts / f"{record['file']}.json", json.dumps(record))
     return parts
 
 

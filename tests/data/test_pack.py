@@ -54,7 +54,9 @@ def read(folder: Path, split: Split, **options: Any) -> WebDataset:
     return WebDataset(folder, split, **{**given, **options})
 
 
-def test_every_photo_comes_back_and_splits_stay(tmp_path: Path) -> None:
+def test_every_photo_comes_back_and_splits_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "photos"
     for split, first in (("train", 0), ("val", 30), ("test", 40)):
         for k in range(6):
@@ -69,6 +71,8 @@ def test_every_photo_comes_back_and_splits_stay(tmp_path: Path) -> None:
         data = (tmp_path / "out" / one["file"]).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (one["bytes"], one["sha256"])
     assert len(manifest["shards"]) > 3 and not (tmp_path / "out" / pack.PARTS).exists()
+    counts = [f"{split} {len(list((tmp_path / 'out').glob(f'{split}-*')))}" for split in SPLITS]
+    assert f"18 photos in shards ({', '.join(counts)})" in capsys.readouterr().out
 
 
 def test_photos_lie_in_the_order_of_the_hashes_of_their_names(tmp_path: Path) -> None:
@@ -129,6 +133,21 @@ def test_what_was_stopped_goes_on_and_gives_the_same_bytes(
     assert not written
 
 
+def test_a_shard_that_was_lost_or_cut_is_made_anew(tmp_path: Path) -> None:
+    source, folder = photos(tmp_path / "photos"), tmp_path / "shards"
+    sharding.shard(source, folder, SMALL)
+    whole = shards(folder)
+    lost, cut = (folder / name for name in sorted(whole)[:2])
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:-1])
+    times = {path: path.stat().st_mtime_ns for path in folder.glob("*.tar") if path != cut}
+    sharding.shard(source, folder, SMALL)
+    assert shards(folder) == whole and not (folder / pack.PARTS).exists()
+    assert {path: path.stat().st_mtime_ns for path in times} == times  # the others stay
+    with pytest.raises(InputError, match="was begun with other photos or settings"):
+        sharding.shard(source, folder, 2 * SMALL)
+
+
 def test_other_photos_or_settings_and_folders_of_others_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +159,7 @@ def test_other_photos_or_settings_and_folders_of_others_are_refused(
         sharding.shard(source, out, 2 * SMALL)
     monkeypatch.undo()
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "mine").touch()
+    (tmp_path / "other" / "manifest.json").write_text('{"name": "a web page"}')
     for folder, says in ((tmp_path / "other", "holds something else"), (source / "x", "lies in")):
         with pytest.raises(InputError, match=says):
             sharding.shard(source, folder)

@@ -130,7 +130,7 @@ def test_a_palette_of_8_bits_is_not_black() -> None:
     colors = np.random.default_rng(0).integers(0, 256, (3, 256))
     index = numbers(1, 8)
     wanted = colors[:, index[..., 0]].transpose(1, 2, 0) / 255
-    for factor in (1, 257):
+    for factor in (1, 256, 257):
         file = with_palette(tiff([packed(index, 8, "<")], 8, 1, 3), colors * factor)
         assert_read(file, wanted)
     assert load_image(with_palette(tiff([bytes(35)], 8, 1, 3), colors * 0), 3).max() == 0
