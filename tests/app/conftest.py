@@ -8,7 +8,7 @@ import pytest
 from serving import Server, served
 from small_models import write_model
 
-NAMES = ("denoiser", "blind", "inpainter", "colorizer", "prior", "sketcher")
+NAMES = ("denoiser", "blind", "inpainter", "colorizer", "painter", "prior", "sketcher")
 
 
 @pytest.fixture(scope="session")

@@ -53,8 +53,16 @@ def choose_photo(page: Any, tab: str, photo: Path) -> None:
     page.set_input_files(f"#{word}-photo input[type=file]", str(photo))
     page.locator(f"#{word}-original img").wait_for()
     if page.locator(f"#{word}-canvas canvas").count():
-        page.locator(f"#{word}-canvas canvas").first.scroll_into_view_if_needed()
-        time.sleep(6)  # until the picture lies on the canvas, of which the page knows nothing
+        wait_for_picture(page.locator(f"#{word}-canvas canvas").first)
+
+
+def wait_for_picture(canvas: Any) -> None:
+    """Until two looks at a canvas are equal: the page does not know when its picture lies there."""
+    canvas.scroll_into_view_if_needed()
+    before, now = b"", b"none yet"
+    while before != now:
+        time.sleep(1)
+        before, now = now, canvas.screenshot()
 
 
 def choose(page: Any, tab: str, name: str, value: str) -> None:

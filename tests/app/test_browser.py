@@ -261,22 +261,22 @@ def test_a_visitor_who_waits_can_stop(page: Any, photo: Path) -> None:
     others = [page.context.browser.new_page() for _ in range(2)]
     for one in (*others, page):
         one.goto(page.url)
-        choose_tab(one, "Editing")
-        choose_photo(one, "Editing", photo)
-        fill(one, "Editing", "samples", 1)
-        fill(one, "Editing", "strength", 1)
-        fill(one, "Editing", "steps", 1000)
+        choose_tab(one, "Colorization")
+        choose_photo(one, "Colorization", photo)
+        choose(one, "Colorization", "model", "painter")
+        fill(one, "Colorization", "steps", 1000)
     for one in others:
-        one.locator("#editing-run").click()
-    others[0].locator("#editing-status").filter(has_text="of 1000").wait_for()
-    page.locator("#editing-run").click()
+        one.locator("#colorization-run").click()
+    others[0].locator("#colorization-status").filter(has_text="of 1000").wait_for()
+    page.locator("#colorization-run").click()
     page.wait_for_timeout(3000)
-    page.locator("#editing-stop").click()
+    page.locator("#colorization-stop").click()
     page.wait_for_timeout(3000)
     for one in others:
-        one.locator("#editing-stop").click()
-        one.locator("#editing-status").filter(has_text="Stopped at step").wait_for()
-    page.locator("#editing-status").filter(has_text="Stopped before there was a result").wait_for()
+        one.locator("#colorization-stop").click()
+        one.locator("#colorization-status").filter(has_text="Stopped at step").wait_for()
+    status = page.locator("#colorization-status")
+    status.filter(has_text="Stopped before there was a result").wait_for()
     for one in others:
         one.close()
 

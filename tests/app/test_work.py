@@ -61,8 +61,9 @@ def run(
 def test_models_say_what_they_do(models: Models) -> None:
     kinds = models.kinds()
     assert [name for name, kind in kinds.items() if kind.fills_holes] == ["prior", "inpainter"]
-    assert [name for name, kind in kinds.items() if kind.colorizes] == ["colorizer"]
-    assert {name for name, kind in kinds.items() if kind.has_sampler} == {"prior", "sketcher"}
+    assert [name for name, kind in kinds.items() if kind.colorizes] == ["painter", "colorizer"]
+    sampled = {name for name, kind in kinds.items() if kind.has_sampler}
+    assert sampled == {"painter", "prior", "sketcher"}
     assert [name for name, kind in kinds.items() if kind.needs_sigma] == ["denoiser"]
 
 
