@@ -125,8 +125,9 @@ def _alpha(path: Path, white: Tensor) -> Tensor:
 
 
 def opacity(image: Image.Image) -> Image.Image | None:
-    """How opaque an image is, if it has transparency: of white strokes, that is the drawing."""
-    return image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    """How opaque an image is, where not all of it is: of white strokes, that is the drawing."""
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    return None if alpha is None or alpha.getextrema() == (255, 255) else alpha
 
 
 def _brightest_word(path: Path) -> int:

@@ -1,12 +1,14 @@
 """Holes and strength maps in memory mean what those of files mean."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from restore.data.mask_files import read_drawn
 from restore.data.photo import hole_of, strength_of, values
 from restore.types import InputError
 
@@ -77,3 +79,11 @@ def test_a_strength_map_of_zeros_and_ones_is_none_and_all() -> None:
         assert np.array_equal(strength[0, 0].numpy(), drawn().astype(np.float32))
     half = strength_of(np.full((8, 8), 51, np.uint8), SHAPE)
     assert float(half.max()) == pytest.approx(0.2)
+
+
+def test_light_greys_under_transparency_that_hides_nothing_are_the_drawing(tmp_path: Path) -> None:
+    """Programs that paint save it with every picture."""
+    light = Image.new("RGBA", (8, 8), (204, 204, 204, 255))
+    light.save(tmp_path / "light.png")
+    assert (read_drawn(tmp_path / "light.png") == 204).all()
+    assert torch.allclose(strength_of(light, SHAPE), torch.tensor(0.8))
