@@ -99,13 +99,13 @@ def photos(
         drawn = _drawn_for("mask", path, name, mask)
         soft = _drawn_for("strength-map", path, name, strength_map)
         jobs.append(Photo(path, drawn, targets, soft))
-    _check_nothing_lost(jobs, output)
+    check_nothing_lost(jobs, output)
     for photo in jobs:
         check_drawn(photo, invert_mask)
     return jobs
 
 
-def _check_nothing_lost(jobs: list[Photo], output: Path) -> None:
+def check_nothing_lost(jobs: list[Photo], output: Path) -> None:
     """Results replace those of an earlier call, and no file that may be a photo of the user."""
     given = {os.path.realpath(one) for job in jobs for one in job.given}
     folders = {os.path.dirname(os.path.realpath(job.source)) for job in jobs}

@@ -64,11 +64,11 @@ def predict(
     chain.check(loaded, settings, settings.mask is not None, settings.strength_map is not None)
     asked = settings.num_samples, settings.mask, settings.invert_mask, settings.strength_map
     jobs = photos.photos(found.photos, output, *asked)
+    most = _batch_size(settings, loaded)
     make(output)
     for line in found.left_out:
         print(line, file=sys.stderr)
     failed = []
-    most = _batch_size(settings, loaded)
     for group in _shown(photos.grouped(jobs, most), len(jobs)):
         for told in _lines(group, loaded, settings):
             print(json.dumps(told), flush=True)
@@ -108,11 +108,11 @@ def repeat(
         raise InputError("--job brings image, mask and settings with it: give no others")
     folder.check_output(output, output)
     asked = job.read(file)
+    targets = photos.targets_of(Path(file.name), output, asked.settings.num_samples, set())
+    photos.check_nothing_lost([Photo(file, None, targets)], output)
     computed = zip(_models_of(asked, models), asked.precisions, strict=True)
     loaded = [load(path, packages, device, exactly) for path, exactly in computed]
     chain.check(loaded, asked.settings, asked.mask is not None, asked.strength_map is not None)
-    name = Path(file.stem or "job")
-    targets = photos.targets_of(name, output, asked.settings.num_samples, set())
     with tempfile.TemporaryDirectory() as place:
         photo = Photo(Path(place) / job.IMAGE, None, targets)
         photo.source.write_bytes(asked.image)

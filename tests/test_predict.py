@@ -262,6 +262,7 @@ REFUSED = [
     ("{prior} -o out --strength-map small.png", "is of photos, and there is no INPUT"),
     ("{prior} -o out --mask small.png", "is of photos, and there is no INPUT"),
     ("{denoiser} a.png -o out --sigma -4", "sigma=-4.0 must be"),
+    ("{blind} a.png -o out --batch-size 0", "--batch-size 0 must be at least 1"),
 ]
 
 

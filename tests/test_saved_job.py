@@ -120,6 +120,18 @@ def test_a_job_is_repeated_byte_for_byte(
     assert json.loads(run(moved, "--job", "one.zip", "-o", "again").out)["repeated"]
 
 
+def test_a_repeated_job_has_its_name_and_overwrites_no_photo(run: Any, tmp_path: Path) -> None:
+    whole, _ = made(tmp_path, ["blind"], chain.Settings())
+    for name in ("a.1", "a.2"):
+        (tmp_path / f"{name}.zip").write_bytes(job.pack(whole))
+        ended = run("--job", f"{name}.zip", "-o", "out")
+        assert json.loads(ended.out)["outputs"] == [f"out/{name}.png"]
+    (tmp_path / "a.1.png").write_bytes(b"the photo")
+    ended = run("--job", "a.1.zip", "-o", ".")
+    assert ended.code == 2 and "would overwrite a.1.png: choose another" in ended.err
+    assert (tmp_path / "a.1.png").read_bytes() == b"the photo"
+
+
 def test_what_is_not_repeated_is_said(run: Any, tmp_path: Path) -> None:
     whole, _ = made(tmp_path, ["blind"], chain.Settings())
     other = job.Job(whole.image, None, whole.models, whole.settings, ["0" * 64])
@@ -237,6 +249,16 @@ def test_twice_the_same_entry_and_damage(tmp_path: Path) -> None:
             job.read(path)
     with pytest.raises(InputError, match="no such file"):
         job.read(tmp_path / "none.zip")
+
+
+def test_damage_of_what_is_compressed_is_one_line(tmp_path: Path) -> None:
+    """Whoever passes a job on may have packed it anew."""
+    entries, path = {"job.json": text(), "image.png": IMAGE}, tmp_path / "one.zip"
+    packed = bytearray(archive(path, entries, compression=zipfile.ZIP_DEFLATED).read_bytes())
+    packed[30 + len("job.json")] = 0xFF  # behind the header of the first entry: no kind of block
+    path.write_bytes(bytes(packed))
+    with pytest.raises(InputError, match=r"one\.zip cannot be read as a job"):
+        job.read(path)
 
 
 def test_an_image_of_another_kind_is_one_line(run: Any, tmp_path: Path) -> None:
