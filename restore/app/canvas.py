@@ -47,10 +47,9 @@ def _refusal(error: InputError, upload: Path) -> InputError:
 
 
 def shown(image: np.ndarray) -> np.ndarray:
-    """uint8 RGB [H, W, 3] to be shown, of LONGEST px at most."""
-    eight = (image >> 8).astype(np.uint8) if image.dtype == np.uint16 else image
-    height, width = _within(*eight.shape[:2])
-    picture = Image.fromarray(eight).convert("RGB")
+    """uint8 RGB [H, W, 3] to be shown, of LONGEST px at most, of uint8 [H, W, 3]."""
+    height, width = _within(*image.shape[:2])
+    picture = Image.fromarray(image)
     if (width, height) != picture.size:
         picture = picture.resize((width, height), Image.Resampling.BOX)
     return np.asarray(picture)

@@ -62,13 +62,13 @@ def show_results(
         why = _describe_stop(end.step) if isinstance(end, work.Stopped) else plain(str(end))
         said.append(f"{plain(_word(chains[len(results)]))}: {why}")
         chains = chains[: len(results)]
-    images = [canvas.shown(image) for one in results for image in one.images]
-    labels = [_word(names) for names, one in zip(chains, results, strict=True) for _ in one.images]
+    images = [canvas.read_shown(file) for one in results for file in one.files]
+    labels = [_word(names) for names, one in zip(chains, results, strict=True) for _ in one.files]
     if isinstance(end, work.Stopped) and end.step is not None:
         images.append(canvas.shown(end.step.image))
         labels.append(f"{end.step.model}: {_place(end.step)}")
     first, compared = images[0], len(results) > 1
-    both = (first, canvas.shown(results[-1].images[0])) if compared else None
+    both = (first, canvas.read_shown(results[-1].files[0])) if compared else None
     gallery = list(zip(images, labels, strict=True))
     return {
         "result": first,

@@ -123,7 +123,7 @@ def run(
             suffice; longer than MAX_SECONDS.
         Stopped: by `stop`.
     """
-    _check_size(request)
+    _check(request)
     told, given_up = queue.Queue[Underway | Done | BaseException](), threading.Event()
     given = models, request, folder, _Watch(told, stop, given_up)
     threading.Thread(target=_work, args=given, daemon=True).start()
@@ -159,10 +159,12 @@ def _too_long() -> InputError:
     return InputError(f"{said}, or a smaller photo")
 
 
-def _check_size(request: RestorationRequest) -> None:
+def _check(request: RestorationRequest) -> None:
     height, width = upright_size(request.photo) or (0, 0)
     if height * width * request.settings.num_samples > canvas.MAX_PIXELS:
         raise InputError("that many results of so large a photo do not fit: take fewer")
+    if request.strength_map is not None and request.settings.strength is None:
+        raise InputError("a strength map acts by shares of a strength: give one above 0")
 
 
 @dataclass

@@ -58,7 +58,6 @@ def test_sixteen_bits_stay(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     found, _ = read_photo(canvas.accept(tmp_path / "a.png", tmp_path / "new"))
     assert found.dtype == np.uint16 and np.array_equal(found, deep)
-    assert np.array_equal(canvas.shown(deep), (deep >> 8).astype(np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,28 @@ import numpy as np
 import pytest
 
 from restore.app import canvas, comparison, outcome, work
+from restore.data.photo_file import read_photo, write_png
 from restore.types import InputError
 
 BEFORE = np.zeros((2, 3, 3), np.uint8)
+LINEAR = Path(__file__).parents[1] / "data" / "files" / "rgb_linear_profile.png"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def picture(value: int, height: int = 2, width: int = 3, kind: Any = np.uint8) -> np.ndarray:
     return np.full((height, width, 3), value, kind)
 
 
-def done(name: str, *images: np.ndarray, sigma: float | None = None) -> work.Done:
+def done(
+    name: str, *images: np.ndarray, sigma: float | None = None, profile: bytes | None = None
+) -> work.Done:
     files = [Path(f"{name}{number}.png") for number in range(len(images))]
+    for image, file in zip(images, files, strict=True):
+        write_png(image, file, profile)
     return work.Done(list(images), files, Path(f"{name}.json"), sigma, 1.24)
 
 
@@ -49,6 +60,14 @@ def test_one_result_is_shown_beside_the_photo() -> None:
     assert not shown["gallery"]["visible"] and not shown["both"]["visible"]
     assert shown["both"]["value"] is None
     assert shown["files"]["value"] == ["r0.png"] and shown["job"]["value"] == "r.json"
+
+
+def test_a_result_is_shown_in_the_colours_in_which_its_photo_is() -> None:
+    """Both have numbers of another profile in their files, and a page knows sRGB alone."""
+    array, profile = read_photo(LINEAR)
+    before = canvas.read_shown(LINEAR)
+    shown = outcome.show_results(before, [["a"]], [done("r", array, profile=profile)])
+    assert np.array_equal(shown["result"], before) and not np.array_equal(array, before)
 
 
 def test_two_chains_are_compared_and_every_image_is_in_the_gallery() -> None:

@@ -317,6 +317,15 @@ def test_settings_without_use_are_left_out(models: Models) -> None:
     assert work.settings_for(models, ["blind"], ensemble=True).self_ensemble
 
 
+def test_a_strength_map_with_a_strength_of_nothing_is_refused(
+    models: Models, tmp_path: Path
+) -> None:
+    """It would act as all of it."""
+    settings = work.settings_for(models, ["sketcher"], strength=0)
+    with pytest.raises(InputError, match="give one above 0"):
+        run(models, request_of(tmp_path / "one", ["sketcher"], settings, soft=True))
+
+
 def test_many_results_of_a_large_photo_are_refused(
     models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
