@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,7 +98,7 @@ class Model(Ability):
         self,
         image: Any,
         hole: Any = None,
-        sigma: float | Sequence[float] | None = None,
+        sigma: float | Sequence[float] | np.ndarray | Tensor | None = None,
         strength: float | None = None,
         num_samples: int = 1,
         seed: int = 0,
@@ -129,10 +130,9 @@ class Model(Ability):
             InputError: an image or a setting that this model cannot use.
         """
         strength = 1.0 if strength is None and strength_map is not None else strength
-        several = isinstance(sigma, Sequence) and not isinstance(sigma, str)
-        levels: list[Any] = [*sigma] if several else [sigma]  # type: ignore[misc]
+        levels: list[Any] = [*sigma] if np.ndim(sigma) else [sigma]  # type: ignore[arg-type, misc]
         check_seed(seed)
-        for level in levels:
+        for level in levels or [None]:
             drawing = strength, num_samples, steps, guidance
             self.check(hole is not None, level, *drawing, self_ensemble)
         given = values(image)

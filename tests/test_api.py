@@ -433,6 +433,18 @@ REFUSED = [
 ]
 
 
+def test_noise_levels_of_several_images_are_a_list_or_an_array(
+    models: dict[str, restore.Model],
+) -> None:
+    denoiser, images = models["denoiser"], np.stack([photo(), photo()])
+    wanted = denoiser(images, sigma=[10.0, 40.0])
+    assert not np.array_equal(wanted[0], wanted[1])
+    for levels in (np.array([10.0, 40.0]), torch.tensor([10.0, 40.0])):
+        assert np.array_equal(denoiser(images, sigma=levels), wanted)
+    with pytest.raises(InputError, match="needs the noise level"):
+        denoiser(images, sigma=[])
+
+
 @pytest.mark.parametrize("seed", [1.5, "a", 2**64])
 def test_seeds_are_whole_numbers(models: dict[str, restore.Model], seed: Any) -> None:
     image = photo()
