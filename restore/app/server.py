@@ -107,7 +107,9 @@ def check_users(options: Options) -> list[tuple[str, str]]:
                 f"{source}: each line is NAME:PASSWORD, with {_SHORTEST} characters or more"
             )
         users.append((name, password))
-    if not users and (text or options.auth is not None or not is_loopback(options.host)):
+    if not users and (text or options.auth is not None):
+        raise InputError(f"{source} holds no line NAME:PASSWORD: give one, or leave it out")
+    if not users and not is_loopback(options.host):
         raise InputError(
             f"--host {options.host} lets others reach the app: set {AUTH}=NAME:PASSWORD, or "
             "--auth FILE with such lines"

@@ -106,7 +106,7 @@ def settings_for(
 
 def _number(word: str, value: Any, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise InputError(f"{word}: give a number from {low:g} to {high:g}")
+        raise InputError(f"{word}: give a number from {low:.10g} to {high:.10g}")
     return value
 
 

@@ -289,7 +289,7 @@ REFUSED: list[tuple[list[str], dict[str, Any], str]] = [
     (["sketcher"], {"steps": 10**9}, "steps: give a number from 1 to 1000"),
     (["sketcher"], {"num_samples": 9}, "results: give a number from 1 to 8"),
     (["sketcher"], {"num_samples": "2"}, "results: give a number"),
-    (["sketcher"], {"seed": 2**70}, "seed: give a number"),
+    (["sketcher"], {"seed": 2**70}, "seed: give a number from 0 to 2147483647"),
     (["sketcher"], {"seed": float("nan")}, "seed: give a number"),
     (["sketcher"], {"strength": 1.5}, "strength: give a number"),
     (["denoiser"], {"sigma": -1}, "noise level: give a number"),
