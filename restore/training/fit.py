@@ -29,6 +29,8 @@ from restore.types import InputError
 
 PROFILED = 30  # lines of a profile: its head and what took longest
 
+Numbers = dict[str, float]  # by name
+
 
 def train(run: Run, again: str | None = None) -> dict[str, Any]:
     """Fits, evaluates, records; returns the record.
@@ -41,8 +43,9 @@ def train(run: Run, again: str | None = None) -> dict[str, Any]:
             print(note, flush=True)
     with tracking.finish_at_end(run.trainer.loggers):
         validation = fit(run, again)
+        cost = spent(run)
         reports = evaluate(run)
-        result = record(run, validation, reports, answers(run))
+        result = record(run, cost, validation, reports, answers(run))
     if run.trainer.is_global_zero:
         profiler = vars(run.trainer).get("profiler")
         if isinstance(profiler, SimpleProfiler):  # it tells a logger only, at a level that is off
@@ -63,7 +66,7 @@ def begin(run: Run) -> None:
     work_begins(run.folder, yaml.safe_dump(run.config, sort_keys=False))
 
 
-def fit(run: Run, again: str | None = None) -> dict[str, float]:
+def fit(run: Run, again: str | None = None) -> Numbers:
     """Trains, or goes on; returns what the last validation logged. again: as of `train`."""
     checkpoint = None
     if run.resumed is not None:
@@ -91,6 +94,12 @@ def fit(run: Run, again: str | None = None) -> dict[str, float]:
     return {name: float(value) for name, value in logged if name.startswith("val/")}
 
 
+def spent(run: Run) -> dict[str, Any]:
+    """What the training has cost, as long as nothing is evaluated, which counts its memory anew."""
+    device = run.trainer.strategy.root_device.type  # the task itself is back on the processor
+    return origin.training(run.callbacks["throughput"], run.task, device)
+
+
 def evaluate(run: Run) -> list[Report]:
     """The best checkpoint on the benchmarks of the run."""
     if not run.benchmarks:
@@ -99,23 +108,22 @@ def evaluate(run: Run) -> list[Report]:
     return [measure(run.tester, best, benchmark) for benchmark in run.benchmarks]
 
 
-def answers(run: Run) -> dict[str, float]:
+def answers(run: Run) -> Numbers:
     """What the command after the last checkpoint said; it had the time of the evaluation for it."""
     watched = run.callbacks.get("on_checkpoint")
     return watched.finish(run.trainer) if isinstance(watched, OnCheckpoint) else {}
 
 
 def record(
-    run: Run, validation: dict[str, float], reports: list[Report], said: dict[str, float]
+    run: Run, cost: dict[str, Any], validation: Numbers, reports: list[Report], said: Numbers
 ) -> dict[str, Any]:
     """result.json with what was trained, how, at what cost, and what came out."""
-    device = run.trainer.strategy.root_device.type  # the task itself is back on the processor
     result = {
         "id": run.id,
         "experiment": run.experiment,
         "overrides": run.overrides,
         "seed": run.config["seed"],
-        "training": origin.training(run.callbacks["throughput"], run.task, device),
+        "training": cost,
         "init": run.init,
         "teacher": run.callbacks["config"].teacher,
         "data": run.data.summary("train", "val"),
@@ -124,7 +132,7 @@ def record(
         "resumed": run.callbacks["recovery"].history,
         "foreign": foreign(run.config),
         "evaluation": [report.describe(one) for one in reports],
-        **origin.provenance(device),
+        **origin.provenance(run.trainer.strategy.root_device.type),
     }
     if run.trainer.is_global_zero:
         lock.check_there(run.folder)
@@ -149,7 +157,7 @@ def best_checkpoint(run: Run) -> Path:
     return path
 
 
-def print_end(run: Run, validation: dict[str, float]) -> None:
+def print_end(run: Run, validation: Numbers) -> None:
     """The last validation where nothing else was measured, and a command that works next."""
     checkpoint = best_checkpoint(run)
     if run.benchmarks:

@@ -8,6 +8,8 @@ import torch
 
 from restore.config.compose import composed
 from restore.evaluation import record as origin
+from restore.evaluation.runner import Report
+from restore.recovery import lock
 from restore.training import fit, run
 
 
@@ -22,9 +24,29 @@ def test_a_training_on_a_gpu_is_recorded_as_one(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 5 * 2**20)
     monkeypatch.setattr(fit, "best_checkpoint", lambda run: tmp_path / "best.ckpt")
-    found = fit.record(made, {}, [], {})
+    found = fit.record(made, fit.spent(made), {}, [], {})
     assert made.task.device.type == "cpu"
     assert found["device"] == "a GPU" and found["training"]["peak_memory_mib"] == 5
+
+
+def test_the_memory_of_a_training_is_not_that_of_its_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Costs of an evaluation are counted from a peak that begins anew at each batch."""
+    settings = ["experiment=denoise_photos_regression", "debug=smoke", "benchmark=[]"]
+    made = run.prepare(composed("train", settings), tmp_path, "id", settings, {})
+    peak = {"bytes": 5 * 2**20}
+
+    def evaluated(one: run.Run) -> list[Report]:
+        peak["bytes"] = 2**20
+        return []
+
+    monkeypatch.setattr(fit, "fit", lambda one, again: {})
+    monkeypatch.setattr(fit, "evaluate", evaluated)
+    monkeypatch.setattr(origin, "peak_memory", lambda device: peak["bytes"])
+    monkeypatch.setattr(fit, "best_checkpoint", lambda one: tmp_path / "best.ckpt")
+    assert fit.train(made)["training"]["peak_memory_mib"] == 5
+    lock.release()
 
 
 def test_a_processor_whose_model_linux_does_not_tell_has_a_name(
