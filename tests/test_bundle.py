@@ -21,6 +21,7 @@ from test_checkpoint_content import WRONG, set_at
 import restore
 from restore import bundle, checkpoint, cli, zoo
 from restore.build import build, restored
+from restore.evaluation import load
 from restore.export import check
 from restore.export.write import staged
 from restore.recovery.preemption import end_at_once
@@ -155,13 +156,17 @@ def test_an_adversary_stays_behind(tmp_path: Path) -> None:
     path = run / "checkpoints" / "best.ckpt"
     content = checkpoint.read(path)
     node = {**content["config"]["task"], "adversary": ADVERSARY}
-    state = build(node, "task", facts=Facts(**content["facts"])).state_dict()
+    played = build(node, "task", facts=Facts(**content["facts"]))
+    state = played.state_dict()
     assert any(name.startswith("adversary.") for name in state)
-    played = {**content["config"], "task": node}
-    checkpoint.write({**content, "config": played, "state_dict": state}, path)
+    config = {**content["config"], "task": node}
+    checkpoint.write({**content, "config": config, "state_dict": state}, path)
     folder = export(path, tmp_path / "bundle")
     said = json.loads((folder / "model.json").read_text())
     assert said["config"]["task"]["adversary"] == ADVERSARY
+    size = sum(one.numel() for one in played.network.parameters())
+    measured = [load.method(one, {}).num_parameters for one in (path, folder)]
+    assert measured == [size, size]  # as its regression twin has: a judge restores nothing
     assert restore.load(folder, device="cpu").fills_holes
     again = export(folder, tmp_path / "again")  # a bundle of a bundle says what it says
     assert json.loads((again / "model.json").read_text())["config"] == said["config"]

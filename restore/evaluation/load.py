@@ -12,6 +12,7 @@ from restore.config.trust import Trust
 from restore.evaluation.benchmark import Benchmark, affordable, fingerprint
 from restore.evaluation.method import Drawing, Method, from_baseline, from_task, sampling_of
 from restore.evaluation.results import checkpoint_name
+from restore.task.adversarial import AdversarialTask
 from restore.types import InputError
 
 Config = dict[str, Any]
@@ -54,6 +55,8 @@ def method(place: str | Path, config: Config) -> Method:
     own = named_sampling(config)
     seed = content["config"]["seed"]
     task = restored(content, own, as_list(config.get("packages")))
+    if isinstance(task, AdversarialTask):
+        task.adversary = None  # it served the training, and nothing of it restores
     ensembled = bool(config.get("self_ensemble"))
     drawing = Drawing(config.get("start"), config.get("mean_of") or 1, ensembled)
     sampling = sampling_of({**content["config"]["task"], **own}, drawing)
