@@ -162,8 +162,9 @@ def _measured(
     caption: str, rows: list[Row], metrics: list[str], lead: dict[str, Callable[[Row], str]]
 ) -> Table:
     """A row a result: its name, `lead` columns, metrics and what they cost."""
-    deciding = next((metric for metric in RANKED if metric in metrics), "")
-    sure = any(row.get("intervals") for row in rows) and "benchmark" not in lead
+    known = [one for one in metrics if any(spelling.interval(row, one) != NONE for row in rows)]
+    deciding = next((metric for metric in RANKED if metric in known), "")
+    sure = deciding and "benchmark" not in lead
     tail: dict[str, Callable[[Row], str]] = {
         **({f"95 % of {deciding}": lambda row: spelling.interval(row, deciding)} if sure else {}),
         "checkpoint": lambda row: row["checkpoint"] or NONE,

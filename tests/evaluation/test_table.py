@@ -61,6 +61,16 @@ def test_a_table_a_protocol_with_best_arrows_and_source(root: Path) -> None:
     assert "31.69" not in markdown(limited)  # of another number of images
 
 
+def test_intervals_are_of_the_first_metric_that_has_some(root: Path, make_report: Any) -> None:
+    """A distance of distributions ranks before PSNR, and it is no mean over images."""
+    report = make_report("mine", {"psnr": [20.0, 21.0]}, benchmark="sets", kind="model")
+    report.summary["fid_flowers"] = 3.0
+    results.append(root / "experiments" / "results.csv", [report])
+    [one] = tables(root)["sets"]
+    assert [name for name in one.header if "95 %" in name] == ["95 % of psnr"]
+    assert one.rows[0][one.header.index("95 % of psnr")] == "20.00 to 21.00"
+
+
 def test_best_and_second_of_three_are_marked_and_costs_stand_beside(
     root: Path, make_report: Any
 ) -> None:
