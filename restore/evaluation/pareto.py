@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from restore.evaluation.nfe import machine
 from restore.evaluation.plot import drawn
 from restore.evaluation.ranked import RANKED, lower_is_better
 from restore.evaluation.results import Row
@@ -125,7 +126,8 @@ def plots(rows: Sequence[Row]) -> dict[str, Plot]:
     """Benchmark -> its plot, of its most images and last protocol; of two methods or more, one
     with MACs on record.
 
-    rows: in the order of their measurement.
+    Seconds are those of the machine of most rows, which the caption names: those of two machines
+    compare nothing. rows: in the order of their measurement.
     """
     found = {}
     for name in sorted({row["benchmark"] for row in rows}):
@@ -137,15 +139,17 @@ def plots(rows: Sequence[Row]) -> dict[str, Plot]:
         metric = next((one for one in RANKED if any(row.get(one) for row in mine)), None)
         if metric is None:
             continue
-        points = tuple(_point(row, metric) for row in mine if row.get(metric, "nan") != "nan")
+        mine = [row for row in mine if row.get(metric, "nan") != "nan"]
+        device = machine([row for row in mine if row["seconds_per_image"]] or mine)
+        points = tuple(_point(row, metric, device) for row in mine)
         if len(points) > 1 and any(one.macs for one in points):
-            device = mine[-1]["device"]
             found[name] = Plot(name, metric, f"{name}, n = {most}, {device}", points)
     return found
 
 
-def _point(row: Row, metric: str) -> Point:
-    macs, seconds = row.get("macs"), row["seconds_per_image"]
+def _point(row: Row, metric: str, device: str) -> Point:
+    macs = row.get("macs")
+    seconds = row["seconds_per_image"] if row["device"] == device else ""
     name = f"{row['experiment']} ({row['nfe']} calls)" if int(row["nfe"]) > 1 else row["experiment"]
     return Point(
         name=name,

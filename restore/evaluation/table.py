@@ -44,8 +44,8 @@ Everything on this page is made by `make tables` from [results.csv](results.csv)
 Costs are measured by the same command: MACs are multiply-accumulates of one result (convolutions,
 matrix products, attention), MiB the peak beyond what the process held, with the weights, and
 s/image the wall time without the first batch, on a machine that may have had other work: MACs
-compare methods, seconds compare rows of one idle machine. Bold is the best of a column, italics the
-second.
+compare methods, seconds compare rows of one idle machine. Plots have the seconds of the machine in
+their title alone. Bold is the best of a column, italics the second.
 """
 
 

@@ -94,11 +94,27 @@ def test_results_of_fewer_images_or_of_an_older_protocol_are_left_out(
     assert [(one.name, one.quality) for one in found.points] == names and len(names) == 3
 
 
+def test_seconds_of_another_machine_stand_beside_none(root: Path) -> None:
+    """A second of a GPU is no second of a processor, whichever was measured last."""
+    rows = results.read(root / "experiments" / "results.csv")[1]
+    rows[2:4] = [dict(row, device="a GPU") for row in rows[2:4]]
+    rows.append(dict(rows[1], experiment="biharmonic", seconds_per_image="0.125"))
+    timed = [*rows, dict(rows[1], experiment="mean", seconds_per_image="0.0625")]
+    for given in (timed, timed[::-1]):
+        found = plots(given)["masks"]
+        assert found.caption == "masks, n = 2, a processor"
+        assert {one.name: one.seconds for one in found.points} == {
+            **{"telea": 0.25, "net": None, "prior (50 calls)": None},
+            **{"biharmonic": 0.125, "mean": 0.0625},
+        }
+        assert {one.name: one.macs for one in found.points}["net"] == 1e9
+
+
 def test_a_name_tells_of_several_calls_and_not_of_one(root: Path, make_report: Any) -> None:
     once = make_report("once", {"hole_psnr": [1.0]}, benchmark="masks", num_calls=1)
     row = results.row_of(once)
-    assert pareto._point(row, "hole_psnr").name == "once"
-    assert pareto._point({**row, "nfe": "2"}, "hole_psnr").name == "once (2 calls)"
+    assert pareto._point(row, "hole_psnr", "").name == "once"
+    assert pareto._point({**row, "nfe": "2"}, "hole_psnr", "").name == "once (2 calls)"
 
 
 def test_the_page_shows_plots_that_are_written_anew_where_results_change(
