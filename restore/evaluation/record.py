@@ -74,9 +74,12 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 
 
 def _git(*arguments: str) -> str:
-    """Output of a git command in the source tree; "" outside a checkout."""
+    """Output of a git command in the source tree; "" outside a checkout, or without git."""
     root = Path(__file__).resolve().parents[2]
-    result = subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8"
-    )
+    try:
+        result = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8"
+        )
+    except OSError:
+        return ""
     return result.stdout.strip() if result.returncode == 0 else ""

@@ -130,7 +130,7 @@ def _title(metric: str, rows: Sequence[Row]) -> str:
 def _caption(rows: Sequence[Row]) -> str:
     lost = sum(row["status"] != _DONE for row in rows)
     devices = " and ".join(sorted({row["device"] for row in rows} - {""}))
-    commits = sorted({(row["commit"], row["dirty"] == "True") for row in rows if row["commit"]})
+    commits = sorted({(row["commit"], row["dirty"] == "True") for row in rows if row["device"]})
     made = ", ".join(spelling.commit(*one) for one in commits)
     failed = f"; {lost} of {len(rows)} jobs were not measured" if lost else ""
     return (

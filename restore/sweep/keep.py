@@ -37,7 +37,7 @@ def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
         raise InputError(f"--record {name} names a folder: use small letters, digits and _")
     place = (root or results_file().parent) / studies.FOLDER / name
     rows = [row for folder in folders for row in _measured(folder)]
-    if not any(row["commit"] for row in rows):
+    if not any(row["device"] for row in rows):
         raise InputError(f"{', '.join(map(str, folders))}: no job has been measured")
     rows = [*_others(place, {row["overrides"] for row in rows}), *rows]
     for experiment in dict.fromkeys(row["experiment"] for row in rows):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from restore.evaluation import table
+from restore.evaluation.markup import NONE
 from restore.evaluation.studies import BLOCK, COLUMNS, studies
 from restore.sweep import journal
 from restore.sweep.keep import keep
@@ -235,6 +236,15 @@ def test_an_average_of_another_length_is_a_row(root: Path) -> None:
 def jobs_of(root: Path) -> list[dict[str, str]]:
     with (root / "experiments" / "studies" / "judges" / "jobs.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def test_what_was_measured_without_git_is_kept(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "plain", ["adversary=patch"], {0: 20.0})
+    path = folder / "0" / "result.json"
+    path.write_text(path.read_text().replace("0123456789ab", ""))
+    assert keep([folder], "judges", tmp_path / "experiments") == 0
+    [made] = studies(tmp_path)[f"{BLOCK}judges"]
+    assert f"on a processor, at commit {NONE}; " in made.caption
 
 
 def test_a_job_that_repeats_another_is_no_row(tmp_path: Path) -> None:

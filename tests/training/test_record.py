@@ -55,3 +55,12 @@ def test_a_processor_whose_model_linux_does_not_tell_has_a_name(
     monkeypatch.setattr(origin, "cpuinfo", lambda *names: "")
     monkeypatch.setattr(platform, "processor", lambda: "")
     assert origin.device_name("cpu").startswith(f"{platform.machine()}, ")
+
+
+def test_a_machine_without_git_has_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of containers seldom have it, and a record is written when all has been trained."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = origin.provenance("cpu")
+    assert (found["commit"], found["dirty"]) == ("", False)
