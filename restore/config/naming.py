@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from restore.config.command import paste, program
+from restore.config.command import as_list, paste, program
 from restore.config.target import ALLOWED
 from restore.config.trust import INERT, LIBRARIES, Trust, is_foreign, root_of, targets
 from restore.types import InputError
@@ -34,7 +34,7 @@ class PackagesOption(Packages):
 
 def packages_of(config: Mapping[str, Any]) -> list[str]:
     """What `packages` has to say to whoever reads `config` later; its own `packages` first."""
-    own = config.get("packages") or []
+    own = as_list(config.get("packages"))
     return list(dict.fromkeys([*own, *map(root_of, _beyond(config))]))
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch.profilers import SimpleProfiler
 
 from restore import tracking
 from restore.config.command import program
-from restore.config.naming import go_on
+from restore.config.naming import go_on, packages_of
 from restore.config.trust import foreign
 from restore.data.survey import lines
 from restore.evaluation import load, report, upload
@@ -104,7 +104,7 @@ def evaluate(run: Run) -> list[Report]:
     """The best checkpoint on the benchmarks of the run."""
     if not run.benchmarks:
         return []
-    best = load.method(best_checkpoint(run), {"packages": run.config.get("packages")})
+    best = load.method(best_checkpoint(run), {"packages": packages_of(run.config)})
     return [measure(run.tester, best, benchmark) for benchmark in run.benchmarks]
 
 

@@ -53,6 +53,8 @@ def test_packages_of_a_run_stand_first_and_once() -> None:
     assert packages_of(both) == ["b", "a"]  # no class of kornia.x is one of a library
     both["data"] = {"_target_": BEYOND[-1]}
     assert packages_of(both) == ["b", "a", "kornia"]
+    both["packages"] = "mylab"  # as packages=mylab, without brackets
+    assert packages_of(both) == ["mylab", "a", "kornia"]
 
 
 def test_names_are_listed_or_have_commas_between_them() -> None:

@@ -2,11 +2,14 @@
 
 import platform
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from restore.config.compose import composed
+from restore.evaluation import load
 from restore.evaluation import record as origin
 from restore.evaluation.runner import Report
 from restore.recovery import lock
@@ -64,3 +67,18 @@ def test_a_machine_without_git_has_a_record(
     monkeypatch.setenv("PATH", str(tmp_path))
     found = origin.provenance("cpu")
     assert (found["commit"], found["dirty"]) == ("", False)
+
+
+def test_the_best_checkpoint_is_trusted_as_far_as_its_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A library that a config names without `packages` is as strange in a checkpoint as any."""
+    seen: list[Any] = []
+    monkeypatch.setattr(fit, "best_checkpoint", lambda run: Path("best.ckpt"))
+    monkeypatch.setattr(load, "method", lambda path, config: seen.append(config))
+    monkeypatch.setattr(fit, "measure", lambda *given: "a report")
+    loss = {"_target_": "mylab.Stages", "loss": {"_target_": "kornia.losses.CharbonnierLoss"}}
+    config = {"packages": ["mylab"], "task": {"loss": {"mine": loss}}}
+    made: Any = SimpleNamespace(config=config, benchmarks=["a benchmark"], tester=None)
+    assert fit.evaluate(made) == ["a report"]
+    assert seen == [{"packages": ["mylab", "kornia"]}]
