@@ -8,9 +8,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from restore.callback.monitor import best_is_high, check_monitor
-from restore.checkpoint import SUFFIX, DurableIO
+from restore.checkpoint import SUFFIX, DurableIO, is_whole
 from restore.config.trust import foreign
 from restore.run_files import CHECKPOINTS
 from restore.types import InputError, RunError
@@ -65,11 +66,24 @@ class Checkpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict.get("monitor", self.monitor) != self.monitor:
             return  # the score of another metric ranks nothing here
-        score, path = state_dict["score"], str(self.path)
+        score = state_dict["score"]
+        if score is None or (self.path.is_file() and is_whole(self.path)):
+            self._rank(score)
+        else:
+            rank_zero_warn(f"{self.path} is gone or damaged: the best from here on takes its place")
+
+    def _rank(self, score: Tensor | None) -> None:
+        """Takes this for the score of the file, which the next must beat; None: there is none."""
+        path = "" if score is None else str(self.path)
         self.best_model_score = self.current_score = score
-        if score is not None:
-            self.best_model_path = self.kth_best_model_path = path
-            self.best_k_models, self.kth_value = {path: score}, score
+        self.best_model_path = self.kth_best_model_path = path
+        self.best_k_models = {} if score is None else {path: score}
+
+    def _update_best_and_save(self, *arguments: Any) -> None:
+        before = self.best_model_score
+        super()._update_best_and_save(*arguments)
+        if self.refused is not None:
+            self._rank(before)  # the disk holds that one still
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         super()._save_checkpoint(trainer, filepath)

@@ -1,4 +1,5 @@
 import csv
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from lightning.pytorch import Trainer
 from line import Line, fit
 
+from restore import checkpoint
 from restore.callback.ema import EMA
 from restore.callback.progress import MaxUpdates, Throughput
 from restore.checkpoint import DurableIO
@@ -132,3 +134,48 @@ def test_the_score_of_another_metric_ranks_nothing(tmp_path: Path, other: bool) 
     second.load_state_dict(state)
     assert second.best_model_score == (None if other else torch.tensor(32.0))
     assert second.best_k_models == ({} if other else {str(second.path): torch.tensor(32.0)})
+
+
+@pytest.mark.parametrize(
+    ("scores", "refused", "best"), [((0.5, 0.2, 0.4), 8, 12), ((0.5, 0.6, 0.7), 4, 8)]
+)
+def test_the_best_is_that_of_the_file_where_a_disk_refused_a_better_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: tuple[float, ...],
+    refused: int,
+    best: int,
+) -> None:
+    """Else whatever lies between the two is never kept, in this process or in one that goes on."""
+    write = checkpoint.write
+
+    def refuse(content: dict[str, Any], path: Path) -> None:
+        if path.name == "best.ckpt" and content["progress"]["updates"] == refused:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(content, path)
+
+    monkeypatch.setattr(checkpoint, "write", refuse)
+    kept = Checkpoint("best", monitor="val/score"), Checkpoint("last")
+    with pytest.warns(UserWarning, match=r"best\.ckpt was not written"):
+        fit(tmp_path, Line(scores=scores), *kept, MaxUpdates(12))
+    assert updates(tmp_path, "best") == best
+    stored = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    assert stored["Checkpoint.best"]["score"] == pytest.approx(scores[best // 4 - 1])
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_best_that_is_gone_or_damaged_is_written_anew(tmp_path: Path, is_there: bool) -> None:
+    """Else a run that goes on with its last checkpoint alone has nothing to measure at its end."""
+    first = Checkpoint("best", monitor="val/score")
+    fit(tmp_path, Line(scores=(0.2,)), first, MaxUpdates(4))
+    first.path.write_bytes(first.path.read_bytes()[:-1])
+    if not is_there:
+        first.path.unlink()
+    second = Checkpoint("best", monitor="val/score")
+    second.setup(Trainer(default_root_dir=tmp_path, logger=False), Line(), "fit")
+    with pytest.warns(UserWarning, match=r"best\.ckpt is gone or damaged"):
+        second.load_state_dict(first.state_dict())
+    task = Line(scores=(0.9,))
+    task.updates = 4
+    fit(tmp_path, task, second, MaxUpdates(8))
+    assert updates(tmp_path, "best") == 8
