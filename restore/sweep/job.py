@@ -105,7 +105,7 @@ def _settled(config: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
     from restore.config.trust import Trust
 
     task, trainer = config["task"], config["trainer"]
-    if trainer.get("precision") == "auto":
+    if trainer.get("precision") in (None, "auto"):
         trainer = {**trainer, "precision": content["config"]["trainer"]["precision"]}
     if (task.get("codec") or {}).get("path") is not None:
         codec = build(task["codec"], "task.codec", trust=Trust.of(config))

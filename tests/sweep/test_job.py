@@ -16,7 +16,7 @@ from test_train import TINY
 from restore import precision
 from restore.config.command import plain
 from restore.sweep import journal, study
-from restore.sweep.job import SweepJob, _interrupted, _train
+from restore.sweep.job import SweepJob, _interrupted, _settled, _train
 from restore.types import InputError
 
 SETTINGS = ["max_updates=6", "callback.recovery.every_n_updates=1", "seed=3"]
@@ -88,6 +88,16 @@ def test_an_interrupted_job_goes_on_if_it_is_the_same(
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["training"]["updates"] == 6
     assert [one["updates"] for one in result["resumed"]] == resumed
+
+
+@pytest.mark.parametrize(
+    ("given", "settled"), [("auto", "32-true"), (None, "32-true"), ("bf16-mixed", "bf16-mixed")]
+)
+def test_a_precision_that_was_left_open_is_that_of_the_checkpoint(given: Any, settled: str) -> None:
+    """Else an interrupted job begins anew, since its config differs from its checkpoint's."""
+    config: dict[str, Any] = {"task": {}, "trainer": {"precision": given, "devices": 1}}
+    content = {"config": {"trainer": {"precision": "32-true"}}}
+    assert _settled(config, content)["trainer"] == {"precision": settled, "devices": 1}
 
 
 def test_an_interrupted_job_among_latents_goes_on_with_the_same_codec(
