@@ -65,10 +65,10 @@ def find_manifest(made: ShardPlan, folder: Path) -> dict[str, Any] | None:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    """None where there is none, or a file of that name which is no manifest of shards."""
+    """None where there is none, or something of that name which is no manifest of shards."""
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError):
         return None
     ours = isinstance(found, dict) and {"format", "plan", "shards"} <= set(found)
     return found if ours and found["format"] == FORMAT else None

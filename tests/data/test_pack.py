@@ -160,7 +160,12 @@ def test_other_photos_or_settings_and_folders_of_others_are_refused(
     monkeypatch.undo()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "manifest.json").write_text('{"name": "a web page"}')
-    for folder, says in ((tmp_path / "other", "holds something else"), (source / "x", "lies in")):
+    (tmp_path / "deep" / "manifest.json").mkdir(parents=True)
+    for folder, says in (
+        (tmp_path / "other", "holds something else"),
+        (tmp_path / "deep", "holds something else"),
+        (source / "x", "lies in"),
+    ):
         with pytest.raises(InputError, match=says):
             sharding.shard(source, folder)
     with pytest.raises(InputError, match="is no folder"):
