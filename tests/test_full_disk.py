@@ -9,6 +9,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +18,12 @@ from line import Line, fit
 from PIL import Image
 
 from restore import errors, preview
+from restore.callback.export import ExportClassifier
+from restore.callback.power_ema import FOLDER, PowerEMA
 from restore.callback.progress import MaxUpdates
 from restore.callback.samples import Samples
 from restore.folder import write_whole
+from restore.network.classifier import Classifier
 from restore.new import create
 from restore.picture import save
 from restore.sweep.ranking import Sweep
@@ -149,6 +153,28 @@ def test_pictures_of_a_training_cost_one_warning_and_no_run(
     told = [str(one.message) for one in caught if "File too large" in str(one.message)]
     assert len(told) == 1 and "first.png was not written" in told[0]
     assert task.updates == 12 and not list((tmp_path / "samples").iterdir())
+
+
+def test_averages_of_a_training_cost_warnings_and_no_run(tmp_path: Path) -> None:
+    task = Line()
+    with files_up_to(50), pytest.warns(UserWarning, match=r"_0\.05\.safetensors was not written"):
+        fit(tmp_path, task, PowerEMA(every=4), MaxUpdates(8))
+    assert task.updates == 8 and not list((tmp_path / FOLDER).iterdir())
+
+
+def test_the_classifier_of_a_training_costs_one_warning_and_no_run(tmp_path: Path) -> None:
+    trainer: Any = SimpleNamespace(
+        is_global_zero=True,
+        callback_metrics={"val/error_rate": 0.25},
+        default_root_dir=str(tmp_path),
+    )
+    task = SimpleNamespace(
+        network=Classifier(in_channels=1, num_classes=10, width=4),
+        facts=SimpleNamespace(image_size=16),
+    )
+    with files_up_to(50), pytest.warns(UserWarning, match="classifier was not written"):
+        ExportClassifier("toy", "digits").on_validation_epoch_end(trainer, task)
+    assert not list((tmp_path / "classifier").iterdir())
 
 
 @pytest.mark.parametrize("script", ["train", "evaluate"])

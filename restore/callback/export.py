@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from restore.metric.classifier import save_classifier
 
@@ -24,11 +25,15 @@ class ExportClassifier(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.is_global_zero:
             return
-        save_classifier(
-            pl_module.network,
-            self.name,
-            image_size=pl_module.facts.image_size,
-            dataset=self.dataset,
-            accuracy=1 - float(trainer.callback_metrics["val/error_rate"]),
-            folder=Path(trainer.default_root_dir) / "classifier",
-        )
+        folder = Path(trainer.default_root_dir) / "classifier"
+        try:
+            save_classifier(
+                pl_module.network,
+                self.name,
+                image_size=pl_module.facts.image_size,
+                dataset=self.dataset,
+                accuracy=1 - float(trainer.callback_metrics["val/error_rate"]),
+                folder=folder,
+            )
+        except OSError as error:
+            rank_zero_warn(f"{folder} was not written: {error}; training goes on")

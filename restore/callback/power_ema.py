@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -24,6 +25,7 @@ class PowerEMA(Callback):
     end, one file an average: averages/<updates>_<std>.safetensors in float16. max_bytes: of all
     files together; where the next ones would exceed it, every second time is taken away and
     `every` doubles. The averages themselves, float32, are in the checkpoints: resuming goes on.
+    A file that the disk refuses costs a warning, and is one snapshot less to rebuild from.
     """
 
     def __init__(
@@ -90,7 +92,10 @@ class PowerEMA(Callback):
         for std, average in zip(self.stds, self.averages, strict=True):
             path = folder / f"{self.updates:08d}_{std}.safetensors"
             half = {name: value.half().cpu().contiguous() for name, value in average.items()}
-            write_whole(path, save(half))
+            try:
+                write_whole(path, save(half))
+            except OSError as error:
+                rank_zero_warn(f"{path} was not written: {error}; training goes on")
 
     def _bytes(self) -> int:
         """Bytes of the files of one time, without their headers."""

@@ -9,6 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from restore.folder import write_whole
 from restore.image import from_unit
 from restore.network.classifier import Classifier
 from restore.types import InputError
@@ -78,8 +79,8 @@ def save_classifier(
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    path.write_bytes(data)
-    path.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, data)
+    write_whole(path.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
     return path
 
 
