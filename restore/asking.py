@@ -5,6 +5,7 @@ Importing this module must stay instant.
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def show(run: Path, word: str, timeout: float = 120.0, as_json: bool = False) ->
     """
     answer = ask(run, word, timeout)
     if as_json:
-        print(json.dumps(answer))
+        bare = {k: v for k, v in answer.items() if isinstance(v, float) and not math.isfinite(v)}
+        print(json.dumps(answer | dict.fromkeys(bare)))  # JSON holds no NaN
         return DONE
     for name, value in answer.items():
         print(f"{name}: {f'{value:.6g}' if isinstance(value, float) else value}")

@@ -121,7 +121,7 @@ def row(folder: Path) -> Row:
         of = config.get("max_updates") if isinstance(config.get("max_updates"), int) else None
         size = _size(folder)
         return Row(str(folder), *named, updates, of, metric, value, size, begun, state)
-    except (InputError, KeyError, TypeError, ValueError):
+    except (InputError, AttributeError, KeyError, TypeError, ValueError):
         return Row(str(folder), "", "", None, None, "", None, _size(folder), begun, DAMAGED)
 
 

@@ -120,6 +120,15 @@ def test_the_answer_is_printed_and_nothing_is_left(
     assert not [*(tmp_path / "a" / request.FOLDER).iterdir()]
 
 
+def test_a_number_that_json_lacks_is_null(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thread = living(tmp_path / "a", {"update": 3, "train/loss": float("nan")})
+    assert asking.show(tmp_path / "a", "status", timeout=5, as_json=True) == 0
+    assert capsys.readouterr().out == '{"update": 3, "train/loss": null}\n'
+    thread.join()
+
+
 def test_a_refusal_and_silence_are_one_line(tmp_path: Path) -> None:
     thread = living(tmp_path / "b", {"error": "no disk"})
     with pytest.raises(RunError, match="b save: no disk"):

@@ -145,6 +145,7 @@ def test_runs_are_found_at_any_depth_and_a_damaged_one_hides_no_other(
     damaged = begun(Path("outputs/y"))
     (damaged / "config.yaml").write_text("task: [")
     (begun(Path("outputs/z")) / "config.yaml").unlink()
+    (begun(Path("outputs/emptied")) / "config.yaml").write_text("callback:\n")
     assert listing.show([], as_json=True, state=None) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     states = {line["name"]: line["state"] for line in lines if line["state"] != "released"}
@@ -154,6 +155,7 @@ def test_runs_are_found_at_any_depth_and_a_damaged_one_hides_no_other(
         "multirun/x/2/0": "done",
         "outputs/y": "damaged",
         "outputs/z": "damaged",
+        "outputs/emptied": "damaged",
     }
     listing.show([], as_json=False, state=listing.INTERRUPTED)
     head, only = capsys.readouterr().out.splitlines()
