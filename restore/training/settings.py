@@ -7,13 +7,16 @@ from typing import Any
 from restore.types import InputError
 
 PLAIN = ("max_updates", "seed", "packages")  # the settings that have no dot in their name
-# Settings that hold the value of another one by an interpolation of conf/, which stored configs
-# have no more.
+_SHARED = (
+    *("root", "on_error", "degradation"),
+    *(f"source.{key}" for key in ("folder", "mode", "val_fraction")),
+)
+# Settings that hold the value of another one, or of a section the values in it, by an interpolation
+# of conf/, which stored configs have no more.
 FOLLOWERS = {
-    "seed": ("data.seed", "task.seed"),
+    "seed": ("data.seed", "task.seed", "callback.teacher.seed"),
     "task.optimizer.lr": ("task.scheduler.max_lr", "task.adversary.scheduler.max_lr"),
-    "data.root": ("benchmark.folder.data.root",),
-    "data.on_error": ("benchmark.folder.data.on_error",),
+    **{f"data.{key}": (f"benchmark.folder.data.{key}",) for key in _SHARED},
     "data.train_framing.size": ("data.eval_framing.size",),
 }
 
@@ -30,7 +33,7 @@ def replace_settings(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> 
             raise InputError(f"{key} is not a setting of this run")
         old = node.get(name)
         node[name] = value
-        for follower in FOLLOWERS.get(key, ()):
+        for follower in _followers(key):
             *above, its = follower.split(".")
             following = _node(config, above)
             followed = following is not None and its in following and following[its] == old
@@ -40,6 +43,11 @@ def replace_settings(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> 
         _follow(config, stored["max_updates"], settings["max_updates"], follows=False)
         config["callback"]["max_updates"]["max_updates"] = settings["max_updates"]
     return config
+
+
+def _followers(key: str) -> list[str]:
+    found = [(head, one) for head, several in FOLLOWERS.items() for one in several]
+    return [one + key[len(head) :] for head, one in found if f"{key}.".startswith(f"{head}.")]
 
 
 def _node(config: dict[str, Any], path: list[str]) -> dict[str, Any] | None:

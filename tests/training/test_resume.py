@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from entry import Command
+import yaml
+from entry import ROOT, Command
 from lightning.pytorch import Trainer
 from stopping import (
     BORDER,
@@ -28,7 +29,7 @@ from restore.recovery import lock
 from restore.recovery.rows import Rows
 from restore.training import fit, resume
 from restore.training.limits import check_lengths, check_not_ended
-from restore.training.settings import replace_settings
+from restore.training.settings import FOLLOWERS, replace_settings
 from restore.types import InputError
 
 
@@ -246,6 +247,9 @@ def test_a_resumed_run_takes_single_settings_of_its_own(key: str, says: str) -> 
         ("seed", "data.seed"),
         ("data.root", "benchmark.folder.data.root"),
         ("data.on_error", "benchmark.folder.data.on_error"),
+        ("data.degradation.level", "benchmark.folder.data.degradation.level"),
+        ("data.source.folder", "benchmark.folder.data.source.folder"),
+        ("seed", "callback.teacher.seed"),
     ],
 )
 def test_what_held_the_value_of_a_setting_goes_along(key: str, follower: str) -> None:
@@ -265,6 +269,16 @@ def test_what_held_the_value_of_a_setting_goes_along(key: str, follower: str) ->
     assert replace_settings(made(1, 2), {key: 5}) == made(5, 2)
     assert replace_settings(made(1, 1), {key: 5, follower: 7}) == made(5, 7)
     assert replace_settings(made(1, 1), {follower: 1, key: 5}) == made(5, 1)
+
+
+def test_the_sections_of_a_benchmark_that_follow_are_those_that_its_file_takes_over() -> None:
+    """A seed or a batch size that is equal by chance stays what the protocol says."""
+    node = yaml.safe_load((ROOT / "conf/benchmark/folder.yaml").read_text())["data"]
+    node |= {f"source.{key}": value for key, value in node.pop("source").items()}
+    taken = {f"data.{key}" for key, value in node.items() if f"select:data.{key}," in str(value)}
+    assert taken == {key for key in FOLLOWERS if key.startswith("data.")} - {
+        "data.train_framing.size"
+    }
 
 
 @pytest.mark.parametrize(
