@@ -21,6 +21,7 @@ from restore.config.drawing import check_drawing
 from restore.config.rules import check_run
 from restore.config.signature import check
 from restore.training import run
+from restore.training.initial import start
 from restore.types import Facts
 
 CONF = ROOT / "conf"
@@ -108,6 +109,7 @@ def test_experiment_builds_and_gets_its_optimizers(
         config["task"]["codec"]["path"] = str(write_autoencoder(tmp_path))
     task = build.build(config["task"], "task", facts=data.facts)
     task.check()
+    start(task, config["init"])  # raises where the weights that it names do not fit
     assert run.callbacks(config, data.facts, experiment, None)
 
 
