@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from small_models import write_model
 
+from restore import checkpoint
 from restore.config.compose import composed
 from restore.evaluation import evaluate as evaluation
 from restore.evaluation import runner
@@ -60,6 +62,16 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert ended.code == 2 and message in ended.err
     assert ended.err.startswith("error: ") and ended.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("spelled", ["guidance=null", "~guidance"])
+def test_a_guidance_can_be_left_out(command: Any, tmp_path: Path, spelled: str) -> None:
+    led = checkpoint.read(checkpoint.best_of(write_model("grey_prior", tmp_path)))
+    led["config"]["task"]["guidance"] = {"_target_": "restore.diffusion.guidance.Replacement"}
+    checkpoint.write(led, tmp_path / "led.ckpt")
+    asked = ("checkpoint=led.ckpt", "benchmark=digits_half", "sampler=ddim", spelled)
+    ended = command(*asked, script="evaluate")
+    assert ended.code == 2 and "this sampler would ignore what is known" in ended.err
 
 
 def test_a_sweep_of_evaluations_has_one_process_a_job(command: Any, tmp_path: Path) -> None:

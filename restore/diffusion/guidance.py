@@ -55,7 +55,10 @@ class Replacement(Guidance):
 
     def check(self, observation: Observation) -> None:
         if "hole" not in observation:
-            raise InputError("guidance=replacement fills holes: use a degradation with a mask")
+            raise InputError(
+                "guidance=replacement fills holes: use a degradation with a mask, another "
+                "guidance, or guidance=null"
+            )
 
     def guide(self, denoise: Denoise, observation: Observation) -> Denoise:
         image, hole = observation["input"], observation["hole"] > 0

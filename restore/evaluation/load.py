@@ -66,8 +66,9 @@ def method(place: str | Path, config: Config) -> Method:
 
 
 def named_sampling(config: Config) -> Config:
-    """The sampler and guidance that a config names."""
-    return {key: config[key] for key in ("sampler", "guidance") if config.get(key) is not None}
+    """The sampler and guidance that a config names; a guidance that is None is to be left out."""
+    sampler = {"sampler": config["sampler"]} if config.get("sampler") is not None else {}
+    return sampler | ({"guidance": config["guidance"]} if "guidance" in config else {})
 
 
 def methods(config: Config, paths: list[str]) -> list[Method]:

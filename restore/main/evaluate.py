@@ -1,7 +1,7 @@
 """python evaluate.py 'checkpoint=[A,B]' 'baseline=[telea]' 'benchmark=[X,Y]' [sampler=ddim ...]
 
 Measures checkpoints and baselines on benchmarks. All that a checkpoint needs is in the checkpoint;
-sampler= and guidance= replace its own.
+sampler= and guidance= replace its own, and guidance=null is without one.
 """
 
 import re
@@ -43,6 +43,8 @@ def composed(cfg: DictConfig) -> None:
         if (folder / RUN).exists():
             raise InputError(f"run folder {folder} holds a training: choose another hydra.run.dir")
         config = command.plain(cfg)
+        if {"~guidance", "guidance=null"} & {*job.overrides.task}:
+            config["guidance"] = None
         rules.check_evaluation(config)
         if not single:
             rules.check_one_process(config)

@@ -80,6 +80,12 @@ def test_sampler_and_guidance_of_an_evaluation_replace_those_of_the_checkpoint(
         3,
         "ddim(eta=0.0, num_steps=3), Replacement()",
     )
+    led = checkpoint.read(checkpoint.best_of(folder))  # one that was trained with this guidance
+    led["config"]["task"]["guidance"] = guidance
+    checkpoint.write(led, tmp_path / "led.ckpt")
+    for settings, said in (({}, "Replacement()"), ({"guidance": None}, "")):
+        sampling = load.method(tmp_path / "led.ckpt", {"sampler": DDIM, **settings}).sampling
+        assert sampling.guidance == said
     with torch.no_grad():
         restored = given.restore(seen, 1)[:, 0]
     assert torch.equal(restored[..., :4], seen["input"][..., :4])
