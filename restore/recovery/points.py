@@ -215,7 +215,7 @@ class Recovery(Callback):
         exact = before is None or before.is_exact(trainer)
         self._random = [position.random_state(trainer) if before is None else before.random]
         if before is not None:
-            before.go_back(pl_module)
+            before.go_back(trainer, pl_module)
         path = self.folder(trainer) / f"recovery-{updates}{SUFFIX}"
         write(trainer._checkpoint_connector.dump_checkpoint(), path)
         remove_old(path.parent, updates)

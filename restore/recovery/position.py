@@ -49,8 +49,11 @@ class Before:
         """Whether no optimizer has stepped since: one of two players may have."""
         return trainer.global_step == self.steps
 
-    def go_back(self, pl_module: Any) -> None:
+    def go_back(self, trainer: Any, pl_module: Any) -> None:
         pl_module.batches = self.batches
+        batches = trainer.fit_loop.epoch_loop.batch_progress
+        for count in (batches.current, batches.total):
+            count.processed = count.completed
         if self.gradients is None:
             pl_module.zero_grad()
 
@@ -64,31 +67,45 @@ def capture(
 ) -> Position:
     """The position between two batches: epoch, batches, random states, an open window's gradients.
 
-    Called by every process, unless `random` is given, the states by rank; only what rank 0 returns
-    is complete. loaded: where a resumed run stands until its first batch has taken that up.
+    Right in every hook, since callbacks of users save where they like. Called by every process,
+    unless `random` is given, the states by rank; only what rank 0 returns is complete. loaded:
+    where a resumed run stands until its first batch has taken that up.
     """
     if loaded is not None:
         # Loggers are taken off while what is in metrics.csv already is validated again.
         rows = saved_rows(trainer) if trainer.loggers else loaded["rows"]
         return {**loaded, "validation_due": validation_due, "rows": rows}
-    loop = trainer.fit_loop
-    batches = loop.epoch_loop.batch_progress
-    epoch, batch = loop.epoch_progress.current.processed, batches.current.completed
-    ends = batch > 0 and batch >= trainer.num_training_batches
+    loop = trainer.fit_loop.epoch_loop
+    batches = loop.batch_progress.total
+    # Behind a batch, callbacks are called before what it said is logged and a validation begins.
+    is_open = batches.processed > batches.completed
     return {
-        "epoch": epoch + ends,
-        "epoch_end_due": ends,
-        "batch": 0 if ends else batch,
-        "batches": batches.total.completed,
+        **_place(trainer, pl_module),
+        "batches": batches.processed,
         "batch_size": getattr(trainer.datamodule, "batch_size", 1),
         "world_size": trainer.world_size,
-        "validation_due": validation_due,
+        "validation_due": validation_due
+        or (is_open and loop._should_check_val_fx(trainer.fit_loop._data_fetcher)),
         "random": random or gather(random_state(trainer), trainer.world_size),
         "gradients": {
             name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None
         },
-        "rows": saved_rows(trainer),
+        "rows": saved_rows(trainer) + (is_open and trainer._logger_connector.should_update_logs),
     }
+
+
+def _place(trainer: Any, pl_module: Any) -> Position:
+    """The epoch, its batches so far, and whether its schedules have still to be told of its end.
+
+    From the end of an epoch to the start of the next one, Lightning has counted the epoch already,
+    also one that the end of the training has cut off.
+    """
+    loop = trainer.fit_loop
+    epochs, batch = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current.processed
+    epoch = epochs.processed - (batch > 0 and epochs.started == epochs.processed)
+    if batch < trainer.num_training_batches:
+        return {"epoch": epoch, "batch": batch, "epoch_end_due": False}
+    return {"epoch": epoch + 1, "batch": 0, "epoch_end_due": pl_module.ended_epochs <= epoch}
 
 
 def go_to(position: Position, trainer: Any, loops: dict[str, Any]) -> None:

@@ -66,6 +66,7 @@ class Task(LightningModule, ABC):
         self.scheduler_interval = scheduler_interval
         self.updates = 0
         self.batches = 0
+        self.ended_epochs = 0  # up to the newest whose end the schedules know of
         self._norm = torch.zeros(())  # of the gradients at the last step of an optimizer
         self._newest: dict[str, Any] = {}  # of what trainings log, by name
 
@@ -157,6 +158,11 @@ class Task(LightningModule, ABC):
             self._step_schedulers()
 
     def on_train_epoch_end(self) -> None:
+        loop: Any = self.trainer.fit_loop
+        batch = loop.epoch_loop.batch_progress.current.processed
+        if 0 < batch < self.trainer.num_training_batches:
+            return  # the end of the training cuts it off, and a longer one goes on within it
+        self.ended_epochs = loop.epoch_progress.current.processed
         if self.scheduler_interval == "epoch":
             self._step_schedulers()
 

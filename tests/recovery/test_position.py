@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from line import Line, batches
 from torch.optim import SGD, Adam, NAdam, RMSprop
 from torch.optim.lr_scheduler import OneCycleLR
@@ -49,6 +50,7 @@ def fit(
     resume: bool = False,
     every: int = 100,
     others: tuple[Callback, ...] = (),
+    logger: Any = False,
     **retunes: bool,
 ) -> Recovery:
     recovery = Recovery(every_n_updates=2)
@@ -59,8 +61,9 @@ def fit(
         accelerator="cpu",
         default_root_dir=folder,
         callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=any(isinstance(one, Checkpoint) for one in others),
+        logger=logger,
+        log_every_n_steps=1,
+        enable_checkpointing=any(isinstance(one, ModelCheckpoint) for one in others),
         check_val_every_n_epoch=None,
         val_check_interval=every,
         num_sanity_val_steps=0,
@@ -125,6 +128,62 @@ class Saved(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+
+
+class Elsewhere(Callback):
+    """A user's checkpoint, in the folder `own`, when a hook is called behind so many updates."""
+
+    def __init__(self, hook: str, updates: int) -> None:
+        self.updates = updates
+        setattr(self, hook, self.save)
+
+    def save(self, trainer: Trainer, pl_module: Any, *rest: Any) -> None:
+        if pl_module.updates == self.updates:
+            path = Path(trainer.default_root_dir) / "own" / "checkpoints" / "own.ckpt"
+            trainer.save_checkpoint(path)
+
+
+class Kept(Elsewhere, ModelCheckpoint):
+    """Lightning calls checkpoints behind the task, where an epoch ends."""
+
+    def __init__(self, hook: str, updates: int) -> None:
+        ModelCheckpoint.__init__(self, every_n_epochs=100)
+        Elsewhere.__init__(self, hook, updates)
+
+
+@pytest.mark.parametrize(
+    ("hook", "updates", "kind"),
+    [
+        ("on_train_batch_end", 5, Elsewhere),
+        ("on_train_batch_end", 6, Elsewhere),
+        ("on_train_batch_end", 6, Kept),
+        ("on_train_epoch_end", 6, Elsewhere),
+        ("on_train_epoch_end", 6, Kept),
+        ("on_train_epoch_end", 11, Kept),
+        ("on_train_epoch_start", 6, Elsewhere),
+        ("on_train_end", 11, Kept),
+    ],
+)
+def test_a_checkpoint_of_any_hook_leads_behind_its_last_batch(
+    tmp_path: Path, hook: str, updates: int, kind: type[Elsewhere]
+) -> None:
+    """Of a user's own callback; epochs of three batches, of which the end cuts off the fourth."""
+    fit(tmp_path, Scheduled("epoch"), 11, others=(kind(hook, updates),))
+    again = Scheduled("epoch")
+    fit(tmp_path / "own", again, 14, resume=True)
+    assert again.epochs == [update // 3 for update in range(updates, 14)]
+    assert again.rates == pytest.approx([0.1 * 0.5**epoch for epoch in again.epochs])
+
+
+def test_what_comes_behind_a_batch_is_not_lost_to_its_checkpoint(tmp_path: Path) -> None:
+    """The row of the batch, and the validation: Lightning calls callbacks before both."""
+    rows, again = Rows(str(tmp_path)), Line()
+    saved = (Elsewhere("on_train_batch_end", 6),)
+    fit(tmp_path, Line(), 9, every=3, others=saved, logger=rows)
+    content = torch.load(tmp_path / "own" / "checkpoints" / "own.ckpt", weights_only=True)
+    assert content["position"]["rows"] == 7  # of six updates and the first validation
+    fit(tmp_path / "own", again, 9, resume=True, every=3)
+    assert len(again.validated) == 2  # of the sixth update, and the ninth
 
 
 class InValidation(Callback):
@@ -228,10 +287,11 @@ def test_goes_behind_the_samples_that_were_seen(
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_what_is_captured_leads_back_behind_the_same_samples(processes: int) -> None:
     """Five batches of 4 images a process, captured and taken up by as many processes."""
-    current = SimpleNamespace(processed=2, completed=5)
-    progress = SimpleNamespace(current=current, total=SimpleNamespace(completed=25))
+    total = SimpleNamespace(processed=25, completed=25)
+    progress = SimpleNamespace(current=SimpleNamespace(processed=5), total=total)
     loop = SimpleNamespace(
-        epoch_loop=SimpleNamespace(batch_progress=progress), epoch_progress=progress
+        epoch_loop=SimpleNamespace(batch_progress=progress),
+        epoch_progress=SimpleNamespace(current=SimpleNamespace(started=3, processed=2)),
     )
     went: list[tuple[int, int]] = []
     data = SimpleNamespace(batch_size=4, go_to=lambda *place: went.append(place))
@@ -267,8 +327,12 @@ def test_before_its_first_batch_a_run_stands_where_it_was_loaded(tmp_path: Path,
 def test_a_run_goes_back_to_where_it_stood_before_a_batch(open_window: bool) -> None:
     """With no update since, and the gradients that an open window had; else it cannot."""
     task = Line(accumulate=3)
+    batches = SimpleNamespace(processed=8, completed=7)
+    progress = SimpleNamespace(current=batches, total=SimpleNamespace(processed=18, completed=17))
     trainer: Any = SimpleNamespace(
-        strategy=SimpleNamespace(root_device=torch.device("cpu")), global_step=4
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress)),
+        global_step=4,
     )
 
     def backward() -> None:
@@ -283,7 +347,8 @@ def test_a_run_goes_back_to_where_it_stood_before_a_batch(open_window: bool) -> 
     if not open_window:  # a part of the gradients that the failing batch has left
         backward()
         assert before.can_go_back(task)
-    before.go_back(task)
+    before.go_back(trainer, task)
+    assert (progress.current.processed, progress.total.processed) == (7, 17)
     grad = task.network.weight.grad
     assert task.batches == int(open_window)
     assert grad is None if not open_window else torch.equal(grad, torch.full((2,), 1 / 3))
