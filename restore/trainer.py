@@ -11,6 +11,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loops.fit_loop import _FitLoop as FitLoop
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop as EpochLoop
 
 from restore import launch
 from restore.build import build
@@ -39,6 +40,18 @@ class SrunEnvironment(SLURMEnvironment):
         pass
 
 
+class ValidatedEpochLoop(EpochLoop):
+    """Lightning's loop of an epoch, in which a training that is stopped ends with a validation.
+
+    Lightning makes none in the epochs that trainer.check_val_every_n_epoch leaves out. What a
+    callback stops there, such as the timer of max_time, would end without a checkpoint of its end.
+    """
+
+    def _should_check_val_epoch(self) -> bool:
+        stopped = self.trainer.should_stop and self.trainer.enable_validation
+        return stopped or super()._should_check_val_epoch()
+
+
 class EnteredFitLoop(FitLoop):
     """Lightning's loop of a training, which a resumed run enters where nothing is left to train.
 
@@ -50,7 +63,7 @@ class EnteredFitLoop(FitLoop):
     def put_into(cls, trainer: Trainer) -> None:
         before = trainer.fit_loop
         loop = cls(trainer, before.min_epochs, before.max_epochs)
-        loop.epoch_loop, trainer.fit_loop = before.epoch_loop, loop
+        loop.epoch_loop, trainer.fit_loop = ValidatedEpochLoop(trainer), loop
 
     @property
     def skip(self) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from restore.task.restoration import RestorationTask
+from restore.trainer import EnteredFitLoop
 from restore.types import Batch, Facts, Observation
 
 
@@ -74,5 +75,6 @@ def fit(
         val_check_interval=every,
         **{"check_val_every_n_epoch": None, "max_epochs": -1, "logger": False, **quiet, **settings},
     )
+    EnteredFitLoop.put_into(trainer)
     trainer.fit(task, batches(), batches(1))
     return trainer

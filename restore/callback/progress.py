@@ -34,7 +34,7 @@ class MaxUpdates(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self.ends(pl_module.updates) or trainer.fit_loop.done:
-            _stop(trainer)  # resumed where nothing but the end was missing
+            trainer.should_stop = True  # resumed where nothing but the end was missing
         if trainer.is_global_zero and pl_module.scheduler_interval == "update":
             _tell_of_cut_schedules(trainer, pl_module.updates_in)
 
@@ -44,14 +44,7 @@ class MaxUpdates(Callback):
         epochs = trainer.max_epochs or -1
         last = epochs > 0 and trainer.current_epoch + 1 >= epochs and trainer.is_last_batch
         if last or self.ends(pl_module.updates):
-            _stop(trainer)
-
-
-def _stop(trainer: Trainer) -> None:
-    """Ends a training with a validation, in whatever epoch: Lightning would leave that out."""
-    trainer.should_stop = True
-    if trainer.check_val_every_n_epoch is not None:
-        trainer.check_val_every_n_epoch = 1
+            trainer.should_stop = True
 
 
 def _tell_of_cut_schedules(trainer: Trainer, updates_in: Callable[[int], int]) -> None:

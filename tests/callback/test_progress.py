@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Timer
 from line import Line, fit
 from rich.console import Console
 
@@ -52,6 +53,17 @@ def test_a_run_ends_with_a_validation_whatever_epoch_it_ends_in(
     fit(tmp_path, task, MaxUpdates(8 if limit else 5), **settings)
     assert len(task.validated) == 1
     assert torch.equal(task.validated[0], task.network.weight)
+
+
+def test_a_run_that_its_time_ends_has_a_validation_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The timer is called behind all callbacks of ours; by this clock each batch takes a second."""
+    task = Line()
+    monkeypatch.setattr(Timer, "time_elapsed", lambda *_: float(task.updates))
+    settings = {"every": 1.0, "check_val_every_n_epoch": 3, "max_time": {"seconds": 5}}
+    fit(tmp_path, task, MaxUpdates(100), **settings)
+    assert task.updates == 5 and len(task.validated) == 1
 
 
 def test_a_pipe_gets_a_line_after_the_given_seconds(
