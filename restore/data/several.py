@@ -11,6 +11,7 @@ from typing import Self
 
 from restore.data.item import count, make_source, read_item
 from restore.data.source import Divided, Item, Source, Split
+from restore.data.streaming import Streaming
 from restore.types import InputError
 
 
@@ -30,6 +31,13 @@ class Several:
             raise InputError("data.source.sources is empty: name at least one")
         self._root, self._made = root, sources
         self.sources = {name: make_source(made, root, split) for name, made in sources.items()}
+        for name, one in self.sources.items():
+            if isinstance(one, Streaming):  # by numbers it gives the first photo of a shard alone
+                raise InputError(
+                    f"data.source.sources.{name} is a stream, which gives its photos in an order "
+                    "of its own: train on it alone as data=stream, or name local shards as "
+                    "restore.data.webdataset.WebDataset"
+                )
         channels = {name: source.channels for name, source in self.sources.items()}
         self.channels = next(iter(channels.values()))
         if len(set(channels.values())) > 1:

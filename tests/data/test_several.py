@@ -6,6 +6,7 @@ import torch
 
 from restore.data.several import Several
 from restore.data.source import Item, Split
+from restore.data.streaming import Streaming
 from restore.types import InputError
 
 
@@ -55,3 +56,9 @@ def test_refuses_none_and_different_channels() -> None:
     gray = partial(Plain, count=1, channels=1)
     with pytest.raises(InputError, match=r"different channels.*'b': 1"):
         Several(Path("data"), "train", {"a": partial(Plain, count=1), "b": gray})
+
+
+def test_refuses_a_stream_which_would_give_one_photo_of_each_shard() -> None:
+    stream = partial(Streaming, shards="a.tar", held=partial(Plain, count=1), samples_per_epoch=9)
+    with pytest.raises(InputError, match=r"data\.source\.sources\.web is a stream"):
+        Several(Path("data"), "train", {"a": partial(Plain, count=1), "web": stream})
