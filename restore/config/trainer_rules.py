@@ -21,6 +21,8 @@ REFUSED = {
     "accumulate_grad_batches": "set task.accumulate, which has one meaning for all tasks",
     "fast_dev_run": "a run without checkpoints cannot end: take debug=smoke",
     "enable_checkpointing": "a run without checkpoints cannot end",
+    "reload_dataloaders_every_n_epochs": "every epoch is drawn anew without it, and a stream would "
+    "begin with its first one again",
     "callbacks": "name each one, as +callback.mine._target_=mylab.watch.Mine",
     "logger": "choose one as logger=NAME",
     "default_root_dir": "set hydra.run.dir",

@@ -157,6 +157,7 @@ def test_of_parts_of_an_epoch(key: str, value: Any, named: str | None) -> None:
         *(({"max_epochs": one}, {}, None) for one in (-1, 1, None)),
         *(({"max_epochs": one}, {}, "must be at least 1, or -1") for one in (0, -2)),
         ({"precision": "16-true"}, {}, "precision=16-true is refused"),
+        ({"reload_dataloaders_every_n_epochs": 1}, {}, "a stream would begin with its first one"),
         ({"precision": 16}, {}, None),
         ({"_target_": "x", "use_distributed_sampler": False}, {}, None),
         ({"_target_": "x"}, {}, "use_distributed_sampler must be false"),
