@@ -130,7 +130,7 @@ def _row(line: Line, record: dict[str, Any] | None) -> Row:
         **{key: told.get(key, "") for key in studies.ORIGIN},
     }
     high = settings.directions(record) if record else {}
-    low = [key for key in high if not high[key] and not key.startswith("val/")]
+    low = [key for key in high if not (high[key] or key.startswith("val/") or "[" in key)]
     cells[LOWER] = ";".join(dict.fromkeys(map(studies.metric_of, low)))
     return {key: str(value) for key, value in cells.items()}
 

@@ -162,9 +162,13 @@ def values(result: dict[str, Any]) -> dict[str, float]:
 
 
 def directions(result: dict[str, Any]) -> dict[str, bool]:
-    """Whether higher is better, of all that a record holds; by the metrics' own word."""
+    """Whether higher is better, of all that a record holds; by the metrics' own word, which is of
+    their buckets, too."""
     known = {name: best_is_high(name) for name in result["validation"]}
     for one in result["evaluation"]:
-        for name, high in one.get("higher_is_better", {}).items():
-            known[f"{one['benchmark']}/{name}"] = high
+        said = one.get("higher_is_better", {})
+        for name in one["metrics"]:
+            metric = name.partition("[")[0]
+            if metric in said:
+                known[f"{one['benchmark']}/{name}"] = said[metric]
     return known

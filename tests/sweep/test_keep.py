@@ -49,12 +49,9 @@ def sweep(folder: Path, arm: list[str], values: dict[int, float], failed: int = 
                     "macs": 1_708_492_800,
                     "metrics": {
                         **{"psnr": psnr, "fid_flowers": 100 / psnr, "psnr[1-10]": 1.0},
-                        "own": 100 / psnr,
+                        **{"own": 100 / psnr, "own[1-10]": 1.0},
                     },
-                    "higher_is_better": {
-                        **{"psnr": True, "fid_flowers": False, "psnr[1-10]": True},
-                        "own": False,
-                    },
+                    "higher_is_better": {"psnr": True, "fid_flowers": False, "own": False},
                 }
             ],
         }
@@ -86,6 +83,7 @@ def test_a_job_is_a_row_and_the_command_is_kept(root: Path) -> None:
     assert [row["settings"] for row in rows] == [""] * 3 + ["task.adversary.input_noise=0.1"] * 3
     assert [row["b/psnr"] for row in rows] == ["20", "22", "27", "24", "25", ""]
     assert rows[5]["status"] == "failed" and rows[5]["experiment"] == "e"
+    assert rows[0]["lower_is_better"] == "fid_flowers;own"  # of buckets their metrics say it
     assert shlex.split(rows[1]["overrides"]) == ["experiment=e", "adversary=patch", "seed=1"]
     assert rows[1]["updates"] == "40" and rows[1]["commit"] == "0123456789ab"
     lines = (folder / "commands.sh").read_text().splitlines()

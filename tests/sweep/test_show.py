@@ -134,13 +134,14 @@ def test_by_another_metric_in_its_own_direction(
         show.show(folder, by="b/ssim")
 
 
-def test_a_metric_of_one_s_own_says_what_is_better(folder: Path) -> None:
-    """Its name does not."""
+@pytest.mark.parametrize("name", ["edges", "edges[1-10]"])
+def test_a_metric_of_one_s_own_says_what_is_better(folder: Path, name: str) -> None:
+    """Its name does not, nor that of a bucket."""
     for k in range(len(SPACE)):
-        one = {"benchmark": "b", "metrics": {"edges": k}, "higher_is_better": {"edges": True}}
+        one = {"benchmark": "b", "metrics": {name: k}, "higher_is_better": {"edges": True}}
         record = {"validation": {}, "evaluation": [one]}
         (folder / str(k) / "result.json").write_text(json.dumps(record))
-    show.show(folder, by="b/edges")
+    show.show(folder, by=f"b/{name}")
     assert [row["job"] for row in rows(folder)] == ["5", "4", "3", "2", "1", "0"]
 
 
