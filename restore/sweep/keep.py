@@ -28,18 +28,21 @@ def keep(folders: Sequence[Path], name: str, root: Path | None = None) -> int:
     """Writes experiments/studies/NAME: jobs.csv, commands.sh and, where there is none, README.md.
 
     Several sweeps are one study, whose jobs differ in what was given to any of them. Jobs that the
-    study has already stay, but for those that are measured again. What `restore ema` has measured
-    of a job is a row more for each length.
+    study has already, or an earlier one of the sweeps, stay, but for those that are measured again.
+    What `restore ema` has measured of a job is a row more for each length.
 
     Raises InputError for a name that is no folder's, or where no job was measured.
     """
     if not studies.NAME.fullmatch(name):
         raise InputError(f"--record {name} names a folder: use small letters, digits and _")
     place = (root or results_file().parent) / studies.FOLDER / name
-    rows = [row for folder in folders for row in _measured(folder)]
-    if not any(row["device"] for row in rows):
+    measured = [_measured(folder) for folder in folders]
+    if not any(row["device"] for one in measured for row in one):
         raise InputError(f"{', '.join(map(str, folders))}: no job has been measured")
-    rows = [*_others(place, {row["overrides"] for row in rows}), *rows]
+    rows = studies.read(place.parents[2], name) if (place / studies.JOBS).exists() else []
+    for one in measured:
+        again = {row["overrides"] for row in one}
+        rows = [*(row for row in rows if row["overrides"] not in again), *one]
     for experiment in dict.fromkeys(row["experiment"] for row in rows):
         _set_apart([row for row in rows if row["experiment"] == experiment])
     _write(place, folders, rows)
@@ -94,14 +97,6 @@ def _write(place: Path, folders: Sequence[Path], rows: Sequence[Row]) -> None:
     page = place / studies.PAGE
     if not page.exists():
         write_whole(page, studies.blank_page(place.name))
-
-
-def _others(place: Path, measured: set[str]) -> list[Row]:
-    """Jobs of a study that are not measured now."""
-    if not (place / studies.JOBS).exists():
-        return []
-    jobs = studies.read(place.parents[2], place.name)
-    return [row for row in jobs if row["overrides"] not in measured]
 
 
 def _set_apart(rows: Sequence[Row]) -> None:

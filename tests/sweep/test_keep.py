@@ -185,6 +185,16 @@ def test_jobs_of_other_experiments_stay(root: Path) -> None:
     assert [row["seed"] for row in rows] == ["0", "1", "2", "0", "1", "0", "1", "2"]
 
 
+def test_a_job_of_two_sweeps_counts_once(root: Path) -> None:
+    """As where the sweeps are recorded one after the other: the later measurement stays."""
+    again = sweep(root / "again", ["adversary=patch"], {2: 28.0, 3: 30.0})
+    assert keep([root / "plain", root / "noisy", again], "judges", root / "experiments") == 0
+    rows = [row for row in jobs_of(root) if not row["settings"]]
+    assert [(row["seed"], row["b/psnr"]) for row in rows] == [
+        *(("0", "20"), ("1", "22"), ("2", "28"), ("3", "30")),
+    ]
+
+
 def test_a_study_grows_by_seeds_and_arms(root: Path) -> None:
     """Jobs are told apart against all of the study, whenever they were measured."""
     more = sweep(root / "more", ["adversary=patch"], {3: 30.0, 1: 23.0})
