@@ -179,8 +179,8 @@ class Recovery(Callback):
             self.save(trainer, pl_module)
             raise preemption.Preempted(trainer, stop)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if not trainer.sanity_checking:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if not trainer.sanity_checking:  # what it has found is logged now, and not before
             self._validating, self._validated = False, int(pl_module.updates)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:

@@ -204,6 +204,23 @@ def test_what_is_kept_of_a_validation_that_breaks_are_the_weights(tmp_path: Path
     assert torch.equal(content["state_dict"]["network.weight"], task.history[3])
 
 
+class Upload(Callback):
+    """Of a user, who sends what a validation has found to a server that is not there."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        raise ConnectionError("no server")
+
+
+def test_a_validation_that_a_callback_breaks_off_is_made_again(tmp_path: Path) -> None:
+    """Its values were not logged yet, and no checkpoint of it was written."""
+    with pytest.raises(ConnectionError):
+        fit(tmp_path, Line(), Recovery(), Upload(), MaxUpdates(6), every=4)
+    kept = (Recovery(), Checkpoint("best", "val/score"), MaxUpdates(6))
+    task = resumed(tmp_path, Line(scores=(0.1,) * 3 + (0.9,) * 3), *kept, every=4)
+    assert len(task.validated) == 6  # behind the fourth update and the sixth, of three images
+    assert updates(tmp_path / "checkpoints" / "best.ckpt") == 4
+
+
 def test_processes_talk_between_the_batches_of_a_validation_that_all_of_them_have(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
