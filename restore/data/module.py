@@ -120,6 +120,11 @@ class DataModule(LightningDataModule):
             self._caches[split] = self._sources.cache(split, share)
         cache = self._caches[split]
         if split == "train":
+            if self.train_repeat > 1 and isinstance(source, Streaming):
+                raise InputError(
+                    f"data.train_repeat={self.train_repeat}: an epoch of a stream has "
+                    "data.source.samples_per_epoch samples: raise that in its place"
+                )
             frame, augment = self.train_framing, self.augmentation
             return SplitDataset(source, frame, num_photos, self.train_repeat, augment, cache)
         if self.limit is not None:

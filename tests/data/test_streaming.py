@@ -266,6 +266,17 @@ def test_what_cannot_be_read_of_a_shard_is_said(
     assert len(told) == 1
 
 
+def test_an_epoch_of_a_stream_is_no_number_of_photos_to_repeat(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s.tar", {f"{number}.png": png(number) for number in range(5)})
+    frame = CenterSquare(8)
+    made = partial(source, shards="s.tar", num_classes=None)
+    noise: Any = Gaussian(25.0)
+    settings: dict[str, Any] = {"batch_size": 1, "root": str(tmp_path), "train_repeat": 4}
+    data = DataModule(made, noise, frame, frame, **settings)
+    with pytest.raises(InputError, match=r"train_repeat=4: .* data\.source\.samples_per_epoch"):
+        data.samples("train")
+
+
 def test_names_of_streamed_photos_can_be_written(tmp_path: Path) -> None:
     write_tar(tmp_path / "s.tar", {"a\nb\udcff.png": png(3)})
     streamed = source(tmp_path, "train", "s.tar", num_classes=None)
