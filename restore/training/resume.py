@@ -9,6 +9,7 @@ import yaml  # type: ignore[import-untyped]
 from lightning.pytorch import Trainer
 
 from restore import checkpoint as file
+from restore.config.command import spelled
 from restore.config.naming import check_named
 from restore.config.rules import check_max_updates
 from restore.config.trust import Trust, code_differences, foreign
@@ -154,7 +155,8 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     check_named(config, content.get("foreign", {}), Trust.of(config), typed=[*settings.values()])
     check_max_updates(config["max_updates"])
     check_not_ended(folder, own, content, config)
-    overrides = [*first_overrides(folder), *(f"{key}={one}" for key, one in settings.items())]
+    given = (f"{key}={spelled(one)}" for key, one in settings.items())
+    overrides = [*first_overrides(folder), *given]
     return Resumed(folder, path, content, config, overrides, allow_inexact, damaged)
 
 

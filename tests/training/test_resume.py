@@ -442,6 +442,9 @@ def test_a_run_is_loaded_with_the_settings_on_top(
     assert made.config["data"] == {**STORED["data"], "batch_size": 8, "root": str(tmp_path)}
     assert made.overrides == ["seed=4", "data.batch_size=8"]
     (run / "config.yaml").write_text(f"data: {{root: {tmp_path / 'gone'}}}")
+    given = {"task.width": None, "packages": ["torch"], "data.root": "/a b,c"}
+    as_typed = ["task.width=null", "packages=[torch]", "data.root='/a b,c'"]
+    assert resume.load(run, given, False).overrides == ["seed=4", *as_typed]
     assert resume.load(run, {}, False).config["data"]["root"] is None
     assert resume.load(run, {"data.root": "/mine"}, False).config["data"]["root"] == "/mine"
     assert "process" in str(lock.holder(run))
