@@ -49,6 +49,7 @@ class Resumed:
     overrides: list[str]
     allow_inexact: bool
     damaged: list[Path]
+    settings: list[str] = field(default_factory=list)  # of this time, as they were typed
     differences: list[str] = field(default_factory=list)
 
     @property
@@ -79,10 +80,14 @@ class Resumed:
         recovery.retunes = any(
             word in one.partition(":")[0] for one in self.differences for word in TUNING
         )
-        updates = int(content["progress"]["updates"])
         recovery.history = [
             *content["resumed"],
-            {"updates": updates, "from": self.checkpoint.name, "differences": self.differences},
+            {
+                "updates": int(content["progress"]["updates"]),
+                "from": self.checkpoint.name,
+                "settings": self.settings,
+                "differences": self.differences,
+            },
         ]
 
     def _compared(
@@ -155,9 +160,9 @@ def load(folder: Path, settings: Mapping[str, Any], allow_inexact: bool) -> Resu
     check_named(config, content.get("foreign", {}), Trust.of(config), typed=[*settings.values()])
     check_max_updates(config["max_updates"])
     check_not_ended(folder, own, content, config)
-    given = (f"{key}={spelled(one)}" for key, one in settings.items())
-    overrides = [*first_overrides(folder), *given]
-    return Resumed(folder, path, content, config, overrides, allow_inexact, damaged)
+    given = [f"{key}={spelled(one)}" for key, one in settings.items()]
+    overrides = [*first_overrides(folder), *_later_overrides(content), *given]
+    return Resumed(folder, path, content, config, overrides, allow_inexact, damaged, given)
 
 
 def _root(folder: Path) -> str | None:
@@ -238,3 +243,8 @@ def first_overrides(folder: Path) -> list[str]:
         if path.exists()
         else []
     )
+
+
+def _later_overrides(content: Mapping[str, Any]) -> list[str]:
+    """What it was given each time that it went on, up to a checkpoint."""
+    return [one for time in content.get("resumed", []) for one in time.get("settings", [])]

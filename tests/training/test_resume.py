@@ -133,7 +133,9 @@ def test_what_cannot_be_exact_is_refused_or_named(
     named = ["data.batch_size: 4 -> 8", "task.scheduler.total_steps: 4 -> 7"]
     assert all(f"inexact: {one}" in ended.out for one in named)
     result = json.loads((run / "result.json").read_text())
-    assert result["resumed"] == [{"updates": 2, "from": "recovery-2.ckpt", "differences": named}]
+    [time] = result["resumed"]
+    assert (time["updates"], time["from"], time["differences"]) == (2, "recovery-2.ckpt", named)
+    assert time["settings"] == ["data.batch_size=8", "max_updates=7", "data.num_workers=1"]
     assert result["training"]["updates"] == 7 and "max_updates=7" in result["overrides"]
     content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert content["lr_schedulers"][0]["total_steps"] == 7
@@ -316,7 +318,7 @@ def going_on(folder: Path, config: dict[str, Any], allow_inexact: bool) -> resum
         "state_dict": {},
     }
     return resume.Resumed(
-        folder, folder / "recovery-4.ckpt", content, config, [], allow_inexact, []
+        folder, folder / "recovery-4.ckpt", content, config, [], allow_inexact, [], ["task.width=9"]
     )
 
 
@@ -352,7 +354,8 @@ def test_a_record_keeps_what_was_not_exact(
     before, last = recovery.history
     found = last.pop("differences")
     assert all(one.startswith(said) for one, said in zip(found, now, strict=True))
-    assert (before, last) == ({"updates": 2}, {"updates": 4, "from": "recovery-4.ckpt"})
+    from_there = {"updates": 4, "from": "recovery-4.ckpt", "settings": ["task.width=9"]}
+    assert (before, last) == ({"updates": 2}, from_there)
     assert recovery.retunes == retunes
 
 
@@ -444,7 +447,10 @@ def test_a_run_is_loaded_with_the_settings_on_top(
     (run / "config.yaml").write_text(f"data: {{root: {tmp_path / 'gone'}}}")
     given = {"task.width": None, "packages": ["torch"], "data.root": "/a b,c"}
     as_typed = ["task.width=null", "packages=[torch]", "data.root='/a b,c'"]
-    assert resume.load(run, given, False).overrides == ["seed=4", *as_typed]
+    made = resume.load(run, given, False)
+    assert made.settings == as_typed and made.overrides == ["seed=4", *as_typed]
+    content["resumed"] = [{"updates": 2}, {"updates": 3, "settings": ["max_updates=8"]}]
+    assert resume.load(run, given, False).overrides == ["seed=4", "max_updates=8", *as_typed]
     assert resume.load(run, {}, False).config["data"]["root"] is None
     assert resume.load(run, {"data.root": "/mine"}, False).config["data"]["root"] == "/mine"
     assert "process" in str(lock.holder(run))
