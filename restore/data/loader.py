@@ -41,5 +41,6 @@ def check_batch(num_samples: int, batch_size: int) -> None:
     if num_samples < batch_size:
         raise InputError(
             f"data.batch_size={batch_size} is more than the {num_samples} training "
-            "samples of a process: lower it, or raise data.train_repeat"
+            "samples of a process: lower it, or raise data.train_repeat (of a stream, "
+            "data.source.samples_per_epoch)"
         )
