@@ -75,13 +75,14 @@ class Autoencoder(AdversarialTask):
         super().check_stages(stages[-1:], batch)  # the others are latents
 
     def predict(self, observation: Observation) -> tuple[Tensor, ...]:
-        """Mean and log variance of the latents, and the image of a draw from them."""
+        """Mean and log variance of the latents, and the image of a draw from them; the image alone
+        where the network is seen through tiles or views."""
         image = observation["input"]
         height, width = image.shape[-2:]
         grown = pad_to_multiple(image, self.network.factor)
         noise = self._noise(observation, grown) if self.training else None
-        mean, log_variance, made = self.network(grown, noise)
-        return mean, log_variance, made[..., :height, :width]
+        *latents, made = self.network(grown, noise)
+        return *latents, made[..., :height, :width]
 
     def _noise(self, observation: Observation, image: Tensor) -> Tensor:
         seeds = fold(observation["index"], self.seed, Key.LATENT, self.updates)

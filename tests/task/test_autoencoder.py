@@ -79,6 +79,16 @@ def test_restoring_decodes_the_mean_of_images_of_any_size() -> None:
     torch.testing.assert_close(restored[:, 0], expected)
 
 
+def test_tiles_and_views_of_images_are_decoded() -> None:
+    """Of so small an image each tile reads all, and the one view is the image as it lies."""
+    task, data = autoencoder().eval(), batch()
+    whole = task.restore(data)
+    with task.within(SIZE // 2):
+        torch.testing.assert_close(task.restore(data), whole)
+    with task.ensembled([(0, False)]):
+        torch.testing.assert_close(task.restore(data), whole)
+
+
 @pytest.mark.parametrize("settings", [{}, {"adversary": adversary(conditional=False)}])
 def test_validation_measures_the_latents(tmp_path: Path, settings: Any) -> None:
     """Over all images of a validation, by the weights that it validated."""
