@@ -105,7 +105,12 @@ class RestorationTask(Task):
 
     def check_observation(self, observation: Observation) -> None:
         """Raises InputError where `restore` cannot serve such observations."""
-        channels = observation["input"].shape[1]
+        channels, images = observation["input"].shape[1], self.facts.image_channels
+        if "hole" in observation and channels != images:
+            raise InputError(
+                f"a hole is filled between known pixels, and of {images} channels the degradation "
+                f"leaves {channels} there: take the hole out, or what takes channels away"
+            )
         if channels != self.facts.input_channels:
             raise InputError(
                 f"this model restores inputs of {self.facts.input_channels} channels and the "

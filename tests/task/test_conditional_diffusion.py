@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from test_diffusion_by_hand import Recorder, levels
 from torch import Tensor
 
+from restore.degradation.composition import Chain
 from restore.degradation.contract import Degraded
 from restore.degradation.gray import Gray
 from restore.degradation.mask import Box, Half, Mask
@@ -27,6 +28,7 @@ from restore.task.diffusion import Diffusion
 from restore.types import Batch, Facts, InputError
 
 HALF, GRAY, NOISE = Mask(Half("right")), Gray(), Gaussian(25.0)
+GRAY_HALF = Chain([GRAY, HALF])
 KINDS = {"mask": HALF, "gray": GRAY, "noise": NOISE}
 NUM_CLASSES = 3
 
@@ -289,6 +291,7 @@ def test_one_checkpoint_is_a_prior_too() -> None:
         (NOISE, HALF, {}, "this model was shown no holes"),
         (NOISE, GRAY, {}, "restores inputs of 3 channels and the degradation leaves 1"),
         (GRAY, NOISE, {}, "restores inputs of 1 channels and the degradation leaves 3"),
+        (GRAY_HALF, GRAY_HALF, {}, "and of 3 channels the degradation leaves 1"),
         (HALF, HALF, {"condition": Condition(0.0), "guidance": CFG}, "never trained without"),
         (HALF, HALF, {"condition": None, "guidance": CFG}, "never trained without"),
         (NOISE, NOISE, {"guidance": Replacement()}, "guidance=replacement fills holes"),

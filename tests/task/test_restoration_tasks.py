@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from restore.data.framing import RandomPatch
 from restore.data.module import DataModule
 from restore.data.photos import Photos
+from restore.degradation.composition import Chain
 from restore.degradation.gray import Gray
 from restore.degradation.linear import Linear
 from restore.degradation.mask import Box, Half, Mask
@@ -74,6 +75,13 @@ def test_colour_is_added_to_lightness_alone() -> None:
     colorizer().check(batch(Gray()))
     with pytest.raises(InputError, match="this grey is a Luminance: use degradation=gray"):
         colorizer().check(batch(Linear(Luminance())))
+
+
+def test_no_hole_is_filled_between_pixels_without_colour() -> None:
+    given = batch(Chain([Gray(), Mask(Half("right"))]))
+    for task in (inpainting(), colorizer()):
+        with pytest.raises(InputError, match="of 3 channels the degradation leaves 1 there"):
+            task.check(given)
 
 
 def test_inpainting_compares_both_stages_and_judges_the_composite() -> None:
