@@ -2,6 +2,7 @@
 
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from restore.network.size import pad_to_multiple
@@ -30,11 +31,15 @@ def pad(observation: Observation, factor: int) -> Observation:
 
 
 def repeat(observation: Observation, num_samples: int) -> Observation:
-    """Repeats every sample of an observation, num_samples times in a row."""
-    return cast(
-        Observation,
-        {
-            key: value.repeat_interleave(num_samples, 0) if isinstance(value, Tensor) else value
-            for key, value in observation.items()
-        },
-    )
+    """Repeats every sample of an observation, num_samples times in a row.
+
+    Its tensors are no inference tensors, so that gradients may pass what a network makes of them.
+    """
+    with torch.inference_mode(False):
+        return cast(
+            Observation,
+            {
+                key: value.repeat_interleave(num_samples, 0) if isinstance(value, Tensor) else value
+                for key, value in observation.items()
+            },
+        )

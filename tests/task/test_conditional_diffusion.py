@@ -20,6 +20,7 @@ from restore.degradation.noise import Gaussian
 from restore.diffusion.classifier_free import ClassifierFree
 from restore.diffusion.condition import Condition
 from restore.diffusion.guidance import Replacement
+from restore.diffusion.likelihood import DPS, PiGDM
 from restore.diffusion.repaint import RePaint
 from restore.diffusion.sampler import Sampling, ddim, ddpm, dpm_solver_pp_2m
 from restore.diffusion.schedule import Cosine, LinearBeta, ZeroTerminalSNR
@@ -343,6 +344,14 @@ def test_a_label_alone_can_be_guided_by_when_it_is_given() -> None:
     assert (plain - guided).abs().max() > 1e-3
     with pytest.raises(InputError, match="this one has none"):
         tiny(HALF, guidance=ClassifierFree(3.0), **settings).check(data)
+
+
+@pytest.mark.parametrize("guidance", [DPS(), PiGDM()], ids=lambda one: one.name)
+def test_a_given_label_is_no_obstacle_to_gradients(guidance: Any) -> None:
+    """As Lightning validates: in inference mode, by weights that learn."""
+    task = tiny(HALF, guidance=guidance, class_conditional=True, given_label=True)
+    with torch.inference_mode():
+        assert task.restore(batch(HALF, 2)).isfinite().all()
 
 
 def test_learned_variance_is_bounded_over_the_hole() -> None:
