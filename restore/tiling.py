@@ -95,7 +95,8 @@ class Tiled(nn.Module):
         super().__init__()
         self.network = network
         self.side, self.margin, self.blend = side, margin, blend
-        self.needed = needed
+        # on the CPU, since a network that is recorded on a GPU must ask nothing of it
+        self.needed = None if needed is None else needed.cpu()
         self.shrinks, self.grows = shrinks, grows
         self.factor = int(getattr(network, "factor", 1))
 

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from on_gpu import OnGPU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -134,6 +135,17 @@ def test_tiles_that_nobody_needs_are_left_out() -> None:
     assert 0 < len(few.sizes) < len(every.sizes) / 2
     nothing = Tiled(few, side=40, margin=4, blend=4, needed=0 * hole)(image)
     assert nothing.shape == image.shape
+
+
+def test_what_is_needed_is_not_asked_of_a_gpu() -> None:
+    """A sampler records its network there, with the choice of its tiles."""
+    hole = torch.zeros(1, 1, 100, 100)
+    hole[..., 60:70, 60:70] = 1
+    few = Watched(nn.Identity())
+    Tiled(few, side=40, margin=4, blend=4, needed=hole.as_subclass(OnGPU))(
+        torch.rand(1, 1, 100, 100)
+    )
+    assert len(few.sizes) == 1
 
 
 def test_a_tile_that_reads_what_is_needed_and_writes_none_of_it_is_left_out() -> None:

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-Key = tuple[tuple[torch.Size, torch.dtype], ...]
+Inputs = tuple[Tensor | None, ...]
+Key = tuple[tuple[torch.Size, torch.dtype] | None, ...]
 
 
 class _Recorded(NamedTuple):
     """A CUDA graph, the tensors that it reads and the one that it writes."""
 
     graph: torch.cuda.CUDAGraph
-    inputs: tuple[Tensor, ...]
+    inputs: Inputs
     output: Tensor
 
 
@@ -30,27 +31,30 @@ class Graphed:
         self._network = network
         self._recorded: dict[Key, _Recorded | None] = {}
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """The network's output; inputs [B, ...] on one device."""
-        if not inputs[0].is_cuda or torch.is_grad_enabled() or is_in_torch_dispatch_mode():
+    def __call__(self, x: Tensor, *others: Tensor | None) -> Tensor:
+        """The network's output; inputs [B, ...] on one device, None for what it is not told."""
+        inputs = x, *others
+        if not x.is_cuda or torch.is_grad_enabled() or is_in_torch_dispatch_mode():
             return self._plain(inputs)
-        key = tuple((one.shape, one.dtype) for one in inputs)
+        key = tuple(None if one is None else (one.shape, one.dtype) for one in inputs)
         if key not in self._recorded:
             self._recorded[key] = None
             return self._plain(inputs)
         found = self._recorded[key] or self._record(inputs)
         self._recorded[key] = found
         for held, given in zip(found.inputs, inputs, strict=True):
-            held.copy_(given)
+            if held is not None and given is not None:
+                held.copy_(given)
         found.graph.replay()
         return found.output.clone()
 
-    def _plain(self, inputs: tuple[Tensor, ...]) -> Tensor:
+    def _plain(self, inputs: Inputs) -> Tensor:
         output: Tensor = self._network(*inputs)
         return output
 
-    def _record(self, inputs: tuple[Tensor, ...]) -> _Recorded:
-        held, graph = tuple(one.clone() for one in inputs), torch.cuda.CUDAGraph()
+    def _record(self, inputs: Inputs) -> _Recorded:
+        held = tuple(None if one is None else one.clone() for one in inputs)
+        graph = torch.cuda.CUDAGraph()
         dtype = torch.get_autocast_dtype("cuda")
         enabled = torch.is_autocast_enabled("cuda")
         # Autocast forgets its copies of the weights after the walk: the graph makes its own. A

@@ -1,7 +1,12 @@
 """Replayed calls are those of the network itself."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
+from on_gpu import OnGPU
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,6 +36,24 @@ def test_without_a_gpu_each_call_is_the_networks_own(grad: bool) -> None:
         for seed in range(3):
             given = inputs(seed, "cpu")
             assert torch.equal(graphed(*given), network(*given))
+
+
+def test_a_network_may_be_told_no_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder that records nothing stands in for the GPU's."""
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **_: nullcontext())
+    seen: list[Any] = []
+
+    def network(x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+        seen.append(label)
+        return 2 * x
+
+    x, t = (given.as_subclass(OnGPU) for given in inputs(0, "cpu"))
+    graphed = Graphed(network)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for _ in range(3):
+            assert torch.equal(graphed(x, t, None).cpu(), 2 * x.cpu())
+    assert seen == [None, None]  # the third call is a replay
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="graphs are recorded on a GPU alone")
