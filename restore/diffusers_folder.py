@@ -192,8 +192,12 @@ def schedule(scheduler: Mapping[str, Any], steps: int) -> dict[str, Any]:
 
 def _clips(scheduler: Mapping[str, Any]) -> bool:
     """Whether predictions are clipped: a file without the word has its class's default."""
-    by_default = scheduler.get("_class_name", "DDPMScheduler").startswith(("DDPM", "DDIM"))
-    return bool(scheduler.get("clip_sample", by_default))
+    return bool(scheduler.get("clip_sample", _is_ddpm(scheduler)))
+
+
+def _is_ddpm(scheduler: Mapping[str, Any]) -> bool:
+    name: str = scheduler.get("_class_name", "DDPMScheduler")
+    return name.startswith(("DDPM", "DDIM"))
 
 
 def _scheduler(path: Path, unet: Path) -> dict[str, Any]:
@@ -205,6 +209,11 @@ def _scheduler(path: Path, unet: Path) -> dict[str, Any]:
             if found.get("prediction_type", "epsilon") not in PREDICTIONS:
                 raise InputError(
                     f"{place}: prediction_type={found['prediction_type']} is not served"
+                )
+            if not (_is_ddpm(found) or {"beta_schedule", "trained_betas"} & found.keys()):
+                raise InputError(
+                    f"{place}: {found['_class_name']} is not served, only schedulers that have a "
+                    "beta_schedule"
                 )
             clips = {"clip_sample_range": 1.0} if _clips(found) else {}
             check_defaults(place / "scheduler_config.json", found, {"thresholding": False} | clips)

@@ -333,6 +333,19 @@ def test_a_scheduler_that_is_another_or_none_is_refused(
         zoo.read(folder)
 
 
+@pytest.mark.parametrize(
+    "name", ["FlowMatchEuler", "EDMEuler", "KarrasVe", "CMStochasticIterative"]
+)
+def test_a_scheduler_of_other_noise_levels_is_refused(tmp_path: Path, name: str) -> None:
+    node, facts = OURS["plain"]
+    run = write_run(node, tmp_path, facts)
+    folder = export(run, tmp_path / "pipeline", "--format", "diffusers")
+    said = {"_class_name": f"{name}Scheduler", "num_train_timesteps": 1000}
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=f"{name}Scheduler is not served, only schedulers that"):
+        zoo.read(folder)
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_our_prior_in_diffusers_says_the_same(tmp_path: Path, name: str) -> None:
     diffusers = pytest.importorskip("diffusers")
