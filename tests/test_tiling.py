@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.network.bias_free import BiasFreeUNet
+from restore.network.kair import TrainableDRUNet
 from restore.network.unet import UNet
 from restore.tiling import SIDE, Span, Tiled, around, spans, weights
 
@@ -98,6 +99,14 @@ def test_a_strided_network_is_cut_at_multiples_of_its_factor() -> None:
     made = Tiled(watched, side=96, margin=28, blend=8)(image, sigma)
     assert torch.allclose(made, network(image, sigma), atol=1e-12)
     assert len(watched.sizes) > 2
+
+
+def test_a_published_network_is_cut_at_multiples_of_its_factor() -> None:
+    torch.manual_seed(0)
+    network = TrainableDRUNet(1, width=4, num_blocks=1).double()
+    image, sigma = torch.randn(1, 1, 40, 260).double(), torch.tensor([0.1]).double()
+    made = Tiled(network, side=160, margin=56, blend=8)(image, sigma)
+    assert torch.allclose(made, network(image, sigma), atol=1e-12)
 
 
 def test_neighbours_that_disagree_meet_without_a_step() -> None:

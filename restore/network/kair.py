@@ -18,7 +18,7 @@ class TrainableDenoiser(nn.Module):
     def __init__(self, released: PublishedDenoiser) -> None:
         super().__init__()
         self.released = released
-        self.takes_sigma = released.takes_sigma
+        self.factor, self.takes_sigma = released.factor, released.takes_sigma
 
     def forward(self, image: Tensor, sigma: Tensor | None = None) -> Tensor:
         if self.takes_sigma and sigma is None:
