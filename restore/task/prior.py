@@ -137,16 +137,18 @@ class Prior(RestorationTask):
         self.check_observation(observation, start)
         height, width = observation["input"].shape[-2:]
         factor = self.space.factor * getattr(self.network, "factor", 1)
-        seen = repeat(self.space.observed(pad(self.space.holds(observation), factor)), num_samples)
+        held = pad(self.space.holds(observation), factor)
+        seen = repeat(self.space.observed(held), num_samples)
         draw = torch.arange(num_samples, device=seen["index"].device)
         draw = draw.repeat(len(observation["index"]))
         own = self.seed if seed is None else seed
         stream = Stream(fold(seen["index"], own, Key.SAMPLING, draw))
-        denoise, x = self._led(seen), self._first(seen, stream, start)
-        if strength_map is not None:
+        image = None if start is None else self._shown(held).repeat_interleave(num_samples, 0)
+        denoise, x = self._led(seen), self._first(seen, stream, start, image)
+        if image is not None and strength_map is not None:
             strength = F.max_pool2d(pad_to_multiple(strength_map, factor), self.space.factor)
             strength = (start or 1.0) * strength.repeat_interleave(num_samples, 0)
-            denoise = keep_below(denoise, self._shown(seen), strength)
+            denoise = keep_below(denoise, image, strength)
         shows = None if callback is None else self._decoding(callback, (height, width))
         x = self.sampler(
             denoise, x, self.schedule, stream, shows, start=start or 1.0, observation=seen
@@ -188,20 +190,23 @@ class Prior(RestorationTask):
             denoise = Replacement().guide(denoise, observation)
         return denoise
 
-    def _first(self, seen: Observation, stream: Stream, start: float | None) -> Tensor:
+    def _first(
+        self, seen: Observation, stream: Stream, start: float | None, image: Tensor | None
+    ) -> Tensor:
         """Where the sampler begins, [B, C, H, W]: pure noise, or the noised image."""
         shape = (self.space.channels, *seen["input"].shape[-2:])
-        if start is None:
+        if start is None or image is None:
             return initial_noise(self.schedule, torch.ones(()), shape, stream)
         time = times_from(self.schedule.times(self.sampler.num_steps), start)[0]
         alpha, sigma = self.schedule(time)
-        return alpha * self._shown(seen) + sigma * stream.normal(*shape)
+        return alpha * image + sigma * stream.normal(*shape)
 
-    def _shown(self, seen: Observation) -> Tensor:
-        """The observation as an image of the prior's channels."""
-        if self.guidance is None:
-            return seen["input"]
-        return self.guidance.image(seen, self.space.channels)
+    def _shown(self, held: Observation) -> Tensor:
+        """The observation as an image of the prior, with what stands in its hole."""
+        image = held["input"]
+        if self.guidance is not None:
+            image = self.guidance.image(held, self.facts.image_channels)
+        return self.space.encode(image)
 
     def generate(self, index: Tensor, size: tuple[int, int], label: Tensor | None = None) -> Tensor:
         """Makes new images [B, C, H, W] in [-1, 1], one for each index [B]; it decides the image.

@@ -319,6 +319,24 @@ def test_tiles_are_smaller_among_latents() -> None:
     assert max(seen) <= 16
 
 
+@pytest.mark.parametrize("settings", [{}, {"condition": None, "sampler": REPAINT}])
+def test_an_edit_starts_from_what_stands_in_the_hole(settings: dict[str, Any]) -> None:
+    """An edit of all of an image is one hole with the image in it, where a model fills holes."""
+    task, data = tiny(lossless(), **settings), batch()
+    hole = torch.ones_like(data["hole"])
+    begun = list[Tensor]()
+    for image in (data["target"], -data["target"]):
+        steps = list[Step]()
+        task.restore({**data, "input": image, "hole": hole}, start=0.25, callback=steps.append)
+        begun.append(steps[0].x)  # of equal noise
+    alpha, _ = task.schedule(torch.tensor(0.25))
+    torch.testing.assert_close(begun[0] - begun[1], alpha * 2 * data["target"])
+    kept = torch.full_like(data["hole"], 0.1)  # below all times of the sampler but 0
+    given: Any = {**data, "input": data["target"], "hole": hole}
+    made = task.restore(given, strength_map=kept)
+    torch.testing.assert_close(made[:, 0], data["target"])
+
+
 def test_a_latent_changes_where_a_strength_map_has_any_of_its_pixels() -> None:
     task, data = tiny(lossless(), condition=None), batch()
     point, block = torch.zeros(3, 1, SIZE, SIZE), torch.zeros(3, 1, SIZE, SIZE)
