@@ -22,7 +22,8 @@ class Graphed:
     """A frozen network whose hundreds of small kernels the processor launches too slowly.
 
     The first call of each shape runs as always and warms up, the second is recorded as a CUDA
-    graph, and from then on one launch replays all kernels, with the same numbers. Where gradients
+    graph, and from then on one launch replays all kernels, with the same numbers; what the network
+    calls before its forward, such as a counter, is called before a replay, too. Where gradients
     are wanted or operations are counted, and off a GPU, every call runs as always. Weights may
     change in place but not move: a Graphed lives as long as one walk of a sampler.
     """
@@ -40,8 +41,12 @@ class Graphed:
         if key not in self._recorded:
             self._recorded[key] = None
             return self._plain(inputs)
-        found = self._recorded[key] or self._record(inputs)
-        self._recorded[key] = found
+        found = self._recorded[key]
+        if found is None:
+            found = self._recorded[key] = self._record(inputs)
+        else:
+            for hook in self._network._forward_pre_hooks.values():
+                hook(self._network, inputs)
         for held, given in zip(found.inputs, inputs, strict=True):
             if held is not None and given is not None:
                 held.copy_(given)

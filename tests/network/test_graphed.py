@@ -38,22 +38,31 @@ def test_without_a_gpu_each_call_is_the_networks_own(grad: bool) -> None:
             assert torch.equal(graphed(*given), network(*given))
 
 
-def test_a_network_may_be_told_no_class(monkeypatch: pytest.MonkeyPatch) -> None:
+class Doubling(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels: list[Any] = []
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+        self.labels.append(label)
+        return 2 * x
+
+
+def test_a_network_may_be_told_no_class_and_each_replay_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A recorder that records nothing stands in for the GPU's."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
     monkeypatch.setattr(torch.cuda, "graph", lambda graph, **_: nullcontext())
-    seen: list[Any] = []
-
-    def network(x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        seen.append(label)
-        return 2 * x
-
+    network, calls = Doubling(), list[int]()
+    network.register_forward_pre_hook(lambda module, given: calls.append(len(given)))
     x, t = (given.as_subclass(OnGPU) for given in inputs(0, "cpu"))
-    graphed = Graphed(network)  # type: ignore[arg-type]
+    graphed = Graphed(network)
     with torch.no_grad():
-        for _ in range(3):
+        for _ in range(4):
             assert torch.equal(graphed(x, t, None).cpu(), 2 * x.cpu())
-    assert seen == [None, None]  # the third call is a replay
+    assert network.labels == [None, None]  # the third and the fourth call are replays
+    assert calls == [3, 3, 3, 3]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="graphs are recorded on a GPU alone")
