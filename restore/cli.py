@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         "here what else there is.",
     )
     parser.add_argument("--version", action="version", version=f"restore {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", parser_class=words.WordParser
+    )
     for word, text in _HYDRA.items():
         _word(commands, word, text)
     doctor = _word(commands, "doctor", "check this installation, its data and weights")

@@ -1,10 +1,11 @@
-"""What the words of `restore` have in common: examples below their --help, and shell completion.
+"""What the words of `restore` have in common: how they are read, examples, shell completion.
 
 Importing this module must stay instant.
 """
 
 import argparse
 from collections.abc import Mapping
+from typing import Any
 
 from restore.errors import DONE
 
@@ -45,6 +46,23 @@ _BASH = """_restore() {
 }
 complete -o filenames -F _restore restore
 """
+
+
+class WordParser(argparse.ArgumentParser):
+    """Takes a list on both sides of an option, as `restore predict MODEL -o DIR INPUT`.
+
+    By itself argparse gives an empty list to what it calls INPUT where an option follows MODEL, and
+    refuses INPUT as "unrecognized".
+    """
+
+    _mixes = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, left = super().parse_known_args(args, namespace)
+        if not left or self._mixes:
+            return parsed, left
+        self._mixes = True  # in Python 3.11 what is called here calls this method
+        return self.parse_known_intermixed_args(args, namespace)
 
 
 def complete(shell: str, words: Mapping[str, argparse.ArgumentParser]) -> int:

@@ -44,6 +44,30 @@ def test_options_that_would_do_nothing_are_refused(
     assert ended.value.code == 2 and says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        ("predict denoise -o out a.png b.png", "predict denoise a.png b.png -o out"),
+        (
+            "predict denoise a.png -o out --seed 1 b.png",
+            "predict denoise a.png b.png --seed 1 -o out",
+        ),
+        ("show data=photos -o a.png debug=smoke", "show data=photos debug=smoke -o a.png"),
+        ("sweep a --record name b", "sweep a b --record name"),
+    ],
+)
+def test_what_belongs_together_may_stand_on_both_sides_of_an_option(line: str, plain: str) -> None:
+    read, wanted = (vars(cli._parser().parse_args(one.split())) for one in (line, plain))
+    assert {**read, "command": None} == {**wanted, "command": None}
+
+
+def test_a_wrong_option_is_named_wherever_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli._parser().parse_args(["predict", "denoise", "-o", "out", "a.png", "--colour"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "unrecognized arguments: --colour" in said
+
+
 def words(text: str) -> list[str]:
     lines = text.partition("commands:")[2].splitlines()
     return [line.split()[0] for line in lines if line.startswith("    ") and line[4:5].isalpha()]
