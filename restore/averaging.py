@@ -69,10 +69,10 @@ def show(
     from restore.training import average
 
     if benchmark is None:
-        from restore.config.command import program
+        from restore.config.command import paste, program
 
-        written = ",".join(map(str, average.checkpoints(run, stds)))
-        print(f"next: {program('evaluate')} 'checkpoint=[{written}]' benchmark=NAME")
+        written = paste("checkpoint", *map(str, average.checkpoints(run, stds)), many=True)
+        print(f"next: {program('evaluate')} {written} benchmark=NAME")
         return DONE
     return _choose(run, stds, benchmark, by, overrides)
 

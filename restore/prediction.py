@@ -99,8 +99,14 @@ def _predict(arguments: argparse.Namespace) -> int:
     settings = predict.PredictionSettings(
         **{key: given[key] for key in predict.PredictionSettings.__match_args__}
     )
-    models = [model for model in arguments.models.split(",") if model]
-    asked = models, arguments.inputs, arguments.output, settings
+    asked = _models(arguments.models), arguments.inputs, arguments.output, settings
     if arguments.job is not None:
         return predict.repeat(arguments.job, *asked)
     return predict.predict(*asked)
+
+
+def _models(named: str) -> list[str]:
+    """One or a chain; a run of a sweep may be called `lr=0.1,seed=0`."""
+    if named and Path(named).expanduser().exists():
+        return [named]
+    return [model for model in named.split(",") if model]

@@ -48,6 +48,7 @@ def shard(
 ) -> int:
     """Writes the shards and says what was written and left out; see `restore.data.pack`."""
     from restore.callback.meter import Meter
+    from restore.config.command import paste
     from restore.data import pack, shard_plan
 
     workers = launch.cores() if workers is None else workers
@@ -74,5 +75,5 @@ def shard(
     size = f"{manifest['bytes'] / 2**20:.1f} MiB"
     print(f"{manifest['samples']} photos in shards ({shards}), {size}: {folder / pack.MANIFEST}")
     number = f" data.source.num_classes={len(made.classes)}" if classes else ""
-    print(f"next: data=webdataset data.root={folder}{number}")
+    print(f"next: data=webdataset {paste('data.root', str(folder))}{number}")
     return DONE

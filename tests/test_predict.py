@@ -109,6 +109,15 @@ def test_each_photo_once_however_often_and_deep_it_is_named(
     assert photos.found(["in/**/*.png"]).photos == [(Path("in/deep/er/a.png"), Path("a.png"))]
 
 
+def test_a_run_of_a_sweep_with_commas_in_its_name_is_no_chain(
+    run: Any, models: dict[str, str], tmp_path: Path
+) -> None:
+    save(tmp_path / "a.png", pixels())
+    (tmp_path / "lr=0.1,seed=0").symlink_to(models["blind"])
+    ended = run("lr=0.1,seed=0", "a.png", "-o", "out")
+    assert ended.code == 0 and lines(ended)[0]["models"] == ["blind"], ended.err
+
+
 def test_a_chain_hands_on_and_sigma_is_estimated(
     run: Any, models: dict[str, str], tmp_path: Path
 ) -> None:

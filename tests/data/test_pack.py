@@ -3,12 +3,14 @@
 import hashlib
 import io
 import json
+import shlex
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from restore import sharding
@@ -216,6 +218,15 @@ def test_a_photo_of_every_suffix_comes_back(tmp_path: Path, suffix: str) -> None
         photo(source / name, 1)  # what it holds is told by its bytes
     sharding.shard(source, tmp_path / "out")
     assert len(read(tmp_path / "out", "val", val_fraction=1.0)) == 2
+
+
+def test_next_arguments_name_a_folder_of_any_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my shards, k=1"
+    sharding.shard(photos(tmp_path / "photos"), folder)
+    *_, said = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert OverridesParser.create().parse_override(said).value() == str(folder)
 
 
 def test_classes_are_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

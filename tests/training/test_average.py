@@ -1,6 +1,7 @@
 """`restore ema`: lengths of averages after training, through the command line."""
 
 import csv
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,12 +9,24 @@ from pathlib import Path
 import pytest
 import torch
 from entry import Command
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from restore import checkpoint, cli
+from restore import averaging, checkpoint, cli
 from restore.callback.power_ema import FOLDER, rebuild
 from restore.evaluation.load import method
 from restore.sweep.show import ranking
 from restore.training import average, resume
+
+
+def test_the_next_command_names_averages_in_a_folder_of_any_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path("my sweep/lr=0.1,seed=0")
+    monkeypatch.setattr(average, "checkpoints", lambda run, stds: [run / f"{s}.ckpt" for s in stds])
+    averaging.show(run, [0.05, 0.2])
+    said = shlex.split(capsys.readouterr().out)[-2]
+    named = OverridesParser.create().parse_override(said).value()
+    assert named == [str(run / "0.05.ckpt"), str(run / "0.2.ckpt")]
 
 
 @pytest.mark.slow
