@@ -61,7 +61,7 @@ def text(script: Script, arguments: Sequence[str], about: str) -> str:
 
 
 def _overview(script: Script, about: str) -> Iterator[str]:
-    command, lines = program(script), (conf() / f"{script}.yaml").read_text(encoding="utf-8")
+    command, lines = program(script), _defaults(script)
     yield f"{command} [group=choice ...] [key=value ...] [-m]"
     yield ""
     yield about
@@ -142,20 +142,37 @@ def _section(name: str, config: Any, script: Script) -> Iterator[str]:
         yield f"{name}=CHOICE, one of:"
         yield from _table(choices.items())
     place = _place(name) if choices else name
-    node = config
-    for key in place.split("."):
-        node = node.get(key) if isinstance(node, Mapping) else None
-    if node is None and not choices:
+    rows = [*_rows(place, config, script)]
+    is_section = any(key.startswith(f"{place}.") for key in map(_key, rows))
+    if not rows and not choices:
         raise InputError(unknown(name, name, [*config, *(one[0] for one in _all_groups(script))]))
-    if isinstance(node, Mapping) and node:
+    if is_section:
         yield f"{'' if not choices else chr(10)}keys of {place}:"
-        yield from _table(_keys(place, node))
-    elif node is not None and not choices:
-        yield f"{name} = {node}"
+    if is_section or not choices:
+        yield from _table(rows)
+
+
+def _rows(place: str, config: Mapping[str, Any], script: Script) -> Iterator[tuple[str, str]]:
+    """What is said of a key, and of all keys below it; nothing of one that nobody takes."""
+    comments = {_key(row): row[1] for row in _root_keys(_defaults(script))}
+    top = place.partition(".")[0]
+    for row in _keys(top, config[top]) if top in config else ():
+        key = _key(row)
+        if key == place or key.startswith(f"{place}."):
+            yield row[0], row[1] or comments.get(key, "")
+
+
+def _key(row: tuple[str, str]) -> str:
+    return row[0].partition(" ")[0].lstrip("+")
 
 
 def _all_groups(script: Script) -> Iterator[tuple[str, str, str]]:
-    return _groups((conf() / f"{script}.yaml").read_text(encoding="utf-8"))
+    return _groups(_defaults(script))
+
+
+def _defaults(script: Script) -> str:
+    """The text of the file that every config of a script starts from."""
+    return (conf() / f"{script}.yaml").read_text(encoding="utf-8")
 
 
 def _place(group: str) -> str:
@@ -165,8 +182,11 @@ def _place(group: str) -> str:
     return next(elsewhere, group)
 
 
-def _keys(place: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _keys(place: str, node: Any) -> Iterator[tuple[str, str]]:
     """Every key below a node with its value, and what the docstring of its class says of it."""
+    if not isinstance(node, Mapping):
+        yield f"{place} = {_shown(node)}", ""
+        return
     target = str(node.get("_target_", ""))
     said = meaning.lines(target) if target else {}
     if target:

@@ -61,6 +61,24 @@ def test_a_section_says_what_its_keys_mean() -> None:
     assert "task.clip_norm = 0.5 largest gradient norm of an update" in said
 
 
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("task.clip_norm", "task.clip_norm = 1.0 largest gradient norm of an update"),
+        ("max_updates", "updates of the restoring network"),
+        ("resume.path", "resume.path = null resume.path=RUN_FOLDER max_updates=... goes on"),
+        ("init", "init.path = null init=CHECKPOINT, a run, a bundle or a released name"),
+        ("trainer.max_time", "trainer.max_time = null"),
+        ("task.network.num_classes", "+task.network.num_classes adds a class embedding"),
+    ],
+)
+def test_one_key_says_what_it_means_though_it_is_null_or_not_in_the_config(
+    key: str, says: str
+) -> None:
+    said = flat(manual.text("train", ["--help", key], ""))
+    assert says in said and said.count(" = ") < 3, said  # and nothing of other keys
+
+
 def test_a_group_says_what_its_choices_are_for() -> None:
     said = flat(manual.text("train", ["--help", "debug"], ""))
     assert "debug=CHOICE, one of:" in said
