@@ -39,7 +39,6 @@ def generate(models: list[Model], output: Path, settings: Settings, size: str | 
     if taken is not None:
         raise InputError(f"{taken} is there: give another -o, and nothing is overwritten")
     with model.computing(), model.in_steps(settings.steps):
-        output.mkdir(parents=True, exist_ok=True)
         most = max(1, _PIXELS // (height * width))
         for start in range(0, len(targets), most):
             numbers = range(start, min(start + most, len(targets)))
