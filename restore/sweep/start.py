@@ -44,6 +44,8 @@ class Start(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
+            # ${hydra:...} reads it, and what it has been given cannot be changed any more.
+            HydraConfig.instance().set_config(copy.deepcopy(config))
             _list_own(config)
             self._start(config)
         except Exception as error:  # Hydra would make a warning of it

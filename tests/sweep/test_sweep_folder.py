@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from entry import ROOT
+from entry import ROOT, Command
 from fake_job import Sweep, held
+from hydra.core.hydra_config import HydraConfig
 
 from restore.sweep import process
 from restore.sweep.ranking import Sweep as Started
@@ -22,6 +24,22 @@ def test_jobs_have_the_folders_that_they_are_given(sweep: Sweep, tmp_path: Path)
     assert ended.code == 0, ended.err
     assert [line["folder"] for line in lines] == ["1_0", "1_1", "2_2", "2_3"]
     assert Started.read(tmp_path / "sweep").jobs == 4
+
+
+@pytest.mark.parametrize(
+    ("place", "folders"),
+    [
+        ("hydra.sweep.subdir=${seed}_${hydra:job.num}", "multirun/ddpm_digits/*/[12]_[01]"),
+        ("hydra.sweep.dir=own/${hydra:runtime.choices.experiment}", "own/ddpm_digits/[01]"),
+    ],
+)
+def test_folders_may_be_named_by_what_hydra_knows(
+    fake: None, command: Command, tmp_path: Path, monkeypatch: Any, place: str, folders: str
+) -> None:
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # as in a process of its own
+    ended = command("-m", "seed=1,2", f"{LR}=1", place)
+    assert ended.code == 0, ended.err
+    assert len([*tmp_path.glob(folders)]) == 2
 
 
 def test_a_search_stops_before_a_job_would_overwrite_another(sweep: Sweep, tmp_path: Path) -> None:
