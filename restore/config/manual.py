@@ -75,7 +75,11 @@ def _overview(script: Script, about: str) -> Iterator[str]:
         yield from _paragraph(f"{group} [{default}]{comment}: ", names)
     yield ""
     yield f"what keys mean: {command} --help SECTION, such as data, task, task.optimizer, trainer"
-    yield f'shell completion: eval "$({command} -sc install=bash)"; also zsh and fish'
+    # Hydra completes lines of a script, and of no word of another program.
+    completes = (
+        f"{command} -sc install=bash" if command.endswith(".py") else "restore completion bash"
+    )
+    yield f'shell completion: eval "$({completes})"; also zsh and fish'
     yield "Hydra's own flags: --hydra-help"
 
 

@@ -27,8 +27,11 @@ def test_the_next_command_is_called_as_this_one_was(
     for started in ("/env/bin/restore", str(ROOT / "restore" / "main" / "train.py")):
         monkeypatch.setattr(sys, "argv", [started])
         assert program(script) == f"restore {script}"
+        said = manual.text(script, ["--help"], "")
+        assert 'eval "$(restore completion bash)"' in said and "-sc" not in said
     monkeypatch.setattr(sys, "argv", ["train.py"])
     assert program(script) == f"python {script}.py"
+    assert f'eval "$(python {script}.py -sc install=bash)"' in manual.text(script, ["--help"], "")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
