@@ -32,14 +32,12 @@ def arguments(words: argparse.ArgumentParser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="*",
+        type=_named,
         help="files, folders, globs; with none of them a prior makes new images",
     )
-    words.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
+    words.add_argument("-o", "--output", metavar="DIR", type=_place, required=True)
     words.add_argument(
-        "--job",
-        metavar="FILE",
-        type=Path,
-        help="repeat what `restore app` saved, in place of INPUT",
+        "--job", metavar="FILE", type=_place, help="repeat what the app saved, in place of INPUT"
     )
     _of_photos(words)
     _of_samplers(words)
@@ -52,9 +50,21 @@ def arguments(words: argparse.ArgumentParser) -> None:
     words.set_defaults(command=_predict)
 
 
+def _named(text: str) -> str:
+    """Nothing is no name: pathlib takes it for the working folder, where a photo would be found as
+    its own mask."""
+    if not text:
+        raise argparse.ArgumentTypeError("nothing is named: is a variable of the shell not set?")
+    return text
+
+
+def _place(text: str) -> Path:
+    return Path(_named(text))
+
+
 def _of_photos(words: argparse.ArgumentParser) -> None:
     words.add_argument(
-        "--mask", metavar="FILE|DIR", type=Path, help="white is filled; a folder has equal names"
+        "--mask", metavar="FILE|DIR", type=_place, help="white is filled; a folder has equal names"
     )
     words.add_argument("--invert-mask", action="store_true", help="black is filled")
     words.add_argument(
@@ -79,7 +89,7 @@ def _of_samplers(words: argparse.ArgumentParser) -> None:
     words.add_argument(
         "--strength-map",
         metavar="FILE|DIR",
-        type=Path,
+        type=_place,
         help="grey: how much of the strength (1 where none is given) acts where; white all of it, "
         "black none; a folder has equal names",
     )

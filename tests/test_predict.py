@@ -109,6 +109,24 @@ def test_each_photo_once_however_often_and_deep_it_is_named(
     assert photos.found(["in/**/*.png"]).photos == [(Path("in/deep/er/a.png"), Path("a.png"))]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("a.png", "-o", "out", "--mask", ""),
+        ("a.png", "-o", "out", "--strength-map="),
+        ("a.png", "-o", ""),
+        ("", "-o", "out"),
+    ],
+)
+def test_an_empty_name_is_not_the_working_folder(
+    run: Any, models: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    save(tmp_path / "a.png", pixels())
+    ended = run(models["inpainter"], *arguments)
+    assert ended.code == 2 and "nothing is named" in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_a_run_of_a_sweep_with_commas_in_its_name_is_no_chain(
     run: Any, models: dict[str, str], tmp_path: Path
 ) -> None:
