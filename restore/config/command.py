@@ -81,13 +81,19 @@ def _refuse_several(argument: str) -> None:
 
 
 def _whole_path(argument: str) -> str:
-    """A path is all that stands behind the first `=` of its key, whatever its characters mean."""
+    """A path is all that stands behind the first `=` of its key, whatever its characters mean.
+
+    So is what begins with `~/`, which means nothing to Hydra, and which shells leave as it is here.
+    """
     key, _, value = argument.partition("=")
     may = key in ("checkpoint", "init.path") or key.endswith(".root")
-    exists = may and Path(value).expanduser().exists()
-    if not (key in _PATHS or exists) or not value or "${" in value or value[0] in "'\"":
+    is_path = key in _PATHS or (may and Path(value).expanduser().exists())
+    if value.startswith("~/") and (is_path or "," not in value):
+        value, is_path = os.path.expanduser(value), True
+    if not is_path or not value:
         return argument
-    return f"{key}={quote(value)}"
+    is_spelled = "${" in value or value[0] in "'\""
+    return f"{key}={value if is_spelled else quote(value)}"
 
 
 def quote(value: str) -> str:

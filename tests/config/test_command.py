@@ -77,7 +77,27 @@ def test_a_path_that_exists_is_quoted(
     (tmp_path / "a, b").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     for path in (str(tmp_path / "a, b"), "~/a, b"):
-        assert command.spell([f"{key}={path}"]) == [f"{key}='{path}'"]
+        assert command.spell([f"{key}={path}"]) == [f"{key}='{tmp_path / 'a, b'}'"]
+
+
+@pytest.mark.parametrize(
+    ("given", "spelled"),
+    [
+        ("data.root=~/not there", "data.root='/home/me/not there'"),
+        ("published.ffdnet_color.path=~/a.pth", "published.ffdnet_color.path=/home/me/a.pth"),
+        ("checkpoint=~/runs/lr=1", "checkpoint='/home/me/runs/lr=1'"),
+        ("hydra.run.dir=~/a,b", "hydra.run.dir='/home/me/a,b'"),
+        ("hydra.run.dir=~/runs/${seed}", "hydra.run.dir=/home/me/runs/${seed}"),
+        ("data.root=~/a,~/b", "data.root=~/a,~/b"),
+        ("data.root='~/a'", "data.root='~/a'"),
+        ("~benchmark", "~benchmark"),
+    ],
+)
+def test_a_place_in_the_user_s_home_is_what_a_shell_makes_of_it(
+    given: str, spelled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert command.spell([given]) == [spelled]
 
 
 @pytest.mark.parametrize(
