@@ -108,7 +108,7 @@ class Model(Ability):
         guidance: float | None = None,
         self_ensemble: bool = False,
     ) -> Any:
-        """The restored image, of the type, size and depth of `image`.
+        """The restored image, of the type, size, depth and device of `image`.
 
         image: a PIL image, a NumPy array [H, W], [H, W, C] or [B, H, W, C], or a torch tensor
         [H, W], [C, H, W] or [B, C, H, W]; uint8, uint16, or floats in [0, 1]. C is 1 or 3. A PIL

@@ -77,6 +77,14 @@ def test_a_model_restores_there_as_on_the_cpu(
     assert np.array_equal(restored, wanted)
 
 
+def test_a_tensor_comes_back_to_where_it_was(tmp_path: Path) -> None:
+    model = api.load(write_model("blind", tmp_path), device="cpu")
+    image = torch.linspace(0, 1, 3 * 16 * 12).view(3, 16, 12)
+    with accelerator():
+        for worker in (model, model.to(DEVICE)):
+            alike(worker(image.to(DEVICE)), worker(image))
+
+
 def leaf(group: str, name: str, **own: Any) -> Any:
     node = yaml.safe_load((ROOT / "conf" / group / f"{name}.yaml").read_text())
     return build({**node, **own}, group)

@@ -30,6 +30,7 @@ class Values:
     ndim: int  # of the array that was given
     top: float  # 255 or 65535; 1 for floats
     profile: bytes | None = None  # ICC profile of the numbers of a PIL image
+    device: torch.device | str = "cpu"  # of the tensor; numbers lie on the CPU
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -59,7 +60,7 @@ class Values:
 
     def _packed(self, numbers: Tensor) -> Any:
         if self.kind == "torch":
-            made = numbers.to(self.dtype)
+            made = numbers.to(self.device, self.dtype)
             if self.ndim == 2 and made.shape[1] == 1:
                 return made[0, 0]
             return made if self.ndim == 4 else made[0]
@@ -107,7 +108,8 @@ def values(photo: Any, what: str = "an image") -> Values:
     top = _TOPS.get(name, 1)
     if top == 1:
         _check_range(numbers, what)
-    return Values(numbers, kind, photo.dtype, photo.ndim, top)
+    place = photo.device if isinstance(photo, Tensor) else numbers.device
+    return Values(numbers, kind, photo.dtype, photo.ndim, top, device=place)
 
 
 def _native(array: np.ndarray, what: str) -> Tensor:
