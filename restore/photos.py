@@ -74,6 +74,13 @@ def _passed_over(folder: Path, listing: Listing) -> list[str]:
     return [f"left out in {printable(str(folder))}: {reasons}"] if reasons else []
 
 
+def check_models(models: list[str]) -> None:
+    """Raises InputError where a photo stands in the place of the model."""
+    for model in models:
+        if Path(model).suffix.lower() in SUFFIXES and Path(model).is_file():
+            raise InputError(f"{model} is an image and no model: give one first, such as denoise")
+
+
 def check_inverted(mask: Path | None, invert_mask: bool) -> None:
     """Raises InputError for an inversion of no mask."""
     if invert_mask and mask is None:

@@ -265,6 +265,7 @@ def test_numbers_of_another_profile_are_kept(tmp_path: Path) -> None:
 
 REFUSED = [
     ("nothing a.png -o out", "nothing does not exist"),
+    ("a.png -o out", "a.png is an image and no model: give one first, such as denoise"),
     ("{blind} none.png -o out", "none.png: no images there"),
     ("{blind} a.png -o a.png", "-o a.png cannot be"),
     ("nothing b.png -o a.png/out", "-o a.png/out cannot be written: "),

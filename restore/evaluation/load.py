@@ -53,13 +53,16 @@ def method(place: str | Path, config: Config) -> Method:
     """
     content, path = zoo.read(place)
     own = named_sampling(config)
-    seed = content["config"]["seed"]
+    seed, told = content["config"]["seed"], content["config"]["task"]
+    if "sampler" not in told:
+        _refuse_sampling(place, told, own)
+        own = {}
     task = restored(content, own, as_list(config.get("packages")))
     if isinstance(task, AdversarialTask):
         task.adversary = None  # it served the training, and nothing of it restores
     ensembled = bool(config.get("self_ensemble"))
     drawing = Drawing(config.get("start"), config.get("mean_of") or 1, ensembled)
-    sampling = sampling_of({**content["config"]["task"], **own}, drawing)
+    sampling = sampling_of({**told, **own}, drawing)
     made = from_task(task, content["experiment"], str(path), seed, sampling, drawing)
     # Its training may go on, and write another file of that name before the end.
     return replace(made, data=content["config"]["data"], identity=checkpoint_name(str(path)))
@@ -69,6 +72,16 @@ def named_sampling(config: Config) -> Config:
     """The sampler and guidance that a config names; a guidance that is None is to be left out."""
     sampler = {"sampler": config["sampler"]} if config.get("sampler") is not None else {}
     return sampler | ({"guidance": config["guidance"]} if "guidance" in config else {})
+
+
+def _refuse_sampling(place: str | Path, task: Config, named: Config) -> None:
+    """Raises InputError where a sampler or a guidance is named for a network that draws nothing."""
+    idle = [f"{key}=" for key, node in named.items() if node is not None]
+    if idle:
+        raise InputError(
+            f"{place}: {task['_target_'].rpartition('.')[2]} draws no samples: leave out "
+            f"{' and '.join(idle)}, or evaluate it in a call of its own"
+        )
 
 
 def methods(config: Config, paths: list[str]) -> list[Method]:

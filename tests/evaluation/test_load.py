@@ -14,6 +14,7 @@ from restore import checkpoint
 from restore.evaluation import load
 from restore.hashing import sha256_of
 from restore.network.bias_free import BiasFreeUNet
+from restore.types import InputError
 
 DDIM = {
     "_target_": "restore.diffusion.sampler.Sampling",
@@ -90,6 +91,13 @@ def test_sampler_and_guidance_of_an_evaluation_replace_those_of_the_checkpoint(
         restored = given.restore(seen, 1)[:, 0]
     assert torch.equal(restored[..., :4], seen["input"][..., :4])
     assert not torch.equal(restored[..., 4:], seen["input"][..., 4:])
+
+
+def test_a_network_that_draws_nothing_takes_no_sampler(tmp_path: Path) -> None:
+    folder = write_model("blind", tmp_path)
+    with pytest.raises(InputError, match="blind: Denoiser draws no samples: leave out sampler="):
+        load.method(folder, {"sampler": DDIM})
+    assert not load.method(folder, {"guidance": None}).draws
 
 
 def test_settings_of_ones_own_are_in_the_name_of_a_baseline() -> None:
