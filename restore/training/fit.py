@@ -12,7 +12,7 @@ from restore.config.command import program
 from restore.config.naming import go_on, packages_of
 from restore.config.trust import foreign
 from restore.data.survey import lines
-from restore.evaluation import load, report, upload
+from restore.evaluation import load, report, trained_on, upload
 from restore.evaluation import record as origin
 from restore.evaluation.curve import learning_curve
 from restore.evaluation.runner import Report
@@ -105,6 +105,9 @@ def evaluate(run: Run) -> list[Report]:
     if not run.benchmarks:
         return []
     best = load.method(best_checkpoint(run), {"packages": packages_of(run.config)})
+    notes = [trained_on.note(best, benchmark) for benchmark in run.benchmarks]
+    for note in filter(None, notes) if run.trainer.is_global_zero else ():
+        print(note, flush=True)
     return [measure(run.tester, best, benchmark) for benchmark in run.benchmarks]
 
 

@@ -14,6 +14,7 @@ from restore.config.compose import composed
 from restore.evaluation import load, trained_on
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method, from_baseline
+from restore.training import fit
 
 
 @pytest.fixture
@@ -58,6 +59,22 @@ def test_photos_in_both_are_counted_with_the_way_out(photos: Path, tmp_path: Pat
     assert said is not None and key in said
     assert f"mine ({method.checkpoint}) was trained on {trained} of the 40 photos of folder" in said
     assert trained_on.note(method, benchmark(photos, key)) is None
+
+
+def test_a_training_says_so_of_its_own_benchmarks(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    method = model(tmp_path / "run", photos, 0.3)
+    for name, known in (("load.method", method), ("measure", "report"), ("best_checkpoint", "")):
+        monkeypatch.setattr(f"restore.training.fit.{name}", lambda *_, known=known: known)
+    trainer = SimpleNamespace(is_global_zero=True)
+    run: Any = SimpleNamespace(benchmarks=[benchmark(photos)], trainer=trainer, tester=None)
+    run.config = composed("train", [])
+    assert fit.evaluate(run) == ["report"]
+    assert "was trained on" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("broken", [False, True])
