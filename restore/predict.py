@@ -52,8 +52,8 @@ def predict(
     if not models:
         raise InputError("give MODEL and INPUT, or --job FILE; see restore predict --help")
     folder.check_output(output, output)
-    photos.check_models(models)
     photos.check_inverted(settings.mask, settings.invert_mask)
+    photos.check_models(models)
     found = photos.found(inputs)
     where = settings.packages, settings.device, settings.precision or "auto"
     loaded = [load(model, *where) for model in models]
