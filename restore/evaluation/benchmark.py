@@ -21,11 +21,10 @@ from restore.task.dry import check_sizes
 from restore.task.restoration import RestorationTask
 from restore.types import Batch, InputError, Observation
 
-# What changes how fast a benchmark runs, where its files lie or how a training on its data goes,
-# but not what it measures.
-_INCIDENTAL = {
-    *("root", "batch_size", "num_workers", "cache_gb", "rotate", "brightness", "augment"),
-}
+# Settings of its data that change how fast a benchmark runs or how a training on it goes, but not
+# what it measures. Parts of the data may have their own of these names, as a degradation does.
+_INCIDENTAL = {"batch_size", "num_workers", "cache_gb", "rotate", "brightness", "augment"}
+_PLACE = "root"  # of files, of the data and of its parts
 # Settings that came after the first recorded hashes, with the value that holds without them: it
 # does not count, so that those hashes stay.
 _WITHOUT = {"on_error": "error"}
@@ -209,17 +208,22 @@ def affordable(config: dict[str, Any], num_calls: int) -> dict[str, Any]:
 def fingerprint(config: Mapping[str, Any], *without: str) -> str:
     """Twelve hex digits that identify data, degradation, metrics and protocol of a benchmark.
 
-    Where its files lie, batch_size, num_workers, cache_gb, rotate, brightness and augment do not
-    count, nor the top-level keys `without`. The code of classes that are not restore's counts.
+    config: that of a benchmark, or of its data. Where its files lie, and batch_size, num_workers,
+    cache_gb, rotate, brightness and augment of the data do not count, nor the top-level keys
+    `without`. The code of classes that are not restore's counts.
     """
 
     def counts(key: str, value: Any) -> bool:
         return key not in _INCIDENTAL and not (key in _WITHOUT and value == _WITHOUT[key])
 
-    def essential(node: Any) -> Any:
+    def essential(node: Any, is_part: bool = False) -> Any:
         if isinstance(node, Mapping):
-            return {k: essential(v) for k, v in node.items() if counts(k, v)}
-        return [essential(v) for v in node] if isinstance(node, list) else node
+            return {
+                key: essential(value, is_part or key != "data")
+                for key, value in node.items()
+                if key != _PLACE and (is_part or counts(key, value))
+            }
+        return [essential(one, is_part) for one in node] if isinstance(node, list) else node
 
     counted = essential({k: v for k, v in config.items() if k not in without})
     own = foreign(counted)
