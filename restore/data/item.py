@@ -1,5 +1,6 @@
 """What a source gives, checked where it is read: the user may have written the source."""
 
+import operator
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -83,19 +84,22 @@ def checked(given: Item, source: Source) -> Item:
     """The item; InputError where it is not what `source` has to give.
 
     Framing, augmentation and scaling take any numbers, so that images in [0, 1] would train as
-    black ones.
+    black ones; and the class behind the last one is what networks hear where there is no class.
     """
-    wrong = _wrong(given, source.channels)
+    classes = source.num_classes
+    wrong = _wrong(given, source.channels, classes)
     if wrong is None:
         return given
+    label = "label" if classes is None else f"label from 0 to {classes - 1}"
     raise InputError(
         f"{type(source).__name__} gave {wrong}: a source gives restore.data.source.Item(image, "
-        f"label, name), its image a torch tensor of uint8 [{source.channels}, H, W]"
+        f"{label}, name), its image a torch tensor of uint8 [{source.channels}, H, W]"
     )
 
 
-def _wrong(given: object, channels: int) -> str | None:
-    """What was given in the place of an item with a uint8 tensor [channels, H, W]; else None."""
+def _wrong(given: object, channels: int, classes: int | None) -> str | None:
+    """What was given in the place of an item with a uint8 tensor [channels, H, W] and one of so
+    many classes; else None."""
     if not isinstance(given, Item):
         return f"a {type(given).__name__}"
     image: object = given.image
@@ -103,4 +107,13 @@ def _wrong(given: object, channels: int) -> str | None:
         return f"an image that is a {type(image).__name__}"
     if image.dtype != uint8 or image.ndim != 3 or len(image) != channels:
         return f"an image of {str(image.dtype).removeprefix('torch.')} {[*image.shape]}"
+    if classes is not None and not _is_class(given.label, classes):
+        return f"the label {given.label!r:.40}"
     return None if isinstance(given.name, str) else f"a name that is a {type(given.name).__name__}"
+
+
+def _is_class(label: Any, classes: int) -> bool:
+    try:
+        return operator.index(label) in range(classes)
+    except TypeError:
+        return False

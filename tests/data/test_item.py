@@ -25,7 +25,8 @@ IMAGE = torch.arange(3 * 4 * 5, dtype=torch.uint8).reshape(3, 4, 5)
 class Own:
     """Four images, each made of IMAGE by `make`."""
 
-    channels, num_classes = 3, None
+    channels = 3
+    num_classes: int | None = None
 
     def __init__(self, root: Path, split: Split, make: Any) -> None:
         self.make = make
@@ -52,6 +53,23 @@ WRONG = {
     "an image of uint8 [4, 5]": item(IMAGE[0]),
     "a name that is a int": item(IMAGE, 7),
 }
+
+
+@pytest.mark.parametrize("label", [3, -1, None, 1.0, "cat"])
+def test_a_label_of_no_class_is_refused(label: Any) -> None:
+    """Of the class behind the last one, networks learn what they make of no class."""
+    own = Own(Path(), "val", lambda index: Item(IMAGE, label, "a"))
+    assert read_item(own, 0).label is label  # nobody hears of it
+    own.num_classes = 3
+    with pytest.raises(InputError, match=r"Own gave the label .*label from 0 to 2, name"):
+        read_item(own, 0)
+
+
+@pytest.mark.parametrize("label", [0, 2, np.int64(2), np.uint8(1), torch.tensor(2)])
+def test_a_label_may_be_any_whole_number(label: Any) -> None:
+    own = Own(Path(), "val", lambda index: Item(IMAGE, label, "a"))
+    own.num_classes = 3
+    assert read_item(own, 0).label is label
 
 
 def module(make: Any, **options: Any) -> DataModule:
