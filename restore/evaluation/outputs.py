@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
+from restore.data.deep_file import words_of
+from restore.data.image_file import opened
 from restore.evaluation import assignment
 from restore.evaluation.assignment import INPUTS, MASKS, OUTPUTS, Manifest
 from restore.evaluation.benchmark import Benchmark
@@ -26,7 +28,8 @@ class Outputs:
 
     Raises:
         InputError: another benchmark or task, inputs that changed, files that are missing, too
-            many, of another size, channel count or range, or not finite.
+            many, of another size, channel count, depth or range, or not finite; known pixels to be
+            put back that no input has.
     """
 
     def __init__(
@@ -109,6 +112,11 @@ class Outputs:
             shift = ((restored - kept).abs() * known).max().item() * 127.5
             self.moved += shift > 1e-3
             self.largest = max(self.largest, shift)
+        elif self.composite:
+            raise InputError(
+                f"outputs.composite=true puts known pixels back, and {said['input']} has no mask, "
+                "or other channels than its image: leave it out"
+            )
 
 
 def _check_task(manifest: Manifest, benchmark: Benchmark, folder: Path) -> None:
@@ -158,9 +166,11 @@ def _observed(path: Path) -> Tensor:
 def _picture(path: Path, channels: int | None) -> Tensor:
     """uint8 [C, H, W] of levels as they are stored; channels: those that it must have."""
     try:
-        with Image.open(path) as image:
-            mode, levels = image.mode, np.array(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        with opened(path) as file:
+            mode, levels = file.image.mode, np.array(file.image)
+            # Pillow drops the lower 8 bits of colours in silence.
+            mode += "" if words_of(file.image, file.packed) is None else " with 16 bits"
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     found = {"L": 1, "RGB": 3}.get(mode)
     if found is None or channels not in (None, found):

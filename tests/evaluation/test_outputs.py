@@ -217,6 +217,13 @@ FAULTS = {
         ),
         "0 and 1 alone",
     ),
+    "16 bits": (
+        lambda f: cv2.imwrite(
+            str(f / "outputs/00001.png"),
+            np.array(Image.open(f / "outputs/00001.png"), np.uint16) * 257,
+        ),
+        "mode RGB with 16 bits: save it as 8-bit RGB",
+    ),
     "broken": (lambda f: (f / "outputs" / "00001.png").write_bytes(b"x"), "cannot be read"),
     "nan": (_array(lambda a: a + np.nan), "NaN"),
     "range": (_array(lambda a: a + 255), "values from 255 to 255"),
@@ -280,6 +287,27 @@ def test_an_unknown_benchmark_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nope"):
         assignment.write("nope", tmp_path / "task")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("has_mask", [False, True])
+def test_what_has_no_known_pixels_gets_none_back(tmp_path: Path, has_mask: bool) -> None:
+    """A grey input of coloured images would make its known pixels grey."""
+    for name in ("inputs", "masks", "outputs"):
+        (tmp_path / name).mkdir()
+    grey = np.full((16, 16), 90, np.uint8)
+    Image.fromarray(grey).save(tmp_path / "inputs/0.png")
+    Image.fromarray(grey).convert("RGB").save(tmp_path / "outputs/0.png")
+    Image.fromarray(np.eye(16, dtype=np.uint8) * 255).save(tmp_path / "masks/0.png")
+    said = {"name": "a", "size": [16, 16], "input": "0.png"}
+    said["sha256"] = sha256_of(tmp_path / "inputs/0.png")
+    if has_mask:
+        said |= {"mask": "0.png", "mask_sha256": sha256_of(tmp_path / "masks/0.png")}
+    manifest = assignment.Manifest(1, "b", [], "task", "p", 3, 1, [said])
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest._asdict()))
+    benchmark: Any = SimpleNamespace(name="b", task="task", data=SimpleNamespace(num_test=1))
+    assert outputs.Outputs(benchmark, tmp_path).notes == []
+    with pytest.raises(InputError, match="has no mask, or other channels than its"):
+        outputs.Outputs(benchmark, tmp_path, composite=True)
 
 
 def test_floats_of_any_size_and_byte_order_are_read(tmp_path: Path) -> None:
