@@ -45,7 +45,7 @@ def summary(
             for split, source in whole.items()
         },
         "left_out": dict(sorted(left_out.items())),
-        "duplicates": duplicates({split: _stored(source) for split, source in whole.items()}),
+        "duplicates": duplicates({split: stored(source) for split, source in whole.items()}),
         "skipped": sorted({one.reason for split in whole for one in skipped.get(split, ())}),
     }
 
@@ -67,7 +67,8 @@ def _few(count: int, split: Split, limit: int | None) -> int:
     return count if split == "train" or limit is None else min(count, limit)
 
 
-def _stored(source: Source) -> list[StoredSource]:
+def stored(source: Source) -> list[StoredSource]:
+    """The sources with a file for each image that a source is made of, in its order."""
     if isinstance(source, Several):
         return [one for one in source.sources.values() if isinstance(one, StoredSource)]
     return [source] if isinstance(source, StoredSource) else []

@@ -6,7 +6,8 @@ from typing import Any
 
 from restore.build import build
 from restore.data.module import DataModule
-from restore.data.source import Split, StoredSource
+from restore.data.source import Split
+from restore.data.survey import stored
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method
 from restore.run_files import read_config
@@ -42,9 +43,15 @@ def _way_out(name: str, data: dict[str, Any]) -> str:
 
 
 def _files(data: DataModule, split: Split) -> set[Path]:
+    """The photos that are files of their own; of shards no more than one member is read."""
     samples = data.samples(split)
-    source = samples.source
-    if not isinstance(source, StoredSource):
-        return set()
-    places = (source.opened(number) for number in range(samples.num_photos))
-    return {place.resolve() for place in places if isinstance(place, Path)}
+    found, left = set[Path](), samples.num_photos
+    for source in stored(samples.source):
+        few = min(left, len(source))
+        left -= few
+        for number in range(few):
+            place = source.opened(number)
+            if not isinstance(place, Path):
+                break
+            found.add(place.resolve())
+    return found

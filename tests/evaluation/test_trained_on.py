@@ -1,5 +1,6 @@
 """A model is not praised for photos that it was trained on, without a word."""
 
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,8 @@ from PIL import Image
 
 from restore.build import build
 from restore.config.compose import composed
+from restore.data.folder import Folder
+from restore.data.webdataset import WebDataset
 from restore.evaluation import load, trained_on
 from restore.evaluation.benchmark import Benchmark
 from restore.evaluation.method import Method, from_baseline
@@ -105,3 +108,32 @@ def test_nothing_is_said_of_others(photos: Path, tmp_path: Path) -> None:
     assert trained_on.note(method, own) is None
     (tmp_path / "run" / "config.yaml").unlink()  # as of a bundle
     assert trained_on.note(method, own) is None
+
+
+def test_folders_among_several_sources_are_counted_and_shards_are_not_read(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        for path in photos.iterdir():
+            shard.add(path, path.name)
+    read: list[int] = []
+    content = WebDataset.content
+
+    def counted(shards: WebDataset, index: int) -> bytes:
+        read.append(index)
+        return content(shards, index)
+
+    monkeypatch.setattr(WebDataset, "content", counted)
+    partly = {"_partial_": True}
+    shards = {"_target_": "restore.data.webdataset.WebDataset", "train": "shard.tar", **partly}
+    folder = {"_target_": "restore.data.folder.Folder", "folder": "photos", **partly}
+    several = {"_target_": "restore.data.several.Several", **partly}
+    method = model(tmp_path / "run", tmp_path, 0.3)
+    data = {**(method.data or {}), "source": {**several, "sources": {"a": shards, "b": folder}}}
+    said = trained_on.note(replace(method, data=data), benchmark(photos))
+    trained = len(Folder(tmp_path, "train", "photos"))
+    assert said is not None and f"was trained on {trained} of the 40 photos of folder" in said
+    assert len(read) <= 1
+    data = {**(method.data or {}), "source": shards}
+    assert trained_on.note(replace(method, data=data), benchmark(photos)) is None
+    assert len(read) <= 2
