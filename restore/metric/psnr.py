@@ -64,15 +64,13 @@ class PSNR(Metric):
         peak = 255 if self.takes_levels else 1
         if not self.takes_levels:
             restored, target = restored.double().clamp(0, 1), target.double()
+        grey = (target == target[:, :1]).all(dim=(1, 2, 3))
         if self.channels == "y":
             restored, target = luma(restored / peak) * peak, luma(target / peak) * peak
         inside = slice(self.border, -self.border or None)
         error = (restored - target)[:, :, inside, inside]
         psnr = psnr_from_mse(error.square_().mean(dim=(1, 2, 3)) / peak**2)
-        if self.colored:
-            grey = (target == target[:, :1]).all(dim=(1, 2, 3))
-            psnr = torch.where(grey, torch.nan, psnr)
-        return psnr
+        return torch.where(grey, torch.nan, psnr) if self.colored else psnr
 
 
 class InputPSNR(Metric):

@@ -43,10 +43,11 @@ def test_photos_without_colour_count_in_no_mean_of_coloured_ones(make_batch: Mak
     tinted[0, 2, 1, 3] = 1 - tinted[0, 2, 1, 3].round()  # one pixel's blue is enough
     target = torch.cat([grey, tinted])
     restored = torch.rand(2, 3, 4, 4)
-    everything = PSNR()(restored, target, make_batch(target))
-    colored = PSNR(colored=True)(restored, target, make_batch(target))
-    assert colored[0].isnan()
-    assert colored[1] == everything[1]
+    for channels in ("rgb", "y"):  # luma has one channel, of whatever colours
+        everything = PSNR(channels)(restored, target, make_batch(target))
+        colored = PSNR(channels, colored=True)(restored, target, make_batch(target))
+        assert colored[0].isnan()
+        assert colored[1] == everything[1]
     assert PSNR(colored=True).definition != PSNR().definition
 
 
