@@ -25,10 +25,11 @@ _WANTED = (
 class TorchMetric(Metric):
     """`metric`, a class such as torchmetrics.image.UniversalImageQualityIndex, image by image.
 
-    settings: its keyword arguments. low, high: the range in which it takes values, its data range;
-    images are rounded to 8 bits first. name: the column; by default the class's. higher_is_better:
-    needed where the class does not say. What torchmetrics raises becomes one InputError: missing
-    packages or weights when it is built, sizes it does not take when `check` is asked.
+    settings: its keyword arguments. low, high: the range in which it takes values, and by default
+    its data range; images are rounded to 8 bits first. name: the column; by default the class's.
+    higher_is_better: needed where the class does not say. What torchmetrics raises becomes one
+    InputError: missing packages or weights when it is built, sizes it does not take when `check`
+    is asked.
     """
 
     takes_levels = True
@@ -44,7 +45,7 @@ class TorchMetric(Metric):
     ) -> None:
         if not -math.inf < low < high < math.inf:
             raise InputError(f"metric {metric}: low={low} must be below high={high}")
-        self.metric = _build(metric, settings or {})
+        self.metric, used = _build(metric, settings or {}, high - low)
         self.name = name or type(self.metric).__name__
         better = self.metric.higher_is_better if higher_is_better is None else higher_is_better
         if better is None:
@@ -53,7 +54,7 @@ class TorchMetric(Metric):
         self.low, self.high = low, high
         self._takes_target = len(inspect.signature(type(self.metric).update).parameters) > 2
         self._checked: set[tuple[int, int, int]] = set()
-        arguments = json.dumps(settings or {}, sort_keys=True)
+        arguments = json.dumps(used, sort_keys=True)
         version = f"torchmetrics-{torchmetrics.__version__}"
         self.definition = f"{metric}/{arguments}/uint8/[{low:g},{high:g}]/per-image/{version}/v1"
 
@@ -90,8 +91,11 @@ class TorchMetric(Metric):
             raise InputError(f"metric {self.name} of images {list(size)}: {reason}") from None
 
 
-def _build(path: str, settings: dict[str, Any]) -> torchmetrics.Metric:
-    """The metric at the path; its processes do not mix, each value is of one image."""
+def _build(
+    path: str, settings: dict[str, Any], data_range: float
+) -> tuple[torchmetrics.Metric, dict[str, Any]]:
+    """The metric at the path, and its settings; its processes do not mix, each value is of one
+    image."""
     kind = _find(path)
     updates = inspect.signature(kind.update).parameters
     if not set(updates) <= _COMPARED:
@@ -99,7 +103,10 @@ def _build(path: str, settings: dict[str, Any]) -> torchmetrics.Metric:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the memory that it takes over many images
-            return kind(**settings, sync_on_compute=False)
+            if "data_range" in inspect.signature(kind.__init__).parameters:
+                # SSIM would take that of each pair, and call an error in low contrast a large one.
+                settings = {"data_range": data_range, **settings}
+            return kind(**settings, sync_on_compute=False), settings
     except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"metric={path} with settings={settings}: {reason}") from None

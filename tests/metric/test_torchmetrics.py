@@ -174,3 +174,21 @@ def test_both_images_are_in_the_range_that_the_metric_takes() -> None:
     ]
     for one in found[1:]:
         torch.testing.assert_close(one, found[0], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("high", [1.0, 255.0])
+def test_the_range_is_the_data_range_of_the_class(
+    high: float, pair: Any, make_batch: MakeBatch
+) -> None:
+    """Not that of each pair of images, which takes low contrast for a large error."""
+    restored, target = pair
+    path = "torchmetrics.image.StructuralSimilarityIndexMeasure"
+    metric = TorchMetric(path, high=high)
+    assert f'"data_range": {high}' in metric.definition
+    for said, used in (({}, high), ({"data_range": high / 2}, high / 2)):
+        found = TorchMetric(path, said, high=high)(restored, target, make_batch(target))
+        expected = [
+            peer.structural_similarity_index_measure(one[None], clean[None], data_range=used)
+            for one, clean in zip(restored * high, target * high, strict=True)
+        ]
+        assert found.tolist() == pytest.approx([one.item() for one in expected], rel=1e-4)
