@@ -84,21 +84,24 @@ def sampling_of(task: Mapping[str, Any], drawing: Drawing = PLAIN) -> SamplingRe
 
 
 def _spelled(node: Mapping[str, Any]) -> tuple[str, str]:
-    """The name of a config's class or function, and its settings in the order of the alphabet.
-
-    A sampler that is a loop around a `method` has the name and the settings of both.
-    """
-    settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    name = str(node["_target_"]).rpartition(".")[2]
-    method = settings.pop("method", None)
-    if isinstance(method, Mapping):
-        name, inner = _spelled(method)
-        settings |= dict(pair.split("=", 1) for pair in inner.split(";") if pair)
+    """The name of a config's class or function, and its settings in the order of the alphabet."""
+    name, settings = _named(node)
     parts = {
         key: "{}({})".format(*_spelled(value)) if _is_object(value) else value
         for key, value in sorted(settings.items())
     }
     return name, ";".join(f"{key}={value}" for key, value in parts.items())
+
+
+def _named(node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A sampler that is a loop around a `method` has the name and the settings of both."""
+    settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    name = str(node["_target_"]).rpartition(".")[2]
+    method = settings.pop("method", None)
+    if isinstance(method, Mapping):
+        name, inner = _named(method)
+        settings |= inner
+    return name, settings
 
 
 def _is_object(node: Any) -> bool:

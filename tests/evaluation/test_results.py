@@ -104,6 +104,17 @@ def test_a_sampler_is_spelled_from_its_config() -> None:
     assert sampling_of({"network": {}}) == SamplingRecord() and str(SamplingRecord()) == ""
 
 
+def test_objects_within_the_method_of_a_sampler_keep_their_settings() -> None:
+    """Of two with a setting of one name, the second took the place of the first."""
+    grids = {
+        key: {"_target_": f"own.{name}", "a": 1, "b": b}
+        for key, name, b in (("first", "Even", 2), ("second", "Dense", 3))
+    }
+    loop = {"_target_": "own.Loop", "num_steps": 9, "method": {"_target_": "own.walk", **grids}}
+    wanted = "first=Even(a=1;b=2);num_steps=9;second=Dense(a=1;b=3)"
+    assert sampling_of({"sampler": loop}) == SamplingRecord("walk", wanted)
+
+
 def test_older_definitions_are_told_apart(make_report: Any, path: Path) -> None:
     class Newer(PSNR):
         def __init__(self) -> None:
