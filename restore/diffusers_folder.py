@@ -14,7 +14,14 @@ import torch
 from safetensors import SafetensorError
 
 from restore.content import FORMAT, upgrade
-from restore.diffusers_json import NETWORK, SCHEDULER, check_defaults, check_kinds, settings
+from restore.diffusers_json import (
+    NETWORK,
+    SCHEDULER,
+    check_defaults,
+    check_kinds,
+    check_pixels,
+    settings,
+)
 from restore.types import InputError
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -77,6 +84,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def _prior(path: Path, unet: Path, config: dict[str, Any]) -> dict[str, Any]:
     """As `read`, of a UNet2DModel in the folder `unet`: a prior."""
+    check_pixels(unet.parent)
     check_defaults(unet / CONFIG, config, DEFAULTS)
     scheduler = _scheduler(path, unet)
     steps = scheduler.get("num_train_timesteps", 1000)

@@ -56,3 +56,16 @@ def check_defaults(path: Path, config: Mapping[str, Any], defaults: Mapping[str,
     for key, value in defaults.items():
         if config.get(key, value) != value:
             raise InputError(f"{path}: {key}={config[key]!r} is not served, only {value!r}")
+
+
+def check_pixels(pipeline: Path) -> None:
+    """Raises InputError for a pipeline whose UNet makes latents, which pass for images: those of a
+    VQModel often have three channels, too."""
+    index = pipeline / "model_index.json"
+    parts = settings(index) if index.is_file() else {}
+    for key in ("vae", "vqvae"):
+        if parts.get(key, [None, None]) != [None, None]:  # which says that it has none
+            raise InputError(
+                f"{index}: this UNet makes latents of a {key}, and no images: choose a pipeline "
+                "of unet and scheduler alone"
+            )

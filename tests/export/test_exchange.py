@@ -32,6 +32,7 @@ from restore import diffusers_folder, zoo
 from restore.build import restored
 from restore.evaluation import load
 from restore.evaluation.published import Published
+from restore.export import diffusers as diffusers_export
 from restore.export import kair, onnx
 from restore.export.write import FORMATS
 from restore.network.dncnn import DnCNN
@@ -299,6 +300,23 @@ OURS = {
         Facts(3, 3, 16, None),
     ),
 }
+
+
+@pytest.mark.parametrize("key", ["vae", "vqvae"])
+def test_a_unet_of_latents_is_no_prior_of_images(tmp_path: Path, key: str) -> None:
+    """Latents of a VQModel have three channels, as images have (CompVis/ldm-celebahq-256)."""
+    node, facts = OURS["plain"]
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    diffusers_export.write(restored(zoo.read(write_run(node, tmp_path, facts)).content), folder)
+    index = folder / "model_index.json"
+    said = json.loads(index.read_text())
+    index.write_text(json.dumps({**said, key: [None, None]}))
+    zoo.read(folder)
+    index.write_text(json.dumps({**said, key: ["diffusers", "AnyModel"]}))
+    for place in (folder, folder / "unet"):
+        with pytest.raises(InputError, match=f"makes latents of a {key}, and no images"):
+            zoo.read(place)
 
 
 @pytest.mark.parametrize(
