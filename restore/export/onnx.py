@@ -87,8 +87,10 @@ def _check(task: RestorationTask, path: Path, size: tuple[int, int] | None) -> N
         InputError: sizes for which they differ.
     """
     run = method(task, path, {"experiment": ""}).restore
-    # Smaller than the example, and larger than it and than all images of the training.
-    side = max(120, (task.facts.image_size or 0) * 3 // 2)
+    # Smaller than the example, and larger than it, than all images of the training, and than what a
+    # colorizer sees of them.
+    seen = task.facts.image_size, getattr(task, "size", None)
+    side = max(120, *((one or 0) * 3 // 2 for one in seen))
     for height, width in [(33, 18), (side * 2 // 3, side)] if size is None else [size]:
         given: Any = {**_example(task, (height, width)), "index": torch.zeros(2).long(), "name": []}
         noise = torch.rand(given["input"].shape, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -621,12 +621,25 @@ def test_a_network_of_even_sizes_alone_is_refused_in_one_line(
         onnx._check(own, tmp_path, None)
 
 
-@pytest.mark.parametrize(("height", "width"), [(33, 18), (100, 150)])
+@pytest.mark.parametrize(
+    ("node", "size", "height", "width"),
+    [
+        (BLIND, 100, 33, 18),
+        (BLIND, 100, 100, 150),
+        ({**COLORIZER, "size": 140}, 64, 140, 210),  # it sees larger photos from afar
+    ],
+)
 def test_a_graph_is_compared_with_its_task_at_small_sizes_and_at_larger_than_it_was_trained_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: int, width: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    node: dict[str, Any],
+    size: int,
+    height: int,
+    width: int,
 ) -> None:
     """A graph that is darker by a grey level or two, at one size alone, is another function."""
-    own = restored(zoo.read(write_run(BLIND, tmp_path, Facts(3, 3, 100, None))).content)
+    channels = 1 if "size" in node else 3
+    own = restored(zoo.read(write_run(node, tmp_path, Facts(3, channels, size, None))).content)
 
     def run(given: Any, num_samples: int) -> Tensor:
         darker = 0.01 if given["input"].shape[2:] == (height, width) else 0.0
