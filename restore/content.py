@@ -17,7 +17,7 @@ from restore.config.trust import targets
 from restore.types import Facts, InputError
 
 FORMAT = 2  # version of what a file holds; a file that states none is of version 1
-ORIGINS = ("init", "teacher")  # entries that tell of other models, and of the data of theirs
+ORIGINS = ("init", "teacher", "codec")  # entries that tell of other models, and of their data
 # Where the classes of released checkpoints have moved, by old path.
 MOVED = {
     "restore.callback.checkpoint.Checkpoint": "restore.recovery.best.Checkpoint",
@@ -82,8 +82,8 @@ class StoredInitial(TypedDict):
     data: dict[str, str]
 
 
-class StoredTeacher(TypedDict):
-    """The model whose results were targets; see `restore.task.teacher`."""
+class StoredOther(TypedDict):
+    """A model that a training used: as its teacher, or as its codec."""
 
     checkpoint: str
     experiment: str
@@ -118,7 +118,8 @@ class Content(TypedDict):
     run: NotRequired[str | None]
     foreign: NotRequired[dict[str, str]]
     init: NotRequired[StoredInitial | None]
-    teacher: NotRequired[StoredTeacher | None]
+    teacher: NotRequired[StoredOther | None]
+    codec: NotRequired[StoredOther | None]
     ema: NotRequired[Average]
     position: NotRequired[StoredPosition]
     fingerprint: NotRequired[dict[str, Any]]

@@ -119,6 +119,9 @@ def test_a_latent_diffusion_outlives_its_autoencoder(command: Command, tmp_path:
     (tmp_path / "codec").rename(tmp_path / "gone")
     resumed = command(f"resume.path={tmp_path / 'run'}", "max_updates=3")
     assert resumed.code == 0, resumed.err
+    last = zoo.read(tmp_path / "run" / "checkpoints" / "last.ckpt").content
+    assert last["progress"]["updates"] == 3
+    assert last["codec"]["experiment"] == "autoencoder_flowers"  # for the terms of its data
     model = restore.load(tmp_path / "run", device="cpu")
     image = torch.randint(0, 256, (3, 32, 48), dtype=torch.uint8)
     hole = torch.zeros(32, 48, dtype=torch.bool)

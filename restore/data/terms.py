@@ -33,7 +33,7 @@ def terms(data: Any) -> dict[str, str]:
 
 def learnt_from(content: Mapping[str, Any]) -> dict[str, str]:
     """Name -> terms of all data that the weights of a checkpoint learnt from: its training's, those
-    of what it started from, and those of its teacher."""
+    of what it started from, and those of its teacher and its codec."""
     known = terms(content["config"]["data"])
     for key in ORIGINS:
         known |= (content.get(key) or {}).get("data", {})

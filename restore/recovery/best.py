@@ -127,7 +127,8 @@ class ConfigInCheckpoint(Callback):
 
     data.root is stored as null: it belongs to the machine, and is resolved anew where it is read.
     With it go the versions of the classes that are not restore's. run: id of the run.
-    init: what its weights started from. teacher: what they learn from beside data.
+    init: what its weights started from. teacher: what they learn from beside data. codec: the
+    autoencoder whose weights go along.
     """
 
     def __init__(
@@ -138,12 +139,13 @@ class ConfigInCheckpoint(Callback):
         run: str | None = None,
         init: dict[str, Any] | None = None,
         teacher: dict[str, Any] | None = None,
+        codec: dict[str, Any] | None = None,
     ) -> None:
         self.experiment = experiment
         self.config = {**config, "data": {**config["data"], "root": None}}
         self.facts = facts
         self.foreign = foreign(config)
-        self.run, self.init, self.teacher = run, init, teacher
+        self.run, self.init, self.teacher, self.codec = run, init, teacher, codec
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -157,3 +159,5 @@ class ConfigInCheckpoint(Callback):
             checkpoint["init"] = self.init
         if self.teacher is not None:
             checkpoint["teacher"] = self.teacher
+        if self.codec is not None:
+            checkpoint["codec"] = self.codec

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from restore import zoo
 from restore.build import restored
+from restore.content import ORIGINS
 from restore.network.push_pull import push_pull
 from restore.task.autoencoder import Autoencoder
 from restore.task.base import replace_attribute
@@ -114,9 +115,10 @@ class Codec(nn.Module):
                 "like, or its checkpoint"
             )
         self.node: dict[str, Any] | None = None
+        self.origin: dict[str, Any] = {}  # what the file that was read says of its training
         made: Any
         if path is not None:
-            trained, self.node = _read(path)
+            trained, self.node, self.origin = _read(path)
             made, image_channels = trained.network, trained.facts.image_channels
             statistics = trained.latent_mean, trained.latent_std
         elif network is not None:
@@ -194,9 +196,10 @@ class Codec(nn.Module):
         return {**seen, "input": self.encode(filled), "hole": hole}
 
 
-def _read(path: str) -> tuple[Autoencoder, dict[str, Any]]:
-    """The autoencoder of a checkpoint with its averaged weights, and the node of its codec."""
-    content = zoo.read(path).content
+def _read(path: str) -> tuple[Autoencoder, dict[str, Any], dict[str, Any]]:
+    """The autoencoder of a checkpoint with its averaged weights, the node of its codec, and what
+    the checkpoint says of the training."""
+    content, file = zoo.read(path)
     trained = restored(content)
     if not isinstance(trained, Autoencoder):
         raise InputError(
@@ -210,7 +213,8 @@ def _read(path: str) -> tuple[Autoencoder, dict[str, Any]]:
         "network": content["config"]["task"]["network"],
         "image_channels": trained.facts.image_channels,
     }
-    return trained, node
+    origin = {key: content.get(key) for key in ("experiment", "config", *ORIGINS)}
+    return trained, node, {**origin, "path": path, "file": file}
 
 
 def _as_map(value: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,13 +95,23 @@ def taught(callbacks: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the record says of the model that is the teacher; None without one."""
     for one in callbacks.values():
         if isinstance(one, Teacher):
-            return {
-                "model": one.path,
-                "checkpoint": checkpoint_name(str(one.file)),
-                "experiment": str(one.origin["experiment"]),
-                "data": _terms(one.origin),
-            }
+            return _used(one.path, one.file, one.origin)
     return None
+
+
+def coded(task: nn.Module) -> dict[str, Any] | None:
+    """What the record says of the model that task.codec.path names; None without one."""
+    origin = getattr(getattr(task, "codec", None), "origin", None)
+    return _used(origin["path"], origin["file"], origin) if origin else None
+
+
+def _used(place: str, file: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "model": place,
+        "checkpoint": checkpoint_name(str(file)),
+        "experiment": str(content["experiment"]),
+        "data": _terms(content),
+    }
 
 
 def _terms(content: Mapping[str, Any]) -> dict[str, str]:

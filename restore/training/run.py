@@ -80,7 +80,7 @@ def prepare(
     start, told = _start(task, config, resumed)
     benchmarks = _benchmarks(config, task, experiment)
     name = resumed.id if resumed else new_id()
-    called = callbacks(config, data.facts, experiment, name, start)
+    called = callbacks(config, data.facts, experiment, name, start, _codec(task, resumed))
     check_callbacks(called, task, sample)
     made = _trainer(config, folder, [*called.values(), *(extra or {}).values()], data)
     if resumed:
@@ -186,12 +186,18 @@ def _start(
     return (None, []) if began is None else (began.record(), began.told())
 
 
+def _codec(task: Task, resumed: "Resumed | None") -> dict[str, Any] | None:
+    """What is said of a codec's training; the file may be gone when its diffusion goes on."""
+    return resumed.content.get("codec") if resumed else initial.coded(task)
+
+
 def callbacks(
     config: Config,
     facts: Facts,
     experiment: str,
     run: str | None,
     init: dict[str, Any] | None = None,
+    codec: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The configured callbacks by name, and the one that stores the config in checkpoints."""
     trust = Trust.of(config)
@@ -201,7 +207,8 @@ def callbacks(
         if not is_off(node)
     }
     known = dataclasses.asdict(facts)
-    stored = ConfigInCheckpoint(experiment, config, known, run, init, initial.taught(named))
+    taught = initial.taught(named)
+    stored = ConfigInCheckpoint(experiment, config, known, run, init, taught, codec)
     return {**named, "config": stored}
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from restore import bundle, checkpoint, zoo
 from restore.build import build, restored
+from restore.data.terms import NON_COMMERCIAL, OPEN, learnt_from, licence
 from restore.diffusion.classifier_free import ClassifierFree
 from restore.diffusion.condition import Condition
 from restore.diffusion.guidance import Replacement
@@ -27,7 +28,7 @@ from restore.network.unet import UNet
 from restore.predict import PredictionSettings, predict
 from restore.task.codec import Codec
 from restore.task.diffusion import Diffusion
-from restore.training.initial import start
+from restore.training.initial import coded, start
 from restore.types import Batch, Facts, InputError
 
 GREY = facts(1, has_hole=True)
@@ -267,6 +268,28 @@ def test_a_codec_and_its_diffusion_go_into_bundles(tmp_path: Path) -> None:
     again = restored(zoo.read(tmp_path / "model").content)
     with torch.no_grad():
         assert torch.equal(again.restore(batch(3)), task.restore(batch(3)))
+
+
+def test_a_bundle_tells_whose_data_its_codec_saw(tmp_path: Path) -> None:
+    """Weights of the autoencoder go along: what its data allow counts for them, too."""
+    source = write_autoencoder(tmp_path / "autoencoder")
+    content = checkpoint.read(source / "checkpoints" / "best.ckpt")
+    seen = {"batch_size": 1, "source": {"_target_": "any", "folder": "bsds430/train"}}
+    content["config"]["data"] = seen
+    checkpoint.write(content, source / "checkpoints" / "best.ckpt")
+    task = build(node(source), "task", facts=facts(3, has_hole=True))
+    used = coded(task)
+    assert used is not None and used["checkpoint"].startswith("best.ckpt@")
+    own = {"batch_size": 1, "source": {"_target_": "restore.data.photos.Photos"}}
+    config = {"task": task.contained(node(source)), "data": own, "seed": 0}
+    path = write(tmp_path / "latent", config["task"], task, facts(3, has_hole=True))
+    content = {**checkpoint.read(path), "config": config, "codec": used}
+    (tmp_path / "model").mkdir()
+    bundle.write(content, tmp_path / "model", {})
+    data = learnt_from(zoo.read(tmp_path / "model").content)
+    assert data.keys() == {"bsds430", "restore.data.photos.Photos"}
+    assert licence(data) == NON_COMMERCIAL and licence(learnt_from({"config": config})) == OPEN
+    assert coded(build(config["task"], "task", facts=facts(3, has_hole=True))) is None
 
 
 def test_files_that_are_no_codec(tmp_path: Path) -> None:
