@@ -22,6 +22,7 @@ import restore
 from restore import bundle, checkpoint, cli, zoo
 from restore.build import build, restored
 from restore.evaluation import load
+from restore.evaluation.results import checkpoint_name
 from restore.export import check
 from restore.export.write import staged
 from restore.recovery.preemption import end_at_once
@@ -208,6 +209,25 @@ def test_model_json_says_what_a_stranger_needs(tmp_path: Path) -> None:
     (run / "result.json").write_text(json.dumps({**record, "id": "of another run"}))
     other = export(run, tmp_path / "other")
     assert json.loads((other / "model.json").read_text())["record"] is None
+
+
+def test_a_card_answers_by_what_was_measured_of_these_weights(tmp_path: Path) -> None:
+    """`restore ema` puts another average in the place of what the training measured."""
+    run = write_model("blind", tmp_path)
+    best = run / "checkpoints" / "best.ckpt"
+    checkpoint.write({**checkpoint.read(best), "run": "ab12"}, best)
+    row = {"benchmark": "b", "n": 3, "checkpoint": checkpoint_name(str(best))}
+    rows = [{**row, "metrics": {"psnr": 31.25}}]
+    record = {"id": "ab12", "experiment": "blind", "overrides": [], "evaluation": rows}
+    (run / "result.json").write_text(json.dumps(record))
+    answer = "- Answer: b (n = 3): psnr 31.25\n"
+    assert answer in (export(run, tmp_path / "own") / "README.md").read_text()
+    content = checkpoint.read(best)
+    state = {name: one * 0.5 for name, one in content["state_dict"].items()}
+    checkpoint.write({**content, "state_dict": state}, best.with_name("last.ckpt"))
+    last = export(best.with_name("last.ckpt"), tmp_path / "last")
+    assert "- Answer: not measured" in (last / "README.md").read_text()
+    assert json.loads((last / "model.json").read_text())["record"]["id"] == "ab12"
 
 
 SAID = ("experiment", "config", "facts", "progress", "format", "run")

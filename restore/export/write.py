@@ -16,6 +16,7 @@ from restore.ability import Ability
 from restore.build import restored
 from restore.data.terms import learnt_from, licence
 from restore.evaluation.load import method
+from restore.evaluation.results import checkpoint_name
 from restore.export import card, check, diffusers, kair, onnx
 from restore.folder import write_whole
 from restore.recovery.preemption import undone
@@ -138,12 +139,23 @@ def _said(stored: zoo.StoredModel, settings: ExportSettings) -> dict[str, Any]:
 
 
 def _record(stored: zoo.StoredModel) -> Mapping[str, Any] | None:
-    """result.json of the run that wrote the checkpoint; None where it is not beside it."""
+    """result.json of the run that wrote the checkpoint; None where it is not beside it.
+
+    What it measured of other weights is left out: the last ones, or an average that was made later.
+    """
     with suppress(InputError):
         record = read_result(stored.path.parent.parent)
         same = record.get("id") == stored.content.get("run")
-        return record if same and record.get("experiment") == stored.content["experiment"] else None
+        if not same or record.get("experiment") != stored.content["experiment"]:
+            return None
+        own = checkpoint_name(str(stored.path)).rpartition("@")[2]
+        rows = record.get("evaluation", [])
+        return {**record, "evaluation": [one for one in rows if _is_of(one, own)]}
     return None
+
+
+def _is_of(row: Mapping[str, Any], digest: str) -> bool:
+    return str(row.get("checkpoint", digest)).endswith(digest)
 
 
 @contextmanager

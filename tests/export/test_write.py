@@ -141,6 +141,8 @@ def test_the_record_is_that_of_the_run(tmp_path: Path, record: str | None, is_ow
     if record is not None:
         write_whole(tmp_path / "result.json", record)
     path = tmp_path / "checkpoints" / "best.ckpt"
+    path.parent.mkdir()
+    path.touch()
     stored: Any = SimpleNamespace(path=path, content={"run": "7", "experiment": "a"})
-    own = {"id": "7", "experiment": "a", "n": 1}
+    own = {"id": "7", "experiment": "a", "n": 1, "evaluation": []}
     assert write._record(stored) == (own if is_own else None)
