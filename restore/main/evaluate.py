@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from restore import collector, errors, launch
 from restore.config import command, manual, rules, searchpath
+from restore.config.compose import unled
 from restore.folder import run_folder, written_by_hydra
 from restore.recovery.parent import die_with_launcher
 from restore.run_files import RUN
@@ -42,9 +43,7 @@ def composed(cfg: DictConfig) -> None:
     with run_folder(folder, alone=single):
         if (folder / RUN).exists():
             raise InputError(f"run folder {folder} holds a training: choose another hydra.run.dir")
-        config = command.plain(cfg)
-        if {"~guidance", "guidance=null"} & {*job.overrides.task}:
-            config["guidance"] = None
+        config = unled(command.plain(cfg), "evaluate", job.overrides.task)
         rules.check_evaluation(config)
         if not single:
             rules.check_one_process(config)

@@ -63,6 +63,12 @@ named: Any = SimpleNamespace(
 )
 
 
+def test_a_check_leaves_out_the_guidance_of_the_model_where_it_is_asked_to() -> None:
+    assert check.sampling(["guidance=null"]) == {"guidance": None}
+    named = check.sampling(["sampler=ddim", "sampler.num_steps=3"])
+    assert named.keys() == {"sampler"}  # so that the guidance is the model's own
+
+
 def test_the_loss_is_that_of_the_hole_in_decibels_and_sizes_are_megabytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
