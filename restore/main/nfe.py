@@ -17,6 +17,7 @@ from restore.config.compose import composed
 CALLS = (5, 10, 20, 50, 100, 250)
 COMMAND = "make nfe"
 FOLDER = Path("experiments/nfe")
+UNLED = "guidance=null"  # else a model's own guidance is added, and the calls that it costs
 # Of a prior that saw no degradation. DDNM's own eta is 0.85 (Wang et al. 2023), and DPS walks as
 # DDPM does (Chung et al. 2023, algorithm 1).
 ZERO_SHOT: tuple[tuple[str, ...], ...] = (
@@ -27,11 +28,11 @@ ZERO_SHOT: tuple[tuple[str, ...], ...] = (
 )
 JUMPING = ("repaint_fast", "repaint_mid")  # 210 and 910 calls
 CONDITIONAL: tuple[tuple[str, ...], ...] = (
-    ("sampler=ddim",),
-    ("sampler=dpm_solver",),
-    ("sampler=heun",),
-    ("sampler=ddpm",),
-    ("sampler=renoise",),
+    ("sampler=ddim", UNLED),
+    ("sampler=dpm_solver", UNLED),
+    ("sampler=heun", UNLED),
+    ("sampler=ddpm", UNLED),
+    ("sampler=renoise", UNLED),
 )
 CLASSIFIER_FREE = ("sampler=ddim", "guidance=cfg")
 TWICE = {"sampler=heun", "guidance=cfg"}  # calls a step, or nearly so
@@ -47,7 +48,7 @@ def settings(
     if prior is not None:
         for family in ZERO_SHOT:
             yield from ([f"checkpoint={prior}", *family, f"sampler.num_steps={n}"] for n in calls)
-        yield from ([f"checkpoint={prior}", f"sampler={name}"] for name in JUMPING)
+        yield from ([f"checkpoint={prior}", f"sampler={name}", UNLED] for name in JUMPING)
     if conditional is None:
         return
     for family in (*CONDITIONAL, CLASSIFIER_FREE) if without else CONDITIONAL:

@@ -69,9 +69,11 @@ def test_a_study_has_every_method_at_every_number_of_calls() -> None:
     runs = list(study.settings("A", "B", (10, 20), without=True))
     assert len(runs) == 4 * 2 + 2 + 6 * 2
     assert ["checkpoint=A", "sampler=ddpm", "guidance=dps", "sampler.num_steps=20"] in runs
-    assert ["checkpoint=B", "sampler=heun", "sampler.num_steps=5"] in runs
+    assert ["checkpoint=B", "sampler=heun", "guidance=null", "sampler.num_steps=5"] in runs
     assert ["checkpoint=B", "sampler=ddim", "guidance=cfg", "sampler.num_steps=5"] in runs
-    assert ["checkpoint=B", "sampler=renoise", "sampler.num_steps=10"] in runs
+    assert ["checkpoint=B", "sampler=renoise", "guidance=null", "sampler.num_steps=10"] in runs
+    # No model adds its own guidance, and the calls of that, in silence.
+    assert all(sum(word.startswith("guidance=") for word in one) == 1 for one in runs)
     assert not any("checkpoint=B" in one for one in study.settings("A", None, (10, 20), False))
     assert [one for one in runs if "checkpoint=B" in one] == list(
         study.settings(None, "B", (10, 20), without=True)
