@@ -243,7 +243,11 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_no_answer_to_the_task_is_one_line(command: Any, masks: Path, fault: str) -> None:
+def test_what_is_no_answer_to_the_task_is_one_line(
+    command: Any, masks: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = masks.parent / "results.csv"
+    monkeypatch.setattr("restore.evaluation.evaluate.results_file", lambda: recorded)
     spoil, message = FAULTS[fault]
     spoil(masks)
     arguments = ("benchmark=photos_masks", LIMIT, f"outputs={masks}", "record=true")

@@ -79,6 +79,8 @@ def test_the_best_checkpoint_is_trusted_as_far_as_its_training(
     monkeypatch.setattr(fit, "measure", lambda *given: "a report")
     loss = {"_target_": "mylab.Stages", "loss": {"_target_": "kornia.losses.CharbonnierLoss"}}
     config = {"packages": ["mylab"], "task": {"loss": {"mine": loss}}}
-    made: Any = SimpleNamespace(config=config, benchmarks=["a benchmark"], tester=None)
+    made: Any = SimpleNamespace(config=config, tester=None)
+    made.benchmarks = [SimpleNamespace(by_files=False)]
+    made.trainer = SimpleNamespace(is_global_zero=True)
     assert fit.evaluate(made) == ["a report"]
     assert seen == [{"packages": ["mylab", "kornia"]}]
