@@ -28,9 +28,8 @@ test: setup  ## the tests not marked slow, minutes on 2 cores; those of data fil
 test-data: setup  ## the tests of data files (RESTORE_DATA=FOLDER); fails where there are none
 	$(PYTEST) -m "data and not slow"
 
-# Three, since these tests wait for the processes that they start, and leave cores idle.
 test-ci: setup  ## one case of each slow protection, and the tests of data files where there are any
-	$(PYTEST) -n 3 -m "slow and ci or data and not slow"
+	$(PYTEST) -m "slow and ci or data and not slow"
 
 test-full: setup  ## all tests
 	$(PYTEST)

@@ -159,14 +159,15 @@ FEW = "++trainer.limit_val_batches=1"
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 @pytest.mark.parametrize(
     "chosen",
     [
-        (
-            "experiment=inpaint_photos",
-            "task.network.width=4",
-            "++benchmark.photos_masks.data.limit=2",
+        pytest.param(
+            (
+                *("experiment=inpaint_photos", "task.network.width=4"),
+                "++benchmark.photos_masks.data.limit=2",
+            ),
+            marks=pytest.mark.ci,
         ),
         (
             *("experiment=ddpm_digits", "task.network.width=4", "callback=power_ema"),
